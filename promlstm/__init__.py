@@ -1,0 +1,3 @@
+"""promlstm: deep-learning anomaly detection for people who run Prometheus."""
+
+__version__ = '0.1.0'

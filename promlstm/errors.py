@@ -1,0 +1,69 @@
+"""Everything that can go wrong, and what an operator can do about it.
+
+    PromlstmError
+    ├── ConfigError          the configuration file: mend the key that the message names
+    ├── BundleError          the model file
+    │   ├── BundleFormatError    missing, truncated, of another format, a wrong axis: export it again or name another file
+    │   ├── ProofError           the file is whole but this machine computes other numbers: do not serve from here
+    │   └── BudgetError          the calibration ends before the budget asked for: take the budget that the message names
+    ├── SourceError          the Prometheus query API
+    │   ├── QueryRejected        the expression is wrong (400, 422): never retried, mend the expression
+    │   ├── SourceUnavailable    connection, time-out, 429, 5xx: retried at the next step
+    │   └── ResponseError        not JSON, truncated, too large, of an unknown shape: look at what stands between
+    ├── SeriesError          series that cannot be told apart: use label_replace or an aggregation, as the message says
+    └── StageError           a stage of a step failed: carries the stage and the error it came from
+
+A message says what happened, where (file, key, detector or series), what was got and what was expected.
+"""
+
+
+class PromlstmError(Exception):
+    """The root: catch this to catch all that promlstm raises on purpose."""
+
+
+class ConfigError(PromlstmError):
+    """The configuration cannot be used as it stands."""
+
+
+class BundleError(PromlstmError):
+    """A model file cannot be served."""
+
+
+class BundleFormatError(BundleError):
+    """A model file is missing, truncated or not of this format."""
+
+
+class ProofError(BundleError):
+    """A model file computes other numbers here than where it was made."""
+
+
+class BudgetError(BundleError):
+    """A false-alarm budget lies outside what the model's calibration was measured for."""
+
+
+class SourceError(PromlstmError):
+    """The query API gave no usable answer."""
+
+
+class QueryRejected(SourceError):
+    """The query API says that the expression is wrong."""
+
+
+class SourceUnavailable(SourceError):
+    """The query API could not be reached, was too slow or too busy."""
+
+
+class ResponseError(SourceError):
+    """The query API answered with something that is not a query result."""
+
+
+class SeriesError(PromlstmError):
+    """Two series would be the same entity."""
+
+
+class StageError(PromlstmError):
+    """One stage of a detector's step failed; nothing was committed."""
+
+    def __init__(self, detector, stage, cause):
+        super().__init__(f'detector {detector!r}: {stage}: {cause}')
+        self.detector, self.stage, self.cause = detector, stage, cause

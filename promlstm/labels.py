@@ -1,0 +1,96 @@
+r"""A series' identity and its exposition text.
+
+Who calls it: entities (identity of an arriving series), exposition (label text, once per entity). What flows through: raw label JSON as
+the query API wrote it, tuples of (name, value) sorted by name, exposition bytes. It never sees a sample.
+"""
+
+import re
+
+import msgspec
+
+from promlstm.errors import ResponseError
+
+LABEL_NAME = re.compile(r'[a-zA-Z_][a-zA-Z0-9_]*\Z')
+_FOREIGN = re.compile(r'[^a-zA-Z0-9_]')
+
+_decode = msgspec.json.Decoder(dict[str, str]).decode
+
+
+def parse(raw):
+    """Labels of a series from the raw JSON bytes of its `metric` object, sorted, without `__name__` and empty values.
+
+    raw      bytes  as in the answer of the query API
+    returns  tuple of (name, value) pairs, sorted by name
+    raises   ResponseError  where it is not an object of strings
+
+    >>> parse(b'{"__name__":"up","job":"node","instance":"a:9100","zone":""}')
+    (('instance', 'a:9100'), ('job', 'node'))
+    """
+    try:
+        labels = _decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ResponseError(f'labels of a series are not a JSON object of strings: {bytes(raw[:120])!r}: {error}') from error
+    return tuple(sorted((name, value) for name, value in labels.items() if value and name != '__name__'))
+
+
+def selector(labels):
+    r"""How people write a label set: `{a="x",b="y"}`, for messages and logs.
+
+    >>> selector((('job', 'say "hi"'),))
+    '{job="say \\"hi\\""}'
+    """
+    return '{' + ','.join(f'{name}="{escape(value)}"' for name, value in labels) + '}'
+
+
+def escape(value):
+    r"""A label value as the exposition formats want it: backslash, double quote and line feed escaped.
+
+    >>> print(escape('a\\b"c\nd'))
+    a\\b\"c\nd
+    """
+    return value.replace('\\', '\\\\').replace('"', '\\"').replace('\n', '\\n')
+
+
+def exported(labels, ours):
+    """The entity's labels where those that collide with ours are renamed `exported_…`, as Prometheus itself does on a scrape.
+
+    A renamed label that collides again gets the prefix again, until it is free. Names outside the classic alphabet (UTF-8
+    names of Prometheus 3) get underscores, which every scraper reads; quoted they would cost an older one the whole page.
+
+    labels   tuple of (name, value)
+    ours     set of names that the exporter writes itself
+    returns  tuple of (name, value), sorted
+
+    >>> exported((('detector', 'x'), ('exported_detector', 'y')), {'detector'})
+    (('exported_detector', 'y'), ('exported_exported_detector', 'x'))
+    >>> exported((('k8s.pod', 'x'), ('k8s_pod', 'y')), set())
+    (('exported_k8s_pod', 'x'), ('k8s_pod', 'y'))
+    """
+    if not ours.isdisjoint(name for name, _ in labels) or not all(LABEL_NAME.match(name) for name, _ in labels):
+        taken = {name for name, _ in labels if LABEL_NAME.match(name)} | ours
+        labels = [(_free(name, ours, taken), value) for name, value in labels]
+    return tuple(sorted(labels))
+
+
+def _free(name, ours, taken):
+    if name not in ours and LABEL_NAME.match(name):
+        return name
+    name = _FOREIGN.sub('_', name)
+    while name in taken or not LABEL_NAME.match(name):
+        name = 'exported_' + name
+    taken.add(name)
+    return name
+
+
+def text(labels):
+    """Exposition text of a label set, with the explicit empty `job` and `instance` that keep Prometheus from stamping its own.
+
+    `honor_labels: true` keeps a label that is there and adds those that are not; an empty label is the way to say "none"
+    (the Pushgateway does the same).
+
+    >>> text((('detector', 'cpu'), ('instance', 'a')))
+    b'{detector="cpu",instance="a",job=""}'
+    """
+    names = {name for name, _ in labels}
+    padded = sorted((*labels, *((name, '') for name in ('instance', 'job') if name not in names)))
+    return selector(padded).encode()
