@@ -1,0 +1,71 @@
+# Everything starts from python3 and make: environments, tools and models are made here on first use and kept.
+#
+# A stamp's name holds a checksum of what its directory was made from, and of where: after a change of pins, a switch of
+# branches or a move of the clone the right one is simply not there, whatever the files' times say.
+
+PYTHON ?= python3
+ARGS ?=
+
+checksum = $(shell { pwd; cat $(1); } | cksum | cut -d ' ' -f 1)
+MADE := made-$(call checksum,.ci/constraints.txt)
+INSTALLED := installed-$(call checksum,.ci/constraints.txt setup.cfg pyproject.toml)
+TOOLS := .cache/tools/made-$(call checksum,.ci/install-tools)
+
+# Every install obeys the pins; newer pips ask for those of the build environment by a second name.
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+PINNED := PIP_CONSTRAINT=.ci/constraints.txt PIP_BUILD_CONSTRAINT=.ci/constraints.txt
+
+.PHONY: help demo test accept lint model bench clean .venv .venv-test tools
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/make \1@\2/p' Makefile | while IFS=@ read -r command text; do printf '%-14s %s\n' "$$command" "$$text"; done
+	@echo 'ARGS="…" goes to the command behind demo, test, accept, model and bench; PYTHON=python3.12 chooses another Python.'
+
+demo: .venv  ## Watch promlstm score a little fleet with planted faults (runtime packages only)
+	.venv/bin/promlstm demo $(ARGS)
+
+test: .venv .venv-test tools  ## Run all tests but the full-length ones, against real servers where they can be had
+	$(if $(CI),PROMLSTM_REQUIRE_TOOLS=1) .venv-test/bin/python -m pytest $(ARGS)
+
+accept: export PROMLSTM_ACCEPT := 1
+accept: test  ## Run all tests at full length
+
+lint: .venv-test  ## Check the code with ruff
+	.venv-test/bin/ruff check .
+
+model: .venv-test  ## Make the default model from its recipe
+	.venv-test/bin/python -m convert all convert/recipes/default.yml $(ARGS)
+
+bench: .venv  ## Measure the hot path
+	.venv/bin/python -m bench $(ARGS)
+
+clean:  ## Remove everything that make made here
+	rm -rf .venv .venv-test .cache build dist promlstm.egg-info .pytest_cache .ruff_cache .hypothesis
+
+.venv: .venv/$(INSTALLED)
+
+.venv-test: .venv-test/$(INSTALLED)
+
+tools: $(TOOLS)
+
+.venv/$(INSTALLED): .venv/$(MADE)
+	$(PINNED) .venv/bin/python $(PIP_INSTALL) --editable .
+	@touch $@
+
+.venv-test/$(INSTALLED): .venv-test/$(MADE)
+	$(PINNED) .venv-test/bin/python $(PIP_INSTALL) --editable '.[train,test]'
+	@touch $@
+
+# Python's own message names neither the package nor the variable.
+%/$(MADE):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo 'promlstm needs Python 3.11 or newer, and $(PYTHON) is not: name one with `make PYTHON=python3.11 …`' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	    { echo '$(PYTHON) cannot make virtual environments (no venv or ensurepip): on Debian and Ubuntu install python3-venv' >&2; exit 1; }
+	rm -rf $*
+	$(PYTHON) -m venv $*
+	@touch $@
+
+# Without the tools the tests that need them skip, and say so; in CI that is a failure.
+$(TOOLS):
+	@if .ci/install-tools; then touch $@; else test -z "$(CI)"; fi
