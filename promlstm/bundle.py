@@ -133,6 +133,11 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             return float(row.surprise[0])
         return float(np.interp(-wanted, -alarms, row.surprise))
 
+    def floor(self, step_seconds):
+        """The fewest alarms per entity-week that every class was measured for at a step."""
+        classes = {row.klass for row in self.rows} or {0}
+        return max(self.row(klass, step_seconds).alarms_per_entity_week[-1] for klass in classes)
+
 
 class Array(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """An array in JSON: little-endian bytes in base64."""

@@ -1,7 +1,7 @@
 r"""A series' identity and its exposition text.
 
-Who calls it: entities (identity of an arriving series), exposition (label text, once per entity). What flows through: raw label JSON as
-the query API wrote it, tuples of (name, value) sorted by name, exposition bytes. It never sees a sample.
+Who calls it: entities (identity of an arriving series), exposition (label text, once per entity). What flows through: label JSON as the query
+API wrote it, tuples of (name, value) sorted by name, exposition bytes. It never sees a sample.
 """
 
 import re
@@ -16,21 +16,35 @@ _FOREIGN = re.compile(r'[^a-zA-Z0-9_]')
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 
-def parse(raw):
-    """Labels of a series from the raw JSON bytes of its `metric` object, sorted, without `__name__` and empty values.
+def identity(raw, by=None):
+    """What makes a series an entity: its labels without `__name__` and empty values, as compact sorted JSON.
 
-    raw      bytes  as in the answer of the query API
-    returns  tuple of (name, value) pairs, sorted by name
+    raw      bytes  the `metric` object as the query API wrote it
+    by       None, or the names of the only labels that count
+    returns  bytes; the very object that came in where nothing had to be changed, since there are many of them
     raises   ResponseError  where it is not an object of strings
 
-    >>> parse(b'{"__name__":"up","job":"node","instance":"a:9100","zone":""}')
-    (('instance', 'a:9100'), ('job', 'node'))
+    >>> identity(b'{"__name__":"up","job":"node","instance":"a:9100","zone":""}')
+    b'{"instance":"a:9100","job":"node"}'
+    >>> identity(b'{"job":"node","instance":"a:9100"}', by=('job',))
+    b'{"job":"node"}'
     """
     try:
         labels = _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ResponseError(f'labels of a series are not a JSON object of strings: {bytes(raw[:120])!r}: {error}') from error
-    return tuple(sorted((name, value) for name, value in labels.items() if value and name != '__name__'))
+    wanted = {name: value for name, value in labels.items() if value and (name != '__name__' if by is None else name in by)}
+    canonical = msgspec.json.encode(wanted, order='sorted')
+    return raw if canonical == raw else canonical
+
+
+def pairs(identity):
+    """The labels of an identity, as a tuple of (name, value) sorted by name.
+
+    >>> pairs(b'{"instance":"a:9100","job":"node"}')
+    (('instance', 'a:9100'), ('job', 'node'))
+    """
+    return tuple(_decode(identity).items())
 
 
 def selector(labels):

@@ -64,7 +64,7 @@ class Season:
 
     def grown(self, rows):
         """The same with room for more entities, not known yet; columns grow when they are written."""
-        return replace(self, anchor=_padded(self.anchor, rows))
+        return replace(self, anchor=padded(self.anchor, rows))
 
     def position(self, time):
         """Where an instant lies among the slots, float in [0, slots).
@@ -73,6 +73,10 @@ class Season:
         1.5
         """
         return local_seconds(time, self.zone) % self.period_seconds / self.period_seconds * len(self.columns)
+
+    def slot(self, time):
+        """The slot nearest to an instant."""
+        return round(self.position(time)) % len(self.columns)
 
     def recall(self, time, horizons_steps, step_seconds):
         """What the memory holds for this instant and for those that many steps later.
@@ -100,10 +104,10 @@ class Season:
         slots = len(self.columns)
         first = int(np.floor(position))
         share = position - first
-        a = _padded(self.columns[first % slots], len(self.anchor))
+        a = padded(self.columns[first % slots], len(self.anchor))
         if share == 0:
             return a
-        b = _padded(self.columns[(first + 1) % slots], len(self.anchor))
+        b = padded(self.columns[(first + 1) % slots], len(self.anchor))
         between = a + np.float32(share) * (b - a)
         return np.where(np.isnan(between), np.where(np.isnan(a), b, a), between)
 
@@ -117,9 +121,9 @@ class Season:
         """
         if not self.period_seconds:
             return self
-        slot = round(self.position(time)) % len(self.columns)
+        slot = self.slot(time)
         anchor = np.where(np.isnan(self.anchor), season_next, self.anchor)
-        old = _padded(self.columns[slot], len(anchor)).astype(np.float64)
+        old = padded(self.columns[slot], len(anchor)).astype(np.float64)
         change = np.where(np.isnan(old), season_next - anchor, old + (season_next - recalled))
         new = np.where(np.isnan(change), old, change).astype(np.float32)
         return replace(self, anchor=anchor, columns=(*self.columns[:slot], new, *self.columns[slot + 1 :]))
@@ -133,9 +137,9 @@ class Season:
         if not self.period_seconds:
             return self
         season = self
-        for slot, time, mean in _visits(times, values, [round(self.position(t)) % len(self.columns) for t in times]):
+        for slot, time, mean in _visits(times, values, [self.slot(t) for t in times]):
             anchor = np.where(np.isnan(season.anchor), mean, season.anchor)
-            old = season.anchor + _padded(season.columns[slot], len(anchor))
+            old = season.anchor + padded(season.columns[slot], len(anchor))
             after = np.where(np.isnan(old), mean, old + weight * (mean - old))
             season = replace(season, anchor=anchor).remember(time, after, old)
         return season
@@ -143,7 +147,7 @@ class Season:
     def take(self, rows):
         """The memory of some rows only."""
         anchor = self.anchor[rows]
-        return replace(self, anchor=anchor, columns=tuple(_padded(column, len(self.anchor))[rows] if len(column) else column for column in self.columns))
+        return replace(self, anchor=anchor, columns=tuple(padded(column, len(self.anchor))[rows] if len(column) else column for column in self.columns))
 
     def put(self, rows, part):
         """The memory with some rows replaced by those of `part` (rows: int [n], part: a Season of n rows)."""
@@ -171,12 +175,13 @@ def _visits(times, values, slots):
 def _with(column, rows, part, total):
     if not len(column) and not len(part):
         return column
-    column = _padded(column, total).copy()
-    column[rows] = _padded(part, len(rows))
+    column = padded(column, total).copy()
+    column[rows] = padded(part, len(rows))
     return column
 
 
-def _padded(column, rows):
+def padded(column, rows):
+    """A column with NaN in the rows that it lacks."""
     if len(column) == rows:
         return column
     padded = np.full((rows, *column.shape[1:]), np.nan, column.dtype)

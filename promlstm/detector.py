@@ -1,0 +1,358 @@
+"""One step of a detector, and the replay of many: the only file that knows the order of the stages.
+
+    query     the newest sample of every series            prometheus.py, entities.py
+    place     which row each belongs to; who arrives       entities.py
+    recall    what the season says of this instant         season.py
+    judge     the graph: surprise first, then learning     session.py
+    score     budget, policy, latch                        score.py
+    remember  the season's slot                            season.py
+    render    columns to text                              exposition.py
+    commit    all memory at once
+
+Nothing is changed before `commit`, and `commit` cannot fail half-way: a stage that raises leaves the memory as it was. Live steps, warm
+start, catch-up after a gap and backtest all go through `advance`.
+
+An entity that arrives while the detector runs has no past to ask for: the step before would have returned it. So history is asked at the
+start and after a gap only, for all at once, and never for 100 000 entities because one pod is new.
+"""
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from promlstm import exposition, history
+from promlstm import score as scoring
+from promlstm import season as seasonal
+from promlstm.columns import MISSING, READY, WARMING, Frame, Verdicts
+from promlstm.entities import Entities
+from promlstm.errors import BundleError, PromlstmError, StageError
+
+SAMPLES_PER_SLOT = 6        # of coarse history, where the fleet is small enough
+COARSE_POINTS = 4_000_000   # asked for at a warm start, at most; one sample per slot is always asked for
+NOMINAL_THRESHOLD = np.float32(2.4)     # about one alarm a week on labelled telemetry: borders the band where no budget is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What stays the same from step to step.
+
+    alarms_per_week  budget of one entity; None = surprise only: no score, no latch
+    threshold        surprise that counts as anomalous, instead of a budget
+    """
+
+    step_seconds: float
+    zone: ZoneInfo = ZoneInfo('UTC')
+    policy: scoring.Policy = scoring.Policy()
+    alarms_per_week: float | None = None
+    threshold: float | None = None
+
+    @classmethod
+    def of(cls, config):
+        """The settings of a configured detector, but for the budget, which may be shared among its entities."""
+        policy = scoring.Policy(config.direction, config.min_deviation, config.min_relative_deviation, config.range, config.hold)
+        return cls(config.step, ZoneInfo(config.timezone), policy)
+
+    def thresholds(self, calibration, classes):
+        """float32 [N]: the surprise at which each entity's score is 1; BudgetError where the calibration does not say."""
+        if self.alarms_per_week is None:
+            return np.full(len(classes), self.threshold or NOMINAL_THRESHOLD, np.float32)
+        out = np.empty(len(classes), np.float32)
+        for klass in np.unique(classes):
+            out[classes == klass] = calibration.threshold(self.alarms_per_week, step_seconds=self.step_seconds, klass=int(klass))
+        return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """All that is carried between steps, for N entities; replaced whole, never changed.
+
+    state   {name: [N, …]}  the graph's own
+    season  Season
+    latch   Latch
+    klass   int64 [N]       which calibration rows hold, as the graph said last
+    """
+
+    state: dict
+    season: seasonal.Season
+    latch: scoring.Latch
+    klass: np.ndarray
+
+    def __len__(self):
+        return len(self.klass)
+
+    def grown(self, session, rows):
+        """The same with blank memory for the entities up to `rows`."""
+        if rows == len(self):
+            return self
+        features = self.season.anchor.shape[1]
+        new = blank(session, Settings(1, self.season.zone), rows - len(self), features)
+        return Memory(
+            {name: np.concatenate([array, new.state[name]]) for name, array in self.state.items()},
+            self.season.grown(rows),
+            _columns(lambda name: np.concatenate([getattr(self.latch, name), getattr(new.latch, name)])),
+            np.concatenate([self.klass, new.klass]),
+        )
+
+    def take(self, rows):
+        """The memory of some rows only (int [n])."""
+        state = {name: array[rows] for name, array in self.state.items()}
+        return Memory(state, self.season.take(rows), _columns(lambda name: getattr(self.latch, name)[rows]), self.klass[rows])
+
+
+def _columns(column):
+    return scoring.Latch(*(column(name) for name in scoring.Latch.__dataclass_fields__))
+
+
+def blank(session, settings, rows, features):
+    """The memory of entities that were never seen."""
+    manifest = session.bundle.manifest
+    return Memory(
+        session.blank(rows, features),
+        seasonal.Season.blank(rows, features, period_seconds=manifest.season_period_seconds, slots=manifest.season_slots, zone=settings.zone),
+        scoring.Latch.blank(rows, features),
+        np.zeros(rows, np.int64),
+    )
+
+
+@contextmanager
+def _unwatched(_stage):
+    yield
+
+
+def advance(session, settings, memory, frame, stage=_unwatched):
+    """One step: judge first, then learn.
+
+    frame    Frame of N entities; memory has as many rows
+    stage    called with the name of each stage, gives a context manager to run it in
+    returns  (Verdicts, Memory after the step)
+    """
+    observed = frame.values
+    with stage('recall'):
+        horizons = session.bundle.manifest.season_horizons_steps
+        recalled = memory.season.recall(frame.time, horizons, settings.step_seconds)
+    with stage('judge'):
+        threshold = settings.thresholds(session.bundle.calibration, memory.klass)
+        inputs = {
+            'value': observed, 'season': recalled, 'clock': np.tile(seasonal.clock(frame.time, settings.zone), (len(observed), 1)),
+            'step_seconds': np.float32(settings.step_seconds), 'learn': (~memory.latch.held).astype(np.float32), 'threshold': threshold,
+        }  # fmt: skip
+        out, state = session.run(inputs, memory.state)
+    with stage('score'):
+        scores, held, latch = _score(settings, memory.latch, frame, threshold, out)
+    with stage('remember'):
+        season = memory.season.remember(frame.time, out['season_next'], recalled[..., 0])
+    none = np.isnan(observed).all(axis=1)
+    verdicts = Verdicts(
+        time=frame.time, status=np.where(none, MISSING, np.where(np.isnan(out['surprise']), WARMING, READY)).astype(np.int8), score=scores,
+        surprise=out['surprise'], observed=observed, expected=out['expected'], lower=out['lower'], upper=out['upper'], deviation=out['deviation'],
+        contribution=out['contribution'], view=out.get('view', np.empty((len(observed), 0), np.float32)), latched=held,
+    )  # fmt: skip
+    return verdicts, Memory(state, season, latch, out.get('class', memory.klass))
+
+
+def _score(settings, latch, frame, threshold, out):
+    if settings.alarms_per_week is None and settings.threshold is None:
+        return np.full(len(threshold), np.nan, np.float32), latch.held, latch
+    told = {name: out[name] for name in ('expected', 'contribution')} | {'observed': frame.values}
+    scores = scoring.heed(scoring.score(out['surprise'], threshold), settings.policy, deviation=out['deviation'], **told)
+    return scoring.hold(latch, settings.policy, frame.time, scores, lower=out['lower'], upper=out['upper'], **told)
+
+
+def replay(session, settings, memory, frames):
+    """Many steps in time order; yields (Verdicts, Memory) after each. A frame may bring entities that the one before had not."""
+    for frame in frames:
+        verdicts, memory = advance(session, settings, memory.grown(session, len(frame.values)), frame)
+        yield verdicts, memory
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a detector counts, for telemetry; grows, is never reset."""
+
+    warnings: int = 0
+    infinite: int = 0
+    dropped: int = 0        # entities over the limit at the last step
+    last_warning: str = ''
+
+
+@dataclass(slots=True)
+class Detector:
+    """A configured detector with its memory. One thread at a time may call it.
+
+    stage  called with the name of each stage, gives a context manager to run it in: times it, names it when it fails
+    """
+
+    config: object
+    session: object
+    source: object
+    stage: object = _unwatched
+    ask: object = map                       # how to run the queries of several features: a pool's map, or one after the other
+    entities: Entities = None
+    memory: Memory = None
+    time: float | None = None               # the last committed step
+    labels: exposition.Labels = None
+    tally: Tally = field(default_factory=Tally)
+    _settings: Settings = None
+
+    def __post_init__(self):
+        config, manifest = self.config, self.session.bundle.manifest
+        low, high = manifest.step_seconds
+        if not low <= config.step <= high:
+            raise BundleError(f'model {manifest.name} is made for steps of {low:g} to {high:g} s, the detector has {config.step:g} s')
+        if manifest.features is not None and len(config.queries) != len(manifest.features):
+            raise BundleError(f'model {manifest.name} is made for the features {", ".join(manifest.features)}, the detector has {len(config.queries)}')
+        self._settings = Settings.of(config)
+        self.session.bundle.calibration.threshold(self.settings(1).alarms_per_week, step_seconds=config.step)
+        self.forget_all()
+
+    def forget_all(self):
+        """Back to blank memory, as at the start."""
+        config = self.config
+        self.entities = Entities(len(config.queries), config.by or None, config.max_entities)
+        self.memory = blank(self.session, self._settings, 0, len(config.queries))
+        self.labels = exposition.Labels(config.name, tuple(config.queries), self.session.bundle.manifest.views)
+        self.time = None
+
+    def settings(self, entities):
+        """The settings with the budget of one entity; where a shared budget falls below the calibration's floor, the floor."""
+        budget = self.config.false_alarms
+        wanted = budget.per_entity_week(entities)
+        if budget.shared:
+            wanted = max(wanted, self.session.bundle.calibration.floor(self.config.step))
+        return replace(self._settings, alarms_per_week=wanted)
+
+    def step(self, time):
+        """Query, judge and commit the step at an aligned instant.
+
+        returns  (Verdicts, {family: text block})
+        raises   StageError; then nothing was changed
+        """
+        with self._watch('query'):
+            answers = self._query(time)
+        with self._watch('place'):
+            placement = self.entities.place([vector.keys for vector in answers])
+            values = self.entities.scatter(placement, [vector.values for vector in answers])
+            infinite = int(np.isinf(values).sum())
+            frame = Frame(time, np.where(np.isinf(values), np.nan, values) if infinite else values)
+            memory = self.memory.grown(self.session, len(values))
+        verdicts, memory = advance(self.session, self.settings(_present(frame)), memory, frame, self._watch)
+        with self._watch('render'):
+            labels = self.labels.grown(placement.arrivals)
+            blocks = exposition.render(verdicts, labels, missing=self._missing(verdicts))
+        self.entities.commit(placement)
+        self.memory, self.labels, self.time = memory, labels, time
+        self.entities.seen(verdicts.status != MISSING, time, time)
+        self.tally.infinite += infinite
+        self.tally.dropped = placement.dropped
+        return verdicts, blocks
+
+    @contextmanager
+    def _watch(self, name):
+        """Run a stage; whatever it raises becomes a StageError that names it."""
+        try:
+            with self.stage(name):
+                yield
+        except Exception as error:
+            raise StageError(self.config.name, name, error) from error
+
+    def _query(self, time):
+        at = time - self.config.delay
+        answers = list(self.ask(lambda expr: self.source.instant(expr, at), self.config.queries.values()))
+        self._warn([text for vector in answers for text in vector.warnings])
+        return answers
+
+    def _warn(self, warnings):
+        self.tally.warnings += len(warnings)
+        if warnings:
+            self.tally.last_warning = warnings[0]
+
+    def _missing(self, verdicts):
+        """bool [N]: entities whose absence is worth an alert; arrivals, beyond the table's end, are none."""
+        missing = np.zeros(len(verdicts.status), bool)
+        if self.config.missing == 'alert':
+            known = len(self.entities)
+            missing[:known] = self.entities.established() & ~self._forgettable(verdicts.time) & (verdicts.status[:known] == MISSING)
+        return missing
+
+    def _forgettable(self, time):
+        return self.entities.forgettable(time, self.config.forget, 3 * self.config.step)
+
+    def render(self, verdicts):
+        """{family: text block} of verdicts that a replay gave, over the rows known now."""
+        return exposition.render(verdicts, self.labels, missing=self._missing(verdicts))
+
+    def warm(self, now):
+        """Start from history: fill the seasonal memory, then replay until the present; a generator, one step or request at a time.
+
+        now      callable, unix seconds: the present moves on while the past is replayed
+        yields   (steps done, steps to do, Verdicts of the step or None)
+        raises   SourceError, SeriesError; the memory is blank then
+        """
+        self.forget_all()
+        config, manifest = self.config, self.session.bundle.manifest
+        end = history.aligned(now(), config.step)
+        count = len(self.source.instant(next(iter(config.queries.values())), end - config.delay).keys)
+        start = end - (manifest.replay_steps - 1) * config.step
+        season = None
+        for season in self._fill(start, count):
+            yield 0, manifest.replay_steps, None
+        self.memory = blank(self.session, self._settings, len(self.entities), self.entities.features)
+        if season is not None:
+            self.memory = replace(self.memory, season=season.grown(len(self.entities)))
+        yield from self._replay(start, now, count)
+
+    def _fill(self, end, series):
+        """The seasonal memory of the coarse past up to `end`, request by request."""
+        config, manifest = self.config, self.session.bundle.manifest
+        if not manifest.season_period_seconds or not config.history:
+            return
+        slot = manifest.season_period_seconds / manifest.season_slots
+        coarse = max(config.step, slot / min(SAMPLES_PER_SLOT, max(1, COARSE_POINTS * slot // (config.history * max(1, series)))))
+        first, last = history.aligned(end - config.history, slot), history.aligned(end - 1, coarse)
+        past = history.frames(self.source, config, self.entities, first, last, step=coarse, rows=series, warn=self._warn)
+        season = self.memory.season
+        for _, visit in groupby((frame for frame, _ in past), key=lambda frame: season.slot(frame.time)):
+            visit = list(visit)
+            rows = len(visit[-1].values)
+            season = season.grown(rows).fill([frame.time for frame in visit], np.stack([seasonal.padded(frame.values, rows) for frame in visit]))
+            yield season
+
+    def _replay(self, start, now, series):
+        """Replay from `start` until the present has been reached."""
+        step = self.config.step
+        while (end := history.aligned(now(), step)) >= start - step / 2:
+            total = round((end - start) / step) + 1
+            for done, (frame, infinite) in enumerate(history.frames(self.source, self.config, self.entities, start, end, rows=series, warn=self._warn)):
+                memory = self.memory.grown(self.session, len(frame.values))
+                verdicts, self.memory = advance(self.session, self.settings(_present(frame)), memory, frame)
+                self.time = frame.time
+                self.tally.infinite += infinite
+                self.labels = self.labels.grown(self.entities.identities[len(self.labels) :])
+                yield done + 1, total, verdicts
+            start = end + step
+
+    def catch_up(self, time):
+        """Replay the steps that were missed before an aligned instant; a generator as `warm`. Each step is a commit of its own."""
+        if self.time is not None and time - self.time > 1.5 * self.config.step:
+            yield from self._replay(self.time + self.config.step, lambda: time - self.config.step, len(self.entities))
+
+    def forget(self):
+        """Drop the rows of entities that have been absent for long; returns how many. Costs a copy, so not for a few."""
+        gone = self._forgettable(self.time)
+        if gone.sum() < max(1, len(gone) // 8):
+            return 0
+        kept = np.flatnonzero(~gone)
+        self.entities, self.memory, self.labels = self.entities.keep(kept), self.memory.take(kept), self.labels.take(kept)
+        return int(gone.sum())
+
+
+def _present(frame):
+    return int((~np.isnan(frame.values).all(axis=1)).sum())
+
+
+def describe(error):
+    """The cause of a failed step in one line, for logs and readiness."""
+    return str(error) if isinstance(error, PromlstmError) else f'{type(error).__name__}: {error}'
