@@ -50,11 +50,11 @@ tools: $(TOOLS)
 
 .venv/$(INSTALLED): .venv/$(MADE)
 	$(PINNED) .venv/bin/python $(PIP_INSTALL) --editable .
-	@touch $@
+	@rm -f .venv/installed-* && touch $@
 
 .venv-test/$(INSTALLED): .venv-test/$(MADE)
 	$(PINNED) .venv-test/bin/python $(PIP_INSTALL) --editable '.[train,test]'
-	@touch $@
+	@rm -f .venv-test/installed-* && touch $@
 
 # Python's own message names neither the package nor the variable.
 %/$(MADE):

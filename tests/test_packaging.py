@@ -9,9 +9,10 @@ import sys
 import tomllib
 import zipfile
 
-import promlstm
 import pytest
 import real
+
+import promlstm
 
 DATA = ('models/*.onnx', 'presets/*.yml')
 
