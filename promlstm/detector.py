@@ -83,6 +83,12 @@ class Memory:
     def __len__(self):
         return len(self.klass)
 
+    def nbytes(self):
+        """Size of all columns in bytes."""
+        latch = sum(getattr(self.latch, name).nbytes for name in self.latch.__dataclass_fields__)
+        season = self.season.anchor.nbytes + sum(column.nbytes for column in self.season.columns)
+        return sum(array.nbytes for array in self.state.values()) + latch + season + self.klass.nbytes
+
     def grown(self, session, rows):
         """The same with blank memory for the entities up to `rows`."""
         if rows == len(self):
@@ -274,10 +280,11 @@ class Detector:
         missing = np.zeros(len(verdicts.status), bool)
         if self.config.missing == 'alert':
             known = len(self.entities)
-            missing[:known] = self.entities.established() & ~self._forgettable(verdicts.time) & (verdicts.status[:known] == MISSING)
+            missing[:known] = self.entities.established() & ~self.forgettable(verdicts.time) & (verdicts.status[:known] == MISSING)
         return missing
 
-    def _forgettable(self, time):
+    def forgettable(self, time):
+        """bool [N]: entities that are gone for so long that nobody waits for them."""
         return self.entities.forgettable(time, self.config.forget, 3 * self.config.step)
 
     def render(self, verdicts):
@@ -341,7 +348,7 @@ class Detector:
 
     def forget(self):
         """Drop the rows of entities that have been absent for long; returns how many. Costs a copy, so not for a few."""
-        gone = self._forgettable(self.time)
+        gone = self.forgettable(self.time)
         if gone.sum() < max(1, len(gone) // 8):
             return 0
         kept = np.flatnonzero(~gone)

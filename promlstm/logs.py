@@ -1,0 +1,57 @@
+"""Log lines as users of Prometheus know them: logfmt or JSON, one event a line, on standard error.
+
+Who calls it: __main__ (setup), everyone else through `logging` with the event's facts in `extra={'facts': {…}}`, or `event`.
+"""
+
+import json
+import logging
+import re
+import sys
+import time
+
+_PLAIN = re.compile(r'[^\s="\\\x00-\x1f]+\Z')
+LEVELS = {'debug': logging.DEBUG, 'info': logging.INFO, 'warn': logging.WARNING, 'error': logging.ERROR}
+
+
+def event(logger, level, message, /, *, exc_info=None, **facts):
+    """Log one event with its facts: `event(log, 'warn', 'step failed', detector='cpu', stage='query')`."""
+    logger.log(LEVELS[level], message, exc_info=exc_info, extra={'facts': facts})
+
+
+def setup(level='info', style='logfmt', stream=None):
+    """Send promlstm's log to a stream (standard error), in one of two styles."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(Formatter(style))
+    logger = logging.getLogger('promlstm')
+    logger.handlers[:] = [handler]
+    logger.setLevel(LEVELS[level])
+    logger.propagate = False
+
+
+class Formatter(logging.Formatter):
+    """A record as `ts=… level=… component=… msg=… key=value`, or the same as a JSON object."""
+
+    def __init__(self, style):
+        super().__init__()
+        self._style = style
+
+    def format(self, record):
+        stamp = time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created)) + f'.{int(record.msecs):03d}Z'
+        level = 'warn' if record.levelname == 'WARNING' else record.levelname.lower()
+        facts = {'ts': stamp, 'level': level, 'component': record.name.removeprefix('promlstm.'), 'msg': record.getMessage()}
+        facts |= getattr(record, 'facts', {})
+        if record.exc_info:
+            facts['traceback'] = self.formatException(record.exc_info)
+        if self._style == 'json':
+            return json.dumps(facts, default=str, ensure_ascii=False)
+        return ' '.join(f'{key}={_quoted(value)}' for key, value in facts.items())
+
+
+def _quoted(value):
+    """A value as logfmt wants it.
+
+    >>> _quoted('two words'), _quoted(1.5), _quoted('plain')
+    ('"two words"', '1.5', 'plain')
+    """
+    text = f'{value:.6g}' if isinstance(value, float) else str(value)
+    return text if _PLAIN.match(text) else json.dumps(text, ensure_ascii=False)
