@@ -29,11 +29,12 @@ def wheel(tmp_path_factory):
     """The wheel, built from a copy without left-overs of earlier builds, with one planted file for each kind of package data."""
     source = tmp_path_factory.mktemp('source')
     unbuilt = shutil.ignore_patterns('__pycache__', '*.egg-info', 'build', 'dist')
-    for folder in ('promlstm', 'convert', 'tests'):
-        shutil.copytree(real.ROOT / folder, source / folder, ignore=unbuilt)
-    for name in ('setup.cfg', 'pyproject.toml', 'LICENSE', 'README.md'):
-        if (real.ROOT / name).exists():
-            shutil.copy(real.ROOT / name, source)
+    for name in ('promlstm', 'convert', 'tests', 'setup.cfg', 'pyproject.toml', 'LICENSE', 'README.md'):
+        original = real.ROOT / name
+        if original.is_dir():
+            shutil.copytree(original, source / name, ignore=unbuilt)
+        elif original.exists():
+            shutil.copy(original, source)
     for pattern in DATA:
         planted = source / 'promlstm' / pattern.replace('*', 'planted')
         planted.parent.mkdir(exist_ok=True)
