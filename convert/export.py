@@ -1,0 +1,120 @@
+"""A Keras model becomes an ONNX graph under the contract's names and axes, and is counted before anybody trusts it.
+
+tf2onnx names outputs `Identity:0` and axes `unk__107`, so both are renamed here. Its operators are counted too: a recurrent layer must
+have become a real `LSTM` (a `Loop` is twenty times slower), and missing samples must go through a `Where` (any other form of a choice
+would let their NaN through).
+
+    model = export(functools.partial(forecaster.step, network))     # onnx.ModelProto, without metadata: release adds it
+"""
+
+import collections
+import os
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+import numpy as np
+import onnx
+import tensorflow as tf
+
+from convert import forecaster
+from promlstm import bundle
+
+OPSET = 17
+SEASONS = 1 + forecaster.HORIZONS
+SIZES = {'N': None, 'F': None, 'K': SEASONS, 'V': len(forecaster.VIEWS)}
+TAKEN = ('value', 'season', 'step_seconds', 'learn', 'threshold')       # the clock is not needed: the seasonal memory tells the hour
+GIVEN = ('surprise', 'expected', 'lower', 'upper', 'deviation', 'contribution', 'season_next', 'view', 'class')
+LSTMS = len(forecaster.UNITS)
+WHERES = 2              # missing samples, unknown seasons
+FORBIDDEN = ('Loop', 'Scan', 'If')
+
+
+class ExportError(Exception):
+    """The graph is not what the contract asks for: nothing was written."""
+
+
+def signature():
+    """The graph's inputs: {name: TensorSpec}, states last."""
+    specs = {name: _spec(name, *bundle.INPUTS[name]) for name in TAKEN}
+    for name, (dtype, width) in forecaster.STATES.items():
+        specs[bundle.STATE + name] = tf.TensorSpec([None, None, width], dtype, name=bundle.STATE + name)
+    return specs
+
+
+def _spec(name, dtype, axes):
+    return tf.TensorSpec([SIZES[axis] for axis in axes], dtype, name=name)
+
+
+def traced(step):
+    """`step` as a tf.function from the contract's inputs (keyword arguments) to {output: tensor}.
+
+    step  function of value, season, step_seconds, learn, threshold, scale, ring, lstm (forecaster.step with its network bound)
+    """
+    specs = signature()
+
+    def contract(*inputs):
+        named = {name.removeprefix(bundle.STATE): tensor for name, tensor in zip(specs, inputs, strict=True)}
+        return {name: tf.identity(tensor, name) for name, tensor in sorted(step(**named).items())}
+
+    return tf.function(contract, input_signature=list(specs.values()), autograph=False)
+
+
+def export(step):
+    """The ONNX model of a step function; ExportError where the graph is not as wanted."""
+    import tf2onnx          # takes seconds to import, and only this needs it
+
+    function = traced(step)
+    names = sorted(function.get_concrete_function().structured_outputs)
+    model, _ = tf2onnx.convert.from_function(function, input_signature=list(function.input_signature), opset=OPSET)
+    _rename(model.graph, names)
+    _set_axes(model.graph)
+    model.producer_name, model.graph.name, model.graph.doc_string = 'promlstm', 'step', ''
+    onnx.checker.check_model(model, full_check=True)
+    census(model)
+    return model
+
+
+def census(model, lstms=LSTMS):
+    """Count of each operator; ExportError if the recurrent layers or the missing samples did not come out in the form that is fast and safe."""
+    count = collections.Counter(node.op_type for node in model.graph.node)
+    if found := [name for name in FORBIDDEN if count[name]]:
+        raise ExportError(f'graph: {count[found[0]]} × {found[0]}, expected none: a recurrent layer was not recognised')
+    if count['LSTM'] != lstms:
+        raise ExportError(f'graph: {count["LSTM"]} × LSTM, expected {lstms}')
+    if count['Where'] != WHERES:
+        raise ExportError(f'graph: {count["Where"]} × Where, expected {WHERES}: NaN would get past the door')
+    return count
+
+
+def _rename(graph, outputs):
+    """Our names for the outputs (inputs keep theirs), in the order of the traced dictionary."""
+    new = dict(zip([output.name for output in graph.output], outputs, strict=True))
+    for node in graph.node:
+        node.output[:] = [new.get(name, name) for name in node.output]
+        node.input[:] = [new.get(name, name) for name in node.input]
+    for output in graph.output:
+        output.name = new[output.name]
+    for kind in (graph.input, graph.output):
+        for tensor in kind:
+            tensor.name = tensor.name.removesuffix(':0')
+    short = {name + ':0': name for name in signature()}
+    for node in graph.node:
+        node.input[:] = [short.get(name, name) for name in node.input]
+
+
+def _set_axes(graph):
+    """N and F for the axes that grow, numbers for the others."""
+    widths = {bundle.STATE + name: width for name, (_, width) in forecaster.STATES.items()}
+    for tensor in (*graph.input, *graph.output):
+        state = tensor.name.removesuffix(bundle.NEXT)
+        axes = ('N', 'F', widths[state]) if state in widths else {**bundle.INPUTS, **bundle.OUTPUTS}[tensor.name][1]
+        shape = tensor.type.tensor_type.shape
+        del shape.dim[:]
+        for axis in axes:
+            size = axis if isinstance(axis, int) else SIZES[axis] or axis
+            shape.dim.add(**{'dim_value' if isinstance(size, int) else 'dim_param': size})
+
+
+def zeros(entities, features):
+    """States of entities that were never seen, for the traced function: {name: float [N, F, S]}."""
+    return {bundle.STATE + name: np.zeros((entities, features, width), dtype) for name, (dtype, width) in forecaster.STATES.items()}

@@ -1,0 +1,104 @@
+"""Faults to plant into telemetry, labelled: what a detector should find, and what training must not learn to expect.
+
+Each fault is an arithmetic change of one stretch of one series, its size in spreads of that series, so that large and small ones mean the
+same for a share and for terabytes. Pure numpy.
+"""
+
+import numpy as np
+
+HOUR, DAY = 3600, 86400
+
+
+def spike(x, size, spread, rng):
+    """One to three samples far away."""
+    return x + size * spread * rng.choice([-1, 1]) * rng.uniform(0.6, 1, len(x))
+
+
+def shift(x, size, spread, rng):
+    """Another level from one step to the next."""
+    return x + size * spread * rng.choice([-1, 1])
+
+
+def ramp(x, size, spread, rng):
+    """Away at a steady pace, within an hour or so."""
+    return x + size * spread * rng.choice([-1, 1]) * np.linspace(0, 1, len(x))
+
+
+def drop_to_zero(x, size, spread, rng):
+    """Nothing any more."""
+    return np.zeros_like(x)
+
+
+def flat_line(x, size, spread, rng):
+    """The last value for ever: a sensor or a scrape that hangs."""
+    return np.full_like(x, x[0])
+
+
+def drift(x, size, spread, rng):
+    """As a ramp, but over half a day: a leak."""
+    return x + size * spread * np.linspace(0, 1, len(x))
+
+
+def lost_season(x, size, spread, rng):
+    """The daily rhythm stops: the series stays around where it was when it stopped."""
+    return x[0] + (x - _smooth(x))
+
+
+def variance(x, size, spread, rng):
+    """The same on average, but restless."""
+    return x + size * spread / 3 * rng.normal(size=len(x))
+
+
+# name: (function, shortest and longest in seconds, fewest and most steps)
+KINDS = {
+    'spike': (spike, (0, 0), (1, 3)),
+    'shift': (shift, (1800, 4 * HOUR), (10, 100)),
+    'ramp': (ramp, (1800, 2 * HOUR), (15, 150)),
+    'drop_to_zero': (drop_to_zero, (900, 2 * HOUR), (5, 60)),
+    'flat_line': (flat_line, (2 * HOUR, 8 * HOUR), (30, 300)),
+    'drift': (drift, (8 * HOUR, 12 * HOUR), (60, 700)),
+    'lost_season': (lost_season, (12 * HOUR, DAY), (60, 1440)),
+    'variance': (variance, (1800, 3 * HOUR), (15, 120)),
+}
+
+
+def length(kind, step_seconds, rng):
+    """How many steps a fault of that kind lasts, at random."""
+    _, seconds, bounds = KINDS[kind]
+    return int(np.clip(rng.uniform(*seconds) / step_seconds if seconds[1] else rng.integers(1, 4), *bounds))
+
+
+def plant(values, labels, at, entity, kind, *, step_seconds, size, rng):
+    """Change one stretch of one series in place and label it; nothing happens where the stretch does not fit or is labelled already.
+
+    values  float64 [T, N]  labels  bool [T, N]
+    at      int             first step of the fault
+    size    float           in spreads of the series (of its last 300 steps, without its slow movement)
+    returns int             its length in steps, 0 = not planted
+    """
+    steps = length(kind, step_seconds, rng)
+    span = slice(at, at + steps)
+    if at < 300 or at + steps > len(values) or labels[max(0, at - 20) : at + steps + 20, entity].any():
+        return 0
+    x = values[span, entity]
+    recent = values[at - 300 : at, entity]
+    changed = KINDS[kind][0](np.where(np.isnan(x), np.nanmean(recent), x), size, _spread(recent), rng)
+    values[span, entity] = np.where(np.isnan(x), np.nan, changed)
+    labels[span, entity] = True
+    return steps
+
+
+def _spread(x):
+    """Robust spread of what is not slow, never 0."""
+    x = x[~np.isnan(x)]
+    fast = np.abs(np.diff(x)) if len(x) > 1 else np.zeros(1)
+    slow = np.abs(x - _smooth(x)) if len(x) > 1 else np.zeros(1)
+    return max(1.4826 * np.median(slow), np.quantile(fast, 0.9) / 2, 1e-3 * np.abs(x).mean() if len(x) else 0, 1e-12)
+
+
+def _smooth(x, width=31):
+    """Running mean."""
+    width = min(width, len(x))
+    padded = np.pad(x, (width // 2, width - 1 - width // 2), mode='edge')
+    total = np.cumsum(np.r_[0.0, padded])
+    return (total[width:] - total[:-width]) / width

@@ -1,0 +1,39 @@
+"""The last stage: graph, manifest, calibration and proof become one file, read back by the very code that will serve it.
+
+The only writer of metadata. The file appears under its name whole and proven, or not at all: it is written beside, loaded with
+promlstm.session (which parses strictly and replays the proof), then moved.
+"""
+
+import os
+from pathlib import Path
+
+import onnx
+
+from promlstm import bundle, session
+
+LARGEST_BYTES = 2_000_000
+
+
+class ReleaseError(Exception):
+    """The file would be unfit to ship: it was not written."""
+
+
+def release(model, manifest, calibration, proof, path):
+    """Write one model file and return the Session that read it back; BundleError or ReleaseError, and no file, if anything is wrong."""
+    whole = onnx.ModelProto()
+    whole.CopyFrom(model)
+    del whole.metadata_props[:]
+    onnx.helper.set_model_props(whole, bundle.metadata(manifest, calibration, proof))
+    data = whole.SerializeToString(deterministic=True)
+    if len(data) > LARGEST_BYTES:
+        raise ReleaseError(f'{path}: {len(data)} bytes, expected at most {LARGEST_BYTES}')
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f'.{path.name}.draft')
+    try:
+        draft.write_bytes(data)
+        loaded = session.load(draft)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return loaded
