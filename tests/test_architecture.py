@@ -19,10 +19,14 @@ MODULES = {path.stem: path for path in sorted(PACKAGE.rglob('*.py'))}
 
 # A module imports only from lower tiers. __init__ runs before every other module, so it can build on none.
 TIERS = {
+    # what everything may build on
     '__init__': 0,
     'errors': 0,
     'labels': 1,
     'columns': 1,
+    'clock': 1,
+    'logs': 1,
+    # formats and arithmetic: no I/O
     'bundle': 2,
     'config': 2,
     'score': 2,
@@ -30,18 +34,24 @@ TIERS = {
     'entities': 2,
     'exposition': 2,
     'fleet': 2,
+    # one edge or one holder of memory each
     'prometheus': 3,
     'session': 3,
     'checkpoint': 3,
     'history': 3,
+    'board': 3,
+    # the order of the stages; convert builds on nothing above
     'detector': 4,
+    # what runs detectors and serves what they say
     'telemetry': 5,
-    'scheduler': 5,
     'server': 5,
     'source': 5,
+    'runner': 5,
     'backtest': 5,
-    'demo': 5,
-    '__main__': 6,
+    'scheduler': 6,
+    # what a user starts
+    'demo': 7,
+    '__main__': 8,
 }
 
 # What making models may build on: all that judges a sample, nothing that serves.
