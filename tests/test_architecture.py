@@ -50,6 +50,7 @@ TIERS = {
     'backtest': 5,
     'scheduler': 6,
     # what a user starts
+    'check': 7,
     'demo': 7,
     '__main__': 8,
 }
