@@ -20,8 +20,8 @@ def compressed(data):
 
 @dataclass(frozen=True, slots=True)
 class _Post:
-    plain: dict         # {family: text}
-    packed: dict        # {family: the same as a gzip member}
+    plain: dict  # {family: text}
+    packed: dict  # {family: the same as a gzip member}
     expires: float
 
 

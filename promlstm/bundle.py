@@ -25,24 +25,24 @@ PREFIX = 'promlstm.'
 
 # name: (dtype, axes). N entities, F features, K = 1 + season horizons, V views, H forecast horizons.
 INPUTS = {
-    'value': ('float64', 'NF'),         # newest samples, user's unit; NaN = no sample
-    'season': ('float64', 'NFK'),       # seasonal memory now and at each season horizon, user's unit; NaN = not known yet
-    'clock': ('float32', 'N4'),         # sin, cos of the hour of day; sin, cos of the day of week; in the detector's time zone
-    'step_seconds': ('float32', ''),    # the detector's step
-    'learn': ('float32', 'N'),          # 1 = judge and learn, 0 = judge only
-    'threshold': ('float32', 'N'),      # the surprise that the budget allows: only lower and upper depend on it
+    'value': ('float64', 'NF'),  # newest samples, user's unit; NaN = no sample
+    'season': ('float64', 'NFK'),  # seasonal memory now and at each season horizon, user's unit; NaN = not known yet
+    'clock': ('float32', 'N4'),  # sin, cos of the hour of day; sin, cos of the day of week; in the detector's time zone
+    'step_seconds': ('float32', ''),  # the detector's step
+    'learn': ('float32', 'N'),  # 1 = judge and learn, 0 = judge only
+    'threshold': ('float32', 'N'),  # the surprise that the budget allows: only lower and upper depend on it
 }
 OUTPUTS = {
-    'surprise': ('float32', 'N'),       # >= 0, robust units; NaN = no sample or warming up
-    'expected': ('float64', 'NF'),      # what was expected before the sample was seen; NaN = none
-    'lower': ('float64', 'NF'),         # the border of the surprise `threshold`, below
-    'upper': ('float64', 'NF'),         # and above
-    'deviation': ('float64', 'NF'),     # observed - expected, signed, user's unit
+    'surprise': ('float32', 'N'),  # >= 0, robust units; NaN = no sample or warming up
+    'expected': ('float64', 'NF'),  # what was expected before the sample was seen; NaN = none
+    'lower': ('float64', 'NF'),  # the border of the surprise `threshold`, below
+    'upper': ('float64', 'NF'),  # and above
+    'deviation': ('float64', 'NF'),  # observed - expected, signed, user's unit
     'contribution': ('float32', 'NF'),  # share of each feature; rows sum to 1, or are NaN
-    'season_next': ('float64', 'NF'),   # what to remember for this slot
-    'view': ('float32', 'NV'),          # share of each view
-    'class': ('int64', 'N'),            # which calibration rows hold
-    'forecast': ('float64', 'NFH3'),    # low, middle, high at each forecast horizon
+    'season_next': ('float64', 'NF'),  # what to remember for this slot
+    'view': ('float32', 'NV'),  # share of each view
+    'class': ('int64', 'N'),  # which calibration rows hold
+    'forecast': ('float64', 'NFH3'),  # low, middle, high at each forecast horizon
 }
 OPTIONAL = {'season', 'clock', 'step_seconds', 'learn', 'threshold', 'view', 'class', 'forecast'}
 STATE = 'state_'
@@ -53,12 +53,12 @@ SEASON_SLOTS_MAX = 336
 class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the weights were learnt from."""
 
-    data: str               # in words, with licences
-    digest: str             # sha256 of the training data
-    recipe: str             # sha256 of the recipe
+    data: str  # in words, with licences
+    digest: str  # sha256 of the training data
+    recipe: str  # sha256 of the recipe
     seed: int
-    entity_steps: int       # samples seen in training, all epochs
-    seconds: float          # how long it took
+    entity_steps: int  # samples seen in training, all epochs
+    seconds: float  # how long it took
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -68,19 +68,19 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     name: str
     family: Literal['forecaster', 'autoencoder', 'classifier']
     description: str
-    created: str                                    # RFC 3339
-    features: tuple[str, ...] | None                # None: any number of features
+    created: str  # RFC 3339
+    features: tuple[str, ...] | None  # None: any number of features
     views: tuple[str, ...]
-    step_seconds: tuple[float, float]               # the range it was made for, both ends included
-    warmup_steps: int                               # samples of an entity before its first surprise
-    replay_steps: int                               # history that a warm start replays
-    season_period_seconds: int                      # 0: no seasonal memory
+    step_seconds: tuple[float, float]  # the range it was made for, both ends included
+    warmup_steps: int  # samples of an entity before its first surprise
+    replay_steps: int  # history that a warm start replays
+    season_period_seconds: int  # 0: no seasonal memory
     season_slots: int
     season_horizons_steps: tuple[int, ...]
     forecast_horizons_seconds: tuple[int, ...]
     training: Training
-    tools: dict[str, str]                           # name: version
-    evaluation: dict[str, dict[str, float]]         # set: {measure: figure}
+    tools: dict[str, str]  # name: version
+    evaluation: dict[str, dict[str, float]]  # set: {measure: figure}
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={'klass': 'class'}):
@@ -88,22 +88,24 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True,
 
     klass: int
     step_seconds: tuple[float, float]
-    surprise: tuple[float, ...]                     # strictly increasing
-    alarms_per_entity_week: tuple[float, ...]       # never increasing, > 0
+    surprise: tuple[float, ...]  # strictly increasing
+    alarms_per_entity_week: tuple[float, ...]  # never increasing, > 0
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How many alarms per entity-week a surprise stands for; measured by replay, not extrapolated."""
 
     status: Literal['none', 'measured']
-    source: str = ''                                # what was replayed
+    source: str = ''  # what was replayed
     entity_weeks: float = 0.0
     rows: tuple[Row, ...] = ()
 
     def row(self, klass, step_seconds):
         """The row for a class and a step; BudgetError where nothing was measured for them."""
         if self.status == 'none':
-            raise BudgetError('the model is not calibrated (status "none"): it gives surprise, no score; finish `python -m convert calibrate`')
+            raise BudgetError(
+                'the model is not calibrated (status "none"): it gives surprise, no score; finish `python -m convert calibrate`'
+            )
         for row in self.rows:
             if row.klass == klass and row.step_seconds[0] <= step_seconds < row.step_seconds[1]:
                 return row
@@ -162,7 +164,9 @@ class Array(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             flat = np.frombuffer(base64.b64decode(self.data, validate=True), np.dtype(self.dtype).newbyteorder('<'))
             return flat.reshape(self.shape).astype(self.dtype)
         except ValueError as error:
-            raise BundleFormatError(f'an array of the proof does not hold what it says ({self.dtype} {list(self.shape)}): {error}') from error
+            raise BundleFormatError(
+                f'an array of the proof does not hold what it says ({self.dtype} {list(self.shape)}): {error}'
+            ) from error
 
 
 class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -170,10 +174,10 @@ class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     relative_tolerance: float
     absolute_tolerance: float
-    reason: str                     # why this tolerance
+    reason: str  # why this tolerance
     step_seconds: float
-    inputs: dict[str, Array]        # each with a leading axis of T steps; without states and step_seconds
-    outputs: dict[str, Array]       # likewise; states are left out: what they hold shows in later outputs
+    inputs: dict[str, Array]  # each with a leading axis of T steps; without states and step_seconds
+    outputs: dict[str, Array]  # likewise; states are left out: what they hold shows in later outputs
 
 
 class Tensor(msgspec.Struct, frozen=True):
@@ -193,9 +197,9 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     manifest: Manifest
     calibration: Calibration
     proof: Proof
-    inputs: frozenset[str]              # the optional inputs among them are those that the graph wants
+    inputs: frozenset[str]  # the optional inputs among them are those that the graph wants
     outputs: frozenset[str]
-    states: dict[str, Tensor]           # by input name
+    states: dict[str, Tensor]  # by input name
 
     def state_bytes(self, features):
         """Memory of one entity in the graph's states, in bytes."""
@@ -272,9 +276,13 @@ def _check_manifest(manifest):
     if manifest.features is not None and len(set(manifest.features)) != len(manifest.features):
         raise BundleFormatError('manifest: features: a name stands twice')
     if manifest.warmup_steps < 1 or manifest.replay_steps < manifest.warmup_steps:
-        raise BundleFormatError(f'manifest: replay_steps: got {manifest.replay_steps}, expected at least warmup_steps ({manifest.warmup_steps} >= 1)')
+        raise BundleFormatError(
+            f'manifest: replay_steps: got {manifest.replay_steps}, expected at least warmup_steps ({manifest.warmup_steps} >= 1)'
+        )
     if bool(manifest.season_period_seconds) != bool(manifest.season_slots) or not 0 <= manifest.season_slots <= SEASON_SLOTS_MAX:
-        raise BundleFormatError(f'manifest: season_slots: got {manifest.season_slots}, expected 1 to {SEASON_SLOTS_MAX}, or 0 together with the period')
+        raise BundleFormatError(
+            f'manifest: season_slots: got {manifest.season_slots}, expected 1 to {SEASON_SLOTS_MAX}, or 0 together with the period'
+        )
     if any(steps <= 0 for steps in manifest.season_horizons_steps):
         raise BundleFormatError(f'manifest: season_horizons_steps: got {list(manifest.season_horizons_steps)}, expected positive steps')
 
@@ -287,7 +295,9 @@ def _check_calibration(calibration, manifest):
     for number, row in enumerate(calibration.rows):
         where = f'calibration: row {number}'
         if len(row.surprise) != len(row.alarms_per_entity_week) or len(row.surprise) < 2:
-            raise BundleFormatError(f'{where}: {len(row.surprise)} surprises for {len(row.alarms_per_entity_week)} alarms, expected equally many, at least 2')
+            raise BundleFormatError(
+                f'{where}: {len(row.surprise)} surprises for {len(row.alarms_per_entity_week)} alarms, expected equally many, at least 2'
+            )
         if np.any(np.diff(row.surprise) <= 0) or not row.surprise[0] > 0:
             raise BundleFormatError(f'{where}: surprise is not strictly increasing from above 0')
         if np.any(np.diff(row.alarms_per_entity_week) > 0) or not row.alarms_per_entity_week[-1] > 0:
@@ -299,7 +309,9 @@ def _check_calibration(calibration, manifest):
                 break
             reached = max(reached, high)
         if reached <= end:
-            raise BundleFormatError(f'calibration: class {klass} has a hole: no row for a step of {reached:g} s, the manifest promises up to {end:g} s')
+            raise BundleFormatError(
+                f'calibration: class {klass} has a hole: no row for a step of {reached:g} s, the manifest promises up to {end:g} s'
+            )
 
 
 def _check_tensors(manifest, inputs, outputs):
@@ -321,7 +333,9 @@ def _check_tensors(manifest, inputs, outputs):
             raise BundleFormatError(f'graph: {name} is {state.dtype} {list(state.shape)}, expected float32 or float64 [N, S] or [N, F, S]')
         after = nexts[name + NEXT]
         if (after.dtype, after.shape) != (state.dtype, state.shape):
-            raise BundleFormatError(f'graph: {after.name} is {after.dtype} {list(after.shape)}, expected as {name}: {state.dtype} {list(state.shape)}')
+            raise BundleFormatError(
+                f'graph: {after.name} is {after.dtype} {list(after.shape)}, expected as {name}: {state.dtype} {list(state.shape)}'
+            )
     views = 'view' in {tensor.name for tensor in outputs}
     if views != bool(manifest.views):
         raise BundleFormatError(f'graph: view {"is" if views else "is not"} an output, but the manifest names {len(manifest.views)} views')

@@ -22,6 +22,6 @@ class Clock:
     def wait(self, until):
         """Wait for an instant of this clock; True = it came, False = the exporter is stopping."""
         while (left := until - self.now()) > 0:
-            if self.stopping.wait(min(left / self.speed, 1.0)):     # in slices, so that a clock that is set is noticed
+            if self.stopping.wait(min(left / self.speed, 1.0)):  # in slices, so that a clock that is set is noticed
                 return False
         return not self.stopping.is_set()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-READY, WARMING, MISSING = 0, 1, 2       # codes of Verdicts.status
+READY, WARMING, MISSING = 0, 1, 2  # codes of Verdicts.status
 STATUS_NAMES = ('ready', 'warming', 'missing')
 
 

@@ -37,7 +37,9 @@ def seconds(text):
         return 0.0
     if not match:
         raise ValueError(f'expected a duration such as 30s, 5m or 1h30m, got {text!r}')
-    return float(sum(int(count) * unit for count, unit in zip(match.groups(), (_UNITS[u] for u in 'y w d h m s ms'.split()), strict=True) if count))
+    return float(
+        sum(int(count) * unit for count, unit in zip(match.groups(), (_UNITS[u] for u in ['y', 'w', 'd', 'h', 'm', 's', 'ms']), strict=True) if count)
+    )
 
 
 class Duration(float):
@@ -81,7 +83,7 @@ def _parse(kind, value):
     if kind is Zone:
         try:
             return Zone(ZoneInfo(value).key)
-        except Exception as error:      # ZoneInfo raises KeyError, ValueError or OSError, by what the name looks like
+        except Exception as error:  # ZoneInfo raises KeyError, ValueError or OSError, by what the name looks like
             raise ValueError(f'unknown time zone {value!r}; names are as in Europe/Berlin') from error
     if kind is Budget:
         match = _BUDGET.match(value) if isinstance(value, str) else None
@@ -122,15 +124,15 @@ class Source(_Strict, frozen=True):
     """The Prometheus query API to ask."""
 
     url: str
-    timeout: Duration = Duration(30)            # whole answer, from the request to the last byte
+    timeout: Duration = Duration(30)  # whole answer, from the request to the last byte
     basic_auth: BasicAuth | None = None
     authorization: Authorization | None = None
     tls_config: TLS | None = None
-    headers: dict[str, str] = {}                # such as X-Scope-OrgID
-    params: dict[str, str] = {}                 # added to every query, such as dedup, partial_response
-    proxy_url: str | None = None                # the environment's proxies are not used
+    headers: dict[str, str] = {}  # such as X-Scope-OrgID
+    params: dict[str, str] = {}  # added to every query, such as dedup, partial_response
+    proxy_url: str | None = None  # the environment's proxies are not used
     max_response: Size = Size(512_000_000)
-    concurrency: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4      # queries in flight
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4  # queries in flight
 
 
 class Detector(_Strict, frozen=True):
@@ -141,7 +143,7 @@ class Detector(_Strict, frozen=True):
     features: dict[str, str] = {}
     by: tuple[str, ...] = ()
     step: Duration = Duration(60)
-    delay: Duration = Duration(10)              # evaluated at the aligned step minus this: late samples are in by then
+    delay: Duration = Duration(10)  # evaluated at the aligned step minus this: late samples are in by then
     model: str = 'builtin:default'
     sha256: Annotated[str, msgspec.Meta(pattern='^[0-9a-fA-F]{64}$')] | None = None
     timezone: Zone = Zone('UTC')
@@ -152,8 +154,8 @@ class Detector(_Strict, frozen=True):
     range: tuple[float, float] | None = None
     hold: Duration = Duration(3600)
     missing: Literal['alert', 'ignore'] = 'alert'
-    forget: Duration = Duration(86400)          # an absent entity is forgotten after this, younger ones sooner
-    history: Duration = Duration(8 * 86400)     # coarse history for the seasonal memory at a warm start; 0 = none
+    forget: Duration = Duration(86400)  # an absent entity is forgotten after this, younger ones sooner
+    history: Duration = Duration(8 * 86400)  # coarse history for the seasonal memory at a warm start; 0 = none
     max_entities: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000
 
     @property
@@ -167,7 +169,7 @@ class Config(_Strict, frozen=True):
 
     prometheus: Source
     detectors: tuple[Detector, ...]
-    root: str = msgspec.field(default='.', name='-root')    # the file's folder: relative paths start there; not a key
+    root: str = msgspec.field(default='.', name='-root')  # the file's folder: relative paths start there; not a key
 
 
 def load(path):
@@ -188,7 +190,7 @@ def parse(text, *, source='config', root='.'):
 features, forget, history, hold, max_entities, min_deviation, min_relative_deviation, missing, model, name, range, sha256, step, timezone
     """
     try:
-        tree = yaml.load(text, _Loader)     # noqa: S506 (a SafeLoader that also refuses a key given twice)
+        tree = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f'{source}: not valid YAML: {" ".join(str(error).split())}') from error
     if not isinstance(tree, dict):
@@ -211,7 +213,14 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_PLACES = {'': Config, 'prometheus': Source, 'detectors[…]': Detector, 'prometheus.basic_auth': BasicAuth, 'prometheus.authorization': Authorization, 'prometheus.tls_config': TLS}
+_PLACES = {
+    '': Config,
+    'prometheus': Source,
+    'detectors[…]': Detector,
+    'prometheus.basic_auth': BasicAuth,
+    'prometheus.authorization': Authorization,
+    'prometheus.tls_config': TLS,
+}
 
 
 def _explain(message, tree):
@@ -245,7 +254,9 @@ def _check(config, source):
     if url.scheme not in ('http', 'https') or not url.hostname:
         raise ConfigError(f'{source}: prometheus: url: expected http://HOST:PORT or https://…, got {config.prometheus.url!r}')
     if url.username or url.password:
-        raise ConfigError(f'{source}: prometheus: url: no user name and password here, they would end up in logs; use basic_auth with password_file')
+        raise ConfigError(
+            f'{source}: prometheus: url: no user name and password here, they would end up in logs; use basic_auth with password_file'
+        )
     if config.prometheus.basic_auth and config.prometheus.authorization:
         raise ConfigError(f'{source}: prometheus: basic_auth and authorization: only one of them')
     if not config.detectors:

@@ -30,9 +30,11 @@ from promlstm.columns import MISSING, READY, WARMING, Frame, Verdicts
 from promlstm.entities import Entities
 from promlstm.errors import BundleError, PromlstmError, StageError
 
-SAMPLES_PER_SLOT = 6        # of coarse history, where the fleet is small enough
-COARSE_POINTS = 4_000_000   # asked for at a warm start, at most; one sample per slot is always asked for
-NOMINAL_THRESHOLD = np.float32(2.4)     # about one alarm a week on labelled telemetry: borders the band where no budget is asked for
+SAMPLES_PER_SLOT = 6  # of coarse history, where the fleet is small enough
+COARSE_POINTS = 4_000_000  # asked for at a warm start, at most; one sample per slot is always asked for
+UTC = ZoneInfo('UTC')
+EVERYTHING = scoring.Policy()
+NOMINAL_THRESHOLD = np.float32(2.4)  # about one alarm a week on labelled telemetry: borders the band where no budget is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,8 @@ class Settings:
     """
 
     step_seconds: float
-    zone: ZoneInfo = ZoneInfo('UTC')
-    policy: scoring.Policy = scoring.Policy()
+    zone: ZoneInfo = UTC
+    policy: scoring.Policy = EVERYTHING
     alarms_per_week: float | None = None
     threshold: float | None = None
 
@@ -117,7 +119,9 @@ def blank(session, settings, rows, features):
     manifest = session.bundle.manifest
     return Memory(
         session.blank(rows, features),
-        seasonal.Season.blank(rows, features, period_seconds=manifest.season_period_seconds, slots=manifest.season_slots, zone=settings.zone),
+        seasonal.Season.blank(
+            rows, features, period_seconds=manifest.season_period_seconds, slots=manifest.season_slots, zone=settings.zone
+        ),
         scoring.Latch.blank(rows, features),
         np.zeros(rows, np.int64),
     )
@@ -180,7 +184,7 @@ class Tally:
 
     warnings: int = 0
     infinite: int = 0
-    dropped: int = 0        # entities over the limit at the last step
+    dropped: int = 0  # entities over the limit at the last step
     last_warning: str = ''
 
 
@@ -195,10 +199,10 @@ class Detector:
     session: object
     source: object
     stage: object = _unwatched
-    ask: object = map                       # how to run the queries of several features: a pool's map, or one after the other
+    ask: object = map  # how to run the queries of several features: a pool's map, or one after the other
     entities: Entities = None
     memory: Memory = None
-    time: float | None = None               # the last committed step
+    time: float | None = None  # the last committed step
     labels: exposition.Labels = None
     tally: Tally = field(default_factory=Tally)
     _settings: Settings = None
@@ -209,7 +213,9 @@ class Detector:
         if not low <= config.step <= high:
             raise BundleError(f'model {manifest.name} is made for steps of {low:g} to {high:g} s, the detector has {config.step:g} s')
         if manifest.features is not None and len(config.queries) != len(manifest.features):
-            raise BundleError(f'model {manifest.name} is made for the features {", ".join(manifest.features)}, the detector has {len(config.queries)}')
+            raise BundleError(
+                f'model {manifest.name} is made for the features {", ".join(manifest.features)}, the detector has {len(config.queries)}'
+            )
         self._settings = Settings.of(config)
         self.session.bundle.calibration.threshold(self.settings(1).alarms_per_week, step_seconds=config.step)
         self.forget_all()
@@ -303,13 +309,16 @@ class Detector:
         end = history.aligned(now(), config.step)
         count = len(self.source.instant(next(iter(config.queries.values())), end - config.delay).keys)
         start = end - (manifest.replay_steps - 1) * config.step
-        season = None
-        for season in self._fill(start, count):
+        season = self.memory.season
+        for season in self._fill(start, count):  # noqa: B007 (the last one is kept)
             yield 0, manifest.replay_steps, None
-        self.memory = blank(self.session, self._settings, len(self.entities), self.entities.features)
-        if season is not None:
-            self.memory = replace(self.memory, season=season.grown(len(self.entities)))
+        known = blank(self.session, self._settings, len(self.entities), self.entities.features)
+        self.memory = replace(known, season=season.grown(len(self.entities)))
         yield from self._replay(start, now, count)
+
+    def replay(self, start, end):
+        """Replay the steps from start to end (aligned, both included); a generator as `warm`."""
+        yield from self._replay(start, lambda: end, len(self.entities))
 
     def _fill(self, end, series):
         """The seasonal memory of the coarse past up to `end`, request by request."""
@@ -324,7 +333,9 @@ class Detector:
         for _, visit in groupby((frame for frame, _ in past), key=lambda frame: season.slot(frame.time)):
             visit = list(visit)
             rows = len(visit[-1].values)
-            season = season.grown(rows).fill([frame.time for frame in visit], np.stack([seasonal.padded(frame.values, rows) for frame in visit]))
+            season = season.grown(rows).fill(
+                [frame.time for frame in visit], np.stack([seasonal.padded(frame.values, rows) for frame in visit])
+            )
             yield season
 
     def _replay(self, start, now, series):
@@ -332,7 +343,9 @@ class Detector:
         step = self.config.step
         while (end := history.aligned(now(), step)) >= start - step / 2:
             total = round((end - start) / step) + 1
-            for done, (frame, infinite) in enumerate(history.frames(self.source, self.config, self.entities, start, end, rows=series, warn=self._warn)):
+            for done, (frame, infinite) in enumerate(
+                history.frames(self.source, self.config, self.entities, start, end, rows=series, warn=self._warn)
+            ):
                 memory = self.memory.grown(self.session, len(frame.values))
                 verdicts, self.memory = advance(self.session, self.settings(_present(frame)), memory, frame)
                 self.time = frame.time
@@ -344,7 +357,7 @@ class Detector:
     def catch_up(self, time):
         """Replay the steps that were missed before an aligned instant; a generator as `warm`. Each step is a commit of its own."""
         if self.time is not None and time - self.time > 1.5 * self.config.step:
-            yield from self._replay(self.time + self.config.step, lambda: time - self.config.step, len(self.entities))
+            yield from self.replay(self.time + self.config.step, time - self.config.step)
 
     def forget(self):
         """Drop the rows of entities that have been absent for long; returns how many. Costs a copy, so not for a few."""

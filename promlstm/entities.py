@@ -46,12 +46,12 @@ class Entities:
     features: int = 1
     by: tuple[str, ...] | None = None
     limit: int = 2**31
-    identities: list = field(default_factory=list)              # by row: bytes, see labels.identity
-    first_seen: np.ndarray = field(default_factory=lambda: np.empty(0))     # float64 [N], unix seconds
+    identities: list = field(default_factory=list)  # by row: bytes, see labels.identity
+    first_seen: np.ndarray = field(default_factory=lambda: np.empty(0))  # float64 [N], unix seconds
     last_seen: np.ndarray = field(default_factory=lambda: np.empty(0))
-    _row_of: dict = field(default_factory=dict)                 # identity: row
-    _index: list = None                                         # per feature: {raw label bytes: row}
-    _last: list = None                                          # per feature: (keys, rows) of the last answer
+    _row_of: dict = field(default_factory=dict)  # identity: row
+    _index: list = None  # per feature: {raw label bytes: row}
+    _last: list = None  # per feature: (keys, rows) of the last answer
 
     def __post_init__(self):
         self._index = [{} for _ in range(self.features)]

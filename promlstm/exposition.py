@@ -23,7 +23,7 @@ FAMILIES = {
     'promlstm_view': ('Share of each view of the model in the surprise, 0 to 1; only of anomalous entities.', ('view',)),
     'promlstm_entity_missing': ('1 = an entity that had been there for a day or more gives no sample now.', ()),
 }
-_LINES = 4      # pieces per line: family, labels, own label, number
+_LINES = 4  # pieces per line: family, labels, own label, number
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,13 +79,17 @@ def render(verdicts, labels, *, missing):
     if len(labels.features) > 1:
         per_feature['promlstm_contribution'] = np.where(judged, verdicts.contribution, np.float32(np.nan))
     for family, columns in per_feature.items():
-        blocks[family] = b''.join(_block(family, labels.opened, own, column) for own, column in zip(_own('feature', labels.features), columns.T, strict=True))
+        blocks[family] = b''.join(
+            _block(family, labels.opened, own, column) for own, column in zip(_own('feature', labels.features), columns.T, strict=True)
+        )
     anomalous = (verdicts.score >= 1)[:, None]
     blocks['promlstm_view'] = b''.join(
         _block('promlstm_view', labels.opened, own, column)
         for own, column in zip(_own('view', labels.views), np.where(anomalous, verdicts.view, np.float32(np.nan)).T, strict=True)
     )
-    blocks['promlstm_entity_missing'] = _block('promlstm_entity_missing', labels.opened, b'} ', np.where(missing, np.float32(1), np.float32(np.nan)))
+    blocks['promlstm_entity_missing'] = _block(
+        'promlstm_entity_missing', labels.opened, b'} ', np.where(missing, np.float32(1), np.float32(np.nan))
+    )
     return {family: block for family, block in blocks.items() if block}
 
 

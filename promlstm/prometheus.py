@@ -20,8 +20,8 @@ import requests
 from promlstm import __version__
 from promlstm.errors import ConfigError, QueryRejected, ResponseError, SourceUnavailable
 
-POINTS_PER_SERIES = 11_000          # Prometheus refuses a range query beyond
-POINTS_PER_ANSWER = 400_000         # what we ask for at once: about 10 MB of JSON
+POINTS_PER_SERIES = 11_000  # Prometheus refuses a range query beyond
+POINTS_PER_ANSWER = 400_000  # what we ask for at once: about 10 MB of JSON
 _CHUNK_BYTES = 1 << 20
 
 
@@ -34,14 +34,14 @@ class _Series(msgspec.Struct, gc=False):
 
 
 class _Data(msgspec.Struct, gc=False):
-    resultType: str     # noqa: N815 (the API's word)
+    resultType: str
     result: msgspec.Raw
 
 
 class _Answer(msgspec.Struct, gc=False):
     status: str
     data: _Data | None = None
-    errorType: str = ''     # noqa: N815
+    errorType: str = ''
     error: str = ''
     warnings: list[str] = []
 
@@ -79,7 +79,12 @@ class Prometheus:
         self._http = requests.Session()
         self._http.trust_env = False
         self._http.max_redirects = 3
-        self._http.headers = {'User-Agent': f'promlstm/{__version__}', 'Accept': 'application/json', 'Accept-Encoding': 'gzip', **source.headers}
+        self._http.headers = {
+            'User-Agent': f'promlstm/{__version__}',
+            'Accept': 'application/json',
+            'Accept-Encoding': 'gzip',
+            **source.headers,
+        }
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=source.concurrency, pool_block=True)
         self._http.mount('http://', adapter)
         self._http.mount('https://', adapter)
@@ -115,7 +120,9 @@ class Prometheus:
             raise QueryRejected(f'the expression gives a {data.resultType}, expected a vector (one value per series): {expr}')
         series = _typed(_decode_series, data.result)
         if any(item.value is None for item in series):
-            raise QueryRejected(f'the expression gives native histograms, expected numbers (use histogram_quantile or histogram_count): {expr}')
+            raise QueryRejected(
+                f'the expression gives native histograms, expected numbers (use histogram_quantile or histogram_count): {expr}'
+            )
         values = np.fromiter((_number(item.value[1]) for item in series), np.float64, len(series))
         return Vector([bytes(item.metric) for item in series], values, warnings)
 
@@ -125,7 +132,7 @@ class Prometheus:
         series   how many are expected: decides how many steps are asked for at once
         returns  iterator of Matrix; together they cover the grid, each with the series that it met
         """
-        steps = int(math.floor((end - start) / step + 1e-6)) + 1
+        steps = math.floor((end - start) / step + 1e-6) + 1
         at_once = max(1, min(POINTS_PER_SERIES - 1, POINTS_PER_ANSWER // max(1, series)))
         for first in range(0, steps, at_once):
             count = min(at_once, steps - first)
@@ -140,7 +147,9 @@ class Prometheus:
         series = _typed(_decode_series, data.result)
         values = np.full((count, len(series)), np.nan)
         for column, item in enumerate(series):
-            rows = np.rint((np.fromiter((sample[0] for sample in item.values), np.float64, len(item.values)) - start) / step).astype(np.int64)
+            rows = np.rint((np.fromiter((sample[0] for sample in item.values), np.float64, len(item.values)) - start) / step).astype(
+                np.int64
+            )
             kept = (rows >= 0) & (rows < count)
             values[rows[kept], column] = np.fromiter((_number(sample[1]) for sample in item.values), np.float64, len(item.values))[kept]
         return Matrix(times, [bytes(item.metric) for item in series], values, warnings)
@@ -194,7 +203,9 @@ class Prometheus:
             parts.append(part)
             total += len(part)
             if total > self._source.max_response:
-                raise ResponseError(f'{self._url} answered with more than max_response ({self._source.max_response} bytes): aggregate the expression')
+                raise ResponseError(
+                    f'{self._url} answered with more than max_response ({self._source.max_response} bytes): aggregate the expression'
+                )
             if clock.monotonic() > until:
                 raise SourceUnavailable(f'{self._url} was slower than the timeout of {self._source.timeout:g} s')
         return b''.join(parts)

@@ -22,10 +22,10 @@ from promlstm.history import aligned
 from promlstm.logs import event
 
 log = logging.getLogger('promlstm.runner')
-SPREAD_SECONDS = 2.0            # requests of different detectors are sent apart by up to this, or a tenth of a step
+SPREAD_SECONDS = 2.0  # requests of different detectors are sent apart by up to this, or a tenth of a step
 PROGRESS_SECONDS = 5.0
-REPEAT_SECONDS = 300.0          # the same condition is logged again after this
-BACKWARDS_STEPS = 10            # a clock that moved back further than this starts the memory anew
+REPEAT_SECONDS = 300.0  # the same condition is logged again after this
+BACKWARDS_STEPS = 10  # a clock that moved back further than this starts the memory anew
 
 
 class Stopping(Exception):
@@ -48,12 +48,19 @@ class Runner:
 
     def __init__(self, config, source, scheduler, publish, withdraw, watch, root):
         self.config, self.status = config, Status()
-        self._source, self._scheduler, self._publish, self._withdraw, self._watch, self._root = source, scheduler, publish, withdraw, watch, root
+        self._source, self._scheduler, self._publish, self._withdraw, self._watch, self._root = (
+            source,
+            scheduler,
+            publish,
+            withdraw,
+            watch,
+            root,
+        )
         self._clock, self._telemetry = scheduler.clock, scheduler.telemetry
         self._detector = None
-        self._told = {}                     # condition: when it was logged last
-        self._failures = 0                  # in a row
-        self._attempted = -np.inf           # the last aligned step that was tried
+        self._told = {}  # condition: when it was logged last
+        self._failures = 0  # in a row
+        self._attempted = -np.inf  # the last aligned step that was tried
         self._slow = False
         name = config.name
         self._telemetry.set('promlstm_detector_step_seconds', config.step, name)
@@ -72,7 +79,7 @@ class Runner:
                 self._cycle(due)
             except Stopping:
                 return
-            except Exception as error:      # the one broad catch: a detector never takes the exporter down
+            except Exception as error:  # noqa: BLE001 (the one broad catch: a detector never takes the exporter down)
                 self._failed(error)
             self._attempted = max(due, self._detector.time if self._detector and self._detector.time else due)
             self._scheduler.collect()
@@ -132,7 +139,7 @@ class Runner:
     def _catch_up(self, due):
         detector = self._detector
         missed = round((due - detector.time) / self.config.step) - 1
-        if missed and self._slow:       # too slow to keep up: replaying would only make it later
+        if missed and self._slow:  # too slow to keep up: replaying would only make it later
             self._telemetry.count('promlstm_detector_missed_steps', (self.config.name,), missed)
             return
         if missed:
@@ -225,7 +232,9 @@ class Runner:
         self.status.reason = f'{stage}: {describe(cause)}'
         self._failures += 1
         expected = describe(cause) == str(cause)
-        self._tell('step failed', level='error', key=self.status.reason, exc_info=None if expected else cause, stage=stage, err=describe(cause))
+        self._tell(
+            'step failed', level='error', key=self.status.reason, exc_info=None if expected else cause, stage=stage, err=describe(cause)
+        )
 
     def _recovered(self):
         if self._failures:

@@ -37,7 +37,7 @@ class Scheduler:
     def start(self):
         """Start all clocks."""
         gc.freeze()
-        gc.disable()        # columns make no cycles worth a pause in a step; `collect` takes what errors leave behind
+        gc.disable()  # columns make no cycles worth a pause in a step; `collect` takes what errors leave behind
         for thread in self._threads:
             thread.start()
 

@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-OUTSIDE_RANGE = np.float32(1.01)    # vmanomaly's value, so that its users find what they know
-CALM_SAMPLES = 3                    # samples inside the held band that end an alarm
+OUTSIDE_RANGE = np.float32(1.01)  # vmanomaly's value, so that its users find what they know
+CALM_SAMPLES = 3  # samples inside the held band that end an alarm
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,15 @@ class Latch:
     def blank(cls, rows, features):
         """No alarm is held."""
         band = np.full((rows, features), np.nan)
-        return cls(np.full(rows, np.nan), np.zeros(rows, np.float32), np.zeros(rows, np.int8), band, band, band, np.zeros((rows, features), np.float32))
+        return cls(
+            np.full(rows, np.nan),
+            np.zeros(rows, np.float32),
+            np.zeros(rows, np.int8),
+            band,
+            band,
+            band,
+            np.zeros((rows, features), np.float32),
+        )
 
     @property
     def held(self):
@@ -146,7 +154,9 @@ def hold(latch, policy, time, score, *, observed, expected, lower, upper, contri
     over = expired | (held & (calm >= CALM_SAMPLES))
     begins = ~held & (score >= 1) & np.isfinite(upper - lower).any(axis=1)
     since = np.where(begins, time, np.where(over, np.nan, latch.since))
-    kept = replace(latch, since=since, peak=np.where(begins, score, peak).astype(np.float32), calm=np.where(begins, 0, calm).astype(np.int8))
+    kept = replace(
+        latch, since=since, peak=np.where(begins, score, peak).astype(np.float32), calm=np.where(begins, 0, calm).astype(np.int8)
+    )
     if not begins.any():
         return scored, held, kept
     begun = begins[:, None]
@@ -155,3 +165,15 @@ def hold(latch, policy, time, score, *, observed, expected, lower, upper, contri
         kept, expected=choose(expected, latch.expected), lower=choose(lower, latch.lower), upper=choose(upper, latch.upper),
         weight=choose(_shares(contribution), latch.weight),
     )  # fmt: skip
+
+
+def merge_seconds(step_seconds):
+    """Alarms of an entity closer than this are one: what the budget counts, what a calibration counted, what a backtest lists.
+
+    30 steps at a minute, 12 at five, 3 at an hour (the measures' own merge), between them linear in the logarithm of the step.
+
+    >>> [float(merge_seconds(step)) for step in (10, 60, 300, 3600, 86400)]
+    [300.0, 1800.0, 3600.0, 10800.0, 259200.0]
+    """
+    steps = np.exp(np.interp(np.log(step_seconds), np.log([60, 300, 3600]), np.log([30, 12, 3])))
+    return round(float(steps), 6) * step_seconds

@@ -37,7 +37,7 @@ def clock(time, zone):
     >>> clock(3 * DAY + 6 * 3600, ZoneInfo('UTC')).round(2) + 0.0       # a Sunday, six in the morning
     array([ 1.  ,  0.  , -0.78,  0.62], dtype=float32)
     """
-    seconds = local_seconds(time, zone) + 3 * DAY       # 1970-01-01 was a Thursday
+    seconds = local_seconds(time, zone) + 3 * DAY  # 1970-01-01 was a Thursday
     day, week = 2 * np.pi * (seconds % DAY) / DAY, 2 * np.pi * (seconds % WEEK // DAY) / 7
     return np.float32([np.sin(day), np.cos(day), np.sin(week), np.cos(week)])
 
@@ -147,7 +147,9 @@ class Season:
     def take(self, rows):
         """The memory of some rows only."""
         anchor = self.anchor[rows]
-        return replace(self, anchor=anchor, columns=tuple(padded(column, len(self.anchor))[rows] if len(column) else column for column in self.columns))
+        return replace(
+            self, anchor=anchor, columns=tuple(padded(column, len(self.anchor))[rows] if len(column) else column for column in self.columns)
+        )
 
     def put(self, rows, part):
         """The memory with some rows replaced by those of `part` (rows: int [n], part: a Season of n rows)."""

@@ -20,8 +20,8 @@ from promlstm.errors import ConfigError
 from promlstm.logs import event
 
 log = logging.getLogger('promlstm.server')
-IDLE_SECONDS = 30.0             # a connection that says nothing is closed after this
-CONNECTIONS = 64                # more at once wait in the listen queue
+IDLE_SECONDS = 30.0  # a connection that says nothing is closed after this
+CONNECTIONS = 64  # more at once wait in the listen queue
 
 
 def address(text):
@@ -97,8 +97,8 @@ class Server(HTTPServer):
         try:
             self.finish_request(request, client_address)
         except OSError:
-            pass        # the client went away
-        except Exception as error:
+            pass  # the client went away
+        except Exception as error:  # noqa: BLE001 (a broken request must give its slot back)
             event(log, 'error', 'request failed', client=client_address[0], exc_info=error)
         finally:
             self.shutdown_request(request)
@@ -111,7 +111,7 @@ class Handler(BaseHTTPRequestHandler):
     server_version, sys_version, protocol_version = f'promlstm/{__version__}', '', 'HTTP/1.1'
     timeout = IDLE_SECONDS
 
-    def do_GET(self):       # noqa: N802 (the library's name)
+    def do_GET(self):
         """Answer one request by its path."""
         pages = {'/metrics': self._metrics, '/-/healthy': self._healthy, '/-/ready': self._ready, '/': self._landing}
         page = pages.get(urlsplit(self.path).path)
@@ -120,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._send(404, 'text/plain; charset=utf-8', [b'Not found. There are /, /metrics, /-/healthy and /-/ready.\n'])
 
-    do_HEAD = do_GET        # noqa: N815
+    do_HEAD = do_GET
 
     def _metrics(self):
         accept = self.headers.get('Accept', '')
@@ -143,8 +143,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _landing(self):
         rows = ''.join(
-            f'<tr><td>{html.escape(name)}</td><td>{html.escape(str(status))}</td></tr>'
-            for name, status in self.server.statuses().items()
+            f'<tr><td>{html.escape(name)}</td><td>{html.escape(str(status))}</td></tr>' for name, status in self.server.statuses().items()
         )
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8"><title>promlstm</title>'
@@ -153,7 +152,9 @@ class Handler(BaseHTTPRequestHandler):
             '<p><a href="/metrics">Metrics</a> · <a href="/-/ready">Readiness</a> · <a href="/-/healthy">Health</a></p>'
             f'<table><tr><th>Detector</th><th>State</th></tr>{rows}</table></html>\n'
         )
-        self._send(200, 'text/html; charset=utf-8', [page.encode()], {'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'"})
+        self._send(
+            200, 'text/html; charset=utf-8', [page.encode()], {'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'"}
+        )
 
     def _send(self, status, content_type, parts, headers=None):
         self.send_response(status)

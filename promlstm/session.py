@@ -56,7 +56,7 @@ def load(path, *, sha256=None, threads=None, prove=True):
     try:
         runtime = onnxruntime.InferenceSession(data, options, providers=['CPUExecutionProvider'])
         metadata = runtime.get_modelmeta().custom_metadata_map
-    except Exception as error:      # ONNX Runtime raises classes of its own that share no base but Exception
+    except Exception as error:  # ONNX Runtime raises classes of its own that share no base but Exception
         raise BundleFormatError(f'{path}: not an ONNX file that this ONNX Runtime ({onnxruntime.__version__}) can run: {error}') from error
     bundle = contract.parse(
         metadata, _tensors(runtime.get_inputs()), _tensors(runtime.get_outputs()), source=str(path), sha256=found, size_bytes=len(data)
@@ -100,7 +100,8 @@ class Session:
         rows, features = feeds['value'].shape
         sizes = {'N': rows, 'F': features}
         results = {
-            tensor.name: np.empty([sizes.get(axis, axis) for axis in tensor.shape], _DTYPES[tensor.type]) for tensor in self._runtime.get_outputs()
+            tensor.name: np.empty([sizes.get(axis, axis) for axis in tensor.shape], _DTYPES[tensor.type])
+            for tensor in self._runtime.get_outputs()
         }
         chunk = max(1, CHUNK // max(1, features))
         spans = [(start, min(start + chunk, rows)) for start in range(0, rows, chunk)]

@@ -30,7 +30,7 @@ METRICS = {
     'promlstm_detector_memory_bytes': ('gauge', 'Memory of all entities: states of the graph, seasonal slots, alarms held.', ('detector',)),
     'promlstm_detector_steps': ('counter', 'Steps computed, replayed ones included.', ('detector',)),
     'promlstm_detector_missed_steps': ('counter', 'Steps given up because the detector was too slow or the source was gone for too long.', ('detector',)),
-    'promlstm_detector_failures': ('counter', 'Steps that failed, by the stage that failed: load, warm, query, place, recall, judge, score, remember, render.', ('detector', 'stage')),
+    'promlstm_detector_failures': ('counter', 'Steps that failed, by stage: load, warm, query and on to render.', ('detector', 'stage')),
     'promlstm_detector_stage_seconds': ('counter', 'Time spent in each stage of live steps.', ('detector', 'stage')),
     'promlstm_detector_empty_results': ('counter', 'Steps at which the expression returned no series at all.', ('detector',)),
     'promlstm_detector_nonfinite_samples': ('counter', 'Samples of +Inf or -Inf, which are taken as missing.', ('detector',)),
@@ -46,7 +46,8 @@ class Telemetry:
         self.registry = CollectorRegistry()
         kinds = {'gauge': prometheus_client.Gauge, 'counter': prometheus_client.Counter, 'info': prometheus_client.Gauge}
         self._metrics = {
-            name: kinds[kind](name, text, labels if kind != 'info' else ('version',), registry=self.registry) for name, (kind, text, labels) in METRICS.items()
+            name: kinds[kind](name, text, labels if kind != 'info' else ('version',), registry=self.registry)
+            for name, (kind, text, labels) in METRICS.items()
         }
         self._metrics['promlstm_build_info'].labels(__version__).set(1)
         if process:

@@ -1,0 +1,268 @@
+"""The command line: run · demo · check-config · check-model · backtest. Each command's `--help` teaches it.
+
+Flags are written as Prometheus writes them (`--config.file=…`). Exit status: 0 in order, 1 something is wrong and said what, 2 usage.
+"""
+
+import argparse
+import signal
+import sys
+import time
+
+from promlstm import __version__, logs
+from promlstm.errors import ConfigError, PromlstmError
+
+LISTEN = ':19855'  # outside 9100-9999, which is allocated to other exporters in full
+
+
+def main(argv=None):
+    """Run one command; returns the exit status."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if not args.command:
+        parser.print_help()
+        return 2
+    logs.setup(args.log_level, args.log_format)
+    try:
+        return args.command(args)
+    except PromlstmError as error:
+        print(f'promlstm: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('promlstm: interrupted', file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        'promlstm', description='LSTM anomaly detection for people who run Prometheus.', epilog='promlstm COMMAND --help teaches one.'
+    )
+    parser.add_argument('--version', action='version', version=f'promlstm {__version__}')
+    parser.set_defaults(command=None, log_level='info', log_format='logfmt')
+    commands = parser.add_subparsers(metavar='COMMAND')
+    _add_run(commands)
+    _add_demo(commands)
+    _add_check_config(commands)
+    _add_check_model(commands)
+    _add_backtest(commands)
+    return parser
+
+
+def _add(commands, name, command, summary, description):
+    parser = commands.add_parser(name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        '--log.level', dest='log_level', choices=list(logs.LEVELS), default='info', help='least level that is logged (default: info)'
+    )
+    parser.add_argument(
+        '--log.format', dest='log_format', choices=('logfmt', 'json'), default='logfmt', help='style of log lines (default: logfmt)'
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_config_file(parser):
+    parser.add_argument(
+        '--config.file', dest='config_file', default='promlstm.yml', metavar='FILE', help='configuration (default: promlstm.yml)'
+    )
+
+
+def _add_run(commands):
+    parser = _add(
+        commands, 'run', run, 'poll Prometheus, score every entity, serve the gauges',
+        'Run the detectors of a configuration against Prometheus and serve their gauges on /metrics.\n\n'
+        'A configuration of six lines:\n\n'
+        '  prometheus:\n    url: http://localhost:9090\n  detectors:\n    - name: node_cpu\n'
+        '      expr: 1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[5m]))\n      range: [0, 1]\n\n'
+        'Scrape it with honor_labels: true, or entities lose their own job and instance.',
+    )  # fmt: skip
+    _add_config_file(parser)
+    parser.add_argument(
+        '--web.listen-address', dest='listen', default=LISTEN, metavar='HOST:PORT', help=f'where to serve (default: {LISTEN})'
+    )
+
+
+def _add_demo(commands):
+    from promlstm import demo  # the demo is not loaded where an exporter runs
+
+    parser = _add(
+        commands, 'demo', demo.main, 'the whole job on an embedded source, nothing needed',
+        'Run the exporter against an embedded source: hours of telemetry of a little fleet, in minutes, with planted faults.',
+    )  # fmt: skip
+    demo.arguments(parser)
+
+
+def _add_check_config(commands):
+    parser = _add(
+        commands, 'check-config', check_config, 'validate a configuration and say what it costs',
+        'Read a configuration, load its models and say what it costs; where Prometheus can be reached, its expressions are tried.\n'
+        'Exit status 1 where the exporter could not run with it; an unreachable Prometheus is only reported.',
+    )  # fmt: skip
+    parser.add_argument('config_file', metavar='FILE', help='the configuration')
+    parser.add_argument('--offline', action='store_true', help='do not ask Prometheus')
+
+
+def _add_check_model(commands):
+    parser = _add(
+        commands,
+        'check-model',
+        check_model,
+        "print a model's card and verify its proof",
+        'Read a model file strictly, verify its proof on this machine, and print its card.',
+    )
+    parser.add_argument('model', metavar='FILE', help='a file, or builtin:default')
+    parser.add_argument('--sha256', help='the digest that the file must have')
+
+
+def _add_backtest(commands):
+    parser = _add(
+        commands, 'backtest', backtest, 'what the detectors would have raised over the past',
+        'Replay the past of Prometheus through the detectors of a configuration and list the anomalies.\n\n'
+        'To look at past scores in Prometheus itself:\n\n'
+        '  promlstm backtest --from=-2d --format=openmetrics --output=scores.om\n'
+        '  promtool tsdb create-blocks-from openmetrics scores.om DATA_DIR',
+    )  # fmt: skip
+    _add_config_file(parser)
+    parser.add_argument(
+        '--from', dest='start', default='-1d', metavar='TIME', help='-2d, unix seconds, or 2026-01-31T12:00:00Z (default: -1d)'
+    )
+    parser.add_argument('--to', dest='end', default='now', metavar='TIME', help='the same, or now (default: now)')
+    parser.add_argument('--detector', action='append', metavar='NAME', help='only this one; may be given several times')
+    parser.add_argument('--format', choices=('table', 'json', 'openmetrics'), default='table', help='(default: table)')
+    parser.add_argument('--output', metavar='FILE', help='write here instead of standard output')
+
+
+def run(args):
+    """`promlstm run`: until SIGTERM or SIGINT, which end it at the next chunk with status 0."""
+    from promlstm import config as configuration
+    from promlstm.board import Board
+    from promlstm.clock import Clock
+    from promlstm.prometheus import Prometheus
+    from promlstm.scheduler import Scheduler
+    from promlstm.server import Server
+    from promlstm.telemetry import Telemetry
+
+    log = logs.logging.getLogger('promlstm.main')
+    config = configuration.load(args.config_file)
+    clock, telemetry = Clock(), Telemetry()
+    board = Board(clock.now)
+    source = Prometheus(config.prometheus, root=config.root)
+    scheduler = Scheduler(config, source, clock=clock, telemetry=telemetry, publish=board.publish, withdraw=board.withdraw)
+    server = Server(args.listen, board=board, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: clock.stopping.set())
+    telemetry.set('promlstm_config_last_reload_successful', 1)
+    telemetry.set('promlstm_config_last_reload_success_timestamp_seconds', time.time())
+    server.start()
+    logs.event(log, 'info', 'serving', version=__version__, url=server.url, config=args.config_file, detectors=len(config.detectors))
+    scheduler.start()
+    while not clock.stopping.wait(3600):
+        pass
+    logs.event(log, 'info', 'stopping')
+    clean = scheduler.stop()
+    server.stop()
+    if not clean:
+        logs.event(log, 'warn', 'a detector did not stop in time; its query was abandoned')
+    return 0
+
+
+def check_config(args):
+    """`promlstm check-config`: status 1 where the exporter could not run with it."""
+    from promlstm import config as configuration
+    from promlstm.check import check
+
+    config = configuration.load(args.config_file)
+    good = check(config, online=not args.offline, say=print)
+    print(f'{args.config_file}: {"in order" if good else "NOT in order, see above"}')
+    return 0 if good else 1
+
+
+def check_model(args):
+    """`promlstm check-model`: prints the card, or why the file is refused."""
+    from promlstm import session
+    from promlstm.check import card
+
+    print(card(session.load(session.resolve(args.model), sha256=args.sha256)))
+    return 0
+
+
+def backtest(args):
+    """`promlstm backtest`: the reports of the detectors asked for, one after the other."""
+    from promlstm import backtest as replaying
+    from promlstm import config as configuration
+    from promlstm.detector import Detector
+    from promlstm.prometheus import Prometheus
+    from promlstm.session import load, resolve
+
+    config, now = configuration.load(args.config_file), time.time()
+    start, end = instant(args.start, now, '--from'), instant(args.end, now, '--to')
+    if not start < end:
+        raise ConfigError(f'--from={args.start} is not before --to={args.end}')
+    known = [detector.name for detector in config.detectors]
+    if unknown := next((name for name in args.detector or () if name not in known), None):
+        raise ConfigError(f'--detector={unknown}: no such detector; {args.config_file} has {", ".join(known)}')
+    source, sink, reports = Prometheus(config.prometheus, root=config.root), replaying.OpenMetrics(), []
+    for detector in config.detectors:
+        if not args.detector or detector.name in args.detector:
+            session = load(resolve(detector.model, config.root), sha256=detector.sha256)
+            progress = Progress(detector.name)
+            replayed = Detector(detector, session, source)
+            reports.append(replaying.run(replayed, start, end, progress=progress, sink=sink if args.format == 'openmetrics' else None))
+            progress.end()
+    with open(args.output, 'wb') if args.output else _standard_output() as out:
+        if args.format == 'openmetrics':
+            sink.write(out)
+        else:
+            out.write((replaying.table(reports) if args.format == 'table' else replaying.as_json(reports) + '\n').encode())
+    return 0
+
+
+def _standard_output():
+    return open(sys.stdout.fileno(), 'wb', closefd=False)
+
+
+def instant(text, now, flag):
+    """Unix seconds of a time on the command line.
+
+    >>> instant('-2d', 200_000, '--from'), instant('now', 5.0, '--to'), instant('1970-01-01T00:01:00Z', 0, '--to')
+    (27200.0, 5.0, 60.0)
+    """
+    from datetime import UTC, datetime
+
+    from promlstm.config import seconds
+
+    try:
+        if text == 'now':
+            return float(now)
+        if text.startswith('-'):
+            return now - seconds(text[1:])
+        if text.replace('.', '', 1).isdigit():
+            return float(text)
+        parsed = datetime.fromisoformat(text)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except ValueError as error:
+        raise ConfigError(f'{flag}={text}: expected -2d, now, unix seconds or 2026-01-31T12:00:00Z') from error
+
+
+class Progress:
+    """One line on standard error that tells how far a long work is; silent where nobody looks."""
+
+    def __init__(self, name):
+        self._name, self._told, self._shown = name, time.monotonic(), sys.stderr.isatty()
+
+    def __call__(self, done, total):
+        """Steps done of all; below 0 while warming up."""
+        if self._shown and time.monotonic() - self._told > 0.5:
+            self._told = time.monotonic()
+            where = f'{done}/{total} steps' if done > 0 else 'warming up'
+            print(f'\r{self._name}: {where} \x1b[K', end='', file=sys.stderr, flush=True)
+
+    def end(self):
+        """Clear the line."""
+        if self._shown:
+            print('\r\x1b[K', end='', file=sys.stderr, flush=True)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
