@@ -4,19 +4,23 @@ Flags are written as Prometheus writes them (`--config.file=…`). Exit status: 
 """
 
 import argparse
+import os
 import signal
+import socket
 import sys
 import time
 
 from promlstm import __version__, logs
 from promlstm.errors import ConfigError, PromlstmError
 
+STOP_SECONDS = 10.0
 LISTEN = ':19855'  # outside 9100-9999, which is allocated to other exporters in full
 
 
 def main(argv=None):
     """Run one command; returns the exit status."""
-    parser = _parser()
+    argv = sys.argv[1:] if argv is None else argv
+    parser = _parser(demo='demo' in argv[:1])
     args = parser.parse_args(argv)
     if not args.command:
         parser.print_help()
@@ -35,7 +39,7 @@ def main(argv=None):
         return 1
 
 
-def _parser():
+def _parser(*, demo):
     parser = argparse.ArgumentParser(
         'promlstm', description='LSTM anomaly detection for people who run Prometheus.', epilog='promlstm COMMAND --help teaches one.'
     )
@@ -43,7 +47,7 @@ def _parser():
     parser.set_defaults(command=None, log_level='info', log_format='logfmt')
     commands = parser.add_subparsers(metavar='COMMAND')
     _add_run(commands)
-    _add_demo(commands)
+    _add_demo(commands, demo)
     _add_check_config(commands)
     _add_check_model(commands)
     _add_backtest(commands)
@@ -83,14 +87,18 @@ def _add_run(commands):
     )
 
 
-def _add_demo(commands):
-    from promlstm import demo  # the demo is not loaded where an exporter runs
-
+def _add_demo(commands, wanted):
     parser = _add(
-        commands, 'demo', demo.main, 'the whole job on an embedded source, nothing needed',
+        commands,
+        'demo',
+        demo,
+        'the whole job on an embedded source, nothing needed',
         'Run the exporter against an embedded source: hours of telemetry of a little fleet, in minutes, with planted faults.',
-    )  # fmt: skip
-    demo.arguments(parser)
+    )
+    if wanted:  # what only the demo needs is not loaded where an exporter runs
+        from promlstm.demo import arguments
+
+        arguments(parser)
 
 
 def _add_check_config(commands):
@@ -134,7 +142,7 @@ def _add_backtest(commands):
 
 
 def run(args):
-    """`promlstm run`: until SIGTERM or SIGINT, which end it at the next chunk with status 0."""
+    """`promlstm run`: until SIGTERM or SIGINT, which end it between two chunks of work with status 0."""
     from promlstm import config as configuration
     from promlstm.board import Board
     from promlstm.clock import Clock
@@ -150,21 +158,40 @@ def run(args):
     source = Prometheus(config.prometheus, root=config.root)
     scheduler = Scheduler(config, source, clock=clock, telemetry=telemetry, publish=board.publish, withdraw=board.withdraw)
     server = Server(args.listen, board=board, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: clock.stopping.set())
     telemetry.set('promlstm_config_last_reload_successful', 1)
     telemetry.set('promlstm_config_last_reload_success_timestamp_seconds', time.time())
+    ending = _ending()
     server.start()
     logs.event(log, 'info', 'serving', version=__version__, url=server.url, config=args.config_file, detectors=len(config.detectors))
     scheduler.start()
-    while not clock.stopping.wait(3600):
-        pass
-    logs.event(log, 'info', 'stopping')
-    clean = scheduler.stop()
+    logs.event(log, 'info', 'stopping', signal=ending())
+    clean = scheduler.stop(STOP_SECONDS)
     server.stop()
     if not clean:
-        logs.event(log, 'warn', 'a detector did not stop in time; its query was abandoned')
+        logs.event(log, 'warn', 'a detector did not stop in time, its query is abandoned')
+        os._exit(0)  # the interpreter would wait for the query's thread
     return 0
+
+
+def _ending():
+    """A function that waits for SIGTERM or SIGINT and returns its name; signals that come before it is called count.
+
+    The handlers do nothing, the number comes through a socket: a handler that sets an event may wait for ever for the lock
+    that its own thread holds.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    return lambda _keep=writer: signal.Signals(reader.recv(1)[0]).name
+
+
+def demo(args):
+    """`promlstm demo`: status 0 only if every entity was scored, the planted faults were found and no stage failed."""
+    from promlstm.demo import main
+
+    return main(args)
 
 
 def check_config(args):

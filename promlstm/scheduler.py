@@ -41,7 +41,7 @@ class Scheduler:
         for thread in self._threads:
             thread.start()
 
-    def stop(self, limit_seconds=30.0):
+    def stop(self, limit_seconds):
         """Ask all detectors to stop at their next chunk; True = they all did within the limit."""
         self.clock.stopping.set()
         until = time.monotonic() + limit_seconds

@@ -1,0 +1,158 @@
+"""The main job on real parts: node_exporter and promlstm scraped by a real Prometheus, which promlstm polls."""
+
+import json
+import math
+import signal
+import time
+
+import pytest
+import requests
+from exporter import Exporter
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from real import NodeExporter, Prometheus, promtool, wait_until
+
+from promlstm import exposition
+
+pytestmark = pytest.mark.real
+
+DETECTORS = [
+    {'name': 'cpu', 'expr': 'rate(node_cpu_seconds_total{mode="idle"}[5s])', 'step': '1s', 'delay': '1s', 'range': [0, 1.5]},
+    {'name': 'files', 'expr': 'sum(node_filefd_allocated)', 'step': '1s', 'delay': '1s'},
+    {
+        'name': 'host',
+        'by': ['instance'],
+        'features': {'load': 'node_load1', 'free': 'node_memory_MemAvailable_bytes', 'up': 'up{job="node"}'},
+        'step': '1s',
+        'delay': '1s',
+    },
+    {'name': 'broken', 'expr': 'rate(node_cpu_seconds_total', 'step': '1s'},
+]
+
+
+@pytest.fixture(scope='module')
+def running(tmp_path_factory):
+    """All three, and the exporter's page scraped back."""
+    directory = tmp_path_factory.mktemp('end-to-end')
+    with NodeExporter() as node, Prometheus(directory / 'prometheus', [node.scrape_config('node')]) as prometheus:
+        prometheus.wait_for('node_load1')
+        with Exporter(directory / 'promlstm', prometheus.url, DETECTORS) as exporter:
+            prometheus.scrape_configs.append(exporter.scrape_config())
+            prometheus.reload()
+            for name in ('cpu', 'files', 'host'):
+                prometheus.wait_for(f'promlstm_anomaly_score{{detector="{name}"}}', limit_seconds=180)
+            yield prometheus, exporter, node
+
+
+def test_every_entity_has_a_score_with_its_own_labels(running):
+    prometheus, _, node = running
+    watched = prometheus.query('rate(node_cpu_seconds_total{mode="idle"}[5s])')
+    scored = prometheus.query('promlstm_anomaly_score{detector="cpu"}')
+    labels = [series['metric'] for series in watched]
+    assert labels and all(label['instance'] == node.address and label['job'] == 'node' for label in labels)
+    assert sorted(map(str, ({'__name__': 'promlstm_anomaly_score', 'detector': 'cpu', **label} for label in labels))) == sorted(
+        str(dict(sorted(series['metric'].items(), key=lambda pair: (pair[0] != '__name__', pair[0] != 'detector', pair[0])))) for series in scored
+    )
+
+
+def test_an_entity_without_labels_gets_none_from_the_scrape(running):
+    prometheus, _, _ = running
+    (series,) = prometheus.query('promlstm_anomaly_score{detector="files"}')
+    assert series['metric'] == {'__name__': 'promlstm_anomaly_score', 'detector': 'files'}
+
+
+def test_features_are_joined_into_one_entity_with_a_contribution_each(running):
+    prometheus, _, node = running
+    (score,) = prometheus.query('promlstm_anomaly_score{detector="host"}')
+    shares = prometheus.query('promlstm_contribution{detector="host"}')
+    assert score['metric']['instance'] == node.address
+    assert {series['metric']['feature'] for series in shares} == {'load', 'free', 'up'}
+    assert sum(float(series['value'][1]) for series in shares) == pytest.approx(1, abs=1e-3)
+
+
+def test_scores_come_with_what_was_seen_and_expected(running):
+    prometheus, _, _ = running
+    one = {name: float(prometheus.query(f'promlstm_{name}{{detector="files"}}')[0]['value'][1]) for name in ('observed', 'expected')}
+    band = [float(prometheus.query(f'promlstm_expected_{side}{{detector="files"}}')[0]['value'][1]) for side in ('lower', 'upper')]
+    assert one['observed'] > 0 and band[0] <= one['expected'] <= band[1]
+
+
+def test_promtool_accepts_the_text_page(running):
+    _, exporter, _ = running
+    page = requests.get(exporter.url + '/metrics', timeout=10).text
+    assert 'promlstm_anomaly_score' in page
+    promtool('check', 'metrics', input=page)
+    assert {family.name for family in parse_text(page)} >= {'promlstm_anomaly_score', 'promlstm_detector_entities'}
+
+
+def test_the_strict_parser_accepts_the_openmetrics_page(running):
+    _, exporter, _ = running
+    accept = {'Accept': 'application/openmetrics-text; version=1.0.0'}
+    response = requests.get(exporter.url + '/metrics', headers=accept, timeout=10)
+    families = [family.name for family in parse_openmetrics(response.text)]
+    assert response.headers['Content-Type'].startswith('application/openmetrics-text')
+    assert response.text.endswith('# EOF\n') and len(families) == len(set(families))
+    assert [name for name in exposition.FAMILIES if name in families] == [name for name in families if name in exposition.FAMILIES]
+
+
+def test_a_real_scrape_takes_the_page(running):
+    prometheus, _, _ = running
+    assert prometheus.query('up{job="promlstm"}')[0]['value'][1] == '1'
+    targets = requests.get(prometheus.url + '/api/v1/targets', timeout=10).json()['data']['activeTargets']
+    (target,) = [target for target in targets if target['labels']['job'] == 'promlstm']
+    assert target['lastError'] == ''
+
+
+def test_a_query_that_is_wrong_is_named_and_harms_no_other(running):
+    prometheus, exporter, _ = running
+    ready = requests.get(exporter.url + '/-/ready', timeout=10)
+    assert ready.status_code == 200 and 'broken: warm:' in ready.text and 'parse error' in ready.text
+    assert prometheus.query('promlstm_detector_failures_total{detector="broken",stage="warm"} > 0')
+    assert not prometheus.query('promlstm_anomaly_score{detector="broken"}')
+    assert {series['metric']['detector'] for series in prometheus.query('promlstm_detector_up == 1')} == {'cpu', 'files', 'host'}
+
+
+def test_the_landing_page_leads_to_the_metrics(running):
+    _, exporter, _ = running
+    page = requests.get(exporter.url + '/', timeout=10)
+    assert '/metrics' in page.text and 'scoring' in page.text
+    assert requests.get(exporter.url + '/nothing', timeout=10).status_code == 404
+
+
+def test_scores_advance_step_by_step(running):
+    prometheus, _, _ = running
+    expr = 'promlstm_detector_last_step_timestamp_seconds{detector="files"}'
+    before = float(prometheus.query(expr)[0]['value'][1])
+    (later,) = prometheus.wait_for(expr, lambda result: float(result[0]['value'][1]) >= before + 3)
+    assert math.isclose(float(later['value'][1]) % 1, 0, abs_tol=1e-6)
+
+
+def has_score(exporter):
+    return 'promlstm_anomaly_score{' in requests.get(exporter.url + '/metrics', timeout=10).text
+
+
+def test_scores_vanish_while_prometheus_is_down_and_return_with_it(tmp_path):
+    with NodeExporter() as node:
+        prometheus = Prometheus(tmp_path / 'prometheus', [node.scrape_config('node')])
+        with prometheus:
+            prometheus.wait_for('node_load1')
+            exporter = Exporter(tmp_path / 'promlstm', prometheus.url, DETECTORS[1:2], '--log.format=json').start()
+            wait_until(lambda: has_score(exporter), 120, 'a first score')
+        wait_until(lambda: not has_score(exporter), 30, 'the score to leave the page')
+        page = requests.get(exporter.url + '/metrics', timeout=10).text
+        assert 'promlstm_detector_up{detector="files"} 0.0' in page
+        assert 'cannot be reached' in requests.get(exporter.url + '/-/ready', timeout=10).text
+        with prometheus:
+            wait_until(lambda: has_score(exporter), 120, 'the score to come back')
+            began = time.monotonic()
+            assert exporter.stop() == 0, exporter.tail()
+            assert time.monotonic() - began < 20
+    events = [json.loads(line) for line in exporter.log.read_text().splitlines()]
+    assert [event['msg'] for event in events if event['msg'] in ('step failed', 'in order again')][:1] == ['step failed']
+    assert 'in order again' in [event['msg'] for event in events]
+
+
+def test_sigint_ends_it_like_sigterm(tmp_path, prometheus):
+    exporter = Exporter(tmp_path / 'promlstm', prometheus.url, [{'name': 'up', 'expr': 'up', 'step': '1s'}]).start()
+    exporter.child.send_signal(signal.SIGINT)
+    assert exporter.stop() == 0
