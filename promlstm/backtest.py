@@ -21,7 +21,10 @@ from promlstm.score import merge_seconds
 
 @dataclass(frozen=True, slots=True)
 class Anomaly:
-    """One alarm of one entity: from its first to its last sample with a score of 1 or more; what was seen at its peak."""
+    """One alarm of one entity: from its first to its last sample with a score of 1 or more; what was seen at its peak.
+
+    Of an entity that was missing: from its first to its last step without a sample; the rest is NaN.
+    """
 
     entity: str
     start: float
@@ -46,6 +49,7 @@ class Report:
     entities: int = 0
     judged_entity_weeks: float = 0.0
     anomalies: list = field(default_factory=list)
+    missing: list = field(default_factory=list)
 
     @property
     def alarms_per_entity_week(self):
@@ -54,21 +58,20 @@ class Report:
 
 
 class Alarms:
-    """Runs of anomalous samples, merged as the budget counts them; columns of N entities that grow."""
+    """Runs of anomalous samples, merged over gaps of up to `merge_seconds`; columns of N entities that grow."""
 
-    def __init__(self, step_seconds, features):
-        self._merge, self._features = merge_seconds(step_seconds), features
+    def __init__(self, merge_seconds, features):
+        self._merge, self._features = merge_seconds, features
         self._open = np.zeros(0, bool)
         self._start = self._end = self._peak_time = np.zeros(0)
         self._peak = np.zeros(0, np.float32)
         self._facts = np.zeros((3, 0, features))  # observed, expected, contribution at the peak
 
-    def take(self, verdicts):
-        """Note one step; yields (row, …) of the alarms that it closes."""
+    def take(self, verdicts, anomalous):
+        """Note one step (anomalous: bool [N]); returns (row, start, end, …) of each alarm that it closes."""
         self._grow(len(verdicts.score))
         over = self._open & (verdicts.time - self._end > self._merge)
         closed = [self._closed(row) for row in np.flatnonzero(over)]
-        anomalous = verdicts.score >= 1
         begins = anomalous & (~self._open | over)
         self._open = (self._open & ~over) | anomalous
         self._start = np.where(begins, verdicts.time, self._start)
@@ -114,16 +117,19 @@ def run(detector, start, end, *, progress=lambda done, total: None, sink=None):
     first, last = aligned(start, step) + step, aligned(end, step)
     for done, total, _ in detector.warm(lambda: first - step):
         progress(done - total, 0)
-    alarms, names = Alarms(step, len(detector.config.queries)), tuple(detector.config.queries)
-    report = Report(detector.config.name, first, last, step, detector.config.false_alarms.text)
+    names = tuple(detector.config.queries)
+    alarms, absences = Alarms(merge_seconds(step), len(names)), Alarms(step, len(names))
+    report = Report(detector.config.name, first, last, step, str(detector.config.false_alarms))
     judged = 0
     for done, total, verdicts in detector.replay(first, last):
         progress(done, total)
         judged += int((verdicts.status == READY).sum())
-        report.anomalies += [_anomaly(detector, names, *closed) for closed in alarms.take(verdicts)]
+        report.anomalies += [_anomaly(detector, names, *closed) for closed in alarms.take(verdicts, verdicts.score >= 1)]
+        report.missing += [_anomaly(detector, names, *closed) for closed in absences.take(verdicts, detector.missing(verdicts))]
         if sink:
             sink(detector.render(verdicts), verdicts.time)
     report.anomalies += [_anomaly(detector, names, *closed) for closed in alarms.close()]
+    report.missing += [_anomaly(detector, names, *closed) for closed in absences.close()]
     report.anomalies.sort(key=lambda anomaly: -anomaly.peak_score)
     report.entities = len(detector.entities)
     report.judged_entity_weeks = judged * step / WEEK_SECONDS
@@ -203,6 +209,10 @@ def _rows(anomalies):
         )
     widths = [max(len(row[i]) for row in cells) for i in range(5)]
     return ['  ' + '  '.join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]) for row in cells]
+
+
+def _absences(missing):
+    return [f'  missing from {instant(spell.start)} to {instant(spell.end)[11:]}: {spell.entity}' for spell in missing]
 
 
 def _summary(report):

@@ -53,7 +53,7 @@ def _check_detector(config, detector, source, say):
         f'  memory: {per_entity / 1000:.1f} kB per entity; '
         f'history at start: {bundle.manifest.replay_steps} steps, and {detector.history / 86400:g} days of coarse samples'
     )
-    say(f'  budget: {detector.false_alarms.text}; the calibration reaches down to {floor:.3g} alarms per entity-week')
+    say(f'  budget: {detector.false_alarms}; the calibration reaches down to {floor:.3g} alarms per entity-week')
     return source is None or _try(detector, live, source, per_entity, floor, say)
 
 

@@ -54,21 +54,26 @@ class Zone(str):
     """The name of a time zone that this machine knows."""
 
 
-class Budget(msgspec.Struct, frozen=True):
-    """False alarms that a detector may raise: `1/week each` (entity) or `5/day in all`."""
+class Budget(str):
+    """False alarms that a detector may raise, as the file has it: `1/week each` (entity) or `5/day in all`.
 
-    count: float
-    period_seconds: float
-    shared: bool
-    text: str
+    >>> Budget('5/day in all').per_entity_week(70)
+    0.5
+    """
+
+    def __new__(cls, text):
+        """Raises ValueError where the text is no budget."""
+        match = _BUDGET.match(text) if isinstance(text, str) else None
+        if not match or float(match[1]) <= 0:
+            raise ValueError(f'expected a budget such as "1/week each" or "5/day in all", got {text!r}')
+        self = super().__new__(cls, text)
+        self.alarms_per_week = float(match[1]) * WEEK_SECONDS / _PERIODS[match[2]]
+        self.shared = match[3] == 'in all'
+        return self
 
     def per_entity_week(self, entities):
-        """Alarms per entity-week when that many entities share the budget.
-
-        >>> Budget(5, 86400., True, '').per_entity_week(70)
-        0.5
-        """
-        return self.count * WEEK_SECONDS / self.period_seconds / (max(1, entities) if self.shared else 1)
+        """Alarms per entity-week when that many entities share the budget."""
+        return self.alarms_per_week / (max(1, entities) if self.shared else 1)
 
 
 def _parse(kind, value):
@@ -86,10 +91,7 @@ def _parse(kind, value):
         except Exception as error:  # ZoneInfo raises KeyError, ValueError or OSError, by what the name looks like
             raise ValueError(f'unknown time zone {value!r}; names are as in Europe/Berlin') from error
     if kind is Budget:
-        match = _BUDGET.match(value) if isinstance(value, str) else None
-        if not match or float(match[1]) <= 0:
-            raise ValueError(f'expected a budget such as "1/week each" or "5/day in all", got {value!r}')
-        return Budget(float(match[1]), _PERIODS[match[2]], match[3] == 'in all', value)
+        return Budget(value)
     raise NotImplementedError(kind)
 
 
@@ -147,7 +149,7 @@ class Detector(_Strict, frozen=True):
     model: str = 'builtin:default'
     sha256: Annotated[str, msgspec.Meta(pattern='^[0-9a-fA-F]{64}$')] | None = None
     timezone: Zone = Zone('UTC')
-    false_alarms: Budget = Budget(1.0, WEEK_SECONDS, False, '1/week each')
+    false_alarms: Budget = Budget('1/week each')
     direction: Literal['above', 'below', 'both'] = 'both'
     min_deviation: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     min_relative_deviation: Annotated[float, msgspec.Meta(ge=0)] = 0.0

@@ -253,10 +253,10 @@ class Detector:
         verdicts, memory = advance(self.session, self.settings(_present(frame)), memory, frame, self._watch)
         with self._watch('render'):
             labels = self.labels.grown(placement.arrivals)
-            blocks = exposition.render(verdicts, labels, missing=self._missing(verdicts))
+            blocks = exposition.render(verdicts, labels, missing=self.missing(verdicts))
         self.entities.commit(placement)
         self.memory, self.labels, self.time = memory, labels, time
-        self.entities.seen(verdicts.status != MISSING, time, time)
+        self.entities.seen(verdicts.status != MISSING, time)
         self.tally.infinite += infinite
         self.tally.dropped = placement.dropped
         return verdicts, blocks
@@ -281,7 +281,7 @@ class Detector:
         if warnings:
             self.tally.last_warning = warnings[0]
 
-    def _missing(self, verdicts):
+    def missing(self, verdicts):
         """bool [N]: entities whose absence is worth an alert; arrivals, beyond the table's end, are none."""
         missing = np.zeros(len(verdicts.status), bool)
         if self.config.missing == 'alert':
@@ -295,7 +295,7 @@ class Detector:
 
     def render(self, verdicts):
         """{family: text block} of verdicts that a replay gave, over the rows known now."""
-        return exposition.render(verdicts, self.labels, missing=self._missing(verdicts))
+        return exposition.render(verdicts, self.labels, missing=self.missing(verdicts))
 
     def warm(self, now):
         """Start from history: fill the seasonal memory, then replay until the present; a generator, one step or request at a time.
@@ -333,6 +333,8 @@ class Detector:
         for _, visit in groupby((frame for frame, _ in past), key=lambda frame: season.slot(frame.time)):
             visit = list(visit)
             rows = len(visit[-1].values)
+            for frame in visit:
+                self._note(frame)
             season = season.grown(rows).fill(
                 [frame.time for frame in visit], np.stack([seasonal.padded(frame.values, rows) for frame in visit])
             )
@@ -349,10 +351,16 @@ class Detector:
                 memory = self.memory.grown(self.session, len(frame.values))
                 verdicts, self.memory = advance(self.session, self.settings(_present(frame)), memory, frame)
                 self.time = frame.time
+                self._note(frame)
                 self.tally.infinite += infinite
                 self.labels = self.labels.grown(self.entities.identities[len(self.labels) :])
                 yield done + 1, total, verdicts
             start = end + step
+
+    def _note(self, frame):
+        present = np.zeros(len(self.entities), bool)
+        present[: len(frame.values)] = ~np.isnan(frame.values).all(axis=1)
+        self.entities.seen(present, frame.time)
 
     def catch_up(self, time):
         """Replay the steps that were missed before an aligned instant; a generator as `warm`. Each step is a commit of its own."""

@@ -129,12 +129,10 @@ class Entities:
             index.update(alias)
         self._last = list(zip(placement.keys, placement.rows, strict=True))
 
-    def seen(self, rows, first, last):
-        """Note that entities had samples from `first` to `last` (unix seconds, scalars or arrays as rows; NaN = none)."""
-        self.first_seen = self.first_seen.copy()
-        self.last_seen = self.last_seen.copy()
-        self.first_seen[rows] = np.fmin(self.first_seen[rows], first)
-        self.last_seen[rows] = np.fmax(self.last_seen[rows], last)
+    def seen(self, present, time):
+        """Note who had a sample at an instant (present: bool [N])."""
+        self.first_seen[present & np.isnan(self.first_seen)] = time
+        self.last_seen[present] = time
 
     def established(self):
         """bool [N]: known for a day or more, so that its absence is worth an alert and not just a rollout."""

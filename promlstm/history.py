@@ -1,8 +1,7 @@
 """The past of a detector's entities, in blocks: what a warm start, a catch-up and a backtest replay.
 
 Who calls it: detector. What flows through: expressions and a span of time; out come frames on the detector's own grid, each evaluated at
-the aligned step minus the delay, as the live query is. It changes the entity table (who was there in the past is known from now on) and
-no other memory.
+the aligned step minus the delay, as the live query is. It gives the entities it meets their rows, and changes no other memory.
 """
 
 import math
@@ -44,13 +43,5 @@ def frames(source, config, entities, start, end, *, step=None, rows=None, warn=l
         infinite = np.isinf(block).sum((1, 2))
         block[np.isinf(block)] = np.nan
         times = matrices[0].times + config.delay
-        _note_presence(entities, times, block)
         for time, values, count in zip(times, block, infinite, strict=True):
             yield Frame(float(time), values), int(count)
-
-
-def _note_presence(entities, times, block):
-    present = ~np.isnan(block).all(axis=2)
-    rows = np.flatnonzero(present.any(axis=0))
-    seen = present[:, rows]
-    entities.seen(rows, times[seen.argmax(0)], times[len(times) - 1 - seen[::-1].argmax(0)])

@@ -5,7 +5,7 @@ It keeps no memory of entities and knows no Prometheus.
 
 Rows are independent, so N of them are cut into chunks whose working set stays in the processor's cache, and the chunks are shared
 among threads that each run the graph single-threaded: ONNX Runtime releases the interpreter lock, and in float32 a row's numbers do
-not depend on its company.
+not depend on its company. (But for a row that is alone: it is run beside itself.)
 """
 
 import os
@@ -98,18 +98,26 @@ class Session:
         feeds = {name: _contiguous(array, contract.INPUTS[name][0]) for name, array in inputs.items() if name in self.bundle.inputs}
         feeds |= {name: np.ascontiguousarray(array) for name, array in state.items()}
         rows, features = feeds['value'].shape
+        if rows == 1:
+            return self._run_one(feeds, list(state))
         sizes = {'N': rows, 'F': features}
         results = {
             tensor.name: np.empty([sizes.get(axis, axis) for axis in tensor.shape], _DTYPES[tensor.type])
             for tensor in self._runtime.get_outputs()
         }
-        chunk = max(1, CHUNK // max(1, features))
-        spans = [(start, min(start + chunk, rows)) for start in range(0, rows, chunk)]
+        chunk = max(2, CHUNK // max(1, features))
+        spans = [(min(start, rows - 2), min(start + chunk, rows)) for start in range(0, rows, chunk)]
         run = lambda span: self._run_span(feeds, results, *span)  # noqa: E731 (a closure over this call's arrays)
         for _ in self._pool.map(run, spans) if self._pool and len(spans) > 1 else map(run, spans):
             pass
         after = {name: results.pop(name + contract.NEXT) for name in state}
         return results, after
+
+    def _run_one(self, feeds, states):
+        """A single row is run beside itself: alone, matrix products take another path and differ in the last bits."""
+        twice = {name: np.repeat(array, 2, axis=0) if array.ndim else array for name, array in feeds.items()}
+        results, after = self.run({name: array for name, array in twice.items() if name not in states}, {name: twice[name] for name in states})
+        return {name: array[:1] for name, array in results.items()}, {name: array[:1] for name, array in after.items()}
 
     def _run_span(self, feeds, results, start, stop):
         """Bind slices of the callers' arrays in place: nothing is copied on the way in or out."""
