@@ -20,8 +20,13 @@ class Clock:
         return self._wall() if self._start is None else self._start + (self._monotonic() - self._began) * self.speed
 
     def wait(self, until):
-        """Wait for an instant of this clock; True = it came, False = the exporter is stopping."""
-        while (left := until - self.now()) > 0:
-            if self.stopping.wait(min(left / self.speed, 1.0)):  # in slices, so that a clock that is set is noticed
+        """Wait for an instant of this clock, or until the clock is set back; False = the exporter is stopping."""
+        before = self.now()
+        while before < until:
+            if self.stopping.wait(min((until - before) / self.speed, 1.0)):  # in slices, so that a clock that is set is noticed
                 return False
+            now = self.now()
+            if now < before:
+                break
+            before = now
         return not self.stopping.is_set()

@@ -74,18 +74,17 @@ class Runner:
         """Step until the clock is stopped; whatever fails is reported and tried again at the next step."""
         spread = min(SPREAD_SECONDS, self.config.step / 10) * (zlib.crc32(self.config.name.encode()) % 1000) / 1000
         due = aligned(self._clock.now(), self.config.step)
-        while not self._clock.stopping.is_set():
-            try:
-                self._cycle(due)
-            except Stopping:
-                return
-            except Exception as error:  # noqa: BLE001 (the one broad catch: a detector never takes the exporter down)
-                self._failed(error)
-            self._attempted = max(due, self._detector.time if self._detector and self._detector.time else due)
-            self._scheduler.collect()
+        while self._clock.wait(due + spread):
+            if self._clock.now() >= due:
+                try:
+                    self._cycle(due)
+                except Stopping:
+                    return
+                except Exception as error:  # noqa: BLE001 (the one broad catch: a detector never takes the exporter down)
+                    self._failed(error)
+                self._attempted = max(due, self._detector.time if self._detector and self._detector.time else due)
+                self._scheduler.collect()
             due = self._next()
-            if not self._clock.wait(due + spread):
-                return
 
     def _next(self):
         """The next aligned step: the one after the last, or the present one where that has long passed."""
@@ -153,9 +152,10 @@ class Runner:
 
     def _play(self, replay, what):
         """Run a replay, stop between two of its steps if asked to, and tell how far it is; returns its last verdicts."""
-        told, verdicts, before = time.monotonic(), None, self._detector.time
+        told, verdicts = time.monotonic(), None
         for done, total, newest in replay:
             verdicts = newest or verdicts
+            self._telemetry.count('promlstm_detector_steps', (self.config.name,), newest is not None)
             if self._clock.stopping.is_set():
                 raise Stopping
             if time.monotonic() - told > PROGRESS_SECONDS:
@@ -163,9 +163,6 @@ class Runner:
                 entities = len(self._detector.entities)
                 self._telemetry.set('promlstm_detector_entities', entities, self.config.name, 'warming')
                 event(log, 'info', what, detector=self.config.name, entities=entities, step=f'{done}/{total}')
-        if verdicts is not None:
-            steps = round((verdicts.time - before) / self.config.step) if before else total
-            self._telemetry.count('promlstm_detector_steps', (self.config.name,), steps)
         return verdicts
 
     def _step(self, due):

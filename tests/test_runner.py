@@ -1,0 +1,203 @@
+"""Detectors on their clocks: what fails is told, counted and made up for; the others never notice."""
+
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from fakes import Samples, noisy, raw
+from real import wait_until
+
+from promlstm import config as configuration
+from promlstm.board import Board
+from promlstm.clock import Clock
+from promlstm.errors import QueryRejected, SourceUnavailable
+from promlstm.scheduler import Scheduler
+from promlstm.session import resolve
+from promlstm.telemetry import Telemetry
+
+START = 1_750_000_200.0
+SPEED = 600.0           # a step of a minute takes a tenth of a second
+
+
+class Odd(Samples):
+    """Samples that fail as ordered: {expression: error}; and that can be held up."""
+
+    def __init__(self, series):
+        super().__init__(series)
+        self.errors, self.held = {}, threading.Event()
+        self.held.set()
+
+    def instant(self, expr, time):
+        """As Prometheus.instant, or what was ordered."""
+        self.held.wait(30)
+        if expr in self.errors:
+            raise self.errors[expr]
+        return super().instant(expr, time)
+
+    def range(self, expr, start, end, step, series=1):
+        """As Prometheus.range, or what was ordered."""
+        if expr in self.errors:
+            raise self.errors[expr]
+        yield from super().range(expr, start, end, step, series)
+
+
+class Running:
+    """A scheduler over Odd samples with detectors `a` and `b`, and all that it publishes."""
+
+    def __init__(self, clock=None, **keys):
+        self.source = Odd({raw(instance=f'i{i}'): noisy(i) for i in range(3)})
+        self.clock = clock or Clock(start=START, speed=SPEED)
+        self.telemetry, self.board, self.watched = Telemetry(process=False), Board(self.clock.now), []
+        detectors = [{'name': name, 'expr': name, 'delay': '0s', 'history': '0s'} | keys.get(name, {}) for name in 'ab']
+        config = configuration.parse(str({'prometheus': {'url': 'http://localhost:9090'}, 'detectors': detectors}))
+        self.scheduler = Scheduler(
+            config,
+            self.source,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            publish=self.board.publish,
+            withdraw=self.board.withdraw,
+            watch=lambda detector, verdicts: self.watched.append((detector.config.name, verdicts.time)),
+        )
+
+    @property
+    def page(self):
+        """What a scrape would see."""
+        return b''.join(self.board.page())
+
+    def on_page(self, name):
+        """Whether a detector's scores are there."""
+        return f'promlstm_anomaly_score{{detector="{name}"'.encode() in self.page
+
+    def metric(self, name, **labels):
+        """A number of telemetry."""
+        return self.telemetry.registry.get_sample_value(name, labels)
+
+
+@contextmanager
+def running(**keys):
+    subject = Running(**keys)
+    subject.scheduler.start()
+    try:
+        yield subject
+    finally:
+        subject.source.held.set()
+        assert subject.scheduler.stop(20)
+
+
+def test_all_detectors_score_and_say_so():
+    """Every detector publishes its entities, is up, and makes the exporter ready."""
+    with running() as subject:
+        wait_until(lambda: subject.on_page('a') and subject.on_page('b'), 60, 'both on the page')
+        wait_until(subject.scheduler.ready, 10, 'ready')
+        assert subject.metric('promlstm_detector_up', detector='a') == 1
+        assert subject.metric('promlstm_detector_entities', detector='a', state='ready') == 3
+        assert subject.metric('promlstm_detector_memory_bytes', detector='a') > 3 * 1000
+        assert str(subject.scheduler.statuses()['a']) == 'scoring'
+
+
+def test_first_scores_do_not_wait_for_a_step():
+    """What the warm start replayed last is published at once: the first time on the page lies before the first live step."""
+    with running() as subject:
+        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
+        assert min(time for name, time in subject.watched if name == 'a') <= subject.clock.now()
+        assert subject.metric('promlstm_detector_steps_total', detector='a') >= 400
+
+
+def test_a_detector_that_fails_leaves_the_page_and_no_other():
+    """Its gauges go at once, the failure is counted by stage and told by /-/ready; the other goes on."""
+    with running() as subject:
+        wait_until(lambda: subject.on_page('a') and subject.on_page('b'), 60, 'both on the page')
+        subject.source.errors['a'] = QueryRejected('rejects the expression: a')
+        wait_until(lambda: not subject.on_page('a'), 10, 'a to leave the page')
+        assert subject.metric('promlstm_detector_failures_total', detector='a', stage='query') >= 1
+        assert subject.metric('promlstm_detector_up', detector='a') == 0
+        assert subject.scheduler.statuses()['a'].reason == 'query: rejects the expression: a'
+        steps = subject.metric('promlstm_detector_steps_total', detector='b')
+        wait_until(lambda: subject.metric('promlstm_detector_steps_total', detector='b') > steps + 3, 10, 'b to go on')
+        assert subject.on_page('b') and subject.scheduler.ready()
+
+
+def test_missed_steps_are_made_up_for():
+    """After an outage the steps between are replayed from history, and the detector is back on the page."""
+    with running() as subject:
+        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
+        subject.source.errors['a'] = SourceUnavailable('gone')
+        failures = lambda: subject.metric('promlstm_detector_failures_total', detector='a', stage='query')  # noqa: E731
+        wait_until(lambda: failures() >= 4, 20, 'some failures')
+        last = max(time for name, time in subject.watched if name == 'a')
+        subject.source.asked.clear()
+        del subject.source.errors['a']
+        wait_until(lambda: subject.on_page('a'), 20, 'a to come back')
+        assert subject.source.asked[0][0] == last + 60
+        assert subject.scheduler.statuses()['a'].reason == ''
+
+
+def test_scores_are_not_frozen_while_a_query_hangs():
+    """A step that does not end takes the gauges off the page at the first missed deadline, without any error."""
+    with running() as subject:
+        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
+        subject.source.held.clear()
+        wait_until(lambda: not subject.on_page('a'), 10, 'a to leave the page')
+
+
+def test_a_model_that_cannot_be_loaded_is_told_and_tried_again(tmp_path):
+    """A missing model file stops its detector only; once the file is there the detector starts by itself."""
+    path = tmp_path / 'model.onnx'
+    with running(b={'model': str(path)}) as subject:
+        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
+        assert 'cannot be read' in subject.scheduler.statuses()['b'].reason and subject.scheduler.ready()
+        assert subject.metric('promlstm_detector_failures_total', detector='b', stage='load') >= 1
+        path.write_bytes(resolve('builtin:default').read_bytes())
+        wait_until(lambda: subject.on_page('b'), 60, 'b on the page')
+
+
+def test_an_empty_result_is_told_and_counted():
+    """An expression without series is no failure: the page has no entities of it, readiness says why."""
+    with running() as subject:
+        subject.source.series.clear()
+        wait_until(lambda: subject.metric('promlstm_detector_empty_results_total', detector='a') > 1, 60, 'empty results')
+        wait_until(lambda: 'no series' in subject.scheduler.statuses()['a'].reason, 10, 'a reason')
+        assert not subject.on_page('a') and subject.metric('promlstm_detector_up', detector='a') == 1
+
+
+class Jumping(Clock):
+    """A clock that can be set."""
+
+    moved = 0.0
+
+    def now(self):
+        """With what it was moved by."""
+        return super().now() + self.moved
+
+
+def test_a_clock_that_moves_back_starts_the_memory_anew():
+    """Far back: the memory is of a future that has not been; it is made anew from history, and that is counted."""
+    with running(clock=Jumping(start=START, speed=SPEED)) as subject:
+        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
+        subject.clock.moved = -86400.0
+        wait_until(lambda: subject.metric('promlstm_detector_clock_backwards_total', detector='a') == 1, 20, 'the jump to be counted')
+        wait_until(lambda: subject.watched[-1][1] < START - 80000 and subject.on_page('a'), 60, 'a to score again')
+
+
+@pytest.mark.parametrize('jump', [-120.0, -300.0])
+def test_a_clock_that_moves_back_a_little_is_waited_for(jump):
+    """A few steps back: no step is judged twice, the memory is kept."""
+    with running(clock=Jumping(start=START, speed=SPEED)) as subject:
+        wait_until(lambda: len([1 for name, _ in subject.watched if name == 'a']) > 2, 60, 'some steps')
+        subject.clock.moved = jump
+        seen = len(subject.watched)
+        wait_until(lambda: len([1 for name, _ in subject.watched[seen:] if name == 'a']) > 2, 60, 'some more')
+        times = [time for name, time in subject.watched if name == 'a']
+        assert (np.diff(times) > 0).all() and subject.metric('promlstm_detector_clock_backwards_total', detector='a') == 0
+
+
+def test_stopping_does_not_wait_for_a_warm_start():
+    """SIGTERM in the middle of a replay ends it between two steps."""
+    subject = Running()
+    subject.source.series = {raw(instance=f'i{i}'): noisy(i) for i in range(40)}
+    subject.scheduler.start()
+    wait_until(lambda: subject.source.asked, 30, 'a replay to begin')
+    assert subject.scheduler.stop(10)
+    assert not subject.watched
