@@ -59,7 +59,7 @@ def traced(step):
     return tf.function(contract, input_signature=list(specs.values()), autograph=False)
 
 
-def export(step):
+def export(step, lstms=LSTMS):
     """The ONNX model of a step function; ExportError where the graph is not as wanted."""
     import tf2onnx          # takes seconds to import, and only this needs it
 
@@ -70,7 +70,7 @@ def export(step):
     _set_axes(model.graph)
     model.producer_name, model.graph.name, model.graph.doc_string = 'promlstm', 'step', ''
     onnx.checker.check_model(model, full_check=True)
-    census(model)
+    census(model, lstms)
     return model
 
 

@@ -21,7 +21,7 @@ from convert import steps
 UNITS = (64, 32)
 HORIZONS = len(steps.HORIZONS)
 VIEWS = tuple(f'steps_{h}' for h in steps.HORIZONS)
-SUSPICIOUS = 2.0        # a surprise from which on a sample is not trusted as a starting point
+SUSPICIOUS = 3.0        # a surprise from which on a sample is not trusted as a starting point
 TINY = 1e-30             # of a scale, in float32
 TOP = 3                 # features that make the surprise of an entity
 FAST_STEP, SLOW_STEP = 300.0, 1800.0        # between them the two scoring rules blend

@@ -18,11 +18,12 @@ from promlstm import fleet
 DAY, WEEK = fleet.DAY, fleet.WEEK
 EPOCH = 1_700_000_000 // WEEK * WEEK
 HISTORY_SECONDS = 1800
-HEAVY = 0.35            # share of series whose noise has heavy tails
-BURSTS = 0.25           # share with short bursts of work
-DEPLOYS = 0.2           # share whose level moves now and then
+HEAVY = 0.25            # share of series whose noise has heavy tails
+BURSTS = 0.12           # share with short bursts of work
+DEPLOYS = 0.1           # share whose level moves now and then
 KINDS = ('additive', 'multiplicative', 'counts', 'sparse', 'share', 'stairs', 'sawtooth', 'walk')
-MIX = (0.28, 0.28, 0.12, 0.06, 0.1, 0.06, 0.05, 0.05)
+MIX = (0.3, 0.3, 0.12, 0.06, 0.1, 0.04, 0.02, 0.06)
+JOBS = 0.06             # share with work that starts by the clock
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +41,10 @@ class Batch:
 def batch(seed, *, step_seconds, steps, entities, features=1, history_days=7, faults_per_1000=0.0):
     """A Batch of random entities.
 
+    seed             int >= 0, or several
     faults_per_1000  planted per 1000 samples of a series, kinds and sizes at random; 0 = healthy
     """
-    rng = np.random.default_rng([seed, int(step_seconds), features])
+    rng = np.random.default_rng([*np.atleast_1d(seed), int(step_seconds), features])
     start = EPOCH + WEEK + rng.integers(0, WEEK // 1800) * 1800
     times = start + step_seconds * np.arange(steps, dtype=np.float64)
     past = start - HISTORY_SECONDS * np.arange(history_days * DAY // HISTORY_SECONDS, 0, -1, dtype=np.float64)
@@ -101,7 +103,7 @@ def _series(rng, shape, times, step_seconds):
     """Noise, bursts, steps and walks about the shape; float64 [T, N]."""
     t, n = len(times), len(shape.kind)
     level = shape.level(times)
-    wild = np.where(rng.random(n) < HEAVY, rng.uniform(2.2, 5, n), 30)
+    wild = np.where(rng.random(n) < HEAVY, rng.uniform(3, 6, n), 30)
     shocks = rng.standard_t(np.broadcast_to(wild, (t, n))) * np.sqrt((wild - 2) / wild)
     noise = shape.noise * _remembering(rng, shocks) * np.exp(0.3 * (rng.random(n) < 0.4) * _slow(rng, times, n, 4 * 3600, step_seconds))
     slow = 0.15 * rng.random(n) * _slow(rng, times, n, 10 ** rng.uniform(3.5, 5.3), step_seconds)
@@ -122,7 +124,7 @@ def _special(rng, out, shape, times, step_seconds, noise):
     t = len(times)
     changes = (rng.random((t, stairs.sum())) < 10 ** rng.uniform(-3, -1.3, stairs.sum())) * rng.integers(-3, 4, (t, stairs.sum()))
     out[:, stairs] = 20 + np.abs(np.cumsum(changes, 0))
-    period = 10 ** rng.uniform(np.log10(40 * step_seconds), np.log10(max(5 * DAY, 400 * step_seconds)), teeth.sum())
+    period = 10 ** rng.uniform(*np.log10([max(DAY / 4, 200 * step_seconds), max(10 * DAY, 400 * step_seconds)]), teeth.sum())
     out[:, teeth] = 1 + (times[:, None] / period + rng.random(teeth.sum())) % 1 + 0.1 * noise[:, teeth]
     pull = 10 ** rng.uniform(-3.5, -1.5, walk.sum())
     out[:, walk] = 1 + _filter(shape.noise[walk] * 0.1 * rng.normal(size=(t, walk.sum())), 1 - pull)
@@ -167,14 +169,14 @@ def _deploys(rng, t, n, step_seconds):
 def _bursts(rng, t, n, noise):
     """Short pieces of extra work, many a day, of a size that goes on without a gap."""
     rate = np.where(rng.random(n) < BURSTS, 10 ** rng.uniform(-2.5, -1, n), 0)
-    starts = (rng.random((t, n)) < rate) * rng.exponential(size=(t, n)) * noise * 10 ** rng.uniform(0, 1, n)
+    starts = (rng.random((t, n)) < rate) * rng.exponential(size=(t, n)) * noise * 10 ** rng.uniform(0, 0.7, n)
     return np.minimum(_filter(starts, rng.uniform(0, 0.9, n)), 2)
 
 
 def _jobs(rng, times, n):
     """Work that starts by the clock: hourly, every six hours, daily."""
     period = rng.choice([3600, 6 * 3600, DAY], n)
-    size = np.where(rng.random(n) < 0.15, rng.uniform(0.1, 0.8, n), 0)
+    size = np.where(rng.random(n) < JOBS, rng.uniform(0.1, 0.6, n), 0)
     inside = (times[:, None] - rng.integers(0, 3600, n)) % period < rng.uniform(120, 1800, n)
     return size * inside
 

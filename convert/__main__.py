@@ -1,0 +1,75 @@
+"""The command line: `python -m convert all convert/recipes/default.yml` makes the default model from nothing.
+
+The stages are listed in make.STAGES; each can be run alone on the work folder that the ones before left.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+EPILOG = """stages, in order (what each reads and leaves in the work folder stands at the top of convert/make.py):
+  train      learn the weights from synthetic telemetry
+  export     the network and its rule as one ONNX graph; operators are counted
+  verify     TensorFlow and ONNX Runtime agree over 500 carried steps; write the proof
+  calibrate  replay the ONNX file over healthy telemetry: surprise against alarms per entity-week
+  evaluate   replay it over injected faults and, with --data, over labelled telemetry, beside simple baselines
+  release    graph, manifest, calibration and proof in one file, read back before it gets its name
+
+example:
+  python -m convert all convert/recipes/default.yml
+  python -m convert evaluate convert/recipes/default.yml --data DIR"""
+
+STAGES = ('train', 'export', 'verify', 'calibrate', 'evaluate', 'release')
+
+
+def arguments():
+    """The parser; it imports nothing heavy."""
+    parser = argparse.ArgumentParser(prog='python -m convert', description='Make a promlstm model.', epilog=EPILOG, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument('stage', choices=('all', *STAGES), help='one stage, or all of them')
+    parser.add_argument('recipe', type=Path, help='the recipe, a YAML file (convert/recipes/default.yml)')
+    parser.add_argument('--work', type=Path, metavar='DIR', help='where stages leave what they made (default: build/NAME)')
+    parser.add_argument('--out', type=Path, metavar='FILE', help='the model file that release writes (default: WORK/NAME.onnx)')
+    parser.add_argument('--data', type=Path, metavar='DIR', help='labelled telemetry to evaluate on: DIR/SET/ENTITY.npz (default: none)')
+    return parser
+
+
+def main(argv=None):
+    """Run the stages asked for; 0, or 1 with the reason on standard error."""
+    args = arguments().parse_args(argv)
+    from convert import recipe          # before the heavy imports: a mistake in the recipe is told at once
+
+    try:
+        told = recipe.load(args.recipe)
+    except recipe.RecipeError as error:
+        return _failed(error)
+    return _make(args, told)
+
+
+def _make(args, told):
+    from convert import calibrate, export, make, recipe, release, verify
+    from promlstm.errors import BundleError
+
+    work = args.work or Path('build') / told.name
+    job = make.Job(args.recipe, told, work, args.out or work / f'{told.name}.onnx', args.data, _log)
+    known = (recipe.RecipeError, export.ExportError, verify.VerifyError, calibrate.CalibrationError, release.ReleaseError, BundleError)
+    try:
+        make.run(job, tuple(make.STAGES) if args.stage == 'all' else (args.stage,))
+    except known as error:
+        return _failed(error)
+    return 0
+
+
+def _log(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def _failed(error):
+    print(f'convert: {error}', file=sys.stderr)
+    return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""From a recipe to a model file: the stages, in order, each leaving what it made in a work folder so that the next can be run alone.
+
+    train      weights.weights.h5, training.json
+    export     graph.onnx                the bare graph, operators counted
+    verify     proof.json                TensorFlow = ONNX Runtime
+    calibrate  calibration.json          the file replayed over healthy telemetry
+    evaluate   evaluation.json           injected faults, and labelled telemetry where a folder is given
+    release    NAME.onnx                 one file, read back
+
+Seeds: the recipe's for training, others derived from it for calibration and evaluation, so that nothing is measured on what was learnt.
+"""
+
+import functools
+import hashlib
+import importlib.metadata
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import keras
+import msgspec
+import numpy as np
+import onnx
+import tensorflow as tf
+
+from convert import calibrate, evaluate, export, forecaster, recipe, release, steps, synthesis, train, verify
+from promlstm import bundle, season
+
+CALIBRATION_SEED, EVALUATION_SEED = 1_000_003, 2_000_003     # added to the recipe's
+REPLAY_STEPS = 400
+TOOLS = ('tensorflow-cpu', 'tensorflow', 'keras', 'tf2onnx', 'onnx', 'onnxruntime', 'numpy')
+UNCALIBRATED = bundle.Calibration(status='none')
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is made, from what, where to, and whom to tell."""
+
+    path: Path                  # of the recipe
+    recipe: recipe.Recipe
+    work: Path
+    out: Path
+    data: Path | None           # labelled sets to evaluate on
+    log: object                 # function of a line of text
+
+
+def run_train(job):
+    """Weights from synthetic telemetry alone."""
+    keras.utils.set_random_seed(job.recipe.seed)
+    tf.config.experimental.enable_op_determinism()
+    told, digest, parts, started = job.recipe.training, hashlib.sha256(), [], time.monotonic()
+    for number, each in enumerate(told.telemetry):
+        batch = synthesis.batch(
+            [job.recipe.seed, number], step_seconds=each.step_seconds, steps=each.steps, entities=each.entities, features=each.features,
+            faults_per_1000=told.faults_per_1000, history_days=(7, 1, 0)[number % 3],
+        )  # fmt: skip
+        digest.update(batch.values.tobytes())
+        parts.append(train.examples(batch))
+        job.log(f'  synthesised {batch.values.size} samples at {each.step_seconds:g} s, {time.monotonic() - started:.0f} s')
+    data = train.windows(parts, told.window_steps, np.random.default_rng(job.recipe.seed))
+    network = train.fit(
+        data, epochs=told.epochs, batch_windows=told.batch_windows, learning_rate=told.learning_rate, seed=job.recipe.seed, log=job.log
+    )
+    network.save_weights(job.work / 'weights.weights.h5')
+    training = bundle.Training(
+        data='synthetic telemetry (convert/synthesis.py), nothing else', digest=digest.hexdigest(), recipe=recipe.digest(job.path),
+        seed=job.recipe.seed, entity_steps=int(told.epochs * data[0].shape[0] * data[0].shape[1]), seconds=round(time.monotonic() - started, 1),
+    )  # fmt: skip
+    _write(job.work / 'training.json', training)
+
+
+def run_export(job):
+    """The graph in ONNX, under the contract's names."""
+    model = export.export(_step(job))
+    onnx.save(model, job.work / 'graph.onnx')
+    count = export.census(model)
+    job.log(f'  {sum(count.values())} nodes, {count["LSTM"]} × LSTM, no Loop, {model.ByteSize()} bytes')
+
+
+def run_verify(job):
+    """TensorFlow = ONNX Runtime; the proof."""
+    worst = verify.verify(_step(job), onnx.load(job.work / 'graph.onnx'))
+    _write(job.work / 'proof.json', verify.proof_of(_step(job)))
+    job.log(f'  {verify.STEPS} carried steps, largest difference {max(worst.values()):.1g}, tolerance {verify.TOLERANCE:g}')
+
+
+def run_calibrate(job):
+    """Alarms per entity-week for each surprise."""
+    session = _released(job, UNCALIBRATED, {}, job.work / 'uncalibrated.onnx')
+    _write(job.work / 'calibration.json', calibrate.calibrate(session, job.recipe.calibration, seed=job.recipe.seed + CALIBRATION_SEED, log=job.log))
+
+
+def run_evaluate(job):
+    """What it finds."""
+    session = _released(job, _read(job.work / 'calibration.json', bundle.Calibration), {}, job.work / 'calibrated.onnx')
+    _write(job.work / 'evaluation.json', measured(session, job))
+
+
+def run_release(job):
+    """One file."""
+    figures = _read(job.work / 'evaluation.json', dict[str, dict[str, float]])
+    session = _released(job, _read(job.work / 'calibration.json', bundle.Calibration), figures, job.out)
+    job.log(f'  {job.out}: {session.bundle.size_bytes} bytes, sha256 {session.bundle.sha256}')
+
+
+STAGES = {
+    'train': run_train,
+    'export': run_export,
+    'verify': run_verify,
+    'calibrate': run_calibrate,
+    'evaluate': run_evaluate,
+    'release': run_release,
+}
+
+
+def run(job, stages):
+    """Run stages in their order, and say how long each took."""
+    job.work.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    for name in stages:
+        begun = time.monotonic()
+        job.log(f'{name}: {STAGES[name].__doc__}')
+        STAGES[name](job)
+        job.log(f'{name}: {time.monotonic() - begun:.0f} s')
+    if len(stages) > 1:
+        job.log(f'{job.recipe.name}: {time.monotonic() - started:.0f} s in all')
+
+
+def measured(session, job):
+    """All figures of a model: {set: {measure: figure}}."""
+    plain = functools.partial(release.release, manifest=manifest(job, {}), calibration=UNCALIBRATED)
+    rival = evaluate.without_lstm(lambda model, path: plain(model, proof=verify.proof_of(functools.partial(forecaster.step, None)), path=path))
+    out = {}
+    for each in job.recipe.evaluation.telemetry:
+        name = f'injected_{each.step_seconds:g}s'
+        job.log(f'  {name}: recall at one false alarm per entity-week')
+        out[name] = evaluate.injected(session, rival, each, seed=job.recipe.seed + EVALUATION_SEED, log=job.log)
+    for folder in sorted(job.data.iterdir()) if job.data else ():
+        if evaluate.univariate(folder):
+            job.log(f'  {folder.name}:')
+            out[folder.name] = evaluate.recorded(session, rival, folder, log=job.log)
+    return out
+
+
+def manifest(job, evaluation):
+    """bundle.Manifest of the default family."""
+    training = _read(job.work / 'training.json', bundle.Training)
+    tools = {name: importlib.metadata.version(name) for name in TOOLS if _installed(name)}
+    return bundle.Manifest(
+        format=bundle.FORMAT, name=job.recipe.name, family='forecaster', description=job.recipe.description,
+        created=datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ'), features=None, views=forecaster.VIEWS, step_seconds=(1, 86400),
+        warmup_steps=steps.WARMUP, replay_steps=REPLAY_STEPS, season_period_seconds=season.WEEK, season_slots=season.WEEK // steps.SLOT_SECONDS,
+        season_horizons_steps=steps.HORIZONS, forecast_horizons_seconds=(), training=training, tools=tools, evaluation=evaluation,
+    )  # fmt: skip
+
+
+def _released(job, calibration, evaluation, path):
+    proof = _read(job.work / 'proof.json', bundle.Proof)
+    return release.release(onnx.load(job.work / 'graph.onnx'), manifest(job, evaluation), calibration, proof, path)
+
+
+def _step(job):
+    network = forecaster.Network()
+    network.load_weights(job.work / 'weights.weights.h5')
+    return functools.partial(forecaster.step, network)
+
+
+def _installed(name):
+    try:
+        return bool(importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def _write(path, value):
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1) + b'\n')
+
+
+def _read(path, kind):
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError as error:
+        raise recipe.RecipeError(f'{path}: not there yet: run the stages before this one first') from error

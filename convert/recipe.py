@@ -1,0 +1,103 @@
+"""The recipe of a model: what to synthesise, how long to train, what to measure it on. Strict YAML; unknown keys are refused.
+
+    recipe = recipe.load('convert/recipes/default.yml')
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Share = Annotated[float, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=1, le=86400)]
+
+
+class RecipeError(Exception):
+    """The recipe cannot be used as it stands: the message names the file and the key."""
+
+
+class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One batch of synthetic telemetry (convert.synthesis.batch)."""
+
+    step_seconds: Seconds
+    steps: Count
+    entities: Count
+    features: Count = 1
+
+
+class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the weights are learnt."""
+
+    telemetry: tuple[Telemetry, ...]
+    faults_per_1000: Share = 0.3        # planted faults per 1000 samples, masked
+    window_steps: Annotated[int, msgspec.Meta(ge=32)] = 128
+    batch_windows: Count = 64
+    epochs: Count = 2
+    learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 0.003
+
+
+class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Steps from `low` (included) to `high` (not) share the calibration that was measured at `telemetry.step_seconds`."""
+
+    low: Seconds
+    high: Annotated[float, msgspec.Meta(gt=1)]
+    telemetry: Telemetry
+
+
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is replayed to count the alarms of a healthy fleet; samples are those of all features together."""
+
+    ranges: tuple[Range, ...]
+    class_features: tuple[Count, ...] = (1, 3, 8, 24)       # features of an entity in each class
+
+
+class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Injected faults: that many of each kind, at each step."""
+
+    telemetry: tuple[Telemetry, ...]
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole of it."""
+
+    name: Annotated[str, msgspec.Meta(pattern='^[a-z][a-z0-9_-]*$')]
+    description: str
+    seed: Annotated[int, msgspec.Meta(ge=0)]
+    training: Training
+    calibration: Calibration
+    evaluation: Evaluation
+
+
+def load(path):
+    """The Recipe in a file; RecipeError says what is wrong and where."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise RecipeError(f'{path}: cannot be read: {error.strerror}') from error
+    try:
+        recipe = msgspec.yaml.decode(data, type=Recipe)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f'{path}: {error}') from error
+    _check_ranges(path, recipe.calibration.ranges)
+    return recipe
+
+
+def _check_ranges(path, ranges):
+    """Together they are all steps from a second to a day, without a hole."""
+    reached = 1.0
+    for number, each in enumerate(ranges):
+        where = f'{path}: $.calibration.ranges[{number}]'
+        if each.low != reached:
+            raise RecipeError(f'{where}: begins at {each.low:g} s, expected {reached:g} s, where the one before ended')
+        if not each.low <= each.telemetry.step_seconds < each.high:
+            raise RecipeError(f'{where}: measured at {each.telemetry.step_seconds:g} s, expected a step within {each.low:g} to {each.high:g} s')
+        reached = each.high
+    if not reached > 86400:
+        raise RecipeError(f'{path}: $.calibration.ranges: end at {reached:g} s, expected beyond 86400 s')
+
+
+def digest(path):
+    """sha256 of the file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

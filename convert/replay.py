@@ -1,0 +1,41 @@
+"""A model file replayed over recorded telemetry by the code that serves it, many entities at once.
+
+Who calls it: calibrate and evaluate, and nothing else judges a model: what they measure is what an operator gets.
+"""
+
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from promlstm import detector
+from promlstm.columns import Frame
+
+UTC = ZoneInfo('UTC')
+
+
+def surprises(session, times, values, *, step_seconds, history=None, contributions=False):
+    """Surprise of every sample, in time order; no alarm is latched, so one incident does not hide the next.
+
+    times    float64 [T] unix seconds, one clock for all
+    values   float64 [T, N, F], NaN = none
+    history  (times [H], values [H, N, F]) to fill the seasonal memory with at the start, or None
+    returns  float32 [T, N], NaN = not judged; with contributions also float32 [T, N, F]
+    """
+    settings = detector.Settings(step_seconds=step_seconds, zone=UTC, alarms_per_week=None)
+    memory = detector.blank(session, settings, values.shape[1], values.shape[2])
+    if history is not None and len(history[0]):
+        memory = _filled(memory, *history)
+    out = np.full(values.shape[:2], np.nan, np.float32)
+    shares = np.full(values.shape, np.nan, np.float32) if contributions else None
+    frames = (Frame(float(time), row) for time, row in zip(times, values, strict=True))
+    for t, (verdicts, _) in enumerate(detector.replay(session, settings, memory, frames)):
+        out[t] = verdicts.surprise
+        if contributions:
+            shares[t] = verdicts.contribution
+    return (out, shares) if contributions else out
+
+
+def _filled(memory, times, values):
+    from dataclasses import replace
+
+    return replace(memory, season=memory.season.fill(times, values))
