@@ -48,6 +48,7 @@ OPTIONAL = {'season', 'clock', 'step_seconds', 'learn', 'threshold', 'view', 'cl
 STATE = 'state_'
 NEXT = '_next'
 SEASON_SLOTS_MAX = 336
+DAY, WEEK = 86400, 604800
 
 
 class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -162,6 +163,8 @@ class Array(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         """The numpy array, in the machine's own byte order; BundleFormatError where bytes and shape differ."""
         try:
             flat = np.frombuffer(base64.b64decode(self.data, validate=True), np.dtype(self.dtype).newbyteorder('<'))
+            if min(self.shape, default=0) < 0:
+                raise ValueError('an axis is below 0')
             return flat.reshape(self.shape).astype(self.dtype)
         except ValueError as error:
             raise BundleFormatError(
@@ -239,6 +242,7 @@ def parse(metadata, inputs, outputs, *, source, sha256='', size_bytes=0):
         _check_manifest(manifest)
         _check_calibration(calibration, manifest)
         states = _check_tensors(manifest, inputs, outputs)
+        _check_proof(proof, manifest, inputs, outputs)
     except BundleFormatError as error:
         raise BundleFormatError(f'{source}: {error}') from error.__cause__
     return Bundle(
@@ -262,9 +266,12 @@ def _section(metadata, name, kind):
 def _check_format(text):
     """The version goes first: of another format, every other complaint would mislead."""
     try:
-        found = msgspec.json.decode(text).get('format')
-    except (msgspec.DecodeError, AttributeError) as error:
+        tree = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleFormatError(f'{PREFIX}manifest: not a JSON object: {error}') from error
+    if not isinstance(tree, dict):
+        raise BundleFormatError(f'{PREFIX}manifest: not a JSON object: got {type(tree).__name__}')
+    found = tree.get('format')
     if found != FORMAT:
         raise BundleFormatError(f'format {found!r}, expected {FORMAT}: made for another version of promlstm')
 
@@ -273,6 +280,8 @@ def _check_manifest(manifest):
     low, high = manifest.step_seconds
     if not 0 < low <= high:
         raise BundleFormatError(f'manifest: step_seconds: got {low:g} to {high:g}, expected 0 < low <= high')
+    if manifest.features == ():
+        raise BundleFormatError('manifest: features: none; expected names, or null for any number')
     if manifest.features is not None and len(set(manifest.features)) != len(manifest.features):
         raise BundleFormatError('manifest: features: a name stands twice')
     if manifest.warmup_steps < 1 or manifest.replay_steps < manifest.warmup_steps:
@@ -283,6 +292,12 @@ def _check_manifest(manifest):
         raise BundleFormatError(
             f'manifest: season_slots: got {manifest.season_slots}, expected 1 to {SEASON_SLOTS_MAX}, or 0 together with the period'
         )
+    if manifest.season_period_seconds not in (0, DAY, WEEK):
+        raise BundleFormatError(
+            f'manifest: season_period_seconds: got {manifest.season_period_seconds}, expected {DAY} (a day) or {WEEK} (a week)'
+        )
+    if manifest.season_period_seconds == WEEK and manifest.season_slots % 7:
+        raise BundleFormatError(f'manifest: season_slots: got {manifest.season_slots}, expected as many for every day of the week')
     if any(steps <= 0 for steps in manifest.season_horizons_steps):
         raise BundleFormatError(f'manifest: season_horizons_steps: got {list(manifest.season_horizons_steps)}, expected positive steps')
 
@@ -314,11 +329,15 @@ def _check_calibration(calibration, manifest):
             )
 
 
-def _check_tensors(manifest, inputs, outputs):
-    sizes = {
+def _sizes(manifest):
+    return {
         'N': 'N', 'F': 'F' if manifest.features is None else len(manifest.features), 'K': 1 + len(manifest.season_horizons_steps),
         'V': len(manifest.views), 'H': len(manifest.forecast_horizons_seconds), '3': 3, '4': 4,
     }  # fmt: skip
+
+
+def _check_tensors(manifest, inputs, outputs):
+    sizes = _sizes(manifest)
     states = {tensor.name: tensor for tensor in inputs if tensor.name.startswith(STATE)}
     nexts = {tensor.name: tensor for tensor in outputs if tensor.name.startswith(STATE)}
     _check_declared('input', [tensor for tensor in inputs if tensor.name not in states], INPUTS, sizes)
@@ -339,6 +358,11 @@ def _check_tensors(manifest, inputs, outputs):
     views = 'view' in {tensor.name for tensor in outputs}
     if views != bool(manifest.views):
         raise BundleFormatError(f'graph: view {"is" if views else "is not"} an output, but the manifest names {len(manifest.views)} views')
+    if ('forecast' in {tensor.name for tensor in outputs}) != bool(manifest.forecast_horizons_seconds):
+        raise BundleFormatError(
+            f'graph: forecast {"is not" if manifest.forecast_horizons_seconds else "is"} an output, '
+            f'but the manifest names {len(manifest.forecast_horizons_seconds)} forecast horizons'
+        )
     return states
 
 
@@ -353,3 +377,23 @@ def _check_declared(what, tensors, declared, sizes):
         shape = tuple(sizes[axis] for axis in axes)
         if (tensor.dtype, tensor.shape) != (dtype, shape):
             raise BundleFormatError(f'graph: {what} {tensor.name} is {tensor.dtype} {list(tensor.shape)}, expected {dtype} {list(shape)}')
+
+
+def _check_proof(proof, manifest, inputs, outputs):
+    """That the proof can be replayed: an array for each input of the graph, all of one length, all of its shapes."""
+    wanted = {tensor.name for tensor in inputs if not tensor.name.startswith(STATE)} - {'step_seconds'}
+    given = {name for name in INPUTS if name != 'step_seconds'}, {tensor.name for tensor in outputs if tensor.name in OUTPUTS}
+    if missing := sorted(wanted - set(proof.inputs)):
+        raise BundleFormatError(f'proof: input {missing[0]!r} is missing')
+    for what, arrays, known in zip(('input', 'output'), (proof.inputs, proof.outputs), given, strict=True):
+        if unknown := sorted(set(arrays) - known):
+            raise BundleFormatError(f'proof: unknown {what} {unknown[0]!r}; known: {", ".join(sorted(known))}')
+    value = proof.inputs['value'].shape
+    if len(value) != 3 or 0 in value:
+        raise BundleFormatError(f'proof: input value is {list(value)}, expected [steps, entities, features], none of them 0')
+    sizes = {**_sizes(manifest), 'N': value[1], 'F': value[2] if manifest.features is None else len(manifest.features)}
+    for what, arrays, declared in (('input', proof.inputs, INPUTS), ('output', proof.outputs, OUTPUTS)):
+        for name, array in arrays.items():
+            shape = (value[0], *(sizes[axis] for axis in declared[name][1]))
+            if array.numpy().shape != shape:
+                raise BundleFormatError(f'proof: {what} {name} is {list(array.shape)}, expected {list(shape)}')
