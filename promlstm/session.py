@@ -61,10 +61,15 @@ def load(path, *, sha256=None, threads=None, prove=True):
     bundle = contract.parse(
         metadata, _tensors(runtime.get_inputs()), _tensors(runtime.get_outputs()), source=str(path), sha256=found, size_bytes=len(data)
     )
-    session = Session(runtime, bundle, threads or len(os.sched_getaffinity(0)))
+    session = Session(runtime, bundle, threads or _cores())
     if prove:
         session.prove()
     return session
+
+
+def _cores():
+    """The cores that this process may use; macOS and Windows do not say, there all of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def _tensors(described):
@@ -77,7 +82,7 @@ class Session:
     def __init__(self, runtime, bundle, threads):
         self.bundle = bundle
         self._runtime = runtime
-        self._threads = threads
+        self.threads = threads
         self._outputs = sorted(bundle.outputs)
         self._pool = ThreadPoolExecutor(threads, 'promlstm-session') if threads > 1 else None
 
