@@ -9,7 +9,7 @@ from promlstm.errors import PromlstmError, SourceUnavailable
 from promlstm.prometheus import Prometheus
 from promlstm.session import load, resolve
 
-LABEL_BYTES = 700  # of an entity: identity, exposition text, their places in tables (bench/memory.py prints it)
+LABEL_BYTES = 2300  # of an entity: identity, tables, exposition text, the step at work (python -m bench memory prints it)
 
 
 def check(config, *, online, say):

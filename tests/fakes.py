@@ -10,7 +10,7 @@ class Samples:
 
     def __init__(self, series):
         self.series = series
-        self.asked = []     # (first, last) of every range that was asked for
+        self.asked = []  # (first, last) of every range that was asked for
 
     def instant(self, expr, time):
         """As Prometheus.instant."""

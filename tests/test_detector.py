@@ -12,7 +12,7 @@ from promlstm.columns import MISSING, READY, WARMING
 from promlstm.detector import Detector
 from promlstm.errors import BudgetError, BundleError, SeriesError, StageError
 
-START = 1_750_000_200.0         # a multiple of 60
+START = 1_750_000_200.0  # a multiple of 60
 STAGES = ('query', 'place', 'recall', 'judge', 'score', 'remember', 'render')
 
 
@@ -163,7 +163,9 @@ def test_company_does_not_matter(session):
 def _row(verdicts, row):
     from dataclasses import fields
 
-    return type(verdicts)(*(column if column is verdicts.time else column[row : row + 1] for column in (getattr(verdicts, f.name) for f in fields(verdicts))))
+    return type(verdicts)(
+        *(column if column is verdicts.time else column[row : row + 1] for column in (getattr(verdicts, f.name) for f in fields(verdicts)))
+    )
 
 
 def test_an_arrival_warms_up_without_disturbing_the_others(session):

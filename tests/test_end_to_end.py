@@ -51,7 +51,8 @@ def test_every_entity_has_a_score_with_its_own_labels(running):
     labels = [series['metric'] for series in watched]
     assert labels and all(label['instance'] == node.address and label['job'] == 'node' for label in labels)
     assert sorted(map(str, ({'__name__': 'promlstm_anomaly_score', 'detector': 'cpu', **label} for label in labels))) == sorted(
-        str(dict(sorted(series['metric'].items(), key=lambda pair: (pair[0] != '__name__', pair[0] != 'detector', pair[0])))) for series in scored
+        str(dict(sorted(series['metric'].items(), key=lambda pair: (pair[0] != '__name__', pair[0] != 'detector', pair[0]))))
+        for series in scored
     )
 
 

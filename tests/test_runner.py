@@ -17,7 +17,7 @@ from promlstm.session import resolve
 from promlstm.telemetry import Telemetry
 
 START = 1_750_000_200.0
-SPEED = 600.0           # a step of a minute takes a tenth of a second
+SPEED = 600.0  # a step of a minute takes a tenth of a second
 
 
 class Odd(Samples):

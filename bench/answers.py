@@ -1,0 +1,65 @@
+"""An HTTP server with one finished answer, in a process of its own: what a query costs us, without Prometheus' own time."""
+
+import json
+import multiprocessing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+
+
+def body(entities, time=1_750_000_200.0):
+    """An instant answer as Prometheus writes it: `entities` series of six labels."""
+    values = 10 + np.random.default_rng(0).normal(size=entities)
+    series = [
+        f'{{"metric":{{"container":"app","instance":"10.{i >> 16}.{i >> 8 & 255}.{i & 255}:9100","job":"node","namespace":"team-{i % 50}",'
+        f'"pod":"service-{i % 500}-{i:06x}","zone":"eu-{i % 3}"}},"value":[{time},"{value!r}"]}}'
+        for i, value in enumerate(values.tolist())
+    ]
+    return ('{"status":"success","data":{"resultType":"vector","result":[' + ','.join(series) + ']}}').encode()
+
+
+def _serve(entities, port):
+    answer = body(entities)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = 'HTTP/1.1'
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers['Content-Length']))
+            self.send_response(200)
+            self.send_header('Content-Type', 'application/json')
+            self.send_header('Content-Length', str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    port.put(server.server_port)
+    server.serve_forever()
+
+
+class Answers:
+    """The server, as a context manager: its URL."""
+
+    def __init__(self, entities):
+        self._context = multiprocessing.get_context('spawn')
+        self._port = self._context.Queue()
+        self._process = self._context.Process(target=_serve, args=(entities, self._port), daemon=True)
+
+    def __enter__(self):
+        self._process.start()
+        return f'http://127.0.0.1:{self._port.get(timeout=120)}'
+
+    def __exit__(self, *error):
+        self._process.terminate()
+        self._process.join(10)
+
+
+def config(url, **keys):
+    """A configuration of one detector against it."""
+    from promlstm import config as configuration
+
+    tree = {'prometheus': {'url': url}, 'detectors': [{'name': 'bench', 'expr': 'x'} | keys]}
+    return configuration.parse(json.dumps(tree))

@@ -1,0 +1,58 @@
+"""From blank memory to the first score, by replaying history from the embedded source; seconds."""
+
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import numpy as np
+
+from bench.answers import config
+from promlstm import session as sessions
+from promlstm.clock import Clock
+from promlstm.detector import Detector
+from promlstm.prometheus import Prometheus
+from promlstm.source import Source
+
+SIZES = (100, 1_000, 10_000)
+NOW = 1_750_000_200.0
+
+
+@dataclass
+class Series:
+    """What the source serves."""
+
+    metric: str
+    labels: dict
+
+
+@dataclass
+class Rhythm:
+    """Telemetry of any number of entities with a daily rhythm, cheap to make."""
+
+    entities: int
+    series: tuple = field(init=False)
+
+    def __post_init__(self):
+        self.series = tuple(Series('load', {'instance': f'10.0.{i >> 8}.{i & 255}:9100', 'job': 'node'}) for i in range(self.entities))
+
+    def values(self, times):
+        """float64 [T, entities]."""
+        times = np.asarray(times, float)
+        phase = np.arange(self.entities) / 7
+        return 10 + np.sin(2 * np.pi * times[:, None] / 86400 + phase) + 0.1 * np.sin(times[:, None] * (1 + phase % 3))
+
+    def value(self, i, times):
+        """float64 [T]."""
+        return self.values(times)[:, i]
+
+
+def main():
+    """Print a row per size: the embedded source's own time is in it."""
+    session = sessions.load(sessions.resolve('builtin:default'))
+    for entities in SIZES:
+        with Source(Rhythm(entities), Clock(start=NOW).now) as source:
+            settings = config(source.url, expr='load')
+            subject = Detector(settings.detectors[0], session, Prometheus(settings.prometheus))
+            start = perf_counter()
+            for _ in subject.warm(lambda: NOW):
+                pass
+            print(f'  {entities:6} entities: {perf_counter() - start:6.2f}', flush=True)

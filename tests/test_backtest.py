@@ -1,0 +1,170 @@
+"""Four days of history of 1 000 series in a real Prometheus: a warm start from it, and what a backtest finds in it."""
+
+import json
+import subprocess
+import sys
+import time
+
+import past
+import pytest
+import requests
+from exporter import Exporter
+from real import Prometheus, backfill, wait_until
+
+pytestmark = pytest.mark.real
+
+SERIES, DAYS = 1000, 4
+DETECTOR = {'name': 'past', 'expr': 'past_load'}
+
+
+@pytest.fixture(scope='module')
+def history(tmp_path_factory):
+    """A running Prometheus, the planted faults, and the end of the telemetry."""
+    directory = tmp_path_factory.mktemp('history')
+    end = time.time() // 60 * 60
+    times, values, faults = past.telemetry(SERIES, DAYS, end)
+    past.write_openmetrics(directory / 'past.om', times, values)
+    prometheus = Prometheus(directory / 'prometheus', [])
+    prometheus.data.mkdir(parents=True)
+    backfill(prometheus.data, directory / 'past.om')
+    (directory / 'past.om').unlink()
+    with prometheus:
+        yield prometheus, faults, end
+
+
+@pytest.fixture(scope='module')
+def report(history, tmp_path_factory):
+    """The report of a backtest over the last day."""
+    prometheus, _, end = history
+    (found,) = json.loads(
+        backtest(tmp_path_factory.mktemp('backtest'), prometheus, f'--from={end - 86400}', f'--to={end}', '--format=json')
+    )
+    return found
+
+
+def backtest(directory, prometheus, *args, detector=DETECTOR):
+    """Standard output of `promlstm backtest`."""
+    config = directory / 'promlstm.yml'
+    config.write_text(json.dumps({'prometheus': {'url': prometheus.url}, 'detectors': [detector]}))
+    command = [sys.executable, '-m', 'promlstm', 'backtest', f'--config.file={config}', *args]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def touching(spells, fault, grace=600):
+    """The spells of a fault's entity that overlap it."""
+    return [
+        spell
+        for spell in spells
+        if f'host-{fault.series:04}:' in spell['entity'] and spell['start'] <= fault.end + grace and spell['end'] >= fault.start
+    ]
+
+
+def of_kind(faults, kind):
+    return [fault for fault in faults if fault.kind == kind]
+
+
+def test_first_scores_come_without_waiting_for_new_history(history, tmp_path):
+    """An exporter that starts scores all 1 000 entities from history alone: nothing new is being scraped here."""
+    prometheus, _, _ = history
+    began = time.monotonic()
+    with Exporter(tmp_path, prometheus.url, [DETECTOR]) as exporter:
+        page = wait_until(lambda: scored(exporter), 240, 'first scores')
+        print(f'first scores of {SERIES} series after {time.monotonic() - began:.1f} s')
+        assert page.count('\npromlstm_anomaly_score{') > 0.95 * SERIES
+        assert exporter.stop() == 0
+
+
+def scored(exporter):
+    page = requests.get(exporter.url + '/metrics', timeout=30).text
+    return page if '\npromlstm_anomaly_score{' in page else ''
+
+
+@pytest.mark.parametrize('kind', ['spike', 'shift', 'drop'])
+def test_spikes_shifts_and_drops_are_found(history, report, kind):
+    """Each planted one, at its time and entity, and with the direction that it had."""
+    for fault in of_kind(history[1], kind):
+        alarms = touching(report['anomalies'], fault)
+        assert alarms, fault
+        first = min(alarms, key=lambda alarm: alarm['start'])
+        assert first['peak_score'] >= 1 and first['start'] - fault.start <= 300
+        assert (first['observed'][''] > first['expected']['']) == (kind == 'spike')
+
+
+def test_drop_outs_are_reported_as_missing(history, report):
+    """No sample is no anomaly and no zero: it is told as what it is."""
+    for fault in of_kind(history[1], 'drop-out'):
+        (spell,) = touching(report['missing'], fault)
+        # The look-back of Prometheus fills the first five minutes of a gap with the last sample.
+        assert 0 <= spell['start'] - fault.start <= 360 and abs(spell['end'] - fault.end) <= 120
+        assert spell['observed'][''] is None
+
+
+def test_other_kinds_are_counted_not_promised(history, report):
+    """Ramps, lost seasons and flat lines await views of their own: how many were found is printed, whatever it is."""
+    for kind in ('ramp', 'lost season', 'flat line'):
+        faults = of_kind(history[1], kind)
+        found = sum(bool(touching(report['anomalies'], fault)) for fault in faults)
+        print(f'{kind}: {found} of {len(faults)} found')
+        assert 0 <= found <= len(faults) == 3
+
+
+def test_healthy_series_stay_within_the_budget(history, report):
+    """The alarms of the 979 healthy series, beside the budget that the scores were made for."""
+    faulty = {f'host-{fault.series:04}:' for fault in history[1]}
+    false = [alarm for alarm in report['anomalies'] if not any(name in alarm['entity'] for name in faulty)]
+    weeks = report['judged_entity_weeks'] * (SERIES - len(faulty)) / SERIES
+    print(f'{len(false)} alarms in {weeks:.0f} healthy entity-weeks, budget {report["budget_alarms_per_entity_week"]:g} per entity-week')
+    assert report['entities'] == SERIES and weeks > 100
+    assert len(false) / weeks <= 2.2 * report['budget_alarms_per_entity_week']
+
+
+def test_past_scores_can_be_looked_at_in_prometheus(history, tmp_path):
+    """`--format=openmetrics` is what promtool backfills; Prometheus then answers with the scores of the past."""
+    prometheus, faults, end = history
+    fault = of_kind(faults, 'drop')[0]
+    detector = DETECTOR | {'expr': f'past_load{{instance="host-{fault.series:04}:9100"}}'}
+    output = tmp_path / 'scores.om'
+    backtest(tmp_path, prometheus, f'--from={end - 86400}', f'--to={end}', '--format=openmetrics', f'--output={output}', detector=detector)
+    with_scores = Prometheus(tmp_path / 'prometheus', [])
+    with_scores.data.mkdir(parents=True)
+    backfill(with_scores.data, output)
+    with with_scores:
+        (peak,) = with_scores.query('max_over_time(promlstm_anomaly_score{detector="past"}[1h])', fault.start + 1800)
+        (before,) = with_scores.query('max_over_time(promlstm_anomaly_score[1h])', fault.start - 60)
+    assert peak['metric'] == {
+        'detector': 'past',
+        'instance': f'host-{fault.series:04}:9100',
+        'job': 'past',
+        'zone': 'abc'[fault.series % 3],
+    }
+    assert float(peak['value'][1]) >= 1 > float(before['value'][1])
+
+
+def test_the_table_reads_like_a_table(history, tmp_path):
+    """What a person sees: one line an anomaly, the alarms beside the budget, and that real incidents are among them."""
+    prometheus, faults, end = history
+    fault = of_kind(faults, 'spike')[0]
+    detector = DETECTOR | {'expr': f'past_load{{instance="host-{fault.series:04}:9100"}}'}
+    text = backtest(tmp_path, prometheus, f'--from={end - 86400}', f'--to={end}', detector=detector)
+    assert 'START (UTC)' in text and f'host-{fault.series:04}:9100' in text
+    assert 'the budget of 1/week each allows 1 false ones; real incidents of this time are among the alarms' in text
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (['--from=yesterday'], '--from=yesterday: expected -2d, now, unix seconds or 2026-01-31T12:00:00Z'),
+        (['--from=now', '--to=-1d'], '--from=now is not before --to=-1d'),
+        (['--detector=nobody'], '--detector=nobody: no such detector'),
+    ],
+)
+def test_a_wrong_span_or_name_is_told_in_one_line(tmp_path, args, message):
+    """The message names the flag and what it expects; nothing is asked of Prometheus."""
+    config = tmp_path / 'promlstm.yml'
+    config.write_text(json.dumps({'prometheus': {'url': 'http://localhost:1'}, 'detectors': [DETECTOR]}))
+    done = subprocess.run(
+        [sys.executable, '-m', 'promlstm', 'backtest', f'--config.file={config}', *args], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and message in done.stderr and len(done.stderr.splitlines()) == 1
