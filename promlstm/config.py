@@ -8,7 +8,7 @@ Every message names file, detector and key: `promlstm.yml: detectors[1] (node_cp
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_type_hints
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -19,10 +19,12 @@ from promlstm.errors import ConfigError
 from promlstm.labels import LABEL_NAME
 
 WEEK_SECONDS = 7 * 86400.0
-_UNITS = {'ms': 0.001, 's': 1.0, 'm': 60.0, 'h': 3600.0, 'd': 86400.0, 'w': WEEK_SECONDS, 'y': 365 * 86400.0}
-_DURATION = re.compile(r'(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?\Z')
-_SIZE = re.compile(r'(\d+(?:\.\d+)?)(B|KB|MB|GB)\Z')
-_BUDGET = re.compile(r'(\d+(?:\.\d+)?)/(minute|hour|day|week|month|year) (each|in all)\Z')
+_UNITS = {'y': 365 * 86400.0, 'w': WEEK_SECONDS, 'd': 86400.0, 'h': 3600.0, 'm': 60.0, 's': 1.0, 'ms': 0.001}
+_DURATION = re.compile(''.join(rf'(?:(\d{{1,12}}){unit})?' for unit in _UNITS) + r'\Z')
+_SIZE = re.compile(r'(\d{1,12}(?:\.\d+)?)(B|KB|MB|GB)\Z')
+_BUDGET = re.compile(r'(\d{1,12}(?:\.\d+)?)/(minute|hour|day|week|month|year) (each|in all)\Z')
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_HEADER_VALUE = re.compile(r'[\x21-\x7e\xa0-\xff](?:[\t\x20-\x7e\xa0-\xff]*[\x21-\x7e\xa0-\xff])?\Z')
 _PERIODS = {'minute': 60.0, 'hour': 3600.0, 'day': 86400.0, 'week': WEEK_SECONDS, 'month': 30 * 86400.0, 'year': 365 * 86400.0}
 
 
@@ -32,14 +34,12 @@ def seconds(text):
     >>> seconds('1h30m'), seconds('500ms'), seconds('1w')
     (5400.0, 0.5, 604800.0)
     """
-    match = _DURATION.match(text) if isinstance(text, str) and text else None
-    if text == '0':
+    if text in ('0', 0) and text is not False:
         return 0.0
+    match = _DURATION.match(text) if isinstance(text, str) and text else None
     if not match:
         raise ValueError(f'expected a duration such as 30s, 5m or 1h30m, got {text!r}')
-    return float(
-        sum(int(count) * unit for count, unit in zip(match.groups(), (_UNITS[u] for u in ['y', 'w', 'd', 'h', 'm', 's', 'ms']), strict=True) if count)
-    )
+    return sum(int(count) * unit for count, unit in zip(match.groups('0'), _UNITS.values(), strict=True))
 
 
 class Duration(float):
@@ -177,7 +177,7 @@ class Config(_Strict, frozen=True):
 def load(path):
     """The Config of a file; ConfigError names file, place and key."""
     try:
-        text = Path(path).read_text()
+        text = Path(path).read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f'{path}: cannot be read: {getattr(error, "strerror", None) or error}') from error
     return parse(text, source=str(path), root=str(Path(path).parent))
@@ -193,10 +193,11 @@ features, forget, history, hold, max_entities, min_deviation, min_relative_devia
     """
     try:
         tree = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f'{source}: not valid YAML: {" ".join(str(error).split())}') from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f'{source}: not valid YAML: {_problem(error)}') from error
     if not isinstance(tree, dict):
-        raise ConfigError(f'{source}: expected the keys prometheus and detectors, got {type(tree).__name__}')
+        got = 'nothing' if tree is None else f'a {type(tree).__name__}'
+        raise ConfigError(f'{source}: expected the keys prometheus and detectors, got {got}')
     if '-root' in tree:
         raise ConfigError(f'{source}: -root: unknown key; known: detectors, prometheus')
     try:
@@ -209,10 +210,31 @@ features, forget, history, hold, max_entities, min_deviation, min_relative_devia
 
 class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node, deep=False):
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            raise yaml.constructor.ConstructorError(None, None, f'key {twice!r} stands twice', node.start_mark)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f'key {key.value!r} stands twice', key.start_mark)
+            seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
         return super().construct_mapping(node, deep)
+
+    def construct_object(self, node, deep=False):
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:  # what int, float and date say of a scalar that only looks like one
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
+
+    def construct_scalar(self, node):
+        text = super().construct_scalar(node)
+        if isinstance(text, str) and any('\ud800' <= character <= '\udfff' for character in text):
+            raise yaml.constructor.ConstructorError(None, None, 'half of a surrogate pair is no text', node.start_mark)
+        return text
+
+
+def _problem(error):
+    """What is wrong with a YAML text and where, without the text itself, which may hold what is nobody's business."""
+    mark = getattr(error, 'problem_mark', None)
+    where = f'line {mark.line + 1}, column {mark.column + 1}: ' if mark else ''
+    return where + ' '.join(str(getattr(error, 'problem', None) or error).split())
 
 
 _PLACES = {
@@ -225,20 +247,36 @@ _PLACES = {
 }
 
 
+_WORDS = {
+    'array': 'a list', 'object': 'a mapping', 'str': 'text', 'int': 'a whole number', 'float': 'a number', 'bool': 'true or false',
+    'null': 'nothing',
+}  # fmt: skip
+
+
 def _explain(message, tree):
     """msgspec's message in our words: place, key, what was got, what was expected."""
-    what, _, path = message.partition(' - at `$')
-    path = path.rstrip('`').lstrip('.')
+    what, _, path = message.partition(' - at `')
+    is_key, path = path.startswith('key` in `'), path.removeprefix('key` in `').removeprefix('$').rstrip('`').lstrip('.')
     unknown = re.match(r'Object contains unknown field `(.*)`', what)
     missing = re.match(r'Object missing required field `(.*)`', what)
+    choice = re.match(r'Invalid enum value (.*)', what)
+    kind = _PLACES.get(re.sub(r'\[\d+\]', '[…]', path.rpartition('.')[0] if choice else path))
+    if is_key:
+        return f'{_place(path, tree)}a key is not text: put it in quotes'
     if unknown:
-        kind = _PLACES[re.sub(r'\[\d+\]', '[…]', path)]
         known = ', '.join(sorted(name for name in kind.__struct_encode_fields__ if name != '-root'))
         return f'{_place(path, tree)}{unknown[1]}: unknown key; known: {known}'
     if missing:
         return f'{_place(path, tree)}{missing[1]}: missing'
-    what = what[0].lower() + what[1:]
-    return f'{_place(path, tree)}{what}'
+    if choice:
+        known = get_args(get_type_hints(kind)[path.rpartition('.')[2]])
+        return f'{_place(path, tree)}expected one of {", ".join(known)}, got {choice[1]}'
+    return f'{_place(path, tree)}{re.sub("`([a-z |]+)`", _worded, what[0].lower() + what[1:])}'
+
+
+def _worded(match):
+    names = match[1].split(' | ')
+    return ' or '.join(_WORDS.get(name, name) for name in names if name != 'null' or len(names) == 1)
 
 
 def _place(path, tree):
@@ -252,15 +290,7 @@ def _place(path, tree):
 
 def _check(config, source):
     """What types cannot say."""
-    url = urlsplit(config.prometheus.url)
-    if url.scheme not in ('http', 'https') or not url.hostname:
-        raise ConfigError(f'{source}: prometheus: url: expected http://HOST:PORT or https://…, got {config.prometheus.url!r}')
-    if url.username or url.password:
-        raise ConfigError(
-            f'{source}: prometheus: url: no user name and password here, they would end up in logs; use basic_auth with password_file'
-        )
-    if config.prometheus.basic_auth and config.prometheus.authorization:
-        raise ConfigError(f'{source}: prometheus: basic_auth and authorization: only one of them')
+    _check_source(config.prometheus, f'{source}: prometheus')
     if not config.detectors:
         raise ConfigError(f'{source}: detectors: none; give at least one with name and expr')
     names = [detector.name for detector in config.detectors]
@@ -271,6 +301,39 @@ def _check(config, source):
         _check_detector(detector, where)
 
 
+def _check_source(source, where):
+    _check_url(source.url, f'{where}.url', 'use basic_auth with password_file')
+    if source.proxy_url is not None:
+        _check_url(source.proxy_url, f'{where}.proxy_url', 'use a proxy that needs none')
+    for name in ('timeout', 'max_response'):
+        if getattr(source, name) <= 0:
+            raise ConfigError(f'{where}.{name}: expected more than 0')
+    for name, value in source.headers.items():
+        if not _HEADER_NAME.match(name) or not _HEADER_VALUE.match(value):
+            raise ConfigError(f'{where}.headers: {name!r} is not a header name, or its value not one line of Latin-1 text')
+        if name.lower() == 'authorization':
+            raise ConfigError(f'{where}.headers: {name}: no secrets here; use authorization with credentials_file')
+    if source.basic_auth and source.authorization:
+        raise ConfigError(f'{where}: basic_auth and authorization: only one of them')
+    if source.tls_config and source.tls_config.key_file and not source.tls_config.cert_file:
+        raise ConfigError(f'{where}.tls_config: key_file without cert_file')
+
+
+def _check_url(text, where, instead):
+    """A URL may hold a password where it is not yet known to be one, so it is looked for first and never printed."""
+    if '@' in text:
+        raise ConfigError(f'{where}: no user name and password here, they would end up in logs; {instead}')
+    try:
+        url = urlsplit(text)
+        good = url.scheme in ('http', 'https') and url.hostname and url.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ConfigError(f'{where}: expected http://HOST:PORT or https://…, got {text!r}')
+    if url.query or url.fragment:
+        raise ConfigError(f'{where}: nothing is expected after the path: what belongs to every query goes into params')
+
+
 def _check_detector(detector, where):
     if bool(detector.expr) == bool(detector.features):
         raise ConfigError(f'{where}: expected either expr, or features with by')
@@ -279,6 +342,12 @@ def _check_detector(detector, where):
     for name, expr in detector.queries.items():
         if not expr.strip():
             raise ConfigError(f'{where}: {f"features.{name}" if name else "expr"}: empty')
+    if '' in detector.features:
+        raise ConfigError(f'{where}: features: a name is empty')
+    if '__name__' in detector.by:
+        raise ConfigError(
+            f'{where}: by: an entity has no __name__; keep it in a label: label_replace(EXPR, "metric", "$1", "__name__", "(.+)")'
+        )
     if bad := next((label for label in detector.by if not LABEL_NAME.match(label)), None):
         raise ConfigError(f'{where}: by: {bad!r} is not a label name')
     if detector.step <= 0:

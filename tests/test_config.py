@@ -1,0 +1,151 @@
+"""The configuration: the words in which each mistake is refused, and what a good one means."""
+
+import math
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from promlstm import config
+from promlstm.errors import ConfigError
+
+FILES = Path(__file__).with_name('config')
+INVALID = sorted(FILES.glob('invalid-*.yml'))
+
+
+@pytest.mark.parametrize('path', INVALID, ids=lambda path: path.stem.removeprefix('invalid-'))
+def test_a_mistake_is_named_in_these_very_words(path):
+    """Each file holds one mistake, and in its first line the message that a user is to read after the file's name."""
+    says = path.read_text().splitlines()[0].removeprefix('# ')
+    with pytest.raises(ConfigError) as caught:
+        config.load(path)
+    assert str(caught.value) == f'{path}: {says}'
+
+
+def test_no_message_tells_a_secret():
+    """Whatever is wrong with a file, its password is not printed (hunter2 in these files)."""
+    secret = [path for path in INVALID if 'hunter2' in path.read_text()]
+    assert len(secret) >= 8
+    for path in secret:
+        with pytest.raises(ConfigError) as caught:
+            config.load(path)
+        assert 'hunter2' not in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    """A missing file is named, with the reason of the operating system."""
+    with pytest.raises(ConfigError, match=f'^{re.escape(str(tmp_path))}/no.yml: cannot be read: No such file or directory$'):
+        config.load(tmp_path / 'no.yml')
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    """A binary file, or text in another encoding, is refused as unreadable."""
+    (tmp_path / 'x.yml').write_bytes(b'\x89PNG\r\n')
+    with pytest.raises(ConfigError) as caught:
+        config.load(tmp_path / 'x.yml')
+    assert str(caught.value) == f"{tmp_path}/x.yml: cannot be read: 'utf-8' codec can't decode byte 0x89 in position 0: invalid start byte"
+
+
+@given(st.text() | st.text(alphabet='{}[]:,-#&*!|>?%@` \n\t\'"0x1a', max_size=40))
+@example('[' * 5000)
+@example('when: 2026-13-45')
+@example('0: 0x_')
+@example('? {a: b}\n: c')
+@example('prometheus: {url: "\\ud800"}')
+@example('a: &a [*a]')
+@example('<<: 5')
+@settings(deadline=None)
+def test_no_text_escapes_the_exception_tree(text):
+    """Any text at all is a configuration or a ConfigError that can be printed."""
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text)
+    assert str(caught.value).encode()
+
+
+# -- what is right
+
+
+def test_five_lines_are_enough():
+    """All else has a default; these are the defaults that the documentation promises."""
+    got = config.load(FILES / 'valid-least.yml')
+    expr = '1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[5m]))'
+    assert got.root == str(FILES)
+    assert msgspec.structs.asdict(got.prometheus) == {
+        'url': 'http://localhost:9090', 'timeout': 30, 'basic_auth': None, 'authorization': None, 'tls_config': None, 'headers': {},
+        'params': {}, 'proxy_url': None, 'max_response': 512_000_000, 'concurrency': 4,
+    }  # fmt: skip
+    (detector,) = got.detectors
+    assert msgspec.structs.asdict(detector) == {
+        'name': 'node_cpu', 'expr': expr, 'features': {}, 'by': (), 'step': 60, 'delay': 10, 'model': 'builtin:default', 'sha256': None,
+        'timezone': 'UTC', 'false_alarms': '1/week each', 'direction': 'both', 'min_deviation': 0, 'min_relative_deviation': 0,
+        'range': None, 'hold': 3600, 'missing': 'alert', 'forget': 86400, 'history': 8 * 86400, 'max_entities': 1_000_000,
+    }  # fmt: skip
+    assert detector.queries == {'': expr}
+
+
+def test_every_key_can_be_set():
+    """Every key is read, in its own unit, and the file that shows it has no default left in it."""
+    got = config.load(FILES / 'valid-everything.yml')
+    source, (detector,) = got.prometheus, got.detectors
+    assert (source.timeout, source.max_response, source.concurrency) == (10, 1_500_000, 2)
+    assert (source.headers, source.params, source.proxy_url) == ({'X-Scope-OrgID': '7'}, {'dedup': 'true'}, 'http://proxy:3128')
+    assert (detector.step, detector.delay, detector.hold, detector.forget, detector.history) == (90, 0.5, 0, 604800, 216000)
+    assert (detector.range, detector.by, list(detector.queries)) == ((0, math.inf), ('instance', 'job'), ['cpu', 'load'])
+    for struct in (source, source.tls_config, detector):
+        default = {field.name: field.default for field in msgspec.structs.fields(struct)}
+        unset = [name for name, value in msgspec.structs.asdict(struct).items() if value == default[name]]
+        assert unset in ([], ['authorization'], ['expr'])  # the other of two ways
+
+
+def test_what_is_read_cannot_be_changed():
+    """A Config is frozen: whoever holds it holds what the file said."""
+    got = config.load(FILES / 'valid-least.yml')
+    for struct, name in ((got, 'detectors'), (got.prometheus, 'url'), (got.detectors[0], 'step')):
+        with pytest.raises(AttributeError, match='immutable'):
+            setattr(struct, name, None)
+
+
+@pytest.mark.parametrize(
+    ('text', 'alone', 'among_ten'),
+    [
+        ('1/week each', 1, 1),
+        ('2/day each', 14, 14),
+        ('5/day in all', 35, 3.5),
+        ('1/hour in all', 168, 16.8),
+        ('1.5/week in all', 1.5, 0.15),
+        ('30/month each', 7, 7),
+        ('365/year each', 7, 7),
+        ('1/minute each', 10080, 10080),
+    ],
+)
+def test_a_budget_is_alarms_of_one_entity_in_a_week(text, alone, among_ten):
+    """`each` is a promise to every entity, `in all` one that the entities share; of none, as if there were one."""
+    budget = config.Budget(text)
+    assert budget.per_entity_week(1) == budget.per_entity_week(0) == pytest.approx(alone)
+    assert budget.per_entity_week(10) == pytest.approx(among_ten)
+
+
+UNITS = {'y': 365 * 86400, 'w': 7 * 86400, 'd': 86400, 'h': 3600, 'm': 60, 's': 1, 'ms': 0.001}
+
+
+@given(st.dictionaries(st.sampled_from(list(UNITS)), st.integers(0, 10**6), min_size=1))
+def test_a_duration_is_what_prometheus_would_read(parts):
+    """Any of Prometheus' units, each once, from the largest to the smallest."""
+    text = ''.join(f'{parts[unit]}{unit}' for unit in UNITS if unit in parts)
+    assert config.seconds(text) == pytest.approx(sum(count * UNITS[unit] for unit, count in parts.items()))
+
+
+@pytest.mark.parametrize('text', ['0', 0])
+def test_nothing_needs_no_unit(text):
+    """Prometheus takes a bare 0, which YAML reads as a number."""
+    assert config.seconds(text) == 0
+
+
+@pytest.mark.parametrize('text', ['', ' 1s', '1s ', '1.5h', '1S', '1 s', 's', '-1s', '1s\n', None, 30, 1.5, False, True, [], '1m1m'])
+def test_what_is_no_duration(text):
+    """Anything else is refused with what was got."""
+    with pytest.raises(ValueError, match=re.escape(f'expected a duration such as 30s, 5m or 1h30m, got {text!r}')):
+        config.seconds(text)
