@@ -3,9 +3,9 @@
 import sys
 
 import yaml
-from real import Process, answers, free_port
+from real import ROOT, Process, answers, free_port
 
-from promlstm.telemetry import METRICS  # noqa: F401 (a broken import shows here, not as a process that never gets ready)
+RUNTIME = ROOT / '.venv/bin/python'  # what users install: no TensorFlow, no test tools
 
 
 class Exporter(Process):
@@ -17,7 +17,8 @@ class Exporter(Process):
         self.config.write_text(yaml.safe_dump({'prometheus': {'url': prometheus_url, **(prometheus or {})}, 'detectors': detectors}))
         self.address = f'127.0.0.1:{free_port()}'
         self.url = f'http://{self.address}'
-        command = [sys.executable, '-m', 'promlstm', 'run', f'--config.file={self.config}', f'--web.listen-address={self.address}', *args]
+        python = RUNTIME if RUNTIME.exists() else sys.executable
+        command = [python, '-m', 'promlstm', 'run', f'--config.file={self.config}', f'--web.listen-address={self.address}', *args]
         super().__init__(command, answers(self.url + '/-/healthy'), log=directory / 'promlstm.log', **options)
 
     def scrape_config(self):

@@ -2,12 +2,15 @@
 
 import json
 import math
+import re
 import signal
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 import requests
-from exporter import Exporter
+from exporter import RUNTIME, Exporter
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from real import NodeExporter, Prometheus, promtool, wait_until
@@ -118,6 +121,16 @@ def test_the_landing_page_leads_to_the_metrics(running):
     page = requests.get(exporter.url + '/', timeout=10)
     assert '/metrics' in page.text and 'scoring' in page.text
     assert requests.get(exporter.url + '/nothing', timeout=10).status_code == 404
+
+
+def test_tensorflow_is_not_in_reach(running):
+    """The process that scores has mapped no library of the training side, and its environment holds none."""
+    _, exporter, _ = running
+    mapped = Path(f'/proc/{exporter.child.pid}/maps').read_text()
+    assert 'onnxruntime' in mapped and not re.search(r'tensorflow|keras|tf2onnx|h5py', mapped)
+    if RUNTIME.exists():
+        tried = subprocess.run([RUNTIME, '-c', 'import tensorflow'], capture_output=True, text=True, check=False)
+        assert 'ModuleNotFoundError' in tried.stderr
 
 
 def test_scores_advance_step_by_step(running):
