@@ -10,7 +10,7 @@ import msgspec
 
 from promlstm.errors import ResponseError
 
-LABEL_NAME = re.compile(r'[a-zA-Z_][a-zA-Z0-9_]*\Z')
+LABEL_NAME = re.compile(r'(?!__)[a-zA-Z_][a-zA-Z0-9_]*\Z')  # a leading __ is reserved: parsers may refuse a page for it
 _FOREIGN = re.compile(r'[^a-zA-Z0-9_]')
 
 _decode = msgspec.json.Decoder(dict[str, str]).decode
