@@ -2,7 +2,7 @@
 
 Who calls it: detector (instant, every step), warm start and backtest (range, in chunks), `check-config`. What flows through: an
 expression and times; out come raw label bytes and float64 columns. It never retries by itself (the clock comes round again), never
-follows a redirect to another host with credentials, and never reads an answer beyond its limit.
+follows a redirect (it would lose the form, and could take credentials elsewhere), and never reads an answer beyond its limit.
 
 Labels stay the raw bytes of the answer: parsing 100 000 label sets costs more than all the rest of a step.
 """
@@ -23,6 +23,8 @@ from promlstm.errors import ConfigError, QueryRejected, ResponseError, SourceUna
 POINTS_PER_SERIES = 11_000  # Prometheus refuses a range query beyond
 POINTS_PER_ANSWER = 400_000  # what we ask for at once: about 10 MB of JSON
 _CHUNK_BYTES = 1 << 20
+
+urllib3 = requests.packages.urllib3.exceptions  # what reading a body raises: requests translates only what it reads itself
 
 
 class _Series(msgspec.Struct, gc=False):
@@ -78,7 +80,6 @@ class Prometheus:
         self._url = source.url.rstrip('/')
         self._http = requests.Session()
         self._http.trust_env = False
-        self._http.max_redirects = 3
         self._http.headers = {
             'User-Agent': f'promlstm/{__version__}',
             'Accept': 'application/json',
@@ -169,7 +170,9 @@ class Prometheus:
             answer = _decode_answer(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise self._not_json(status, body, error) from error
-        if answer.status == 'success' and answer.data is not None:
+        if answer.status == 'success':
+            if answer.data is None:
+                raise ResponseError(f'{self._url} answered {status} with a success without data')
             return answer.data, tuple(answer.warnings)
         said = f'{answer.errorType or status}: {answer.error or "no reason given"}'
         if status in (400, 422):
@@ -190,16 +193,27 @@ class Prometheus:
         until = clock.monotonic() + timeout
         try:
             with self._http.request(
-                method, url, data=form or None, stream=True, timeout=(min(5.0, timeout), timeout), headers=self._headers(),
+                method, url, data=form or None, stream=True, timeout=(min(5.0, timeout), timeout), headers=self._headers(), allow_redirects=False,
                 auth=(auth.username, self._secret(auth.password_file)) if auth else _no_auth,
             ) as response:  # fmt: skip
+                if response.is_redirect:
+                    raise ResponseError(
+                        f'{url} redirects to {response.headers["Location"]}: put the address that answers into prometheus.url'
+                    )
                 return response.status_code, self._body(response, until)
+        except (requests.ReadTimeout, urllib3.ReadTimeoutError) as error:
+            raise self._too_slow() from error
+        except urllib3.DecodeError as error:
+            raise ResponseError(f'{self._url} gave an answer that cannot be decompressed: {_reason(error)}') from error
+        except urllib3.HTTPError as error:
+            raise SourceUnavailable(f'{self._url} broke off in the middle of an answer: {_reason(error)}') from error
         except requests.RequestException as error:
             raise SourceUnavailable(f'{self._url} cannot be reached: {_reason(error)}') from error
 
     def _body(self, response, until):
+        """The whole body. Read as it comes: to wait for a full buffer would let a server that drips hold us for ever."""
         parts, total = [], 0
-        for part in response.iter_content(_CHUNK_BYTES):
+        while part := response.raw.read1(_CHUNK_BYTES, decode_content=True):
             parts.append(part)
             total += len(part)
             if total > self._source.max_response:
@@ -207,8 +221,11 @@ class Prometheus:
                     f'{self._url} answered with more than max_response ({self._source.max_response} bytes): aggregate the expression'
                 )
             if clock.monotonic() > until:
-                raise SourceUnavailable(f'{self._url} was slower than the timeout of {self._source.timeout:g} s')
+                raise self._too_slow()
         return b''.join(parts)
+
+    def _too_slow(self):
+        return SourceUnavailable(f'{self._url} was slower than the timeout of {self._source.timeout:g} s')
 
 
 def _no_auth(request):
@@ -221,7 +238,7 @@ def _reason(error):
     while getattr(error, 'args', None) and isinstance(error.args[0], BaseException):
         error = error.args[0]
     error = getattr(error, 'reason', None) or error
-    text = str(error)
+    text = error.args[0] if len(error.args) > 1 and isinstance(error.args[0], str) else str(error)
     return text.partition(': ')[2] if text.startswith('<') and ': ' in text else text
 
 
