@@ -34,12 +34,16 @@ TIERS = {
     'entities': 2,
     'exposition': 2,
     'fleet': 2,
+    'selector': 2,
+    'table': 2,
     # one edge or one holder of memory each
     'prometheus': 3,
     'session': 3,
     'checkpoint': 3,
     'history': 3,
     'board': 3,
+    'answers': 3,
+    'ledger': 3,
     # the order of the stages; convert builds on nothing above
     'detector': 4,
     # what runs detectors and serves what they say
