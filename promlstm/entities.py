@@ -15,6 +15,7 @@ from promlstm import labels
 from promlstm.errors import SeriesError
 
 DAY = 86400.0
+SPELLINGS = 10_000  # label sets kept beyond twice those of the last answer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,14 +26,19 @@ class Placement:
     arrivals  identities not seen before, in the order of their rows
     aliases   per feature: {raw label bytes not seen before: row}
     keys      per feature: the answer's raw label bytes
-    dropped   series that found no room under the detector's limit
+    over      per feature: identities that found no room under the detector's limit
     """
 
     rows: list
     arrivals: list
     aliases: list
     keys: list
-    dropped: int
+    over: list
+
+    @property
+    def dropped(self):
+        """How many entities found no room."""
+        return len(set().union(*self.over))
 
 
 @dataclass(slots=True)
@@ -51,11 +57,11 @@ class Entities:
     last_seen: np.ndarray = field(default_factory=lambda: np.empty(0))
     _row_of: dict = field(default_factory=dict)  # identity: row
     _index: list = None  # per feature: {raw label bytes: row}
-    _last: list = None  # per feature: (keys, rows) of the last answer
+    _last: list = None  # per feature: (keys, rows, identities without room) of the last answer
 
     def __post_init__(self):
         self._index = [{} for _ in range(self.features)]
-        self._last = [([], np.empty(0, np.int64)) for _ in range(self.features)]
+        self._last = [([], np.empty(0, np.int64), frozenset()) for _ in range(self.features)]
 
     def __len__(self):
         return len(self.identities)
@@ -66,18 +72,20 @@ class Entities:
         answers  per feature: list of raw label bytes
         raises   SeriesError  where two series of a feature would be the same entity
         """
-        rows_of_answers, aliases, new, dropped = [], [{} for _ in range(self.features)], {}, set()
+        placement, new = Placement([], [], [{} for _ in range(self.features)], answers, []), {}
         for feature, keys in enumerate(answers):
-            last_keys, rows = self._last[feature]
+            last_keys, rows, over = self._last[feature]
             if keys != last_keys:
-                rows = self._look_up(feature, keys, new, aliases[feature], dropped)
+                rows, over = self._look_up(feature, keys, new, placement.aliases[feature])
                 self._refuse_twins(rows, keys)
-            rows_of_answers.append(rows)
-        return Placement(rows_of_answers, list(new), aliases, answers, len(dropped))
+            placement.rows.append(rows)
+            placement.over.append(over)
+        placement.arrivals.extend(new)
+        return placement
 
-    def _look_up(self, feature, keys, new, aliases, dropped):
+    def _look_up(self, feature, keys, new, aliases):
         found = map(self._index[feature].get, keys, [-1] * len(keys))
-        rows = np.fromiter(found, np.int64, len(keys))
+        rows, over = np.fromiter(found, np.int64, len(keys)), set()
         for i in np.flatnonzero(rows < 0):
             identity = labels.identity(keys[i], self.by)
             row = self._row_of.get(identity)
@@ -86,10 +94,10 @@ class Entities:
             if row is None and len(self) + len(new) < self.limit:
                 row = new[identity] = len(self) + len(new)
             if row is None:
-                dropped.add(identity)
+                over.add(identity)
                 continue
             rows[i] = aliases[keys[i]] = row
-        return rows
+        return rows, over
 
     def _refuse_twins(self, rows, keys):
         counts = np.bincount(rows[rows >= 0], minlength=1)
@@ -125,9 +133,12 @@ class Entities:
         if placement.arrivals:
             unseen = np.full(len(placement.arrivals), np.nan)
             self.first_seen, self.last_seen = np.r_[self.first_seen, unseen], np.r_[self.last_seen, unseen]
-        for index, alias in zip(self._index, placement.aliases, strict=True):
-            index.update(alias)
-        self._last = list(zip(placement.keys, placement.rows, strict=True))
+        self._last = list(zip(placement.keys, placement.rows, placement.over, strict=True))
+        for feature, (index, aliases) in enumerate(zip(self._index, placement.aliases, strict=True)):
+            index.update(aliases)
+            keys, rows, _ = self._last[feature]
+            if len(index) > 2 * len(keys) + SPELLINGS:  # labels outside `by` change with every rollout
+                self._index[feature] = {key: row for key, row in zip(keys, rows.tolist(), strict=True) if row >= 0}
 
     def seen(self, present, time):
         """Note who had a sample at an instant (present: bool [N])."""
