@@ -75,8 +75,8 @@ class Season:
         return local_seconds(time, self.zone) % self.period_seconds / self.period_seconds * len(self.columns)
 
     def slot(self, time):
-        """The slot nearest to an instant."""
-        return round(self.position(time)) % len(self.columns)
+        """The slot nearest to an instant; in the middle between two the later one, so that all get equally many of even steps."""
+        return int(self.position(time) + 0.5) % len(self.columns)
 
     def recall(self, time, horizons_steps, step_seconds):
         """What the memory holds for this instant and for those that many steps later.
@@ -137,7 +137,7 @@ class Season:
         if not self.period_seconds:
             return self
         season = self
-        for slot, time, mean in _visits(times, values, [self.slot(t) for t in times]):
+        for slot, time, mean in _visits(times, values, [self.slot(t) for t in times], self.period_seconds / 2):
             anchor = np.where(np.isnan(season.anchor), mean, season.anchor)
             old = season.anchor + padded(season.columns[slot], len(anchor))
             after = np.where(np.isnan(old), mean, old + weight * (mean - old))
@@ -161,11 +161,11 @@ class Season:
         return replace(self, anchor=anchor, columns=tuple(map(lambda a, b: _with(a, rows, b, total), self.columns, part.columns)))
 
 
-def _visits(times, values, slots):
-    """Runs of samples in the same slot, as (slot, time of the first, mean of the samples)."""
+def _visits(times, values, slots, apart_seconds):
+    """Runs of samples in the same slot and no further apart, as (slot, time of the first, mean of the samples)."""
     start = 0
     for end in range(1, len(slots) + 1):
-        if end == len(slots) or slots[end] != slots[start]:
+        if end == len(slots) or slots[end] != slots[start] or times[end] - times[end - 1] > apart_seconds:
             block = np.asarray(values[start:end], np.float64)
             known = np.isfinite(block)
             count = known.sum(0)
