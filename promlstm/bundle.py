@@ -13,6 +13,7 @@ may be [N, S] or [N, F, S]: the latter is memory per feature, and lets one file 
 
 import base64
 import hashlib
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -282,6 +283,12 @@ def _check_manifest(manifest):
         raise BundleFormatError(f'manifest: step_seconds: got {low:g} to {high:g}, expected 0 < low <= high')
     if manifest.features == ():
         raise BundleFormatError('manifest: features: none; expected names, or null for any number')
+    try:
+        made = datetime.fromisoformat(manifest.created)
+    except ValueError as error:
+        raise BundleFormatError(f'manifest: created: got {manifest.created!r}, expected a time such as 2026-01-31T12:00:00Z') from error
+    if made.tzinfo is None:
+        raise BundleFormatError(f'manifest: created: {manifest.created!r} has no time zone')
     if manifest.features is not None and len(set(manifest.features)) != len(manifest.features):
         raise BundleFormatError('manifest: features: a name stands twice')
     if manifest.warmup_steps < 1 or manifest.replay_steps < manifest.warmup_steps:

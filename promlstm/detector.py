@@ -151,24 +151,25 @@ def advance(session, settings, memory, frame, stage=_unwatched):
         }  # fmt: skip
         out, state = session.run(inputs, memory.state)
     with stage('score'):
-        scores, held, latch = _score(settings, memory.latch, frame, threshold, out)
+        scores, latch = _score(settings, memory.latch, frame, threshold, out)
     with stage('remember'):
         season = memory.season.remember(frame.time, out['season_next'], recalled[..., 0])
     none = np.isnan(observed).all(axis=1)
     verdicts = Verdicts(
         time=frame.time, status=np.where(none, MISSING, np.where(np.isnan(out['surprise']), WARMING, READY)).astype(np.int8), score=scores,
         surprise=out['surprise'], observed=observed, expected=out['expected'], lower=out['lower'], upper=out['upper'], deviation=out['deviation'],
-        contribution=out['contribution'], view=out.get('view', np.empty((len(observed), 0), np.float32)), latched=held,
+        contribution=out['contribution'], view=out.get('view', np.empty((len(observed), 0), np.float32)), since=latch.since,
     )  # fmt: skip
     return verdicts, Memory(state, season, latch, out.get('class', memory.klass))
 
 
 def _score(settings, latch, frame, threshold, out):
     if settings.alarms_per_week is None and settings.threshold is None:
-        return np.full(len(threshold), np.nan, np.float32), latch.held, latch
+        return np.full(len(threshold), np.nan, np.float32), latch
     told = {name: out[name] for name in ('expected', 'contribution')} | {'observed': frame.values}
     scores = scoring.heed(scoring.score(out['surprise'], threshold), settings.policy, deviation=out['deviation'], **told)
-    return scoring.hold(latch, settings.policy, frame.time, scores, lower=out['lower'], upper=out['upper'], **told)
+    scores, _, latch = scoring.hold(latch, settings.policy, frame.time, scores, lower=out['lower'], upper=out['upper'], **told)
+    return scores, latch
 
 
 def replay(session, settings, memory, frames):

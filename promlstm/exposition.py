@@ -21,6 +21,7 @@ FAMILIES = {
     'promlstm_expected_upper': ('Upper border of what was expected: beyond it the score is 1 or more.', ('feature',)),
     'promlstm_contribution': ('Share of each feature in the surprise, 0 to 1.', ('feature',)),
     'promlstm_view': ('Share of each view of the model in the surprise, 0 to 1; only of anomalous entities.', ('view',)),
+    'promlstm_anomaly_start_timestamp_seconds': ('When the anomaly began that lasts or is held now, unix seconds.', ()),
     'promlstm_entity_missing': ('1 = an entity that had been there for a day or more gives no sample now.', ()),
 }
 _LINES = 4  # pieces per line: family, labels, own label, number
@@ -63,11 +64,11 @@ def render(verdicts, labels, *, missing):
 
     >>> from promlstm.columns import Verdicts
     >>> one, two = np.zeros((1, 1)), np.float32([[1]])
-    >>> v = Verdicts(0., np.zeros(1, np.int8), np.float32([1.5]), np.float32([3]), one + 9, one + 2, one + 1, one + 3, one, two, two[:, :0], one[0] > 1)
+    >>> v = Verdicts(0., np.zeros(1, np.int8), np.float32([1.5]), np.float32([3]), one + 9, one + 2, one + 1, one + 3, one, two, two[:, :0], one[0])
     >>> blocks = render(v, Labels('cpu', ('',)).grown([b'{"instance":"a"}']), missing=np.array([False]))
     >>> print(blocks['promlstm_anomaly_score'].decode(), end='')
     promlstm_anomaly_score{detector="cpu",instance="a",job=""} 1.5
-    >>> sorted(blocks)[1:4]
+    >>> sorted(blocks)[2:5]
     ['promlstm_expected', 'promlstm_expected_lower', 'promlstm_expected_upper']
     """
     blocks = {'promlstm_anomaly_score': _block('promlstm_anomaly_score', labels.opened, b'} ', verdicts.score)}
@@ -87,9 +88,12 @@ def render(verdicts, labels, *, missing):
         _block('promlstm_view', labels.opened, own, column)
         for own, column in zip(_own('view', labels.views), np.where(anomalous, verdicts.view, np.float32(np.nan)).T, strict=True)
     )
-    blocks['promlstm_entity_missing'] = _block(
-        'promlstm_entity_missing', labels.opened, b'} ', np.where(missing, np.float32(1), np.float32(np.nan))
-    )
+    whole = {
+        'promlstm_anomaly_start_timestamp_seconds': verdicts.since,
+        'promlstm_entity_missing': np.where(missing, np.float32(1), np.float32(np.nan)),
+    }
+    for family, column in whole.items():
+        blocks[family] = _block(family, labels.opened, b'} ', column)
     return {family: block for family, block in blocks.items() if block}
 
 

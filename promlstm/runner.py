@@ -11,6 +11,7 @@ import logging
 import time
 import zlib
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 import numpy as np
@@ -65,7 +66,7 @@ class Runner:
         name = config.name
         self._telemetry.set('promlstm_detector_step_seconds', config.step, name)
         self._telemetry.set('promlstm_detector_up', 0, name)
-        for counter in ('steps', 'missed_steps', 'empty_results', 'nonfinite_samples', 'query_warnings', 'clock_backwards'):
+        for counter in ('alarms', 'steps', 'missed_steps', 'empty_results', 'nonfinite_samples', 'query_warnings', 'clock_backwards'):
             self._telemetry.count(f'promlstm_detector_{counter}', (name,), 0)
         for stage in ('load', 'warm', 'query', 'judge'):
             self._telemetry.count('promlstm_detector_failures', (name, stage), 0)
@@ -118,6 +119,8 @@ class Runner:
         except Exception as error:
             raise StageError(self.config.name, 'load', error) from error
         manifest, sha256 = session.bundle.manifest, session.bundle.sha256
+        made = datetime.fromisoformat(session.bundle.manifest.created).timestamp()
+        self._telemetry.set('promlstm_model_created_timestamp_seconds', made, name)
         self._telemetry.set('promlstm_model_info', 1, name, manifest.name, manifest.family, sha256)
         event(log, 'info', 'model loaded and proven', detector=name, model=manifest.name, family=manifest.family, sha256=sha256[:12])
 
@@ -191,6 +194,7 @@ class Runner:
         }  # fmt: skip
         for gauge, value in gauges.items():
             self._telemetry.set(f'promlstm_detector_{gauge}', value, name)
+        self._telemetry.count('promlstm_detector_alarms', (name,), int((verdicts.since == verdicts.time).sum()))
         self._tell_oddities(detector.tally, counts)
         self._explain(counts)
         if self._watch:
@@ -225,6 +229,8 @@ class Runner:
         cause = error.cause if isinstance(error, StageError) else error
         self._withdraw()
         self._telemetry.set('promlstm_detector_up', 0, self.config.name)
+        for gauge in ('entities', 'anomalous_entities', 'last_step_duration_seconds'):
+            self._telemetry.drop(f'promlstm_detector_{gauge}', self.config.name)
         self._telemetry.count('promlstm_detector_failures', (self.config.name, stage))
         self.status.reason = f'{stage}: {describe(cause)}'
         self._failures += 1

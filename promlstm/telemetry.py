@@ -20,6 +20,7 @@ METRICS = {
     'promlstm_config_last_reload_successful': ('gauge', '1 = the configuration file in force is the one that was read last.', ()),
     'promlstm_config_last_reload_success_timestamp_seconds': ('gauge', 'When a configuration was taken into force last, unix seconds.', ()),
     'promlstm_model_info': ('gauge', 'Always 1: the model that a detector runs.', ('detector', 'model', 'family', 'sha256')),
+    'promlstm_model_created_timestamp_seconds': ('gauge', 'When the model of a detector was made, unix seconds.', ('detector',)),
     'promlstm_detector_up': ('gauge', '1 = the last step of the detector was computed and its gauges are on the page.', ('detector',)),
     'promlstm_detector_entities': ('gauge', 'Entities by state: ready, warming, missing (no sample now), dropped (over max_entities).', ('detector', 'state')),
     'promlstm_detector_anomalous_entities': ('gauge', 'Entities with a score of 1 or more.', ('detector',)),
@@ -28,6 +29,7 @@ METRICS = {
     'promlstm_detector_last_step_duration_seconds': ('gauge', 'How long the last step took, queries included.', ('detector',)),
     'promlstm_detector_budget_alarms_per_entity_week': ('gauge', 'False alarms that one entity may raise in a week, as scores assume it.', ('detector',)),
     'promlstm_detector_memory_bytes': ('gauge', 'Memory of all entities: states of the graph, seasonal slots, alarms held.', ('detector',)),
+    'promlstm_detector_alarms': ('counter', 'Anomalies that began: what the false-alarm budget is to be compared with.', ('detector',)),
     'promlstm_detector_steps': ('counter', 'Steps computed, replayed ones included.', ('detector',)),
     'promlstm_detector_missed_steps': ('counter', 'Steps given up because the detector was too slow or the source was gone for too long.', ('detector',)),
     'promlstm_detector_failures': ('counter', 'Steps that failed, by stage: load, warm, query and on to render.', ('detector', 'stage')),
@@ -62,9 +64,9 @@ class Telemetry:
         """Add to a counter; 0 makes it appear, so that a first failure is an increase."""
         self._metrics[name].labels(*labels).inc(amount)
 
-    def clear(self, name):
-        """Take a labelled gauge's children off the page."""
-        self._metrics[name].clear()
+    def drop(self, name, *labels):
+        """Take the gauges that begin with these labels off the page, where they would tell of what is no more."""
+        self._metrics[name].remove_by_labels(dict(zip(METRICS[name][2], labels, strict=False)))
 
     @contextmanager
     def stage(self, detector, name):
