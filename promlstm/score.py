@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 OUTSIDE_RANGE = np.float32(1.01)  # vmanomaly's value, so that its users find what they know
+FARTHEST = 1e30  # distance from a band without width; float32 still holds it
 CALM_SAMPLES = 3  # samples inside the held band that end an alarm
 
 
@@ -69,7 +70,8 @@ def heed(score, policy, *, observed, expected, deviation, contribution):
     array([0.], dtype=float32)
     """
     counted = np.sum(_shares(contribution) * policy.matters(deviation, expected), axis=1)
-    heeded = (score * np.minimum(counted, 1)).astype(np.float32)
+    heeded = np.where(np.isnan(score) | (counted > 0), score, 0)  # an infinite score times nothing would be no number
+    heeded = (heeded * np.where(counted > 0, np.minimum(counted, 1), 1)).astype(np.float32)
     if policy.valid_range is None:
         return heeded
     low, high = policy.valid_range
@@ -128,8 +130,12 @@ class Latch:
         room = np.where(deviation > 0, self.upper - self.expected, self.expected - self.lower)
         with np.errstate(divide='ignore', invalid='ignore'):
             far = np.abs(deviation) / room
-        far = np.where(np.isfinite(far) & policy.matters(deviation, self.expected), far, 0)
+        far = np.where(np.isnan(far) | ~policy.matters(deviation, self.expected), 0, np.minimum(far, FARTHEST))
         return np.sum(far * self.weight, axis=1).astype(np.float32)
+
+    def told(self, observed):
+        """bool [N]: the feature that had contributed most has a sample, so that it can be seen whether it came back."""
+        return ~np.isnan(np.take_along_axis(observed, self.weight.argmax(axis=1)[:, None], axis=1)[:, 0])
 
 
 def hold(latch, policy, time, score, *, observed, expected, lower, upper, contribution):
@@ -140,7 +146,7 @@ def hold(latch, policy, time, score, *, observed, expected, lower, upper, contri
 
     While an alarm is held the score is the larger of the current one and the distance from the held expectation, the latter
     no higher than the alarm's peak. It ends after three samples inside the held band, or after the hold time, when the new
-    level becomes the normal one.
+    level becomes the normal one. A sample without the feature to blame neither ends it nor prolongs it.
     """
     if not policy.hold_seconds:
         return score, np.zeros(len(score), bool), latch
@@ -150,7 +156,7 @@ def hold(latch, policy, time, score, *, observed, expected, lower, upper, contri
     distance = np.where(held, latch.distance(observed, policy), np.float32(0))
     peak = np.where(held, np.fmax(latch.peak, score), np.float32(0))
     scored = np.where(held & sampled, np.fmax(score, np.minimum(distance, peak)), score)
-    calm = np.where(held, np.where(sampled, np.where(scored < 1, latch.calm + 1, 0), latch.calm), 0).astype(np.int8)
+    calm = np.where(held & ~(scored >= 1), latch.calm + latch.told(observed), 0).astype(np.int8)
     over = expired | (held & (calm >= CALM_SAMPLES))
     begins = ~held & (score >= 1) & np.isfinite(upper - lower).any(axis=1)
     since = np.where(begins, time, np.where(over, np.nan, latch.since))
