@@ -142,6 +142,10 @@ MISTAKES = {
     'a count as text': Mistake('promlstm.manifest: Expected `int`, got `str` - at `$.warmup_steps`', {'warmup_steps': '3'}),
     'steps the wrong way round': Mistake('manifest: step_seconds: got 60 to 30, expected 0 < low <= high', {'step_seconds': [60, 30]}),
     'steps from zero': Mistake('manifest: step_seconds: got 0 to 30, expected 0 < low <= high', {'step_seconds': [0, 30]}),
+    'made at no time': Mistake(
+        "manifest: created: got 'yesterday', expected a time such as 2026-01-31T12:00:00Z", {'created': 'yesterday'}
+    ),
+    'made at a time of no zone': Mistake("manifest: created: '2026-01-31T12:00:00' has no time zone", {'created': '2026-01-31T12:00:00'}),
     'a feature twice': Mistake('manifest: features: a name stands twice', {'features': ['cpu', 'cpu']}),
     'no feature': Mistake('manifest: features: none; expected names, or null for any number', {'features': []}),
     'no warm-up': Mistake('manifest: replay_steps: got 20, expected at least warmup_steps (0 >= 1)', {'warmup_steps': 0}),
