@@ -16,7 +16,7 @@ STATES = (*STATUS_NAMES, 'dropped')
 
 # name: (kind, help, labels). Counters get `_total` from the library.
 METRICS = {
-    'promlstm_build_info': ('info', 'Version of the exporter.', ()),
+    'promlstm_build_info': ('gauge', 'Always 1: the version of the exporter.', ('version',)),
     'promlstm_config_last_reload_successful': ('gauge', '1 = the configuration file in force is the one that was read last.', ()),
     'promlstm_config_last_reload_success_timestamp_seconds': ('gauge', 'When a configuration was taken into force last, unix seconds.', ()),
     'promlstm_model_info': ('gauge', 'Always 1: the model that a detector runs.', ('detector', 'model', 'family', 'sha256')),
@@ -41,16 +41,22 @@ METRICS = {
 }  # fmt: skip
 
 
+class _Registry(CollectorRegistry):
+    """Without the `…_created` that the library adds to counters: the classic format has them as gauges that stand in no table."""
+
+    def collect(self):
+        for family in super().collect():
+            family.samples = [sample for sample in family.samples if not sample.name.endswith('_created')]
+            yield family
+
+
 class Telemetry:
     """The metrics of one running exporter."""
 
     def __init__(self, *, process=True):
-        self.registry = CollectorRegistry()
-        kinds = {'gauge': prometheus_client.Gauge, 'counter': prometheus_client.Counter, 'info': prometheus_client.Gauge}
-        self._metrics = {
-            name: kinds[kind](name, text, labels if kind != 'info' else ('version',), registry=self.registry)
-            for name, (kind, text, labels) in METRICS.items()
-        }
+        self.registry = _Registry()
+        kinds = {'gauge': prometheus_client.Gauge, 'counter': prometheus_client.Counter}
+        self._metrics = {name: kinds[kind](name, text, labels, registry=self.registry) for name, (kind, text, labels) in METRICS.items()}
         self._metrics['promlstm_build_info'].labels(__version__).set(1)
         if process:
             prometheus_client.ProcessCollector(registry=self.registry)
