@@ -9,7 +9,7 @@ import re
 import sys
 import time
 
-_PLAIN = re.compile(r'[^\s="\\\x00-\x1f]+\Z')
+_PLAIN = re.compile(r'[^\s="\\]+\Z')
 LEVELS = {'debug': logging.DEBUG, 'info': logging.INFO, 'warn': logging.WARNING, 'error': logging.ERROR}
 
 
@@ -43,7 +43,7 @@ class Formatter(logging.Formatter):
         if record.exc_info:
             facts['traceback'] = self.formatException(record.exc_info)
         if self._style == 'json':
-            return json.dumps(facts, default=str, ensure_ascii=False)
+            return _json(facts)
         return ' '.join(f'{key}={_quoted(value)}' for key, value in facts.items())
 
 
@@ -54,4 +54,10 @@ def _quoted(value):
     ('"two words"', '1.5', 'plain')
     """
     text = f'{value:.6g}' if isinstance(value, float) else str(value)
-    return text if _PLAIN.match(text) else json.dumps(text, ensure_ascii=False)
+    return text if _PLAIN.match(text) and text.isprintable() else _json(text)
+
+
+def _json(value):
+    """JSON of what can be printed, all else escaped: no character of a label or an answer ends a line or steers a terminal."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if text.isprintable() else ''.join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)

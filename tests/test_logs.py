@@ -1,0 +1,115 @@
+"""Log lines: one event a line, in the two styles that people's tools read."""
+
+import io
+import json
+import logging
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from promlstm import logs
+
+FACTS = st.dictionaries(
+    st.sampled_from(['detector', 'err', 'url', 'n']), st.text(max_size=20) | st.integers() | st.none() | st.booleans(), max_size=3
+)
+
+
+class Log:
+    """promlstm's logger, writing into a text of its own; as it was before after it is left."""
+
+    def __init__(self, level='debug', style='logfmt'):
+        self.level, self.style, self.text = level, style, io.StringIO()
+
+    def __enter__(self):
+        root = logging.getLogger('promlstm')
+        self.before = root.handlers[:], root.level, root.propagate
+        logs.setup(self.level, self.style, self.text)
+        self.logger = logging.getLogger('promlstm.runner')
+        return self
+
+    def __exit__(self, *_):
+        root = logging.getLogger('promlstm')
+        root.handlers[:], root.level, root.propagate = self.before
+
+    @property
+    def lines(self):
+        return self.text.getvalue().split('\n')[:-1]
+
+
+def parse_logfmt(line):
+    """{key: text} of a logfmt line whose quoted values are JSON strings."""
+    facts, rest = {}, line
+    while rest:
+        key, _, rest = rest.partition('=')
+        if rest.startswith('"'):
+            facts[key], end = json.JSONDecoder().raw_decode(rest)
+            assert rest[end : end + 1] in ('', ' ')
+            rest = rest[end + 1 :]
+        else:
+            facts[key], _, rest = rest.partition(' ')
+    return facts
+
+
+def test_a_line_of_logfmt():
+    """Time, level, component and message, then the facts in the order given."""
+    with Log() as log:
+        record = log.logger.makeRecord(
+            log.logger.name,
+            logging.WARNING,
+            '',
+            0,
+            'step failed',
+            (),
+            None,
+            extra={'facts': {'detector': 'cpu', 'took': 0.25, 'err': 'a "b"'}},
+        )
+        record.created, record.msecs = 1_700_000_000.5, 500.0
+        log.logger.handle(record)
+    assert log.lines == ['ts=2023-11-14T22:13:20.500Z level=warn component=runner msg="step failed" detector=cpu took=0.25 err="a \\"b\\""']
+
+
+@pytest.mark.parametrize('style', ['logfmt', 'json'])
+@given(facts=FACTS, message=st.text(min_size=1, max_size=20))
+@example(facts={'err': 'a\nb\r\x1b[31m\u2028\x9b\u202e\ud800', 'url': ''}, message='x=y "z"\n')
+def test_whatever_is_logged_stays_one_line_that_reads_back(style, facts, message):
+    """Line feeds, quotes and escape sequences in messages and facts (they come from elsewhere) neither break nor colour a line."""
+    with Log(style=style) as log:
+        logs.event(log.logger, 'info', message, **facts)
+    (line,) = log.lines
+    read = json.loads(line) if style == 'json' else parse_logfmt(line)
+    assert {name: str(read[name]) for name in facts} == {name: str(value) for name, value in facts.items()}
+    assert (read['msg'], read['level'], read['component']) == (message, 'info', 'runner')
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize('style', ['logfmt', 'json'])
+def test_a_traceback_stays_on_its_line(style):
+    """What failed is told in one event, with the whole traceback."""
+    with Log(style=style) as log:
+        try:
+            raise ValueError('no\ngood')
+        except ValueError as error:
+            logs.event(log.logger, 'error', 'step failed', exc_info=error)
+    (line,) = log.lines
+    read = json.loads(line) if style == 'json' else parse_logfmt(line)
+    assert read['traceback'].startswith('Traceback (most recent call last):\n') and read['traceback'].endswith('ValueError: no\ngood')
+
+
+@pytest.mark.parametrize(('level', 'kept'), [('debug', 4), ('info', 3), ('warn', 2), ('error', 1)])
+def test_the_least_level_that_is_logged(level, kept):
+    """Levels are those of Prometheus."""
+    with Log(level=level) as log:
+        for each in logs.LEVELS:
+            logs.event(log.logger, each, 'x')
+    assert len(log.lines) == kept
+    assert [parse_logfmt(line)['level'] for line in log.lines] == list(logs.LEVELS)[-kept:]
+
+
+def test_setting_up_twice_does_not_log_twice():
+    """The last setup holds."""
+    with Log() as log:
+        again = io.StringIO()
+        logs.setup('info', 'json', again)
+        logs.event(log.logger, 'info', 'x')
+    assert log.lines == [] and json.loads(again.getvalue())['msg'] == 'x'
