@@ -52,6 +52,7 @@ TIERS = {
     'source': 5,
     'runner': 5,
     'backtest': 5,
+    'display': 5,
     'scheduler': 6,
     # what a user starts
     'check': 7,
