@@ -7,6 +7,7 @@ negotiation are used.
 
 import html
 import logging
+import re
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -21,6 +22,7 @@ from promlstm.logs import event
 
 log = logging.getLogger('promlstm.server')
 IDLE_SECONDS = 30.0  # a connection that says nothing is closed after this
+_NEVER = re.compile(r'q=0(\.0*)?\Z')
 CONNECTIONS = 64  # more at once wait in the listen queue
 
 
@@ -30,8 +32,8 @@ def address(text):
     >>> address(':9855'), address('[::1]:80')
     (('', 9855), ('::1', 80))
     """
-    host, _, port = text.rpartition(':')
-    if not port.isdigit() or int(port) > 65535:
+    host, colon, port = text.rpartition(':')
+    if not (colon and port.isascii() and port.isdigit()) or int(port) > 65535:
         raise ConfigError(f'--web.listen-address: expected HOST:PORT or :PORT, got {text!r}')
     return host.strip('[]'), int(port)
 
@@ -51,10 +53,10 @@ class Server(HTTPServer):
         host, port = address(listen)
         self.address_family = socket.AF_INET6 if ':' in host or (not host and socket.has_dualstack_ipv6()) else socket.AF_INET
         self.board, self.telemetry, self.statuses, self.ready = board, telemetry, statuses, ready
-        self._slots = threading.BoundedSemaphore(CONNECTIONS)
+        self._slots, self._stopping = threading.BoundedSemaphore(CONNECTIONS), threading.Event()
         try:
             super().__init__((host or ('::' if self.address_family == socket.AF_INET6 else '0.0.0.0'), port), Handler)
-        except (OSError, OverflowError) as error:
+        except (OSError, ValueError) as error:  # of a host name that no resolver takes, too
             raise ConfigError(f'--web.listen-address={listen}: cannot listen: {error}') from error
         self._thread = threading.Thread(target=self.serve_forever, kwargs={'poll_interval': 0.2}, name='promlstm-web', daemon=True)
 
@@ -80,13 +82,17 @@ class Server(HTTPServer):
 
     def stop(self):
         """Answer nothing more."""
+        self._stopping.set()
         self.shutdown()
         self.server_close()
         self._thread.join(5)
 
     def process_request(self, request, client_address):
         """Hand a connection to a thread, once one is free."""
-        self._slots.acquire()
+        while not self._slots.acquire(timeout=0.2):
+            if self._stopping.is_set():
+                self.shutdown_request(request)
+                return
         try:
             threading.Thread(target=self._serve, args=(request, client_address), daemon=True).start()
         except RuntimeError:
@@ -114,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         """Answer one request by its path."""
         pages = {'/metrics': self._metrics, '/-/healthy': self._healthy, '/-/ready': self._ready, '/': self._landing}
-        page = pages.get(urlsplit(self.path).path)
+        page = pages.get(_path(self.path))
         if page:
             page()
         else:
@@ -123,10 +129,9 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def _metrics(self):
-        accept = self.headers.get('Accept', '')
-        encoder, content_type = text_format.choose_encoder(accept)
+        encoder, content_type = _encoder(self.headers.get('Accept', ''))
         own = encoder(self.server.telemetry.registry)
-        gzip = any(part.split(';')[0].strip() == 'gzip' for part in self.headers.get('Accept-Encoding', '').split(','))
+        gzip = _takes_gzip(self.headers.get('Accept-Encoding', ''))
         # The library ends an OpenMetrics page with `# EOF`: its part goes last.
         parts = [*self.server.board.page(gzip=gzip), compressed(own) if gzip else own]
         self._send(200, content_type, parts, {'Content-Encoding': 'gzip'} if gzip else {})
@@ -171,3 +176,32 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, form, *args):
         """Requests are no news."""
         event(log, 'debug', form % args, client=self.client_address[0])
+
+
+def _encoder(accept):
+    """(encoder, content type) by an Accept header; the classic format where it makes no sense to the library."""
+    try:
+        return text_format.choose_encoder(accept)
+    except (TypeError, ValueError):
+        return text_format.choose_encoder('')
+
+
+def _takes_gzip(accept_encoding):
+    """Whether an Accept-Encoding header names gzip, and not with a quality of 0, which forbids it (RFC 9110, section 12.4.2).
+
+    >>> _takes_gzip('deflate, gzip;q=0.5'), _takes_gzip('gzip;q=0'), _takes_gzip('')
+    (True, False, False)
+    """
+    for part in accept_encoding.lower().replace(' ', '').split(','):
+        name, *options = part.split(';')
+        if name == 'gzip':
+            return not any(_NEVER.match(option) for option in options)
+    return False
+
+
+def _path(target):
+    """The path of a request target; none where it is no URL."""
+    try:
+        return urlsplit(target).path
+    except ValueError:
+        return ''
