@@ -27,7 +27,9 @@ STAGES = ('train', 'export', 'verify', 'calibrate', 'evaluate', 'release')
 
 def arguments():
     """The parser; it imports nothing heavy."""
-    parser = argparse.ArgumentParser(prog='python -m convert', description='Make a promlstm model.', epilog=EPILOG, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog='python -m convert', description='Make a promlstm model.', epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('stage', choices=('all', *STAGES), help='one stage, or all of them')
     parser.add_argument('recipe', type=Path, help='the recipe, a YAML file (convert/recipes/default.yml)')
     parser.add_argument('--work', type=Path, metavar='DIR', help='where stages leave what they made (default: build/NAME)')
@@ -39,7 +41,7 @@ def arguments():
 def main(argv=None):
     """Run the stages asked for; 0, or 1 with the reason on standard error."""
     args = arguments().parse_args(argv)
-    from convert import recipe          # before the heavy imports: a mistake in the recipe is told at once
+    from convert import recipe  # before the heavy imports: a mistake in the recipe is told at once
 
     try:
         told = recipe.load(args.recipe)
@@ -49,12 +51,12 @@ def main(argv=None):
 
 
 def _make(args, told):
-    from convert import calibrate, export, make, recipe, release, verify
+    from convert import calibrate, export, make, release, verify
     from promlstm.errors import BundleError
 
     work = args.work or Path('build') / told.name
     job = make.Job(args.recipe, told, work, args.out or work / f'{told.name}.onnx', args.data, _log)
-    known = (recipe.RecipeError, export.ExportError, verify.VerifyError, calibrate.CalibrationError, release.ReleaseError, BundleError)
+    known = (make.StageMissing, export.ExportError, verify.VerifyError, calibrate.CalibrationError, release.ReleaseError, BundleError)
     try:
         make.run(job, tuple(make.STAGES) if args.stage == 'all' else (args.stage,))
     except known as error:

@@ -3,16 +3,19 @@
 Healthy and synthetic, because unlabelled history holds real incidents that eat the budget. One table for each class of entity (how many
 features) and range of steps. The same rule as for the evaluation makes alarms of samples: those closer than a few steps are one.
 
-A table is never extrapolated: it ends where fewer than LEAST alarms were counted.
+A range is replayed once, series by series; entities of several features are made of random groups of those series, by the graph's own
+rule, so that every table rests on all that was replayed. A table is never extrapolated: it ends where too few independent alarms were
+counted.
 """
 
 import numpy as np
 
-from convert import measures, replay, synthesis
+from convert import forecaster, measures, replay, synthesis
 from promlstm import bundle
 
 HIGHEST_PER_WEEK = 25.0     # where the tables begin
-LEAST = 5                   # alarms counted at the end of a table: 1/month needs 20 entity-weeks and more
+LEAST = 4                   # independent alarms counted at the end of a table: 1/month needs 20 entity-weeks and more
+TOP = forecaster.TOP
 POINTS = 24
 
 
@@ -29,40 +32,67 @@ def calibrate(session, recipe, *, seed, log):
     """
     rows, total = [], 0.0
     for each in recipe.ranges:
+        scores = healthy(session, each.telemetry, seed)
+        weeks = _weeks(scores, each.telemetry.step_seconds)
+        total += weeks
+        log(f'  steps of {each.low:g}-{each.high:g} s: {weeks:.0f} series-weeks at {each.telemetry.step_seconds:g} s')
         for klass, features in enumerate(recipe.class_features):
-            row, weeks = _row(session, each, klass, features, seed)
-            total += weeks
-            rows.append(row)
-            log(f'  step {each.low:g}-{each.high:g} s, class {klass}: {weeks:.0f} entity-weeks, {_told(row)}')
+            told = {'klass': klass, 'features': features, 'low': each.low, 'high': each.high, 'step_seconds': each.telemetry.step_seconds}
+            made = row(grouped(scores, features, seed), **told)
+            rows.append(made)
+            log(f'    class {klass}: {_told(made)}')
     source = f'healthy synthetic telemetry replayed at steps of {", ".join(f"{r.telemetry.step_seconds:g}" for r in recipe.ranges)} s'
     return bundle.Calibration(status='measured', source=source, entity_weeks=round(float(total), 1), rows=tuple(rows))
 
 
-def _row(session, each, klass, features, seed):
-    told = each.telemetry
-    batch = synthesis.batch(seed, step_seconds=told.step_seconds, steps=told.steps, entities=max(8, told.entities // features), features=features)
-    scores = replay.surprises(session, batch.times, batch.values, step_seconds=told.step_seconds, history=(batch.history_times, batch.history))
-    return row(scores, klass=klass, step_seconds=told.step_seconds, low=each.low, high=each.high)
+def healthy(session, telemetry, seed):
+    """Surprises of healthy series, float32 [T, N]; NaN = not judged."""
+    batch = synthesis.batch(seed, step_seconds=telemetry.step_seconds, steps=telemetry.steps, entities=telemetry.entities)
+    return replay.surprises(
+        session, batch.times, batch.values, step_seconds=telemetry.step_seconds, history=(batch.history_times, batch.history)
+    )
 
 
-def row(scores, *, klass, step_seconds, low, high):
-    """One bundle.Row of healthy scores, and how many entity-weeks they are.
+def grouped(scores, features, seed):
+    """Surprises of as many entities, each of that many series drawn at random, by the graph's rule: the mean of the largest three.
 
-    scores  float [T, N], NaN = not judged
-    raises  CalibrationError  where there are too few alarms to make a table of
+    >>> grouped(np.float32([[1, 2, 6]]), 3, seed=0)
+    array([[3., 3., 3.]], dtype=float32)
     """
-    weeks = np.count_nonzero(~np.isnan(scores)) * step_seconds / (7 * measures.DAY)
-    merge = merge_steps(step_seconds)
-    table = []
+    if features == 1:
+        return scores
+    n, top = scores.shape[1], min(TOP, features)
+    rng = np.random.default_rng(seed)
+    groups = np.stack([rng.permutation(n)[np.arange(features) % n] for _ in range(n)])
+    out = np.empty_like(scores)
+    for entity, group in enumerate(groups):
+        mine = np.where(np.isnan(scores[:, group]), 0, scores[:, group])
+        out[:, entity] = np.partition(mine, features - top, axis=1)[:, features - top :].sum(1) / top
+    out[np.isnan(scores).all(1)] = np.nan
+    return out
+
+
+def _weeks(scores, step_seconds):
+    return np.count_nonzero(~np.isnan(scores)) * step_seconds / (7 * measures.DAY)
+
+
+def row(scores, *, klass, features, step_seconds, low, high):
+    """One bundle.Row of healthy scores.
+
+    scores    float [T, N], NaN = not judged
+    features  each series is in so many entities: that many alarms count as one independent one
+    raises    CalibrationError  where there are too few alarms to make a table of
+    """
+    weeks, merge, table = _weeks(scores, step_seconds), merge_steps(step_seconds), []
     for threshold in _candidates(scores):
         count = sum(len(measures.alarms(column >= threshold, merge)) for column in scores.T)
-        if count < LEAST:
+        if count < LEAST * features:
             break
         table.append((threshold, count / weeks))
     surprise, alarms = _monotone(table)
     if len(surprise) < 2:
         raise CalibrationError(f'class {klass}, step {step_seconds:g} s: {weeks:.1f} entity-weeks gave {len(table)} usable thresholds, expected more telemetry')
-    return bundle.Row(klass=klass, step_seconds=(low, high), surprise=surprise, alarms_per_entity_week=alarms), weeks
+    return bundle.Row(klass=klass, step_seconds=(low, high), surprise=surprise, alarms_per_entity_week=alarms)
 
 
 def merge_steps(step_seconds):
@@ -78,8 +108,8 @@ def merge_steps(step_seconds):
 def _candidates(scores):
     """Thresholds to try, rising: spread evenly over the logarithm of how many samples reach them."""
     judged = np.sort(scores[~np.isnan(scores)])[::-1]
-    places = np.unique(np.geomspace(1, max(2, len(judged) // 20), 20 * POINTS).astype(int))[::-1]
-    return np.unique(np.round(judged[places], 3))
+    places = np.unique(np.geomspace(1, max(2, len(judged) // 20), 4 * POINTS).astype(int))[::-1]
+    return np.unique(np.round(judged[places[places < len(judged)]], 3))
 
 
 def _monotone(table):

@@ -8,6 +8,7 @@ would let their NaN through).
 """
 
 import collections
+import hashlib
 import os
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
@@ -61,13 +62,14 @@ def traced(step):
 
 def export(step, lstms=LSTMS):
     """The ONNX model of a step function; ExportError where the graph is not as wanted."""
-    import tf2onnx          # takes seconds to import, and only this needs it
+    import tf2onnx  # takes seconds to import, and only this needs it
 
     function = traced(step)
     names = sorted(function.get_concrete_function().structured_outputs)
     model, _ = tf2onnx.convert.from_function(function, input_signature=list(function.input_signature), opset=OPSET)
     _rename(model.graph, names)
     _set_axes(model.graph)
+    _number(model.graph)
     model.producer_name, model.graph.name, model.graph.doc_string = 'promlstm', 'step', ''
     onnx.checker.check_model(model, full_check=True)
     census(model, lstms)
@@ -87,19 +89,63 @@ def census(model, lstms=LSTMS):
 
 
 def _rename(graph, outputs):
-    """Our names for the outputs (inputs keep theirs), in the order of the traced dictionary."""
+    """The contract's names for inputs and outputs (these come in the order of the traced dictionary)."""
     new = dict(zip([output.name for output in graph.output], outputs, strict=True))
+    new |= {tensor.name: tensor.name.removesuffix(':0') for tensor in graph.input}
+    for tensor in (*graph.input, *graph.output):
+        tensor.name = new[tensor.name]
+    _replace(graph, new)
+
+
+def _number(graph):
+    """An order and names that depend on what is computed alone, so that the same weights give the same bytes (the converter's do not)."""
+    digests = _digests(graph)
+    nodes, known = [], {name for name in digests if name not in {out for node in graph.node for out in node.output}} | {''}
+    waiting = sorted(graph.node, key=lambda node: digests[node.output[0]])
+    while waiting:
+        node = next(node for node in waiting if known.issuperset(node.input))
+        waiting.remove(node)
+        nodes.append(node)
+        known.update(node.output)
+    own = {tensor.name for tensor in (*graph.input, *graph.output)}
+    new = {name: f't{k}' for k, name in enumerate(dict.fromkeys(n for node in nodes for n in (*node.input, *node.output) if n and n not in own))}
+    for k, node in enumerate(nodes):
+        node.name = f'{node.op_type}_{k}'
+    weights = [tensor for tensor in graph.initializer if tensor.name in new]
+    for tensor in weights:
+        tensor.name = new[tensor.name]
+    _put(graph.node, nodes)
+    _put(graph.initializer, sorted(weights, key=lambda tensor: int(tensor.name[1:])))
+    del graph.value_info[:]
+    _replace(graph, new)
+
+
+def _digests(graph):
+    """What each tensor is: {name: digest of the operators and weights that it comes from}."""
+    digests = {tensor.name: tensor.name for tensor in graph.input}
+    for tensor in graph.initializer:
+        digests[tensor.name] = _digest(tensor.data_type, list(tensor.dims), onnx.numpy_helper.to_array(tensor).tobytes())
     for node in graph.node:
-        node.output[:] = [new.get(name, name) for name in node.output]
+        attributes = sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
+        own = _digest(node.op_type, attributes, [digests.get(name, name) for name in node.input])
+        digests |= {name: f'{own}.{k}' for k, name in enumerate(node.output) if name}
+    return digests
+
+
+def _digest(*parts):
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _put(field, items):
+    copies = [type(item).FromString(item.SerializeToString()) for item in items]
+    del field[:]
+    field.extend(copies)
+
+
+def _replace(graph, new):
+    for node in graph.node:
         node.input[:] = [new.get(name, name) for name in node.input]
-    for output in graph.output:
-        output.name = new[output.name]
-    for kind in (graph.input, graph.output):
-        for tensor in kind:
-            tensor.name = tensor.name.removesuffix(':0')
-    short = {name + ':0': name for name in signature()}
-    for node in graph.node:
-        node.input[:] = [short.get(name, name) for name in node.input]
+        node.output[:] = [new.get(name, name) for name in node.output]
 
 
 def _set_axes(graph):

@@ -22,7 +22,9 @@ UNITS = (64, 32)
 HORIZONS = len(steps.HORIZONS)
 VIEWS = tuple(f'steps_{h}' for h in steps.HORIZONS)
 SUSPICIOUS = 3.0        # a surprise from which on a sample is not trusted as a starting point
-TINY = 1e-30             # of a scale, in float32
+CONFIDENCE = 0.75       # share of a forecast change that is believed: all of it fits the synthesis best, less of it what was never seen
+LARGEST = 8.0           # of one error: one series that leaves its constant must not outshout all features of an entity
+TINY = 1e-30            # of a scale, in float32
 TOP = 3                 # features that make the surprise of an entity
 FAST_STEP, SLOW_STEP = 300.0, 1800.0        # between them the two scoring rules blend
 # columns of state_ring: forecasts for 1, 5 and 15 steps ahead and the scales they are in, from the newest to the one that is due now;
@@ -91,21 +93,14 @@ class Network(keras.Model):
         self.spread.build((None, None, units[-1]))
         self.built = True
 
-    def call(self, inputs):
-        """Forecast and log-spread of every step of whole windows: float32 [B, T, 12] -> two of [B, T, 3]."""
-        hidden = inputs
-        for lstm in self.lstms:
-            hidden, _, _ = lstm(hidden)
-        return self.middle(hidden), self.spread(hidden)
-
-    def step(self, inputs, state):
-        """Forecast of one step: float32 [M, 12], [M, 2·sum(units)] -> [M, 3], the state after it."""
+    def call(self, inputs, state):
+        """A window of steps: float32 [M, T, 12], [M, 2·sum(units)] -> forecast [M, T, 3], log-spread of it, the state after it."""
         before = tf.split(state, [u for u in self.units for _ in 'hc'], axis=1)
-        hidden, after = inputs[:, None, :], []
+        hidden, after = inputs, []
         for k, lstm in enumerate(self.lstms):
             hidden, h, c = lstm(hidden, initial_state=before[2 * k : 2 * k + 2])
             after += [h, c]
-        return self.middle(after[-2]), tf.concat(after, 1)
+        return self.middle(hidden), self.spread(hidden), tf.concat(after, 1)
 
 
 def step(network, value, season, step_seconds, learn, threshold, scale, ring, lstm):
@@ -139,14 +134,15 @@ def step(network, value, season, step_seconds, learn, threshold, scale, ring, ls
 def _forecast(network, inputs, state):
     if network is None:
         return tf.zeros_like(inputs[:, :HORIZONS]), state
-    return network.step(inputs, state)
+    middle, _, after = network(inputs[:, None, :], state)
+    return CONFIDENCE * middle[:, 0], after
 
 
 def _judge(value, sight, step_seconds, threshold, memory):
     """Surprise of each series by the forecasts that were made for now, and the band in which it would not have come to `threshold`."""
     mu = tf.concat([memory.mu1_due, memory.mu5_due, memory.mu15_due], 1)
     scale = tf.cast(tf.maximum(tf.concat([memory.s1_due, memory.s5_due, memory.s15_due], 1), TINY), tf.float64)
-    error = tf.abs(steps.ratio(sight.difference, scale) - mu)
+    error = tf.minimum(tf.abs(steps.ratio(sight.difference, scale) - mu), LARGEST)
     usable = _usable(tf.concat([memory.trust[:, 0:1], memory.trust[:, 4:5], memory.trust15], 1))
     present = 1 - tf.cast(tf.math.is_nan(value), tf.float32)
     judged = present * sight.warm * tf.reduce_max(usable, 1, keepdims=True)
@@ -154,7 +150,7 @@ def _judge(value, sight, step_seconds, threshold, memory):
     m = tf.maximum(tf.reduce_max(masked, 1, keepdims=True), 0)
     won = _first(masked, m)
     slow = tf.clip_by_value(tf.math.log(step_seconds / FAST_STEP) / math.log(SLOW_STEP / FAST_STEP), 0.0, 1.0)
-    apart = 0.3 * tf.reduce_sum(tf.asinh(sight.apart), 1, keepdims=True)
+    apart = 0.3 * tf.reduce_sum(tf.minimum(tf.asinh(sight.apart), LARGEST), 1, keepdims=True)
     earlier = tf.reduce_sum(memory.errors, 1, keepdims=True)
     surprise = (1 - slow) * tf.maximum((m + earlier) / 3, 0.8 * m) + slow * (0.6 * m + apart)
     expected, lower, upper = _band(mu, scale, sight.past, won, _reach(threshold, slow, earlier, apart), judged)

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import keras
 import msgspec
-import numpy as np
 import onnx
 import tensorflow as tf
 
@@ -58,10 +57,9 @@ def run_train(job):
         digest.update(batch.values.tobytes())
         parts.append(train.examples(batch))
         job.log(f'  synthesised {batch.values.size} samples at {each.step_seconds:g} s, {time.monotonic() - started:.0f} s')
-    data = train.windows(parts, told.window_steps, np.random.default_rng(job.recipe.seed))
-    network = train.fit(
-        data, epochs=told.epochs, batch_windows=told.batch_windows, learning_rate=told.learning_rate, seed=job.recipe.seed, log=job.log
-    )
+    data = train.together(parts)
+    learning = {name: getattr(told, name) for name in ('epochs', 'batch_series', 'window_steps', 'learning_rate')}
+    network = train.fit(data, **learning, seed=job.recipe.seed, log=job.log)
     network.save_weights(job.work / 'weights.weights.h5')
     training = bundle.Training(
         data='synthetic telemetry (convert/synthesis.py), nothing else', digest=digest.hexdigest(), recipe=recipe.digest(job.path),
@@ -104,24 +102,32 @@ def run_release(job):
     job.log(f'  {job.out}: {session.bundle.size_bytes} bytes, sha256 {session.bundle.sha256}')
 
 
+# name: (function, what the ones before must have left)
 STAGES = {
-    'train': run_train,
-    'export': run_export,
-    'verify': run_verify,
-    'calibrate': run_calibrate,
-    'evaluate': run_evaluate,
-    'release': run_release,
+    'train': (run_train, ()),
+    'export': (run_export, ('weights.weights.h5',)),
+    'verify': (run_verify, ('weights.weights.h5', 'graph.onnx')),
+    'calibrate': (run_calibrate, ('training.json', 'graph.onnx', 'proof.json')),
+    'evaluate': (run_evaluate, ('training.json', 'graph.onnx', 'proof.json', 'calibration.json')),
+    'release': (run_release, ('training.json', 'graph.onnx', 'proof.json', 'calibration.json', 'evaluation.json')),
 }
 
 
+class StageMissing(Exception):
+    """A stage was asked for before the ones that it builds on."""
+
+
 def run(job, stages):
-    """Run stages in their order, and say how long each took."""
+    """Run stages in their order, and say how long each took; StageMissing where one has nothing to build on."""
     job.work.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     for name in stages:
+        stage, needs = STAGES[name]
+        if missing := [need for need in needs if not (job.work / need).exists()]:
+            raise StageMissing(f'{name}: {job.work / missing[0]} is not there yet: run the stages before this one first')
         begun = time.monotonic()
-        job.log(f'{name}: {STAGES[name].__doc__}')
-        STAGES[name](job)
+        job.log(f'{name}: {stage.__doc__}')
+        stage(job)
         job.log(f'{name}: {time.monotonic() - begun:.0f} s')
     if len(stages) > 1:
         job.log(f'{job.recipe.name}: {time.monotonic() - started:.0f} s in all')
@@ -178,7 +184,4 @@ def _write(path, value):
 
 
 def _read(path, kind):
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError as error:
-        raise recipe.RecipeError(f'{path}: not there yet: run the stages before this one first') from error
+    return msgspec.json.decode(path.read_bytes(), type=kind)

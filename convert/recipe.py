@@ -30,10 +30,10 @@ class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the weights are learnt."""
 
-    telemetry: tuple[Telemetry, ...]
+    telemetry: tuple[Telemetry, ...]    # all of equally many steps
     faults_per_1000: Share = 0.3        # planted faults per 1000 samples, masked
     window_steps: Annotated[int, msgspec.Meta(ge=32)] = 128
-    batch_windows: Count = 64
+    batch_series: Count = 96
     epochs: Count = 2
     learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 0.003
 
@@ -79,9 +79,21 @@ def load(path):
     try:
         recipe = msgspec.yaml.decode(data, type=Recipe)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f'{path}: {error}') from error
+        raise RecipeError(f'{path}: {" ".join(str(error).split())}') from error
+    _check_training(path, recipe.training)
     _check_ranges(path, recipe.calibration.ranges)
     return recipe
+
+
+def _check_training(path, training):
+    lengths = {each.steps for each in training.telemetry}
+    if len(lengths) != 1:
+        raise RecipeError(f'{path}: $.training.telemetry: steps are {sorted(lengths)}, expected equally many everywhere')
+    if max(lengths) < training.window_steps:
+        raise RecipeError(f'{path}: $.training.window_steps: got {training.window_steps}, expected at most the {max(lengths)} steps there are')
+    series = sum(each.entities * each.features for each in training.telemetry)
+    if series < training.batch_series:
+        raise RecipeError(f'{path}: $.training.batch_series: got {training.batch_series}, expected at most the {series} series there are')
 
 
 def _check_ranges(path, ranges):

@@ -19,11 +19,11 @@ DAY, WEEK = fleet.DAY, fleet.WEEK
 EPOCH = 1_700_000_000 // WEEK * WEEK
 HISTORY_SECONDS = 1800
 HEAVY = 0.25            # share of series whose noise has heavy tails
-BURSTS = 0.12           # share with short bursts of work
+BURSTS = 0.08           # share with short bursts of work
 DEPLOYS = 0.1           # share whose level moves now and then
 KINDS = ('additive', 'multiplicative', 'counts', 'sparse', 'share', 'stairs', 'sawtooth', 'walk')
-MIX = (0.3, 0.3, 0.12, 0.06, 0.1, 0.04, 0.02, 0.06)
-JOBS = 0.06             # share with work that starts by the clock
+MIX = (0.32, 0.32, 0.12, 0.04, 0.1, 0.02, 0.02, 0.06)
+JOBS = 0.04             # share with work that starts by the clock
 
 
 @dataclass(frozen=True, eq=False)

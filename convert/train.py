@@ -1,7 +1,6 @@
 """Learn the forecaster's weights: inputs by the very graph that will serve them, then windows through Keras.
 
-The scales, levels and the seasonal memory are carried over the whole series, as live; the LSTM starts anew in every window, which was
-measured to cost nothing against carrying it. The target is the asinh of the change in the series' own scale; its likelihood is Student's,
+Scales, levels, the seasonal memory and the LSTM's own are carried over the whole series, as live. The target is the asinh of the change in the series' own scale; its likelihood is Student's,
 because a squared error would chase outliers. Planted faults are masked: they must not become what is expected.
 """
 
@@ -17,7 +16,6 @@ from convert import forecaster, steps
 from promlstm.season import WEEK, Season
 
 FREEDOM = 4.0           # degrees of freedom of the likelihood
-SETTLE = 8              # steps of a window before its forecasts count
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +58,9 @@ def _targets(x, faulty, scales):
     return targets, weights
 
 
-def windows(parts, steps_each, rng):
-    """The examples cut into windows in random order: (inputs, targets, weights), float32 [W, steps_each, …]."""
-    cut = lambda a: a[:, : a.shape[1] // steps_each * steps_each].reshape(-1, steps_each, a.shape[2])      # noqa: E731
-    whole = [np.concatenate([cut(getattr(part, name)) for part in parts]) for name in ('inputs', 'targets', 'weights')]
-    whole[2][:, :SETTLE] = 0
-    order = rng.permutation(len(whole[0]))
-    return [a[order] for a in whole]
+def together(parts):
+    """Examples of all series: (inputs, targets, weights), float32 [S, T, …]; all must be equally long."""
+    return [np.concatenate([getattr(part, name) for part in parts]) for name in ('inputs', 'targets', 'weights')]
 
 
 def loss(targets, weights, middle, spread):
@@ -77,32 +71,48 @@ def loss(targets, weights, middle, spread):
     return tf.reduce_sum(each * weights) / (tf.reduce_sum(weights) + 1)
 
 
-def fit(data, *, epochs, batch_windows, learning_rate, seed, log):
+def fit(data, *, epochs, batch_series, window_steps, learning_rate, seed, log):
     """A trained Network.
 
-    data  windows(): (inputs, targets, weights)
-    log   function of a line of text
+    data          together(): whole series; a batch of them is gone through window by window with the LSTM's memory carried on, as live
+    window_steps  how far back a gradient reaches
+    log           function of a line of text
     """
     network = forecaster.Network(seed=seed)
-    total = epochs * (len(data[0]) // batch_windows)
+    series, steps_each = data[0].shape[:2]
+    spans = [slice(at, at + window_steps) for at in range(0, steps_each - window_steps + 1, window_steps)]
+    total = epochs * (series // batch_series) * len(spans)
+    update = _update(network, _optimizer(network, learning_rate, total))
+    rng, started, recent, done = np.random.default_rng(seed), time.monotonic(), [], 0
+    for _ in range(epochs):
+        order = rng.permutation(series)
+        for at in range(0, series - batch_series + 1, batch_series):
+            rows, state = np.sort(order[at : at + batch_series]), np.zeros((batch_series, 2 * sum(network.units)), np.float32)
+            for span in spans:
+                value, state = update(*[part[rows, span] for part in data], state)
+                recent.append(float(value))
+                done += 1
+                if done % max(1, total // 10) == 0:
+                    log(f'  {done}/{total} windows, loss {np.mean(recent):.4f}, {time.monotonic() - started:.0f} s')
+                    recent.clear()
+    return network
+
+
+def _optimizer(network, learning_rate, total):
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate / 10, total, warmup_target=learning_rate, warmup_steps=total // 20)
     optimizer = keras.optimizers.Adam(schedule, global_clipnorm=1.0)
     optimizer.build(network.trainable_variables)
+    return optimizer
 
-    def update(inputs, targets, weights):
+
+def _update(network, optimizer):
+    """One step of learning as a tf.function: inputs, targets, weights, state -> loss, the state after the window."""
+
+    def update(inputs, targets, weights, state):
         with tf.GradientTape() as tape:
-            value = loss(targets, weights, *network(inputs))
+            middle, spread, after = network(inputs, state)
+            value = loss(targets, weights, middle, spread)
         optimizer.apply(tape.gradient(value, network.trainable_variables))
-        return value
+        return value, after
 
-    update = tf.function(update, autograph=False)
-    rng, started, recent, done = np.random.default_rng(seed), time.monotonic(), [], 0
-    for _ in range(epochs):
-        order = rng.permutation(len(data[0]))
-        for at in range(0, len(order) - batch_windows + 1, batch_windows):
-            recent.append(float(update(*[part[order[at : at + batch_windows]] for part in data])))
-            done += 1
-            if done % max(1, total // 10) == 0:
-                log(f'  {done}/{total} batches, likelihood {np.mean(recent):.4f}, {time.monotonic() - started:.0f} s')
-                recent.clear()
-    return network
+    return tf.function(update, autograph=False)
