@@ -116,6 +116,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server_version, sys_version, protocol_version = f'promlstm/{__version__}', '', 'HTTP/1.1'
     timeout = IDLE_SECONDS
+    disable_nagle_algorithm = True  # else the body waits 40 ms for the client's delayed acknowledgement of the headers
 
     def do_GET(self):
         """Answer one request by its path."""
