@@ -73,7 +73,7 @@ def summary(show, reasons):
     what = (
         f'{watched / 60:.0f} minutes of {show.hosts} hosts and {len(SERVICES)} services in {watched / args.speed:.0f} s, seed {args.seed}'
     )
-    return ['', f'promlstm demo: {what}', *('  ' + line for line in table.columns(rows)), '', *_verdict(reasons), '', *_next(show)]
+    return ['', f'promlstm demo: {what}', *('  ' + line for line in table.columns(rows)), '', *_verdict(show, reasons), '', *_next(show)]
 
 
 def _fate(show, fault, verdict, alarms):
@@ -83,8 +83,11 @@ def _fate(show, fault, verdict, alarms):
     return f'{clock_text(fault.start)} {fault_text(fault)}: {said}'
 
 
-def _verdict(reasons):
-    return ['NOT in order:', *(f'  {reason}' for reason in reasons)] if reasons else ['In order.']
+def _verdict(show, reasons):
+    if reasons:
+        return ['NOT in order:', *(f'  {reason}' for reason in reasons)]
+    false = len(show.ledger.false_alarms())
+    return [f'In order{f", but for {false} false alarm" + "s" * (false != 1) if false else ""}.']
 
 
 def _next(show):
