@@ -313,6 +313,8 @@ def _check_source(source, where):
             raise ConfigError(f'{where}.headers: {name!r} is not a header name, or its value not one line of Latin-1 text')
         if name.lower() == 'authorization':
             raise ConfigError(f'{where}.headers: {name}: no secrets here; use authorization with credentials_file')
+    if source.authorization and not _HEADER_NAME.match(source.authorization.type):
+        raise ConfigError(f'{where}.authorization.type: expected one word such as Bearer, got {source.authorization.type!r}')
     if source.basic_auth and source.authorization:
         raise ConfigError(f'{where}: basic_auth and authorization: only one of them')
     if source.tls_config and source.tls_config.key_file and not source.tls_config.cert_file:

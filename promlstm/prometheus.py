@@ -48,6 +48,13 @@ class _Answer(msgspec.Struct, gc=False):
     warnings: list[str] = []
 
 
+class _Build(msgspec.Struct, gc=False):
+    data: dict[str, str] = {}
+
+
+# What msgspec raises of bytes that are no answer; nested too deep is one way.
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_series = msgspec.json.Decoder(list[_Series]).decode
 _decode_scalar = msgspec.json.Decoder(tuple[float, str]).decode
@@ -98,19 +105,39 @@ class Prometheus:
     def _use_tls(self, tls):
         self._http.verify = not tls.insecure_skip_verify and (str(self._root / tls.ca_file) if tls.ca_file else True)
         if tls.cert_file:
-            self._http.cert = tuple(str(self._root / file) for file in (tls.cert_file, tls.key_file) if file)
+            files = [str(self._root / file) for file in (tls.cert_file, tls.key_file) if file]
+            self._http.cert = tuple(files) if tls.key_file else files[0]
+
+    def _check_tls(self):
+        """Looked at for each query, as certificates are rotated; the library tells a missing one from a broken connection by no class."""
+        tls = self._source.tls_config
+        for name in ('ca_file', 'cert_file', 'key_file') if tls else ():
+            file = getattr(tls, name)
+            if file and not (self._root / file).is_file():
+                raise ConfigError(f'{self._root / file}: tls_config.{name} is no file')
 
     def _headers(self):
         """Credentials are read anew for each query, so that a rotated file is used at once; they are never kept."""
         if self._source.authorization:
-            return {'Authorization': f'{self._source.authorization.type} {self._secret(self._source.authorization.credentials_file)}'}
+            secret = self._secret(self._source.authorization.credentials_file, 'printable ASCII')
+            return {'Authorization': f'{self._source.authorization.type} {secret}'}
         return {}
 
-    def _secret(self, name):
+    def _basic_auth(self):
+        auth = self._source.basic_auth
+        return (auth.username.encode(), self._secret(auth.password_file, 'printable text').encode()) if auth else _no_auth
+
+    def _secret(self, name, kind):
+        """What stands in a file, which no message may show: an HTTP library would print a header that it refuses."""
         try:
-            return (self._root / name).read_text().strip()
+            secret = (self._root / name).read_text(encoding='utf-8').strip()
         except OSError as error:
             raise ConfigError(f'{self._root / name}: secret cannot be read: {error.strerror}') from error
+        except UnicodeDecodeError:
+            secret = ''
+        if not secret.isprintable() or not secret or ('ASCII' in kind and not secret.isascii()):
+            raise ConfigError(f'{self._root / name}: expected a secret of one line of {kind}')
+        return secret
 
     def instant(self, expr, time):
         """The value of an expression at an instant (unix seconds), as a Vector."""
@@ -148,19 +175,18 @@ class Prometheus:
         series = _typed(_decode_series, data.result)
         values = np.full((count, len(series)), np.nan)
         for column, item in enumerate(series):
-            rows = np.rint((np.fromiter((sample[0] for sample in item.values), np.float64, len(item.values)) - start) / step).astype(
-                np.int64
-            )
+            rows = np.rint((np.fromiter((sample[0] for sample in item.values), np.float64, len(item.values)) - start) / step)
             kept = (rows >= 0) & (rows < count)
-            values[rows[kept], column] = np.fromiter((_number(sample[1]) for sample in item.values), np.float64, len(item.values))[kept]
+            found = np.fromiter((_number(sample[1]) for sample in item.values), np.float64, len(item.values))
+            values[rows[kept].astype(np.int64), column] = found[kept]
         return Matrix(times, [bytes(item.metric) for item in series], values, warnings)
 
     def build(self):
         """What the server says of itself: a dict, empty where it does not say (Prometheus has `version`)."""
-        answer = self._send('GET', 'status/buildinfo', {}, min(10.0, self._source.timeout))
+        _, body = self._send('GET', 'status/buildinfo', {}, min(10.0, self._source.timeout))
         try:
-            return msgspec.json.decode(answer[1])['data']
-        except (msgspec.DecodeError, KeyError, TypeError):
+            return msgspec.json.decode(body, type=_Build).data
+        except _NO_JSON:
             return {}
 
     def _ask(self, what, form, timeout):
@@ -168,7 +194,7 @@ class Prometheus:
         status, body = self._send('POST', what, form, timeout)
         try:
             answer = _decode_answer(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _NO_JSON as error:
             raise self._not_json(status, body, error) from error
         if answer.status == 'success':
             if answer.data is None:
@@ -189,12 +215,12 @@ class Prometheus:
 
     def _send(self, method, what, form, timeout):
         url = f'{self._url}/api/v1/{what}'
-        auth = self._source.basic_auth
+        self._check_tls()
         until = clock.monotonic() + timeout
         try:
             with self._http.request(
                 method, url, data=form or None, stream=True, timeout=(min(5.0, timeout), timeout), headers=self._headers(), allow_redirects=False,
-                auth=(auth.username, self._secret(auth.password_file)) if auth else _no_auth,
+                auth=self._basic_auth(),
             ) as response:  # fmt: skip
                 if response.is_redirect:
                     raise ResponseError(
@@ -207,8 +233,10 @@ class Prometheus:
             raise ResponseError(f'{self._url} gave an answer that cannot be decompressed: {_reason(error)}') from error
         except urllib3.HTTPError as error:
             raise SourceUnavailable(f'{self._url} broke off in the middle of an answer: {_reason(error)}') from error
-        except requests.RequestException as error:
+        except OSError as error:  # every exception of requests is one
             raise SourceUnavailable(f'{self._url} cannot be reached: {_reason(error)}') from error
+        except ValueError as error:  # requests follows a Location in thought, and lets through what parsing it raises
+            raise ResponseError(f'{self._url} gave an answer with headers that make no sense: {error}') from error
 
     def _body(self, response, until):
         """The whole body. Read as it comes: to wait for a full buffer would let a server that drips hold us for ever."""
@@ -245,7 +273,7 @@ def _reason(error):
 def _typed(decode, raw):
     try:
         return decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _NO_JSON as error:
         raise ResponseError(f'the result of a query has an unknown shape: {error}') from error
 
 
