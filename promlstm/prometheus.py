@@ -8,6 +8,7 @@ Labels stay the raw bytes of the answer: parsing 100 000 label sets costs more t
 """
 
 import math
+import re
 import time as clock
 from dataclasses import dataclass
 from pathlib import Path
@@ -267,7 +268,7 @@ def _reason(error):
         error = error.args[0]
     error = getattr(error, 'reason', None) or error
     text = error.args[0] if len(error.args) > 1 and isinstance(error.args[0], str) else str(error)
-    return text.partition(': ')[2] if text.startswith('<') and ': ' in text else text
+    return re.sub(r'^(<[^>]*>|HTTPS?Connection\([^)]*\)): ', '', text)
 
 
 def _typed(decode, raw):

@@ -57,7 +57,8 @@ def load(path, *, sha256=None, threads=None, prove=True):
         runtime = onnxruntime.InferenceSession(data, options, providers=['CPUExecutionProvider'])
         metadata = runtime.get_modelmeta().custom_metadata_map
     except Exception as error:  # ONNX Runtime raises classes of its own that share no base but Exception
-        raise BundleFormatError(f'{path}: not an ONNX file that this ONNX Runtime ({onnxruntime.__version__}) can run: {error}') from error
+        why = ' '.join(str(error).split())
+        raise BundleFormatError(f'{path}: not an ONNX file that this ONNX Runtime ({onnxruntime.__version__}) can run: {why}') from error
     bundle = contract.parse(
         metadata, _tensors(runtime.get_inputs()), _tensors(runtime.get_outputs()), source=str(path), sha256=found, size_bytes=len(data)
     )
@@ -121,7 +122,9 @@ class Session:
     def _run_one(self, feeds, states):
         """A single row is run beside itself: alone, matrix products take another path and differ in the last bits."""
         twice = {name: np.repeat(array, 2, axis=0) if array.ndim else array for name, array in feeds.items()}
-        results, after = self.run({name: array for name, array in twice.items() if name not in states}, {name: twice[name] for name in states})
+        results, after = self.run(
+            {name: array for name, array in twice.items() if name not in states}, {name: twice[name] for name in states}
+        )
         return {name: array[:1] for name, array in results.items()}, {name: array[:1] for name, array in after.items()}
 
     def _run_span(self, feeds, results, start, stop):
