@@ -82,12 +82,9 @@ def _univariate(session, times, values, step_seconds, history=None):
 
 
 def univariate(folder):
-    """Whether a folder holds labelled series of one feature (sets of more are measured otherwise)."""
-    file = next(iter(sorted(Path(folder).glob('*.npz'))), None)
-    if file is None:
-        return False
-    with np.load(file) as data:
-        return data['x'].ndim == 2 and data['x'].shape[1] == 1
+    """Whether a folder holds labelled series of one feature (entities of several are measured otherwise)."""
+    with np.load(next(iter(sorted(Path(folder).glob('*.npz'))))) as data:
+        return data['x'].shape[1] == 1
 
 
 def recorded(session, rival, folder, *, log):
@@ -130,3 +127,23 @@ def promised(entity, calibration, alarms_per_week):
     """(False alarms, weeks judged) of an entity at the threshold that the calibration gives for a budget."""
     threshold = calibration.threshold(alarms_per_week, step_seconds=entity.step_seconds)
     return measures.outcome(entity, threshold)[1], measures.judged_days([entity]) / 7
+
+
+def several(session, rival, folder, *, log):
+    """A labelled set of entities with several features: mean AUC-PR over entities, and how often the right features are blamed.
+
+    returns  {measure: figure}
+    """
+    recordings = labelled.read(folder)
+    step = recordings[0].step_seconds
+    times, values, first = labelled.together(recordings)
+    out = {}
+    for name, each in (('', session), ('_without_lstm', rival)):
+        scores, shares = replay.surprises(each, times, values, step_seconds=step, contributions=True)
+        found = [(scores[first[n] + r.place, n], shares[first[n] + r.place, n], r) for n, r in enumerate(recordings)]
+        out[f'auc_pr{name}'] = float(np.mean([measures.average_precision(s, r.labels) for s, _, r in found]))
+        blame = [np.concatenate(part) for part in zip(*[(c, labelled.culprits(r, values.shape[2])) for _, c, r in found], strict=True)]
+        for percent in (100, 150):
+            out[f'hit_rate_at_{percent}{name}'] = measures.hit_rate(*blame, percent / 100)
+    log('  ' + ', '.join(f'{measure} {figure:.3f}' for measure, figure in out.items()))
+    return {measure: round(figure, 3) for measure, figure in out.items()}

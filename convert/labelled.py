@@ -75,3 +75,13 @@ def together(recordings):
     for n, (offset, r) in enumerate(zip(offsets, recordings, strict=True)):
         values[offset - first : offset - first + len(r.values), n] = r.values
     return step * (first + np.arange(total, dtype=np.float64)), values, np.array(offsets) - first
+
+
+def culprits(recording, features):
+    """Which features each tested sample's incident shows in, by the recording's note: bool [n, F]."""
+    out = np.zeros((len(recording.labels), features), bool)
+    for line in recording.note.replace(';', '\n').split():
+        span, channels = line.split(':')
+        first, last = (int(end) for end in span.split('-'))
+        out[first : last + 1, [int(channel) - 1 for channel in channels.split(',')]] = True
+    return out

@@ -52,7 +52,7 @@ def run_train(job):
     for number, each in enumerate(told.telemetry):
         batch = synthesis.batch(
             [job.recipe.seed, number], step_seconds=each.step_seconds, steps=each.steps, entities=each.entities, features=each.features,
-            faults_per_1000=told.faults_per_1000, history_days=(7, 1, 0)[number % 3],
+            faults_per_1000=told.faults_per_1000, history_days=(7, 1, 0)[number % 3], wild=told.wild,
         )  # fmt: skip
         digest.update(batch.values.tobytes())
         parts.append(train.examples(batch))
@@ -143,9 +143,9 @@ def measured(session, job):
         job.log(f'  {name}: recall at one false alarm per entity-week')
         out[name] = evaluate.injected(session, rival, each, seed=job.recipe.seed + EVALUATION_SEED, log=job.log)
     for folder in sorted(job.data.iterdir()) if job.data else ():
-        if evaluate.univariate(folder):
-            job.log(f'  {folder.name}:')
-            out[folder.name] = evaluate.recorded(session, rival, folder, log=job.log)
+        job.log(f'  {folder.name}:')
+        measure = evaluate.recorded if evaluate.univariate(folder) else evaluate.several
+        out[folder.name] = measure(session, rival, folder, log=job.log)
     return out
 
 

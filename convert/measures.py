@@ -110,3 +110,32 @@ def operating_points(entities):
 def false_alarms_per_week(entities, threshold):
     """False alarms per entity-week at one threshold."""
     return sum(outcome(e, threshold)[1] for e in entities) / max(judged_days(entities) / 7, 1e-9)
+
+
+def average_precision(scores, labels):
+    """Area under the precision-recall curve of the judged samples, as the mean precision at each labelled one.
+
+    >>> average_precision(np.array([3.0, 2, 1, np.nan]), np.array([1, 0, 1, 1]))
+    0.8333333333333333
+    """
+    judged = ~np.isnan(scores)
+    order = np.argsort(-scores[judged], kind='stable')
+    hits = np.asarray(labels, bool)[judged][order]
+    precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    return float(precision[hits].mean()) if hits.any() else float('nan')
+
+
+def hit_rate(contribution, culprits, share=1.0):
+    """Of the features that an incident shows in, how many are among those blamed most: as many as there are, times `share`; mean of all samples.
+
+    contribution  float [T, F], rows of NaN are left out
+    culprits      bool [T, F]; rows without any are left out
+
+    >>> hit_rate(np.array([[0.5, 0.3, 0.2]]), np.array([[True, False, True]]))
+    0.5
+    """
+    kept = culprits.any(1) & ~np.isnan(contribution).any(1)
+    rank = np.argsort(np.argsort(-contribution[kept], axis=1, kind='stable'), axis=1, kind='stable')
+    size = culprits[kept].sum(1)
+    blamed = rank < np.floor(share * size + 1e-9)[:, None]
+    return float(((blamed & culprits[kept]).sum(1) / size).mean())

@@ -1,7 +1,8 @@
 """Learn the forecaster's weights: inputs by the very graph that will serve them, then windows through Keras.
 
-Scales, levels, the seasonal memory and the LSTM's own are carried over the whole series, as live. The target is the asinh of the change in the series' own scale; its likelihood is Student's,
-because a squared error would chase outliers. Planted faults are masked: they must not become what is expected.
+Scales, levels, the seasonal memory and the LSTM's own are carried over the whole series, as live. The target is the asinh of the change
+in the series' own scale; its likelihood is Student's, because a squared error would chase outliers. Planted faults are masked: they must
+not become what is expected.
 """
 
 import time

@@ -109,3 +109,11 @@ def test_baselines_see_a_jump_and_do_not_look_ahead():
     changed[350:] = 7
     for name, found in baselines.scores(changed, 60).items():
         assert np.array_equal(found[:350], scores[name][:350], equal_nan=True), name
+
+
+def test_culprits_are_read_from_the_note(folder):
+    from dataclasses import replace
+
+    recording = replace(labelled.read(folder)[0], note='3-4:1,3\n7-7:2')
+    found = labelled.culprits(recording, 3)
+    assert np.argwhere(found).tolist() == [[3, 0], [3, 2], [4, 0], [4, 2], [7, 1]]
