@@ -218,7 +218,9 @@ class Detector:
                 f'model {manifest.name} is made for the features {", ".join(manifest.features)}, the detector has {len(config.queries)}'
             )
         self._settings = Settings.of(config)
-        self.session.bundle.calibration.threshold(self.settings(1).alarms_per_week, step_seconds=config.step)
+        calibration = self.session.bundle.calibration
+        for klass in sorted({row.klass for row in calibration.rows} | {0}):  # else the step at which an entity becomes of that class fails
+            calibration.threshold(self.settings(1).alarms_per_week, step_seconds=config.step, klass=klass)
         self.forget_all()
 
     def forget_all(self):

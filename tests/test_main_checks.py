@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import real
@@ -207,6 +208,11 @@ def config(tmp_path, url='http://127.0.0.1:1', **detector):
             {'model': 'bare.onnx'},
             'the model is not calibrated (status "none"): it gives surprise, no score; finish `python -m convert calibrate`',
         ),
+        (
+            {'model': 'classes.onnx', 'false_alarms': '1/week each'},
+            'a budget of 1 alarms per entity-week is below what the calibration was measured for: '
+            'the floor is 20 per entity-week at a step of 60 s',
+        ),
         ({'model': 'two.onnx'}, 'model tiny is made for the features cpu, memory, the detector has 1'),
     ],
 )
@@ -214,6 +220,9 @@ def test_a_model_that_does_not_fit_is_named(run, tmp_path, detector, says):
     """Each detector says what is wrong with it, the others are checked all the same, and the status is 1."""
     tiny.write(tmp_path / 'tiny.onnx')
     tiny.write(tmp_path / 'two.onnx', features=('cpu', 'memory'))
+    worse = msgspec.structs.replace(tiny.ROW, klass=1, alarms_per_entity_week=(100, 50, 20))
+    classes = msgspec.structs.replace(tiny.CALIBRATION, rows=(tiny.ROW, worse))
+    tiny.write(tmp_path / 'classes.onnx', classes=True, calibration=classes)
     tiny.write(tmp_path / 'bare.onnx', calibration=bundle.Calibration(status='none'))
     path = config(tmp_path, **detector)
     tree = yaml.safe_load(path.read_text())
