@@ -84,11 +84,13 @@ def row(scores, *, klass, features, step_seconds, low, high):
     raises    CalibrationError  where there are too few alarms to make a table of
     """
     weeks, merge, table = _weeks(scores, step_seconds), merge_steps(step_seconds), []
+    highest = np.nanmax(scores, 0, initial=0)
     for threshold in _candidates(scores):
-        count = sum(len(measures.alarms(column >= threshold, merge)) for column in scores.T)
-        if count < LEAST * features:
+        count = sum(len(measures.alarms(scores[:, n] >= threshold, merge)) for n in np.flatnonzero(highest >= threshold))
+        if count >= LEAST * features:
+            table.append((threshold, count / weeks))
+        if count > HIGHEST_PER_WEEK * weeks:
             break
-        table.append((threshold, count / weeks))
     surprise, alarms = _monotone(table)
     if len(surprise) < 2:
         raise CalibrationError(f'class {klass}, step {step_seconds:g} s: {weeks:.1f} entity-weeks gave {len(table)} usable thresholds, expected more telemetry')
@@ -106,16 +108,16 @@ def merge_steps(step_seconds):
 
 
 def _candidates(scores):
-    """Thresholds to try, rising: spread evenly over the logarithm of how many samples reach them."""
+    """Thresholds to try, falling: spread evenly over the logarithm of how many samples reach them."""
     judged = np.sort(scores[~np.isnan(scores)])[::-1]
     places = np.unique(np.geomspace(1, max(2, len(judged) // 20), 4 * POINTS).astype(int))[::-1]
-    return np.unique(np.round(judged[places[places < len(judged)]], 3))
+    return np.unique(np.round(judged[places[places < len(judged)]], 3))[::-1]
 
 
 def _monotone(table):
     """Thin a table to POINTS, falling strictly from HIGHEST_PER_WEEK, surprise above 0; tuples (surprise, alarms)."""
     kept, least = [], np.inf
-    for threshold, rate in table:
+    for threshold, rate in reversed(table):
         if threshold > 0 and rate <= HIGHEST_PER_WEEK and rate < least:
             kept.append((float(threshold), float(rate)))
             least = rate
