@@ -15,7 +15,6 @@ from promlstm import bundle
 
 HIGHEST_PER_WEEK = 25.0     # where the tables begin
 LEAST = 4                   # independent alarms counted at the end of a table: 1/month needs 20 entity-weeks and more
-TOP = forecaster.TOP
 POINTS = 24
 
 
@@ -54,20 +53,21 @@ def healthy(session, telemetry, seed):
 
 
 def grouped(scores, features, seed):
-    """Surprises of as many entities, each of that many series drawn at random, by the graph's rule: the mean of the largest three.
+    """Surprises of as many entities, each of that many series drawn at random, combined by the graph's rule.
 
     >>> grouped(np.float32([[1, 2, 6]]), 3, seed=0)
-    array([[3., 3., 3.]], dtype=float32)
+    array([[6., 6., 6.]], dtype=float32)
     """
     if features == 1:
         return scores
-    n, top = scores.shape[1], min(TOP, features)
+    n, top = scores.shape[1], 1 + sum(features >= many for many in forecaster.MANY)
     rng = np.random.default_rng(seed)
     groups = np.stack([rng.permutation(n)[np.arange(features) % n] for _ in range(n)])
     out = np.empty_like(scores)
     for entity, group in enumerate(groups):
         mine = np.where(np.isnan(scores[:, group]), 0, scores[:, group])
-        out[:, entity] = np.partition(mine, features - top, axis=1)[:, features - top :].sum(1) / top
+        largest = np.partition(mine, features - top, axis=1)[:, features - top :]
+        out[:, entity] = np.maximum(largest.mean(1), forecaster.ALONE * largest.max(1))
     out[np.isnan(scores).all(1)] = np.nan
     return out
 

@@ -1,7 +1,8 @@
 """The default family's graph: an LSTM says where a series goes in 1, 5 and 15 steps; the surprise is how far off it was.
 
-Each feature is a series of its own (weights are shared); surprises of an entity's features are combined at the end by the mean of the
-three largest, which told incidents best (better than a joint LSTM, than the largest alone, than the mean of all).
+Each feature is a series of its own (weights are shared); surprises of an entity's features are combined at the end: of many features the
+mean of the three largest told incidents best (better than a joint LSTM, than the largest alone, than the mean of all), of a few the
+largest did; and one that is far enough off is enough for an entity of any size.
 
 The surprise is not divided by a predicted spread: that collapses in quiet stretches. Deviations are measured in the series' own scales
 as they were when the forecast was made (steps.py), on a scale that is logarithmic for large ones. A sample is judged by forecasts that
@@ -25,7 +26,8 @@ SUSPICIOUS = 3.0        # a surprise from which on a sample is not trusted as a 
 CONFIDENCE = 0.75       # share of a forecast change that is believed: all of it fits the synthesis best, less of it what was never seen
 LARGEST = 8.0           # of one error: one series that leaves its constant must not outshout all features of an entity
 TINY = 1e-30            # of a scale, in float32
-TOP = 3                 # features that make the surprise of an entity
+ALONE = 0.7             # share of its own surprise that one feature brings to its entity, whatever the others do
+MANY = (4, 9)           # features from which on two, and three, make the surprise of an entity
 FAST_STEP, SLOW_STEP = 300.0, 1800.0        # between them the two scoring rules blend
 # columns of state_ring: forecasts for 1, 5 and 15 steps ahead and the scales they are in, from the newest to the one that is due now;
 # trust in the samples they set out from; the last two errors
@@ -51,11 +53,14 @@ class Ring(NamedTuple):
     trust15: tf.Tensor
     errors: tf.Tensor
 
-    def pushed(self, mu, scale, trust, errors):
-        """Moved on by one step: the newest goes in front, what was due falls out; float32 [M, WIDTH]."""
+    def pushed(self, mu, scale, trust, errors, keep):
+        """Moved on by one step: the newest goes in front, what was due falls out; where keep is 0, only the newest is a sample to set out
+        from; float32 [M, WIDTH].
+        """
         mus = [mu[:, :1], mu[:, 1:2], self.mu5, mu[:, 2:], self.mu15]
         scales = [scale[:, :1], scale[:, 1:2], self.s5, scale[:, 2:], self.s15]
-        return tf.concat([*mus, *scales, trust, self.trust, errors], 1)
+        newest = tf.maximum(trust, (1 - keep) * tf.math.ceil(trust))
+        return tf.concat([*mus, *scales, newest, keep * self.trust, keep * errors], 1)
 
 
 class Verdict(NamedTuple):
@@ -115,9 +120,11 @@ def step(network, value, season, step_seconds, learn, threshold, scale, ring, ls
     flat = lambda x, width: tf.reshape(x, [rows, width])                          # noqa: E731
     each = lambda x: tf.reshape(tf.repeat(x, shape[1]), [rows, 1])                # noqa: E731
     sight = steps.observe(flat(value, 1), flat(season, 4), step_seconds, each(learn), flat(scale, steps.WIDTH))
+    keep = tf.cast(1 - steps.anew(each(learn)), tf.float32)      # of a new normal, the forecasts and references of the old one are void
     memory = Ring(*tf.split(flat(ring, WIDTH), COLUMNS, axis=1))
     verdict = _judge(flat(value, 1), sight, step_seconds, each(threshold), memory)
-    mu, lstm_next = _forecast(network, sight.inputs, flat(lstm, lstm.shape[-1]))
+    mu, lstm_next = _forecast(network, sight.inputs, keep * flat(lstm, lstm.shape[-1]))
+    seen = tf.cast(tf.minimum(sight.count, 1), tf.float32)      # who has never been seen stays as blank as who is not there yet
     made = tf.cast(tf.clip_by_value(sight.scale, TINY, 1 / TINY), tf.float32)
     back = lambda x: tf.reshape(x, [shape[0], shape[1], x.shape[-1]])             # noqa: E731
     column = lambda x: tf.reshape(x, shape)                                       # noqa: E731
@@ -126,8 +133,8 @@ def step(network, value, season, step_seconds, learn, threshold, scale, ring, ls
         **{name: column(getattr(verdict, name)) for name in ('expected', 'lower', 'upper', 'deviation')},
         'season_next': column(sight.season_next),
         'state_scale_next': back(sight.state),
-        'state_ring_next': back(memory.pushed(mu, made, verdict.trust, verdict.errors)),
-        'state_lstm_next': back(lstm_next),
+        'state_ring_next': back(seen * memory.pushed(mu, made, verdict.trust, verdict.errors, keep)),
+        'state_lstm_next': back(seen * lstm_next),
     }
 
 
@@ -153,7 +160,7 @@ def _judge(value, sight, step_seconds, threshold, memory):
     apart = 0.3 * tf.reduce_sum(tf.minimum(tf.asinh(sight.apart), LARGEST), 1, keepdims=True)
     earlier = tf.reduce_sum(memory.errors, 1, keepdims=True)
     surprise = (1 - slow) * tf.maximum((m + earlier) / 3, 0.8 * m) + slow * (0.6 * m + apart)
-    expected, lower, upper = _band(mu, scale, sight.past, won, _reach(threshold, slow, earlier, apart), judged)
+    expected, lower, upper = _band(mu, scale, sight.past, won, _reach(threshold, slow, apart), judged)
     trust = present * (1 - 0.5 * judged * tf.cast(surprise >= SUSPICIOUS, tf.float32))
     errors = memory.errors + judged * (tf.concat([m, memory.errors[:, :1]], 1) - memory.errors)
     return Verdict(surprise, judged, won, expected, lower, upper, sight.x - expected, trust, errors)
@@ -182,25 +189,27 @@ def _first(masked, largest):
     return tf.concat([one, five, 1 - one - five], 1)
 
 
-def _reach(threshold, slow, earlier, apart):
-    """The error m at which the surprise comes to `threshold`, so that "outside the band" and "score >= 1" are one thing; float32 [M, 1]."""
-    rest = threshold - slow * apart
-    mean = (rest - (1 - slow) * earlier / 3) / ((1 - slow) / 3 + 0.6 * slow)
-    alone = rest / (0.8 * (1 - slow) + 0.6 * slow)
-    return tf.maximum(tf.minimum(mean, alone), 0.05)
+def _reach(threshold, slow, apart):
+    """The error m at which this sample alone brings the surprise to `threshold`; float32 [M, 1].
+
+    Beyond the band the score is 1 or more. The converse does not hold: three smaller errors in a row can come to as much. A band that
+    took them into account would shrink to a sliver in the middle of an incident, which nobody returns into.
+    """
+    return tf.maximum((threshold - slow * apart) / (0.8 * (1 - slow) + 0.6 * slow), 0.05)
 
 
 def _combine(surprise, judged, won, features):
-    """From the features of an entity to the entity."""
+    """From the features of an entity to the entity: the mean of the largest one, two or three, or a share of the very largest."""
     counted = surprise * judged
-    top = tf.math.top_k(counted, tf.minimum(features, TOP)).values
+    count = 1 + sum(tf.cast(features >= many, tf.int32) for many in MANY)
+    top = tf.math.top_k(counted, count).values
     any_judged = tf.reduce_max(judged, 1)
     gap = steps.hole(any_judged)
     total = tf.reduce_sum(counted, 1, keepdims=True)
     share = (counted + 1e-9 * judged) / tf.maximum(total + 1e-9 * tf.reduce_sum(judged, 1, keepdims=True), 1e-12)
-    kind = tf.cast(features >= 2, tf.int64) + tf.cast(features >= 5, tf.int64) + tf.cast(features > 16, tf.int64)
+    kind = tf.cast(tf.cast(features >= 2, tf.int32) + count - 1, tf.int64)
     return {
-        'surprise': tf.reduce_sum(top, 1) / tf.cast(tf.minimum(features, TOP), tf.float32) + gap,
+        'surprise': tf.maximum(tf.reduce_sum(top, 1) / tf.cast(count, tf.float32), ALONE * top[:, 0]) + gap,
         'contribution': share + gap[:, None],
         'view': tf.reduce_sum(share[:, :, None] * won, 1) + gap[:, None],
         'class': tf.zeros_like(surprise[:, 0], tf.int64) + kind,

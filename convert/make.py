@@ -52,7 +52,7 @@ def run_train(job):
     for number, each in enumerate(told.telemetry):
         batch = synthesis.batch(
             [job.recipe.seed, number], step_seconds=each.step_seconds, steps=each.steps, entities=each.entities, features=each.features,
-            faults_per_1000=told.faults_per_1000, history_days=(7, 1, 0)[number % 3], wild=told.wild,
+            faults_per_1000=told.faults_per_1000, history_days=(7, 1, 0)[number % 3],
         )  # fmt: skip
         digest.update(batch.values.tobytes())
         parts.append(train.examples(batch))

@@ -32,7 +32,6 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     telemetry: tuple[Telemetry, ...]    # all of equally many steps
     faults_per_1000: Share = 0.3        # planted faults per 1000 samples, masked
-    wild: Share = 2.0                   # times more bursts and other oddities than calibration counts with: seen is not surprised by
     window_steps: Annotated[int, msgspec.Meta(ge=32)] = 128
     batch_series: Count = 96
     epochs: Count = 2

@@ -40,6 +40,7 @@ class Sight(NamedTuple):
     warm: tf.Tensor             # float32 [M, 1]    1 after the warm-up
     scale: tf.Tensor            # float64 [M, 3]    s_1, s_5, s_15 with the sample learnt
     inputs: tf.Tensor           # float32 [M, 12]   what the LSTM sees
+    count: tf.Tensor            # float64 [M, 1]    samples learnt so far, this one included
     season_next: tf.Tensor      # float64 [M, 1]    NaN where neither known nor learnt
     state: tf.Tensor            # float64 [M, WIDTH]
 
@@ -55,19 +56,22 @@ def observe(value, season, step_seconds, learn, state):
     value         float64 [M, 1]  NaN = no sample
     season        float64 [M, 4]  seasonal memory now and at HORIZONS; NaN = not known
     step_seconds  float32 []
-    learn         float32 [M, 1]  0 = scales, levels and season keep their value
+    learn         float32 [M, 1]  0 = scales, levels and season keep their value; 2 = levels and season move to the sample first
     state         float64 [M, WIDTH]  zeros = never seen
     returns       Sight
     """
     level, fast, change, still, n, n_change, n_season, v, u, last, r2_4, r5, r6_14, r15 = tf.split(state, COLUMNS, axis=1)
     x = _bounded(tf.where(tf.math.is_nan(value), last, value))
-    gate = (1 - tf.cast(tf.math.is_nan(value), tf.float64)) * tf.cast(learn, tf.float64)
+    present = 1 - tf.cast(tf.math.is_nan(value), tf.float64)
+    gate = present * tf.minimum(tf.cast(learn, tf.float64), 1)
     new = 1 - tf.minimum(n, 1)
     known = 1 - tf.cast(tf.math.is_nan(season), tf.float64)
     ahead = _bounded(tf.where(tf.math.is_nan(season), x, season))
     past = tf.concat([last, r5, r15], 1)
     past += new * (x - past)
-    level, fast = level + new * (x - level), fast + new * (x - fast)
+    shift = present * anew(learn) * (x - level - known[:, :1] * (ahead[:, :1] - level))     # of what is normal, when told that it is
+    ahead += known * shift
+    level, fast = level + shift + new * (x - level - shift), fast + shift + new * (x - fast - shift)
     difference = x - past
     deviation = tf.concat([difference, x - level, x - ahead[:, :1]], 1)
     before = _scale(v, u, change, level)
@@ -94,7 +98,12 @@ def observe(value, season, step_seconds, learn, state):
     season_next = _season_next(x, ahead[:, :1], known[:, :1], before[:, 4:], gate, step_seconds)
     shifted = [x, last + new * (x - last), r2_4 + new * (x - r2_4), r5 + new * (x - r5), r6_14 + new * (x - r6_14)]
     state = tf.concat([level, fast, change, still, n, n_change, n_season, v, u, *shifted], 1)
-    return Sight(x, past, difference, apart, warm, after[:, :3], inputs, season_next, state)
+    return Sight(x, past, difference, apart, warm, after[:, :3], inputs, n, season_next, state)
+
+
+def anew(learn):
+    """1 where the present is to be taken as the new normal (learn = 2), else 0; float64 [M, 1]."""
+    return tf.clip_by_value(tf.cast(learn, tf.float64) - 1, 0.0, 1.0)
 
 
 def hole(gate):

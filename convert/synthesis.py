@@ -22,7 +22,6 @@ HEAVY = 0.25            # share of series whose noise has heavy tails
 BURSTS = 0.08           # share with short bursts of work
 DEPLOYS = 0.1           # share whose level moves now and then
 KINDS = ('additive', 'multiplicative', 'counts', 'sparse', 'share', 'stairs', 'sawtooth', 'walk')
-ODD = ('sparse', 'stairs', 'sawtooth')
 MIX = (0.32, 0.32, 0.12, 0.04, 0.1, 0.02, 0.02, 0.06)
 JOBS = 0.04             # share with work that starts by the clock
 
@@ -39,19 +38,18 @@ class Batch:
     history: np.ndarray         # float64 [H, N, F]
 
 
-def batch(seed, *, step_seconds, steps, entities, features=1, history_days=7, faults_per_1000=0.0, wild=1.0):
+def batch(seed, *, step_seconds, steps, entities, features=1, history_days=7, faults_per_1000=0.0):
     """A Batch of random entities.
 
     seed             int >= 0, or several
     faults_per_1000  planted per 1000 samples of a series, kinds and sizes at random; 0 = healthy
-    wild             how many times more common than in an ordinary fleet bursts, jobs, deployments, heavy tails and stairs are
     """
     rng = np.random.default_rng([*np.atleast_1d(seed), int(step_seconds), features])
     start = EPOCH + WEEK + rng.integers(0, WEEK // 1800) * 1800
     times = start + step_seconds * np.arange(steps, dtype=np.float64)
     past = start - HISTORY_SECONDS * np.arange(history_days * DAY // HISTORY_SECONDS, 0, -1, dtype=np.float64)
-    shape = _Shape(rng, entities * features, wild)
-    values = _units(rng, _series(rng, shape, times, step_seconds, wild), shape)
+    shape = _Shape(rng, entities * features)
+    values = _units(rng, _series(rng, shape, times, step_seconds), shape)
     history = shape.scale * shape.expected(past) + shape.offset
     faulty = np.zeros(values.shape, bool)
     if faults_per_1000:
@@ -64,9 +62,8 @@ def batch(seed, *, step_seconds, steps, entities, features=1, history_days=7, fa
 class _Shape:
     """What a series would be without noise; drawn for N of them at once."""
 
-    def __init__(self, rng, n, wild):
-        mix = np.array(MIX) * np.where(np.isin(KINDS, ODD), wild, 1)
-        self.kind = rng.choice(len(KINDS), n, p=mix / mix.sum())
+    def __init__(self, rng, n):
+        self.kind = rng.choice(len(KINDS), n, p=MIX)
         order = np.arange(1, 6)[:, None]
         self.waves = rng.normal(size=(5, n)) / order**1.3 * (rng.random((5, n)) < 0.7)
         self.phase = rng.uniform(0, 2 * np.pi, (5, n))
@@ -102,15 +99,15 @@ def _weekend(times):
     return np.interp(day, [0, 0.1, 4.9, 5.1, 6.9, 7], [0.5, 0, 0, 1, 1, 0.5])
 
 
-def _series(rng, shape, times, step_seconds, wild):
+def _series(rng, shape, times, step_seconds):
     """Noise, bursts, steps and walks about the shape; float64 [T, N]."""
     t, n = len(times), len(shape.kind)
     level = shape.level(times)
-    freedom = np.where(rng.random(n) < wild * HEAVY, rng.uniform(3, 6, n), 30)
+    freedom = np.where(rng.random(n) < HEAVY, rng.uniform(3, 6, n), 30)
     shocks = rng.standard_t(np.broadcast_to(freedom, (t, n))) * np.sqrt((freedom - 2) / freedom)
     noise = shape.noise * _remembering(rng, shocks) * np.exp(0.3 * (rng.random(n) < 0.4) * _slow(rng, times, n, 4 * 3600, step_seconds))
     slow = 0.15 * rng.random(n) * _slow(rng, times, n, 10 ** rng.uniform(3.5, 5.3), step_seconds)
-    moved = _deploys(rng, t, n, step_seconds, wild) + _bursts(rng, t, n, shape.noise, wild) + _jobs(rng, times, n, wild)
+    moved = _deploys(rng, t, n, step_seconds) + _bursts(rng, t, n, shape.noise) + _jobs(rng, times, n)
     smooth = level * np.exp(slow + moved)
     out = np.where(shape.kind == 0, smooth + noise, smooth * np.exp(noise))
     counted = np.isin(shape.kind, [2, 3])
@@ -163,23 +160,23 @@ def _slow(rng, times, n, seconds, step_seconds):
     return np.stack([fleet.wander(int(rng.integers(2**62)), times, s) for s in seconds], 1)
 
 
-def _deploys(rng, t, n, step_seconds, wild):
+def _deploys(rng, t, n, step_seconds):
     """Steps of the level that are nobody's fault."""
-    rate = np.where(rng.random(n) < wild * DEPLOYS, min(0.25 * step_seconds / WEEK, 0.002), 0)
+    rate = np.where(rng.random(n) < DEPLOYS, min(0.25 * step_seconds / WEEK, 0.002), 0)
     return np.cumsum((rng.random((t, n)) < rate) * rng.normal(size=(t, n)) * 0.3, 0)
 
 
-def _bursts(rng, t, n, noise, wild):
+def _bursts(rng, t, n, noise):
     """Short pieces of extra work, many a day, of a size that goes on without a gap."""
-    rate = np.where(rng.random(n) < wild * BURSTS, 10 ** rng.uniform(-2.5, -1, n), 0)
+    rate = np.where(rng.random(n) < BURSTS, 10 ** rng.uniform(-2.5, -1, n), 0)
     starts = (rng.random((t, n)) < rate) * rng.exponential(size=(t, n)) * noise * 10 ** rng.uniform(0, 0.7, n)
     return np.minimum(_filter(starts, rng.uniform(0, 0.9, n)), 2)
 
 
-def _jobs(rng, times, n, wild):
+def _jobs(rng, times, n):
     """Work that starts by the clock: hourly, every six hours, daily."""
     period = rng.choice([3600, 6 * 3600, DAY], n)
-    size = np.where(rng.random(n) < wild * JOBS, rng.uniform(0.1, 0.6, n), 0)
+    size = np.where(rng.random(n) < JOBS, rng.uniform(0.1, 0.6, n), 0)
     inside = (times[:, None] - rng.integers(0, 3600, n)) % period < rng.uniform(120, 1800, n)
     return size * inside
 

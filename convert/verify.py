@@ -24,7 +24,7 @@ class VerifyError(Exception):
 
 
 def telemetry(rng, steps, entities, features, far=(2e12, 1e6)):
-    """Inputs of the contract that visit every branch: rhythm, jumps, gaps, unknown seasons, huge values, rows that do not learn.
+    """Inputs of the contract that visit every branch: rhythm, jumps, gaps, unknown seasons, huge values, rows that do not learn, one that starts anew.
 
     far      level and unit of one entity, far from the others
     returns {input name: array with a leading axis of steps}
@@ -40,6 +40,7 @@ def telemetry(rng, steps, entities, features, far=(2e12, 1e6)):
     value[steps * 3 // 4 : steps * 3 // 4 + 4] = np.nan
     learn = np.ones(shape[:2], np.float32)
     learn[steps * 5 // 6 :, 3 % entities] = 0
+    learn[steps * 3 // 4, 1 % entities] = 2
     threshold = np.full(shape[:2], 2.4, np.float32)
     return {'value': value, 'season': season, 'learn': learn, 'threshold': threshold}
 
