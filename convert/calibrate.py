@@ -66,8 +66,7 @@ def grouped(scores, features, seed):
     out = np.empty_like(scores)
     for entity, group in enumerate(groups):
         mine = np.where(np.isnan(scores[:, group]), 0, scores[:, group])
-        largest = np.partition(mine, features - top, axis=1)[:, features - top :]
-        out[:, entity] = np.maximum(largest.mean(1), forecaster.ALONE * largest.max(1))
+        out[:, entity] = np.partition(mine, features - top, axis=1)[:, features - top :].mean(1)
     out[np.isnan(scores).all(1)] = np.nan
     return out
 

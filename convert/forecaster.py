@@ -2,7 +2,7 @@
 
 Each feature is a series of its own (weights are shared); surprises of an entity's features are combined at the end: of many features the
 mean of the three largest told incidents best (better than a joint LSTM, than the largest alone, than the mean of all), of a few the
-largest did; and one that is far enough off is enough for an entity of any size.
+largest alone, of some the mean of two.
 
 The surprise is not divided by a predicted spread: that collapses in quiet stretches. Deviations are measured in the series' own scales
 as they were when the forecast was made (steps.py), on a scale that is logarithmic for large ones. A sample is judged by forecasts that
@@ -26,8 +26,7 @@ SUSPICIOUS = 3.0        # a surprise from which on a sample is not trusted as a 
 CONFIDENCE = 0.75       # share of a forecast change that is believed: all of it fits the synthesis best, less of it what was never seen
 LARGEST = 8.0           # of one error: one series that leaves its constant must not outshout all features of an entity
 TINY = 1e-30            # of a scale, in float32
-ALONE = 0.7             # share of its own surprise that one feature brings to its entity, whatever the others do
-MANY = (4, 9)           # features from which on two, and three, make the surprise of an entity
+MANY = (5, 10)          # features from which on two, and three, make the surprise of an entity
 FAST_STEP, SLOW_STEP = 300.0, 1800.0        # between them the two scoring rules blend
 # columns of state_ring: forecasts for 1, 5 and 15 steps ahead and the scales they are in, from the newest to the one that is due now;
 # trust in the samples they set out from; the last two errors
@@ -199,7 +198,7 @@ def _reach(threshold, slow, apart):
 
 
 def _combine(surprise, judged, won, features):
-    """From the features of an entity to the entity: the mean of the largest one, two or three, or a share of the very largest."""
+    """From the features of an entity to the entity: the mean of the largest one, two or three."""
     counted = surprise * judged
     count = 1 + sum(tf.cast(features >= many, tf.int32) for many in MANY)
     top = tf.math.top_k(counted, count).values
@@ -209,7 +208,7 @@ def _combine(surprise, judged, won, features):
     share = (counted + 1e-9 * judged) / tf.maximum(total + 1e-9 * tf.reduce_sum(judged, 1, keepdims=True), 1e-12)
     kind = tf.cast(tf.cast(features >= 2, tf.int32) + count - 1, tf.int64)
     return {
-        'surprise': tf.maximum(tf.reduce_sum(top, 1) / tf.cast(count, tf.float32), ALONE * top[:, 0]) + gap,
+        'surprise': tf.reduce_sum(top, 1) / tf.cast(count, tf.float32) + gap,
         'contribution': share + gap[:, None],
         'view': tf.reduce_sum(share[:, :, None] * won, 1) + gap[:, None],
         'class': tf.zeros_like(surprise[:, 0], tf.int64) + kind,

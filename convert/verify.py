@@ -14,7 +14,7 @@ STEPS = 500
 TOLERANCE = 2e-4        # relative, and absolute for surprise, contribution, view
 REASON = (
     'float32 throughout the network, carried over many steps: matrix products and exponentials of other processors and libraries '
-    'differ in the last bits and the recurrence carries that on; 2e-4 is a hundredth of what moves an alarm, and ten times what was seen'
+    'differ in the last bits and the recurrence carries that on; 2e-4 is a hundred times what was seen between two of them, and moves no alarm'
 )
 PROOF_STEPS, PROOF_ENTITIES, PROOF_FEATURES = 64, 4, 2
 

@@ -30,7 +30,7 @@ INPUTS = {
     'season': ('float64', 'NFK'),  # seasonal memory now and at each season horizon, user's unit; NaN = not known yet
     'clock': ('float32', 'N4'),  # sin, cos of the hour of day; sin, cos of the day of week; in the detector's time zone
     'step_seconds': ('float32', ''),  # the detector's step
-    'learn': ('float32', 'N'),  # 1 = judge and learn, 0 = judge only
+    'learn': ('float32', 'N'),  # 1 = judge and learn, 0 = judge only, 2 = judge, then take the present for the new normal
     'threshold': ('float32', 'N'),  # the surprise that the budget allows: only lower and upper depend on it
 }
 OUTPUTS = {

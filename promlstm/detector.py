@@ -145,15 +145,16 @@ def advance(session, settings, memory, frame, stage=_unwatched):
         recalled = memory.season.recall(frame.time, horizons, settings.step_seconds)
     with stage('judge'):
         threshold = settings.thresholds(session.bundle.calibration, memory.klass)
+        anew = memory.latch.expires(frame.time, settings.policy, observed)
         inputs = {
             'value': observed, 'season': recalled, 'clock': np.tile(seasonal.clock(frame.time, settings.zone), (len(observed), 1)),
-            'step_seconds': np.float32(settings.step_seconds), 'learn': (~memory.latch.held).astype(np.float32), 'threshold': threshold,
+            'step_seconds': np.float32(settings.step_seconds), 'learn': np.where(anew, np.float32(2), ~memory.latch.held), 'threshold': threshold,
         }  # fmt: skip
         out, state = session.run(inputs, memory.state)
     with stage('score'):
         scores, latch = _score(settings, memory.latch, frame, threshold, out)
     with stage('remember'):
-        season = memory.season.remember(frame.time, out['season_next'], recalled[..., 0])
+        season = memory.season.remember(frame.time, out['season_next'], recalled[..., 0], anew)
     none = np.isnan(observed).all(axis=1)
     verdicts = Verdicts(
         time=frame.time, status=np.where(none, MISSING, np.where(np.isnan(out['surprise']), WARMING, READY)).astype(np.int8), score=scores,

@@ -44,6 +44,11 @@ class Policy:
         wrong = {'above': deviation < 0, 'below': deviation > 0, 'both': False}[self.direction]
         return ~(small | wrong)
 
+    def outside(self, observed):
+        """bool [N]: a feature is outside the valid range."""
+        low, high = self.valid_range or (-np.inf, np.inf)
+        return ((observed < low) | (observed > high)).any(axis=1)
+
 
 def score(surprise, threshold):
     """Anomaly score of each sample: its surprise against the one that the false-alarm budget allows.
@@ -72,11 +77,7 @@ def heed(score, policy, *, observed, expected, deviation, contribution):
     counted = np.sum(_shares(contribution) * policy.matters(deviation, expected), axis=1)
     heeded = np.where(np.isnan(score) | (counted > 0), score, 0)  # an infinite score times nothing would be no number
     heeded = (heeded * np.where(counted > 0, np.minimum(counted, 1), 1)).astype(np.float32)
-    if policy.valid_range is None:
-        return heeded
-    low, high = policy.valid_range
-    outside = ((observed < low) | (observed > high)).any(axis=1)
-    return np.where(outside, np.fmax(heeded, OUTSIDE_RANGE), heeded)
+    return np.where(policy.outside(observed), np.fmax(heeded, OUTSIDE_RANGE), heeded)
 
 
 def _shares(contribution):
@@ -133,6 +134,10 @@ class Latch:
         far = np.where(np.isnan(far) | ~policy.matters(deviation, self.expected), 0, np.minimum(far, FARTHEST))
         return np.sum(far * self.weight, axis=1).astype(np.float32)
 
+    def expires(self, time, policy, observed):
+        """bool [N]: the hold time is over with this sample, which is taken for the new normal."""
+        return self.held & (time - self.since >= policy.hold_seconds) & ~np.isnan(observed).all(axis=1)
+
     def told(self, observed):
         """bool [N]: the feature that had contributed most has a sample, so that it can be seen whether it came back."""
         return ~np.isnan(np.take_along_axis(observed, self.weight.argmax(axis=1)[:, None], axis=1)[:, 0])
@@ -145,20 +150,23 @@ def hold(latch, policy, time, score, *, observed, expected, lower, upper, contri
     returns  (float32 [N], bool [N] an alarm was held while this sample was judged, Latch)
 
     While an alarm is held the score is the larger of the current one and the distance from the held expectation, the latter
-    no higher than the alarm's peak. It ends after three samples inside the held band, or after the hold time, when the new
-    level becomes the normal one. A sample without the feature to blame neither ends it nor prolongs it.
+    no higher than the alarm's peak. It ends after three samples inside the held band, or after the hold time: the sample that
+    comes then is the new normal, so its score is 0 (unless it is outside the valid range). A sample without the feature to blame neither ends it nor prolongs it.
     """
     if not policy.hold_seconds:
         return score, np.zeros(len(score), bool), latch
     sampled = ~np.isnan(observed).all(axis=1)
+    anew = latch.expires(time, policy, observed)
     expired = latch.held & (time - latch.since >= policy.hold_seconds)
     held = latch.held & ~expired
     distance = np.where(held, latch.distance(observed, policy), np.float32(0))
     peak = np.where(held, np.fmax(latch.peak, score), np.float32(0))
-    scored = np.where(held & sampled, np.fmax(score, np.minimum(distance, peak)), score)
+    scored = np.where(
+        held & sampled, np.fmax(score, np.minimum(distance, peak)), np.where(anew & ~policy.outside(observed), np.minimum(score, 0), score)
+    )
     calm = np.where(held & ~(scored >= 1), latch.calm + latch.told(observed), 0).astype(np.int8)
     over = expired | (held & (calm >= CALM_SAMPLES))
-    begins = ~held & (score >= 1) & np.isfinite(upper - lower).any(axis=1)
+    begins = ~held & ~anew & (score >= 1) & np.isfinite(upper - lower).any(axis=1)
     since = np.where(begins, time, np.where(over, np.nan, latch.since))
     kept = replace(
         latch, since=since, peak=np.where(begins, score, peak).astype(np.float32), calm=np.where(begins, 0, calm).astype(np.int8)

@@ -240,6 +240,38 @@ def test_over_the_limit_the_rest_is_dropped_and_counted(session):
     assert len(subject.entities) == 3 and subject.tally.dropped == 2
 
 
+def lasting(verdicts):
+    """The steps at which the first entity's score is 1 or more."""
+    return [i for i, verdict in enumerate(verdicts) if verdict.score[0] >= 1]
+
+
+@pytest.mark.parametrize('size', [30.0, -300.0])
+def test_a_lasting_shift_is_an_alarm_for_the_hold_time_and_then_the_new_normal(session, size):
+    """Neither absorbed at once nor anomalous for ever: an hour of alarm, then quiet at the new level."""
+    struck = START + 60 * 100
+    samples = Samples({raw(instance='a'): noisy(1, 500.0, struck=lambda time: size if time >= struck else 0.0)})
+    alarms = lasting(live(detector(session, samples), 400))
+    assert alarms[0] == 100 and set(range(100, 160)) == set(alarms)
+
+
+def test_the_new_normal_keeps_the_rhythm_of_the_old(session):
+    """A shift of something that has its hours moves the whole week's memory: the next rise of the day is expected where it is now."""
+    struck = START + 60 * 300
+    rhythm = lambda time: 40 * np.sin(2 * np.pi * time / 86400) + (-60.0 if time >= struck else 0.0)  # noqa: E731
+    subject = detector(session, Samples({raw(instance='a'): noisy(1, 500.0, struck=rhythm)}), history='8d')
+    warm(subject, START)
+    alarms = lasting([subject.step(START + 60 * i)[0] for i in range(1, 1200)])
+    assert alarms[0] == 299 and len(alarms) <= 65
+
+
+def test_blank_stays_blank(session):
+    """A row without any sample is as one that is not there yet: an entity's past begins with its first sample."""
+    subject = detector(session, fleet(2, born=START + 60 * 30))
+    subject.entities.commit(subject.entities.place([[raw(instance='i0'), raw(instance='i1')]]))
+    known, late = live(subject, 80)[-1], live(detector(session, fleet(2, born=START + 60 * 30)), 80)[-1]
+    assert same_verdicts(known, late) and (known.status == READY).all()
+
+
 class Features:
     """Several queries, told apart by their expression."""
 

@@ -43,16 +43,18 @@ def test_nothing_is_said_before_the_warm_up_nor_without_a_sample(judge):
 
 @pytest.mark.parametrize('step_seconds', [10, 60, 700, 3600])
 @pytest.mark.parametrize('threshold', [1.5, 2.4])
-def test_outside_the_band_and_surprising_are_one_thing(judge, step_seconds, threshold):
-    """A sample lies outside [lower, upper] exactly if its surprise reaches the threshold."""
+def test_outside_the_band_is_surprising(judge, step_seconds, threshold):
+    """A sample outside [lower, upper] has a surprise of the threshold or more; inside, only several in a row come to as much."""
     x = walk(600, 4, seed=1) * (1 + 30 * (np.random.default_rng(2).random((600, 4, 1)) < 0.03))
     out = judge(x, step_seconds=step_seconds, threshold=threshold)
     surprise = out['surprise'][41:]
     outside = ((x < out['lower']) | (x > out['upper']))[41:, :, 0]
     narrow = (out['upper'] - out['lower'])[41:, :, 0] < 0.11 * np.nanmax(np.abs(x))         # at the least width all that is left to say is "surprising"
     clear = (np.abs(surprise - threshold) > 1e-4) & ~narrow
-    assert np.array_equal(outside[clear], (surprise >= threshold)[clear])
-    assert 3 < (surprise >= threshold).sum() < surprise.size / 2 and clear.mean() > 0.6
+    surprising = surprise >= threshold
+    assert surprising[clear & outside].all() and (clear & outside).sum() > 3
+    assert (surprising & ~outside)[clear].sum() <= 2 * (surprising & outside)[clear].sum()
+    assert surprising.sum() < surprise.size / 2 and clear.mean() > 0.6
 
 
 def test_deviation_is_observed_less_expected_and_the_band_holds_the_expectation(judge):
@@ -72,13 +74,16 @@ def test_the_recovery_from_a_spike_is_no_second_incident(judge):
     assert view[152, 0] == 0            # not by the step from the spike back
 
 
-def test_an_entity_is_the_mean_of_its_three_worst_features(judge):
-    x = 0.1 * walk(100, 1, 5, seed=3)
+@pytest.mark.parametrize(('features', 'worst'), [(2, 1), (4, 1), (5, 2), (9, 2), (10, 3), (12, 3)])
+def test_an_entity_is_the_mean_of_its_worst_features(judge, features, worst):
+    """Of a few the very worst, so that one culprit is enough; of many the mean of three."""
+    x = 0.1 * walk(100, 1, features, seed=3)
     x[90, 0, :2] += 50
     many = judge(x)
-    single = [judge(x[:, :, [k]])['surprise'][90, 0] for k in range(5)]
-    assert many['surprise'][90, 0] == pytest.approx(np.sort(single)[-3:].mean(), rel=1e-5)
-    assert many['contribution'][90, 0, :2].sum() > 0.7 and many['contribution'][90, 0].sum() == pytest.approx(1)
+    single = [judge(x[:, :, [k]])['surprise'][90, 0] for k in range(features)]
+    assert many['surprise'][90, 0] == pytest.approx(np.sort(single)[-worst:].mean(), rel=1e-5)
+    shares = many['contribution'][90, 0]
+    assert set(np.argsort(shares)[-2:]) == {0, 1} and shares.sum() == pytest.approx(1)
 
 
 def test_a_missing_feature_counts_as_calm_and_only_all_missing_is_missing(judge):
@@ -90,7 +95,7 @@ def test_a_missing_feature_counts_as_calm_and_only_all_missing_is_missing(judge)
     assert out['contribution'][80, 0, 0] == 0 and out['contribution'][80, 0, 1] == 1
 
 
-@pytest.mark.parametrize(('features', 'klass'), [(1, 0), (2, 1), (4, 1), (5, 2), (16, 2), (17, 3)])
+@pytest.mark.parametrize(('features', 'klass'), [(1, 0), (2, 1), (4, 1), (5, 2), (9, 2), (10, 3)])
 def test_the_class_is_how_many_features(judge, features, klass):
     assert (judge(walk(2, 3, features))['class'] == klass).all()
 

@@ -235,11 +235,11 @@ def test_missing_samples_do_not_prolong_an_alarm():
 
 
 def test_a_new_alarm_after_the_hold_time_is_held_anew():
-    """What is still anomalous against what is expected now begins a new alarm, against the new expectation."""
+    """The sample that ends it is the new normal; what is anomalous after that begins a new alarm, against the new expectation."""
     entity = Entity(Policy(hold_seconds=120))
     entity.step(20)
-    assert [entity.step(30, expected=20) for _ in range(2)] == [5, 5]
-    assert entity.latch.since[0] == 120 and entity.latch.expected[0, 0] == 20
+    assert [entity.step(30, expected=20) for _ in range(3)] == [5, 0, 5]
+    assert entity.latch.since[0] == 180 and entity.latch.expected[0, 0] == 20
 
 
 def test_hold_0_holds_nothing():
@@ -329,12 +329,19 @@ STEPS = st.lists(st.tuples(st.sampled_from([8.0, 10, 12.5, 20, 40, nan]), st.sam
 
 @given(STEPS)
 def test_the_latch_only_ever_raises_a_score(steps):
-    """Held or not, the score is at least the current one, at most the highest of the alarm, and NaN where there is no sample."""
+    """Held or not, the score is at least the current one, at most the highest of the alarm, and NaN where there is no sample.
+
+    But for the sample that ends the hold time: it is the new normal.
+    """
     entity, peak = Entity(), 0.0
     for observed, expected in steps:
+        before = entity.latch.held[0]
         now, got = abs(observed - expected) / REACH, entity.step(observed, expected)
         if np.isnan(observed):
             assert np.isnan(got)
+            continue
+        if before and got == 0 and now >= 1:
+            assert not entity.latch.held[0]
             continue
         peak = max(peak, now) if entity.held[0] or now >= 1 else now
         assert now - 1e-6 <= got <= peak + 1e-6
