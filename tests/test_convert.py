@@ -131,3 +131,11 @@ def test_an_unmistakable_fault_is_found_and_its_culprit_named(shipped):
     scores, shares = replay.surprises(shipped, times, values, step_seconds=60, contributions=True)
     threshold = shipped.bundle.calibration.threshold(1.0, step_seconds=60, klass=1)
     assert scores[150, 0] >= threshold and shares[150, 0, 1] > 0.8
+
+
+def test_the_documents_figures_are_the_files(shipped):
+    """docs/model.md holds the very tables that the file gives; after a release print them anew (the command stands there)."""
+    from convert import figures
+
+    with open(os.path.join(ROOT, 'docs/model.md'), encoding='utf-8') as file:
+        assert figures.markdown(shipped.bundle) in file.read()
