@@ -256,7 +256,7 @@ class Detector:
             memory = self.memory.grown(self.session, len(values))
         verdicts, memory = advance(self.session, self.settings(_present(frame)), memory, frame, self._watch)
         with self._watch('render'):
-            labels = self.labels.grown(placement.arrivals)
+            labels = self.labels.grown(self.entities.identities[len(self.labels) :] + placement.arrivals)
             blocks = exposition.render(verdicts, labels, missing=self.missing(verdicts))
         self.entities.commit(placement)
         self.memory, self.labels, self.time = memory, labels, time
