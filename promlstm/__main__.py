@@ -226,9 +226,12 @@ def backtest(args):
     start, end = instant(args.start, now, '--from'), instant(args.end, now, '--to')
     if not start < end:
         raise ConfigError(f'--from={args.start} is not before --to={args.end}')
+    if end > now:
+        raise ConfigError(f'--to={args.end} is in the future')
     known = [detector.name for detector in config.detectors]
     if unknown := next((name for name in args.detector or () if name not in known), None):
         raise ConfigError(f'--detector={unknown}: no such detector; {args.config_file} has {", ".join(known)}')
+    out = _output(args.output)  # before the work: a path that cannot be written is told at once
     source, sink, reports = Prometheus(config.prometheus, root=config.root), replaying.OpenMetrics(), []
     for detector in config.detectors:
         if not args.detector or detector.name in args.detector:
@@ -237,7 +240,7 @@ def backtest(args):
             replayed = Detector(detector, session, source)
             reports.append(replaying.run(replayed, start, end, progress=progress, sink=sink if args.format == 'openmetrics' else None))
             progress.end()
-    with open(args.output, 'wb') if args.output else _standard_output() as out:
+    with out:
         if args.format == 'openmetrics':
             sink.write(out)
         else:
@@ -245,8 +248,12 @@ def backtest(args):
     return 0
 
 
-def _standard_output():
-    return open(sys.stdout.fileno(), 'wb', closefd=False)
+def _output(path):
+    """A binary stream: standard output, or a file."""
+    try:
+        return open(path, 'wb') if path else open(sys.stdout.fileno(), 'wb', closefd=False)
+    except OSError as error:
+        raise ConfigError(f'--output={path}: cannot be written: {error.strerror}') from error
 
 
 def instant(text, now, flag):

@@ -64,7 +64,7 @@ def _try(detector, live, source, per_entity, floor, say):
     table = Entities(len(detector.queries), detector.by or None, detector.max_entities)
     try:
         answers = [source.instant(expr, time.time() - detector.delay) for expr in detector.queries.values()]
-        table.commit(table.place([vector.keys for vector in answers]))
+        table.commit(table.place([vector.keys for vector in answers]), time.time())
     except SourceUnavailable as error:
         say(f'  not tried: {error}')
         return True

@@ -29,7 +29,7 @@ class Verdicts:
 
     time          float            unix seconds of the frame
     status        int8 [N]         READY, WARMING (no surprise yet) or MISSING (no sample at this step)
-    score         float32 [N]      >= 1 anomalous; NaN unless READY
+    score         float32 [N]      >= 1 anomalous; NaN unless READY, or outside the valid range while WARMING
     surprise      float32 [N]      as the model gave it; NaN = not judged
     observed      float64 [N, F]   the frame's values, ±Inf replaced by NaN
     expected, lower, upper  float64 [N, F]   what was expected before the sample was seen; NaN = none

@@ -258,7 +258,7 @@ class Detector:
         with self._watch('render'):
             labels = self.labels.grown(self.entities.identities[len(self.labels) :] + placement.arrivals)
             blocks = exposition.render(verdicts, labels, missing=self.missing(verdicts))
-        self.entities.commit(placement)
+        self.entities.commit(placement, time)
         self.memory, self.labels, self.time = memory, labels, time
         self.entities.seen(verdicts.status != MISSING, time)
         self.tally.infinite += infinite

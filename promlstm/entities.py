@@ -53,6 +53,7 @@ class Entities:
     by: tuple[str, ...] | None = None
     limit: int = 2**31
     identities: list = field(default_factory=list)  # by row: bytes, see labels.identity
+    arrived: np.ndarray = field(default_factory=lambda: np.empty(0))  # float64 [N], unix seconds: when it got its row
     first_seen: np.ndarray = field(default_factory=lambda: np.empty(0))  # float64 [N], unix seconds
     last_seen: np.ndarray = field(default_factory=lambda: np.empty(0))
     _row_of: dict = field(default_factory=dict)  # identity: row
@@ -125,13 +126,14 @@ class Entities:
             out[rows[kept], feature] = column[kept]
         return out
 
-    def commit(self, placement):
-        """Give the arrivals their rows and remember the order of this answer."""
+    def commit(self, placement, time):
+        """Give the arrivals their rows, as of an instant, and remember the order of this answer."""
         for identity in placement.arrivals:
             self._row_of[identity] = len(self.identities)
             self.identities.append(identity)
         if placement.arrivals:
             unseen = np.full(len(placement.arrivals), np.nan)
+            self.arrived = np.r_[self.arrived, np.full(len(placement.arrivals), time)]
             self.first_seen, self.last_seen = np.r_[self.first_seen, unseen], np.r_[self.last_seen, unseen]
         self._last = list(zip(placement.keys, placement.rows, placement.over, strict=True))
         for feature, (index, aliases) in enumerate(zip(self._index, placement.aliases, strict=True)):
@@ -152,17 +154,18 @@ class Entities:
     def forgettable(self, now, forget_seconds, least_seconds=600.0):
         """bool [N]: absent for as long as it had been known, at least `least_seconds` and at most `forget_seconds`.
 
-        A pod that lived for ten minutes is gone after ten more; a host is looked for a whole day.
+        A pod that lived for ten minutes is gone after ten more; a host is looked for a whole day, and so is what was only ever NaN.
         """
-        absent = now - np.where(np.isnan(self.last_seen), now, self.last_seen)
+        never = np.isnan(self.last_seen)
+        absent = now - np.where(never, self.arrived, self.last_seen)
         known = np.where(np.isnan(self.first_seen), 0, self.last_seen - self.first_seen)
-        return absent > np.clip(known, least_seconds, forget_seconds)
+        return absent > np.where(never, forget_seconds, np.clip(known, least_seconds, forget_seconds))
 
     def keep(self, rows):
         """The table with only these rows, renumbered in their order (rows: int [n])."""
         kept = Entities(self.features, self.by, self.limit)
         kept.identities = [self.identities[row] for row in rows]
-        kept.first_seen, kept.last_seen = self.first_seen[rows], self.last_seen[rows]
+        kept.arrived, kept.first_seen, kept.last_seen = self.arrived[rows], self.first_seen[rows], self.last_seen[rows]
         kept._row_of = {identity: row for row, identity in enumerate(kept.identities)}
         renumbered = dict(zip(map(int, rows), range(len(rows)), strict=True))
         kept._index = [{key: renumbered[row] for key, row in index.items() if row in renumbered} for index in self._index]

@@ -36,7 +36,7 @@ def frames(source, config, entities, start, end, *, step=None, rows=None, warn=l
     for matrices in zip(*spans, strict=True):
         warn([text for matrix in matrices for text in matrix.warnings])
         placement = entities.place([matrix.keys for matrix in matrices])
-        entities.commit(placement)
+        entities.commit(placement, start)
         block = np.full((len(matrices[0].times), len(entities), entities.features), np.nan)
         for feature, (matrix, where) in enumerate(zip(matrices, placement.rows, strict=True)):
             block[:, where[where >= 0], feature] = matrix.values[:, where >= 0]

@@ -11,7 +11,8 @@ import msgspec
 from promlstm.errors import ResponseError
 
 LABEL_NAME = re.compile(r'(?!__)[a-zA-Z_][a-zA-Z0-9_]*\Z')  # a leading __ is reserved: parsers may refuse a page for it
-_FOREIGN = re.compile(r'[^a-zA-Z0-9_]')
+_FOREIGN = re.compile(r'[^a-zA-Z0-9]')
+_ESCAPED, _PREFIX = 'U__', 'exported_'
 
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -68,32 +69,30 @@ def escape(value):
 def exported(labels, ours):
     """The entity's labels where those that collide with ours are renamed `exported_…`, as Prometheus itself does on a scrape.
 
-    A renamed label that collides again gets the prefix again, until it is free. Names outside the classic alphabet (UTF-8
-    names of Prometheus 3) get underscores, which every scraper reads; quoted they would cost an older one the whole page.
+    What a label becomes depends on its name alone, never on its company, so that it is the same for all entities of a detector,
+    and two names never become one. `exported_detector` therefore gets the prefix once more. Names that not every scraper reads
+    (UTF-8 names of Prometheus 3, and `__…`) are escaped as Prometheus does it ("values" escaping): quoted they would cost an
+    older one the whole page.
 
     labels   tuple of (name, value)
     ours     set of names that the exporter writes itself
     returns  tuple of (name, value), sorted
 
     >>> exported((('detector', 'x'), ('exported_detector', 'y')), {'detector'})
-    (('exported_detector', 'y'), ('exported_exported_detector', 'x'))
+    (('exported_detector', 'x'), ('exported_exported_detector', 'y'))
     >>> exported((('k8s.pod', 'x'), ('k8s_pod', 'y')), set())
-    (('exported_k8s_pod', 'x'), ('k8s_pod', 'y'))
+    (('U__k8s_2e_pod', 'x'), ('k8s_pod', 'y'))
     """
-    if not ours.isdisjoint(name for name, _ in labels) or not all(LABEL_NAME.match(name) for name, _ in labels):
-        taken = {name for name, _ in labels if LABEL_NAME.match(name)} | ours
-        labels = [(_free(name, ours, taken), value) for name, value in labels]
-    return tuple(sorted(labels))
+    return tuple(sorted((_renamed(name, ours), value) for name, value in labels))
 
 
-def _free(name, ours, taken):
-    if name not in ours and LABEL_NAME.match(name):
-        return name
-    name = _FOREIGN.sub('_', name)
-    while name in taken or not LABEL_NAME.match(name):
-        name = 'exported_' + name
-    taken.add(name)
-    return name
+def _renamed(name, ours):
+    if not LABEL_NAME.match(name) or name.startswith(_ESCAPED):
+        return _ESCAPED + _FOREIGN.sub(lambda match: '__' if match[0] == '_' else f'_{ord(match[0]):x}_', name)
+    base = name
+    while base.startswith(_PREFIX):
+        base = base.removeprefix(_PREFIX)
+    return _PREFIX + name if base in ours else name
 
 
 def text(labels):

@@ -8,6 +8,7 @@ among threads that each run the graph single-threaded: ONNX Runtime releases the
 not depend on its company. (But for a row that is alone: it is run beside itself.)
 """
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ import onnxruntime
 from promlstm import bundle as contract
 from promlstm.errors import BundleFormatError, ProofError
 
+QUOTA = Path('/sys/fs/cgroup/cpu.max')
 CHUNK = 2048
 BUILTIN = 'builtin:'
 _DTYPES = {'tensor(float)': 'float32', 'tensor(double)': 'float64', 'tensor(int64)': 'int64'}
@@ -69,8 +71,13 @@ def load(path, *, sha256=None, threads=None, prove=True):
 
 
 def _cores():
-    """The cores that this process may use; macOS and Windows do not say, there all of them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    """The cores that this process may use: those it is bound to, and no more than its control group's quota pays for."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    try:
+        quota, period = QUOTA.read_text().split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no control group here, or "max"
+        return cores
 
 
 def _tensors(described):

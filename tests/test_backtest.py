@@ -158,6 +158,8 @@ def test_the_table_reads_like_a_table(history, tmp_path):
         (['--from=yesterday'], '--from=yesterday: expected -2d, now, unix seconds or 2026-01-31T12:00:00Z'),
         (['--from=now', '--to=-1d'], '--from=now is not before --to=-1d'),
         (['--detector=nobody'], '--detector=nobody: no such detector'),
+        (['--to=4102444800'], '--to=4102444800 is in the future'),
+        (['--output=/nowhere/scores.om'], '--output=/nowhere/scores.om: cannot be written: No such file or directory'),
     ],
 )
 def test_a_wrong_span_or_name_is_told_in_one_line(tmp_path, args, message):

@@ -267,7 +267,7 @@ def test_the_new_normal_keeps_the_rhythm_of_the_old(session):
 def test_blank_stays_blank(session):
     """A row without any sample is as one that is not there yet: an entity's past begins with its first sample."""
     subject = detector(session, fleet(2, born=START + 60 * 30))
-    subject.entities.commit(subject.entities.place([[raw(instance='i0'), raw(instance='i1')]]))
+    subject.entities.commit(subject.entities.place([[raw(instance='i0'), raw(instance='i1')]]), START)
     known, late = live(subject, 80)[-1], live(detector(session, fleet(2, born=START + 60 * 30)), 80)[-1]
     assert same_verdicts(known, late) and (known.status == READY).all()
 

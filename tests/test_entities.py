@@ -17,7 +17,7 @@ def step(table, *answers):
     """One answer per feature, {raw: value}; returns {identity: values} after it was committed."""
     placement = table.place([list(answer) for answer in answers])
     frame = table.scatter(placement, [np.array(list(answer.values()), np.float64) for answer in answers])
-    table.commit(placement)
+    table.commit(placement, 0.0)
     return {identity: tuple(row) for identity, row in zip(table.identities, frame, strict=True)}
 
 
@@ -140,7 +140,7 @@ def test_who_finds_no_room_is_counted_at_every_step():
     answers = [HOSTS[:4], HOSTS[1:5]]
     for _ in range(3):
         placement = table.place(answers)
-        table.commit(placement)
+        table.commit(placement, 0.0)
         assert placement.dropped == 3
     assert table.place([HOSTS[:2], HOSTS[1:2]]).dropped == 0
 
@@ -200,11 +200,12 @@ def test_an_entity_is_looked_for_as_long_as_it_was_known(known, absent, forgotte
     assert table.forgettable(1000 + known + absent, forget_seconds=DAY).tolist() == [forgotten]
 
 
-def test_an_entity_that_never_had_a_sample_is_neither_established_nor_forgotten():
-    """A series of nothing but NaN is no reason for an alert, and comes back with every answer."""
+def test_an_entity_that_never_had_a_sample_is_forgotten_after_a_day():
+    """A series of nothing but NaN is no reason for an alert, and no reason to grow for ever either."""
     table = Entities()
     step(table, {HOSTS[0]: np.nan})
-    assert (table.established().tolist(), table.forgettable(1e9, DAY).tolist()) == ([False], [False])
+    assert (table.established().tolist(), table.forgettable(DAY - 1, DAY).tolist()) == ([False], [False])
+    assert table.forgettable(DAY + 1, DAY).tolist() == [True]
 
 
 @given(st.lists(st.integers(0, 5), unique=True, max_size=6))

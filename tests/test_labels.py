@@ -100,24 +100,23 @@ def test_arbitrary_bytes_stay_in_the_exception_tree(data):
 COLLISIONS = [
     ({'instance': 'a'}, {'detector'}, {'instance': 'a'}),
     ({'detector': 'x'}, {'detector'}, {'exported_detector': 'x'}),
-    ({'detector': 'x', 'exported_detector': 'y'}, {'detector'}, {'exported_exported_detector': 'x', 'exported_detector': 'y'}),
+    ({'detector': 'x', 'exported_detector': 'y'}, {'detector'}, {'exported_detector': 'x', 'exported_exported_detector': 'y'}),
     ({'detector': 'x', 'feature': 'y', 'view': 'z'}, {'detector', 'feature'}, {'exported_detector': 'x', 'exported_feature': 'y', 'view': 'z'}),
-    ({'k8s.pod': 'x'}, set(), {'k8s_pod': 'x'}),
-    ({'k8s.pod': 'x', 'k8s_pod': 'y'}, set(), {'exported_k8s_pod': 'x', 'k8s_pod': 'y'}),
-    ({'0': 'x'}, set(), {'exported_0': 'x'}),
-    ({'größe': 'x', 'gr__e': 'y'}, set(), {'exported_gr__e': 'x', 'gr__e': 'y'}),
-    ({'__tenant__': 'x'}, set(), {'exported___tenant__': 'x'}),
-    ({'detector.': 'x'}, {'detector_'}, {'exported_detector_': 'x'}),
+    ({'k8s.pod': 'x', 'k8s_pod': 'y'}, set(), {'U__k8s_2e_pod': 'x', 'k8s_pod': 'y'}),
+    ({'0': 'x'}, set(), {'U__0': 'x'}),
+    ({'größe': 'x'}, set(), {'U__gr_f6__df_e': 'x'}),
+    ({'__tenant__': 'x'}, set(), {'U______tenant____': 'x'}),
+    ({'U__a': 'x'}, set(), {'U__U____a': 'x'}),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(('tree', 'ours', 'becomes'), COLLISIONS)
 def test_labels_that_collide_with_ours_are_renamed(tree, ours, becomes):
-    """As on any scrape: exported_, again if that is taken, and underscores for what the classic alphabet has not."""
+    """As on any scrape: exported_, once more where it stands already, and Prometheus' escaping for what the classic alphabet has not."""
     assert labels.exported(tuple(sorted(tree.items())), ours) == tuple(sorted(becomes.items()))
 
 
-@given(st.dictionaries(st.text(max_size=6) | NAMES, VALUES), st.sets(NAMES, max_size=3))
+@given(st.dictionaries(st.text(max_size=6) | NAMES, VALUES), st.sets(st.sampled_from(['detector', 'feature', 'view']), max_size=3))
 @example({'': 'x'}, set())
 def test_renaming_loses_no_label_and_invents_no_twin(tree, ours):
     """However the labels are named, they keep their values under distinct classic names that are not ours."""
