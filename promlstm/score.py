@@ -151,7 +151,8 @@ def hold(latch, policy, time, score, *, observed, expected, lower, upper, contri
 
     While an alarm is held the score is the larger of the current one and the distance from the held expectation, the latter
     no higher than the alarm's peak. It ends after three samples inside the held band, or after the hold time: the sample that
-    comes then is the new normal, so its score is 0 (unless it is outside the valid range). A sample without the feature to blame neither ends it nor prolongs it.
+    comes then is the new normal, so its score is 0 (unless it is outside the valid range). A sample without the feature to
+    blame neither ends it nor prolongs it.
     """
     if not policy.hold_seconds:
         return score, np.zeros(len(score), bool), latch
