@@ -1,0 +1,86 @@
+"""At full length: hours, all sizes, and the shipped model made again from nothing. `make accept`."""
+
+import hashlib
+import subprocess
+import sys
+import time
+
+import past
+import pytest
+import requests
+from exporter import Exporter
+from real import ROOT, NodeExporter, Prometheus, backfill, wait_until
+
+pytestmark = pytest.mark.accept
+
+
+def resident_kilobytes(pid):
+    with open(f'/proc/{pid}/status') as status:
+        return next(int(line.split()[1]) for line in status if line.startswith('VmRSS'))
+
+
+@pytest.mark.real
+@pytest.mark.timeout(1500)
+def test_ten_minutes_at_a_step_of_a_second_leave_nothing_behind(tmp_path):
+    """No step is given up, no stage fails, and memory does not grow once the tables are built."""
+    detectors = [
+        {'name': 'all', 'expr': '{job="node", __name__=~"node_(cpu|disk|memory|network).*"}', 'step': '1s', 'delay': '1s'},
+        {'name': 'load', 'expr': 'node_load1', 'step': '1s', 'delay': '1s'},
+    ]
+    detectors[0]['expr'] = 'label_replace(' + detectors[0]['expr'] + ', "metric", "$1", "__name__", "(.+)")'
+    with NodeExporter() as node, Prometheus(tmp_path / 'prometheus', [node.scrape_config('node')]) as prometheus:
+        prometheus.wait_for('node_load1')
+        with Exporter(tmp_path / 'promlstm', prometheus.url, detectors) as exporter:
+            page = lambda: requests.get(exporter.url + '/metrics', timeout=30).text  # noqa: E731
+            wait_until(lambda: 'promlstm_anomaly_score{detector="all"' in page(), 180, 'first scores')
+            begun, sizes = time.monotonic(), []
+            stamp = lambda: prometheus.query('time()')  # noqa: E731 (something of the same server to wait with)
+            for minute in range(1, 11):
+                wait_until(lambda at=begun + 60 * minute: stamp() and time.monotonic() >= at, 90, f'minute {minute}')
+                page()
+                sizes.append(resident_kilobytes(exporter.child.pid))
+            last = page()
+    print(f'resident after each minute, kB: {sizes}')
+    assert sizes[-1] < 1.1 * sizes[1]
+    assert 'promlstm_detector_missed_steps_total{detector="all"} 0.0' in last
+    assert not [line for line in last.splitlines() if line.startswith('promlstm_detector_failures_total') and not line.endswith(' 0.0')]
+
+
+@pytest.mark.real
+@pytest.mark.timeout(1500)
+def test_ten_thousand_series_have_first_scores_from_history(tmp_path):
+    """A day of 10 000 series is replayed at the start; the time is printed, not promised."""
+    times, values, _ = past.telemetry(10_000, 1, time.time() // 60 * 60)
+    past.write_openmetrics(tmp_path / 'past.om', times, values)
+    prometheus = Prometheus(tmp_path / 'prometheus', [])
+    prometheus.data.mkdir(parents=True)
+    backfill(prometheus.data, tmp_path / 'past.om')
+    (tmp_path / 'past.om').unlink()
+    with prometheus, Exporter(tmp_path / 'promlstm', prometheus.url, [{'name': 'past', 'expr': 'past_load'}]) as exporter:
+        began = time.monotonic()
+        scored = lambda: requests.get(exporter.url + '/metrics', timeout=60).text.count('\npromlstm_anomaly_score{')  # noqa: E731
+        count = wait_until(scored, 600, 'first scores')
+        print(f'first scores of 10 000 series after {time.monotonic() - began:.1f} s')
+        assert count > 9_500
+
+
+@pytest.mark.train
+@pytest.mark.timeout(3600)
+def test_the_shipped_model_is_made_again_from_its_recipe(tmp_path):
+    """From nothing to a file that proves itself; on the machine type it was made on, weights and graph are the same bytes."""
+    out = tmp_path / 'default.onnx'
+    command = [sys.executable, '-m', 'convert', 'all', 'convert/recipes/default.yml', '--work', str(tmp_path / 'work'), '--out', str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    checked = subprocess.run([sys.executable, '-m', 'promlstm', 'check-model', str(out)], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0 and 'verified here' in checked.stdout
+    ours, shipped = (graph_digest(path) for path in (out, ROOT / 'promlstm/models/default.onnx'))
+    print(f'graph {ours}, shipped {shipped}: {"the same" if ours == shipped else "another: trained on another type of machine"}')
+
+
+def graph_digest(path):
+    import onnx
+
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()[:16]
