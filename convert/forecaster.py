@@ -128,7 +128,7 @@ def step(network, value, season, step_seconds, learn, threshold, scale, ring, ls
     back = lambda x: tf.reshape(x, [shape[0], shape[1], x.shape[-1]])             # noqa: E731
     column = lambda x: tf.reshape(x, shape)                                       # noqa: E731
     return {
-        **_combine(column(verdict.surprise), column(verdict.judged), back(verdict.won), shape[1]),
+        **combine(column(verdict.surprise), column(verdict.judged), back(verdict.won), shape[1]),
         **{name: column(getattr(verdict, name)) for name in ('expected', 'lower', 'upper', 'deviation')},
         'season_next': column(sight.season_next),
         'state_scale_next': back(sight.state),
@@ -197,7 +197,7 @@ def _reach(threshold, slow, apart):
     return tf.maximum((threshold - slow * apart) / (0.8 * (1 - slow) + 0.6 * slow), 0.05)
 
 
-def _combine(surprise, judged, won, features):
+def combine(surprise, judged, won, features):
     """From the features of an entity to the entity: the mean of the largest one, two or three."""
     counted = surprise * judged
     count = 1 + sum(tf.cast(features >= many, tf.int32) for many in MANY)
