@@ -23,7 +23,7 @@ UNITS = (64, 32)
 HORIZONS = len(steps.HORIZONS)
 VIEWS = tuple(f'steps_{h}' for h in steps.HORIZONS)
 SUSPICIOUS = 3.0        # a surprise from which on a sample is not trusted as a starting point
-CONFIDENCE = 0.75       # share of a forecast change that is believed: all of it fits the synthesis best, less of it what was never seen
+BELIEVED = (0.75, 0.25)  # share of a forecast change that is believed at fast and slow steps: what was never seen is less regular than synthesis
 LARGEST = 8.0           # of one error: one series that leaves its constant must not outshout all features of an entity
 TINY = 1e-30            # of a scale, in float32
 MANY = (5, 10)          # features from which on two, and three, make the surprise of an entity
@@ -122,7 +122,7 @@ def step(network, value, season, step_seconds, learn, threshold, scale, ring, ls
     keep = tf.cast(1 - steps.anew(each(learn)), tf.float32)      # of a new normal, the forecasts and references of the old one are void
     memory = Ring(*tf.split(flat(ring, WIDTH), COLUMNS, axis=1))
     verdict = _judge(flat(value, 1), sight, step_seconds, each(threshold), memory)
-    mu, lstm_next = _forecast(network, sight.inputs, keep * flat(lstm, lstm.shape[-1]))
+    mu, lstm_next = _forecast(network, sight.inputs, keep * flat(lstm, lstm.shape[-1]), slowness(step_seconds))
     seen = tf.cast(tf.minimum(sight.count, 1), tf.float32)      # who has never been seen stays as blank as who is not there yet
     made = tf.cast(tf.clip_by_value(sight.scale, TINY, 1 / TINY), tf.float32)
     back = lambda x: tf.reshape(x, [shape[0], shape[1], x.shape[-1]])             # noqa: E731
@@ -137,11 +137,16 @@ def step(network, value, season, step_seconds, learn, threshold, scale, ring, ls
     }
 
 
-def _forecast(network, inputs, state):
+def slowness(step_seconds):
+    """0 up to FAST_STEP, 1 from SLOW_STEP on, in proportion of the logarithms between them; float32 []."""
+    return tf.clip_by_value(tf.math.log(step_seconds / FAST_STEP) / math.log(SLOW_STEP / FAST_STEP), 0.0, 1.0)
+
+
+def _forecast(network, inputs, state, slow):
     if network is None:
         return tf.zeros_like(inputs[:, :HORIZONS]), state
     middle, _, after = network(inputs[:, None, :], state)
-    return CONFIDENCE * middle[:, 0], after
+    return (BELIEVED[0] + (BELIEVED[1] - BELIEVED[0]) * slow) * middle[:, 0], after
 
 
 def _judge(value, sight, step_seconds, threshold, memory):
@@ -155,7 +160,7 @@ def _judge(value, sight, step_seconds, threshold, memory):
     masked = error * usable + usable - 1                                          # -1 where not usable
     m = tf.maximum(tf.reduce_max(masked, 1, keepdims=True), 0)
     won = _first(masked, m)
-    slow = tf.clip_by_value(tf.math.log(step_seconds / FAST_STEP) / math.log(SLOW_STEP / FAST_STEP), 0.0, 1.0)
+    slow = slowness(step_seconds)
     apart = 0.3 * tf.reduce_sum(tf.minimum(tf.asinh(sight.apart), LARGEST), 1, keepdims=True)
     earlier = tf.reduce_sum(memory.errors, 1, keepdims=True)
     surprise = (1 - slow) * tf.maximum((m + earlier) / 3, 0.8 * m) + slow * (0.6 * m + apart)

@@ -62,7 +62,7 @@ def test_a_numpy_lstm_agrees_with_the_one_in_the_file(made):
         state = sight.state
         seen.append(sight.inputs.numpy())
     k1, r1, b1, k2, r2, b2, wm, bm, *_ = (np.float64(w.numpy()) for w in network.trainable_variables)
-    forecast = forecaster.CONFIDENCE * (lstm(lstm(np.float64(seen), k1, r1, b1), k2, r2, b2) @ wm + bm)
+    forecast = forecaster.BELIEVED[0] * (lstm(lstm(np.float64(seen), k1, r1, b1), k2, r2, b2) @ wm + bm)
 
     import onnxruntime
 
