@@ -10,6 +10,7 @@ from promlstm import exposition, telemetry
 
 RULES = real.ROOT / 'rules'
 FILES = sorted(RULES.glob('*.yml'))
+COMPAT = sorted(RULES.glob('compat/*.yml'))
 TESTS = sorted(RULES.glob('tests/*.yml'))
 RUNBOOK = (RULES / 'runbook.md').read_text()
 OF_ENTITIES = set(exposition.FAMILIES)
@@ -33,7 +34,7 @@ ALERTS = [rule for path in FILES for rule in rules(path) if 'alert' in rule]
 @pytest.mark.real
 def test_promtool_accepts_the_rules():
     """Valid for the oldest Prometheus that is promised, without a lint."""
-    real.promtool('check', 'rules', '--lint=all', '--lint-fatal', *FILES)
+    real.promtool('check', 'rules', '--lint=all', '--lint-fatal', *FILES, *COMPAT)
 
 
 @pytest.mark.real
@@ -45,7 +46,7 @@ def test_promtool_passes_the_unit_tests(path):
 
 def test_more_cases_stay_silent_than_fire():
     """Over the logic of the alerts, a case that asks that nothing fires at any time outnumbers those that fire; texts are apart."""
-    cases = [case for path in TESTS if path.stem != 'annotations' for case in yaml.safe_load(path.read_text())['tests']]
+    cases = [case for path in TESTS if path.stem not in ('annotations', 'compat') for case in yaml.safe_load(path.read_text())['tests']]
     silent = [case for case in cases if case['promql_expr_test'][0]['expr'].startswith('count by (alertname) (count_over_time(ALERTS')]
     assert all('exp_samples' not in case['promql_expr_test'][0] for case in silent)
     assert len(silent) > len(cases) - len(silent) >= len({rule['alert'] for rule in ALERTS}), (len(silent), len(cases))
@@ -95,7 +96,7 @@ def grouped(text):
 LABELS = {'detector', 'job', 'instance', 'promlstm_replica', 'feature', 'view', 'state', 'stage'}
 
 
-@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', [*FILES, *COMPAT], ids=lambda path: path.stem)
 def test_rules_read_only_what_is_exported(path):
     """Every metric and label of an expression or of an annotation's query is one that the code exports, or a rule records."""
     for rule in rules(path):
