@@ -51,12 +51,12 @@ def main(argv=None):
 
 
 def _make(args, told):
-    from convert import calibrate, export, make, release, verify
+    from convert import calibrate, classifier, export, make, release, verify
     from promlstm.errors import BundleError
 
     work = args.work or Path('build') / told.name
     job = make.Job(args.recipe, told, work, args.out or work / f'{told.name}.onnx', args.data, _log)
-    known = (make.StageMissing, export.ExportError, verify.VerifyError, calibrate.CalibrationError, release.ReleaseError, BundleError)
+    known = (make.StageMissing, classifier.NoLabels, export.ExportError, verify.VerifyError, calibrate.CalibrationError, release.ReleaseError, BundleError)
     try:
         make.run(job, tuple(make.STAGES) if args.stage == 'all' else (args.stage,))
     except known as error:

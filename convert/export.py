@@ -17,16 +17,10 @@ import numpy as np
 import onnx
 import tensorflow as tf
 
-from convert import forecaster
+from convert.family import FORECASTER
 from promlstm import bundle
 
 OPSET = 17
-SEASONS = 1 + forecaster.HORIZONS
-SIZES = {'N': None, 'F': None, 'K': SEASONS, 'V': len(forecaster.VIEWS)}
-TAKEN = ('value', 'season', 'step_seconds', 'learn', 'threshold')       # the clock is not needed: the seasonal memory tells the hour
-GIVEN = ('surprise', 'expected', 'lower', 'upper', 'deviation', 'contribution', 'season_next', 'view', 'class')
-LSTMS = len(forecaster.UNITS)
-WHERES = 2              # missing samples, unknown seasons
 FORBIDDEN = ('Loop', 'Scan', 'If')
 
 
@@ -34,24 +28,24 @@ class ExportError(Exception):
     """The graph is not what the contract asks for: nothing was written."""
 
 
-def signature():
+def signature(form=FORECASTER):
     """The graph's inputs: {name: TensorSpec}, states last."""
-    specs = {name: _spec(name, *bundle.INPUTS[name]) for name in TAKEN}
-    for name, (dtype, width) in forecaster.STATES.items():
-        specs[bundle.STATE + name] = tf.TensorSpec([None, None, width], dtype, name=bundle.STATE + name)
+    specs = {name: _spec(name, *bundle.INPUTS[name], form) for name in form.taken}
+    for name, (dtype, width) in form.states.items():
+        specs[bundle.STATE + name] = tf.TensorSpec([None, form.sizes['F'], width], dtype, name=bundle.STATE + name)
     return specs
 
 
-def _spec(name, dtype, axes):
-    return tf.TensorSpec([SIZES[axis] for axis in axes], dtype, name=name)
+def _spec(name, dtype, axes, form):
+    return tf.TensorSpec([form.sizes[axis] for axis in axes], dtype, name=name)
 
 
-def traced(step):
+def traced(step, form=FORECASTER):
     """`step` as a tf.function from the contract's inputs (keyword arguments) to {output: tensor}.
 
-    step  function of value, season, step_seconds, learn, threshold, scale, ring, lstm (forecaster.step with its network bound)
+    step  function of form.taken and form.states by name (for the default: forecaster.step with its network bound)
     """
-    specs = signature()
+    specs = signature(form)
 
     def contract(*inputs):
         named = {name.removeprefix(bundle.STATE): tensor for name, tensor in zip(specs, inputs, strict=True)}
@@ -60,31 +54,35 @@ def traced(step):
     return tf.function(contract, input_signature=list(specs.values()), autograph=False)
 
 
-def export(step, lstms=LSTMS):
-    """The ONNX model of a step function; ExportError where the graph is not as wanted."""
+def export(step, form=FORECASTER, lstms=None):
+    """The ONNX model of a step function; ExportError where the graph is not as wanted.
+
+    lstms  how many there must be, where that is not what the form says
+    """
     import tf2onnx  # takes seconds to import, and only this needs it
 
-    function = traced(step)
+    function = traced(step, form)
     names = sorted(function.get_concrete_function().structured_outputs)
     model, _ = tf2onnx.convert.from_function(function, input_signature=list(function.input_signature), opset=OPSET)
     _rename(model.graph, names)
-    _set_axes(model.graph)
+    _set_axes(model.graph, form)
     _number(model.graph)
     model.producer_name, model.graph.name, model.graph.doc_string = 'promlstm', 'step', ''
     onnx.checker.check_model(model, full_check=True)
-    census(model, lstms)
+    census(model, form, lstms)
     return model
 
 
-def census(model, lstms=LSTMS):
+def census(model, form=FORECASTER, lstms=None):
     """Count of each operator; ExportError if the recurrent layers or the missing samples did not come out in the form that is fast and safe."""
     count = collections.Counter(node.op_type for node in model.graph.node)
+    wanted = form.lstms if lstms is None else lstms
     if found := [name for name in FORBIDDEN if count[name]]:
         raise ExportError(f'graph: {count[found[0]]} × {found[0]}, expected none: a recurrent layer was not recognised')
-    if count['LSTM'] != lstms:
-        raise ExportError(f'graph: {count["LSTM"]} × LSTM, expected {lstms}')
-    if count['Where'] != WHERES:
-        raise ExportError(f'graph: {count["Where"]} × Where, expected {WHERES}: NaN would get past the door')
+    if count['LSTM'] < 1 if wanted is None else count['LSTM'] != wanted:
+        raise ExportError(f'graph: {count["LSTM"]} × LSTM, expected {"one or more" if wanted is None else wanted}')
+    if count['Where'] != form.wheres:
+        raise ExportError(f'graph: {count["Where"]} × Where, expected {form.wheres}: NaN would get past the door')
     return count
 
 
@@ -148,19 +146,19 @@ def _replace(graph, new):
         node.output[:] = [new.get(name, name) for name in node.output]
 
 
-def _set_axes(graph):
+def _set_axes(graph, form):
     """N and F for the axes that grow, numbers for the others."""
-    widths = {bundle.STATE + name: width for name, (_, width) in forecaster.STATES.items()}
+    widths = {bundle.STATE + name: width for name, (_, width) in form.states.items()}
     for tensor in (*graph.input, *graph.output):
         state = tensor.name.removesuffix(bundle.NEXT)
         axes = ('N', 'F', widths[state]) if state in widths else {**bundle.INPUTS, **bundle.OUTPUTS}[tensor.name][1]
         shape = tensor.type.tensor_type.shape
         del shape.dim[:]
         for axis in axes:
-            size = axis if isinstance(axis, int) else SIZES[axis] or axis
+            size = axis if isinstance(axis, int) else form.sizes[axis] or axis
             shape.dim.add(**{'dim_value' if isinstance(size, int) else 'dim_param': size})
 
 
-def zeros(entities, features):
+def zeros(entities, features, form=FORECASTER):
     """States of entities that were never seen, for the traced function: {name: float [N, F, S]}."""
-    return {bundle.STATE + name: np.zeros((entities, features, width), dtype) for name, (dtype, width) in forecaster.STATES.items()}
+    return {bundle.STATE + name: np.zeros((entities, features, width), dtype) for name, (dtype, width) in form.states.items()}

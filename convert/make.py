@@ -1,6 +1,6 @@
 """From a recipe to a model file: the stages, in order, each leaving what it made in a work folder so that the next can be run alone.
 
-    train      weights.weights.h5, training.json
+    train      weights.weights.h5, training.json, learning.json
     export     graph.onnx                the bare graph, operators counted
     verify     proof.json                TensorFlow = ONNX Runtime
     calibrate  calibration.json          the file replayed over healthy telemetry
@@ -20,11 +20,14 @@ from pathlib import Path
 
 import keras
 import msgspec
+import numpy as np
 import onnx
 import tensorflow as tf
 
-from convert import calibrate, evaluate, export, forecaster, recipe, release, steps, synthesis, train, verify
-from promlstm import bundle, season
+from convert import calibrate, evaluate, export, forecaster, recipe, release, synthesis, verify
+from convert.family import FAMILIES
+from convert.steps import WARMUP
+from promlstm import bundle
 
 CALIBRATION_SEED, EVALUATION_SEED = 1_000_003, 2_000_003     # added to the recipe's
 REPLAY_STEPS = 400
@@ -49,37 +52,37 @@ def run_train(job):
     keras.utils.set_random_seed(job.recipe.seed)
     tf.config.experimental.enable_op_determinism()
     told, digest, parts, started = job.recipe.training, hashlib.sha256(), [], time.monotonic()
+    family, rng = FAMILIES[job.recipe.family], np.random.default_rng(job.recipe.seed)
     for number, each in enumerate(told.telemetry):
         batch = synthesis.batch(
             [job.recipe.seed, number], step_seconds=each.step_seconds, steps=each.steps, entities=each.entities, features=each.features,
             faults_per_1000=told.faults_per_1000, history_days=(7, 1, 0)[number % 3],
         )  # fmt: skip
         digest.update(batch.values.tobytes())
-        parts.append(train.examples(batch))
+        parts.append(family.examples(batch, told, rng))
         job.log(f'  synthesised {batch.values.size} samples at {each.step_seconds:g} s, {time.monotonic() - started:.0f} s')
-    data = train.together(parts)
-    learning = {name: getattr(told, name) for name in ('epochs', 'batch_series', 'window_steps', 'learning_rate')}
-    network = train.fit(data, **learning, seed=job.recipe.seed, log=job.log)
-    network.save_weights(job.work / 'weights.weights.h5')
+    learnt = family.fit(parts, told, job.recipe.seed, job.log)
+    learnt.network.save_weights(job.work / 'weights.weights.h5')
+    _write(job.work / 'learning.json', learnt.figures)
     training = bundle.Training(
         data='synthetic telemetry (convert/synthesis.py), nothing else', digest=digest.hexdigest(), recipe=recipe.digest(job.path),
-        seed=job.recipe.seed, entity_steps=int(told.epochs * data[0].shape[0] * data[0].shape[1]), seconds=round(time.monotonic() - started, 1),
+        seed=job.recipe.seed, entity_steps=learnt.entity_steps, seconds=round(time.monotonic() - started, 1),
     )  # fmt: skip
     _write(job.work / 'training.json', training)
 
 
 def run_export(job):
     """The graph in ONNX, under the contract's names."""
-    model = export.export(_step(job))
+    model = export.export(_step(job), _form(job))
     onnx.save(model, job.work / 'graph.onnx')
-    count = export.census(model)
+    count = export.census(model, _form(job))
     job.log(f'  {sum(count.values())} nodes, {count["LSTM"]} × LSTM, no Loop, {model.ByteSize()} bytes')
 
 
 def run_verify(job):
     """TensorFlow = ONNX Runtime; the proof."""
-    worst = verify.verify(_step(job), onnx.load(job.work / 'graph.onnx'))
-    _write(job.work / 'proof.json', verify.proof_of(_step(job)))
+    worst = verify.verify(_step(job), onnx.load(job.work / 'graph.onnx'), _form(job))
+    _write(job.work / 'proof.json', verify.proof_of(_step(job), _form(job)))
     job.log(f'  {verify.STEPS} carried steps, largest difference {max(worst.values()):.1g}, tolerance {verify.TOLERANCE:g}')
 
 
@@ -135,9 +138,10 @@ def run(job, stages):
 
 def measured(session, job):
     """All figures of a model: {set: {measure: figure}}."""
-    plain = functools.partial(release.release, manifest=manifest(job, {}), calibration=UNCALIBRATED)
+    plain = functools.partial(release.release, manifest=manifest(job, {}, 'forecaster'), calibration=UNCALIBRATED)
     rival = evaluate.without_lstm(lambda model, path: plain(model, proof=verify.proof_of(functools.partial(forecaster.step, None)), path=path))
-    out = {}
+    learnt = _read(job.work / 'learning.json', dict[str, float]) if (job.work / 'learning.json').exists() else {}
+    out = {'training': {name: round(figure, 4) for name, figure in learnt.items()}} if learnt else {}
     for each in job.recipe.evaluation.telemetry:
         name = f'injected_{each.step_seconds:g}s'
         job.log(f'  {name}: recall at one false alarm per entity-week')
@@ -149,16 +153,28 @@ def measured(session, job):
     return out
 
 
-def manifest(job, evaluation):
-    """bundle.Manifest of the default family."""
+def manifest(job, evaluation, family=None):
+    """bundle.Manifest of the recipe's family, or of another by name."""
+    family = family or job.recipe.family
+    form = FAMILIES[family].form(job.recipe.training.window_steps)
     training = _read(job.work / 'training.json', bundle.Training)
-    tools = {name: importlib.metadata.version(name) for name in TOOLS if _installed(name)}
     return bundle.Manifest(
-        format=bundle.FORMAT, name=job.recipe.name, family='forecaster', description=job.recipe.description,
-        created=datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ'), features=None, views=forecaster.VIEWS, step_seconds=(1, 86400),
-        warmup_steps=steps.WARMUP, replay_steps=REPLAY_STEPS, season_period_seconds=season.WEEK, season_slots=season.WEEK // steps.SLOT_SECONDS,
-        season_horizons_steps=steps.HORIZONS, forecast_horizons_seconds=(), training=training, tools=tools, evaluation=evaluation,
+        format=bundle.FORMAT, name=job.recipe.name, family=family, description='; '.join(filter(None, (job.recipe.description, FAMILIES[family].says))),
+        created=now(), features=form.features, views=form.views, step_seconds=(1, 86400),
+        warmup_steps=form.warmup_steps, replay_steps=REPLAY_STEPS + form.warmup_steps - WARMUP, season_period_seconds=form.season_period_seconds,
+        season_slots=form.season_slots, season_horizons_steps=form.season_horizons_steps, forecast_horizons_seconds=(), training=training,
+        tools=tools(), evaluation=evaluation,
     )  # fmt: skip
+
+
+def now():
+    """The present as a manifest has it."""
+    return datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')
+
+
+def tools():
+    """{package: version} of what makes a model."""
+    return {name: importlib.metadata.version(name) for name in TOOLS if _installed(name)}
 
 
 def _released(job, calibration, evaluation, path):
@@ -166,10 +182,15 @@ def _released(job, calibration, evaluation, path):
     return release.release(onnx.load(job.work / 'graph.onnx'), manifest(job, evaluation), calibration, proof, path)
 
 
+def _form(job):
+    return FAMILIES[job.recipe.family].form(job.recipe.training.window_steps)
+
+
 def _step(job):
-    network = forecaster.Network()
+    family = FAMILIES[job.recipe.family]
+    network = family.network(job.recipe.training.window_steps)
     network.load_weights(job.work / 'weights.weights.h5')
-    return functools.partial(forecaster.step, network)
+    return functools.partial(family.step, network)
 
 
 def _installed(name):

@@ -5,7 +5,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -32,7 +32,7 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     telemetry: tuple[Telemetry, ...]    # all of equally many steps
     faults_per_1000: Share = 0.3        # planted faults per 1000 samples, masked
-    window_steps: Annotated[int, msgspec.Meta(ge=32)] = 128
+    window_steps: Annotated[int, msgspec.Meta(ge=8)] = 128      # how far back a gradient reaches; of an autoencoder or classifier: its window
     batch_series: Count = 96
     epochs: Count = 2
     learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 0.003
@@ -64,6 +64,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     name: Annotated[str, msgspec.Meta(pattern='^[a-z][a-z0-9_-]*$')]
     description: str
+    family: Literal['forecaster', 'autoencoder', 'classifier'] = 'forecaster'       # docs/families.md tells them apart
     seed: Annotated[int, msgspec.Meta(ge=0)]
     training: Training
     calibration: Calibration

@@ -28,22 +28,37 @@ class Examples:
     weights: np.ndarray
 
 
-def examples(batch):
-    """What the graph makes of a synthesis.Batch, each feature a series of its own."""
+@dataclass(frozen=True, eq=False)
+class Sights:
+    """What the graph made of whole series: the sample float64 [S, T] (holes stand still), inputs float32 [S, T, 12], scales float64 [S, T, 3]."""
+
+    x: np.ndarray
+    inputs: np.ndarray
+    scale: np.ndarray
+
+
+def sights(batch):
+    """Sights of a synthesis.Batch, each feature a series of its own."""
     values = batch.values.reshape(len(batch.times), -1)
     rows = values.shape[1]
     season = Season.blank(rows, 1, period_seconds=WEEK, slots=WEEK // steps.SLOT_SECONDS, zone=ZoneInfo('UTC'))
     season = season.fill(batch.history_times, batch.history.reshape(-1, rows, 1))
     observe = tf.function(steps.observe, autograph=False, reduce_retracing=True)
     state, learn = np.zeros((rows, steps.WIDTH)), np.ones((rows, 1), np.float32)
-    inputs, scales = np.empty((rows, len(values), steps.INPUTS), np.float32), np.empty((rows, len(values), 3))
+    x, inputs, scales = np.empty(values.shape[::-1]), np.empty((rows, len(values), steps.INPUTS), np.float32), np.empty((rows, len(values), 3))
     for t, instant in enumerate(batch.times):
         recalled = season.recall(instant, steps.HORIZONS, batch.step_seconds)
         sight = observe(values[t][:, None], recalled[:, 0], np.float32(batch.step_seconds), learn, state)
-        inputs[:, t], scales[:, t], state = sight.inputs, sight.scale, sight.state
+        x[:, t], inputs[:, t], scales[:, t], state = sight.x[:, 0], sight.inputs, sight.scale, sight.state
         season = season.remember(instant, sight.season_next.numpy(), recalled[..., 0])
-    faulty = batch.faulty.reshape(values.shape).T
-    return Examples(inputs, *_targets(values.T, faulty, scales))
+    return Sights(x, inputs, scales)
+
+
+def examples(batch):
+    """What the forecaster learns from a synthesis.Batch."""
+    seen = sights(batch)
+    values, faulty = (array.reshape(len(batch.times), -1).T for array in (batch.values, batch.faulty))
+    return Examples(seen.inputs, *_targets(values, faulty, seen.scale))
 
 
 def _targets(x, faulty, scales):

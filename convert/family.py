@@ -1,0 +1,116 @@
+"""The families of models: what each graph takes and gives, how it learns, and what its numbers mean. One table, FAMILIES.
+
+Who calls it: make (which family a recipe asks for), export and verify (the Form of a graph), wrap (a Form of its own). A new family is a
+file with `states`, `network`, `step`, `examples`, `fit` and one row here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convert import autoencoder, classifier, forecaster, steps, train
+from promlstm import season
+
+
+@dataclass(frozen=True)
+class Form:
+    """Which tensors a graph has, beside those that every graph has, and what is counted in it."""
+
+    states: dict[str, tuple[str, int]]                      # name: (dtype, columns); each is [N, F, columns]
+    warmup_steps: int                                       # samples of an entity before its first surprise
+    lstms: int | None                                       # None: at least one
+    wheres: int = 2                                         # missing samples, unknown seasons
+    features: tuple[str, ...] | None = None                 # None: any number
+    views: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ('value', 'season', 'step_seconds', 'learn', 'threshold')      # no clock: the seasonal memory tells the hour
+    season_period_seconds: int = season.WEEK                # 0: no seasonal memory
+    season_slots: int = season.WEEK // steps.SLOT_SECONDS
+    season_horizons_steps: tuple[int, ...] = steps.HORIZONS
+    unit: tuple = field(default=(0.0, 1.0))                 # of the values that it is verified with: (shift, factor), each a number or one per feature
+
+    @property
+    def sizes(self):
+        """{axis letter of bundle.INPUTS and OUTPUTS: size, None = any}."""
+        return {
+            'N': None, 'F': None if self.features is None else len(self.features), 'K': 1 + len(self.season_horizons_steps),
+            'V': len(self.views), '3': 3, '4': 4,
+        }  # fmt: skip
+
+
+class Learnt(NamedTuple):
+    """A trained network, the samples it saw in all epochs, and what was measured of it while it learnt."""
+
+    network: Any
+    entity_steps: int
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one family is made. `width` is the recipe's training.window_steps."""
+
+    form: Callable          # width -> Form
+    network: Callable       # width -> the untrained network
+    step: Callable          # network and the contract's inputs -> {output: tensor}
+    examples: Callable      # synthesis.Batch, recipe.Training, generator of random numbers -> what there is to learn in it
+    fit: Callable           # list of those, recipe.Training, seed, log -> Learnt
+    says: str               # what its surprise and its expectation are, for the manifest
+
+
+def _forecaster_fit(parts, told, seed, log):
+    data = train.together(parts)
+    learning = {name: getattr(told, name) for name in ('epochs', 'batch_series', 'window_steps', 'learning_rate')}
+    network = train.fit(data, **learning, seed=seed, log=log)
+    return Learnt(network, int(told.epochs * data[0].shape[0] * data[0].shape[1]), {})
+
+
+def _faulty(batch):
+    return batch.faulty.reshape(len(batch.times), -1).T
+
+
+def _windows_of(family):
+    def examples(batch, told, rng):
+        return family.examples(train.sights(batch), _faulty(batch), told.window_steps, rng)
+
+    return examples
+
+
+def _autoencoder_fit(parts, told, seed, log):
+    network, figures = autoencoder.fit(np.concatenate(parts), told, seed, log)
+    return Learnt(network, int(told.epochs * figures['windows'] * told.window_steps), figures)
+
+
+def _classifier_fit(parts, told, seed, log):
+    network, figures = classifier.fit([np.concatenate(each) for each in zip(*parts, strict=True)], told, seed, log)
+    return Learnt(network, int(told.epochs * figures['windows'] * told.window_steps), figures)
+
+
+FAMILIES = {
+    'forecaster': Family(
+        form=lambda width: Form(states=forecaster.STATES, warmup_steps=steps.WARMUP, views=forecaster.VIEWS, lstms=len(forecaster.UNITS)),
+        network=lambda width: forecaster.Network(),
+        step=forecaster.step,
+        examples=lambda batch, told, rng: train.examples(batch),
+        fit=_forecaster_fit,
+        says='',
+    ),
+    'autoencoder': Family(
+        form=lambda width: Form(states=autoencoder.states(width), warmup_steps=autoencoder.warmup_steps(width), lstms=2),
+        network=autoencoder.network,
+        step=autoencoder.step,
+        examples=_windows_of(autoencoder),
+        fit=_autoencoder_fit,
+        says='expected is the reconstruction of the newest sample from a window that contains it; surprise is its error in usual errors of the series',
+    ),
+    'classifier': Family(
+        form=lambda width: Form(states=classifier.states(width), warmup_steps=classifier.warmup_steps(width), lstms=len(classifier.UNITS)),
+        network=classifier.network,
+        step=classifier.step,
+        examples=_windows_of(classifier),
+        fit=_classifier_fit,
+        says='surprise is the logit of the probability of an anomaly, clipped to -8 and 8, plus 8; nothing is expected, so there is no band and no latch',
+    ),
+}
+FORECASTER = FAMILIES['forecaster'].form(None)
