@@ -48,7 +48,7 @@ def injected(session, rival, telemetry, *, seed, log):
     for kind in found['model']:
         log(f'  {kind:14} model {found["model"][kind]:.2f}, without LSTM {found["without_lstm"][kind]:.2f}, best baseline {best[kind]:.2f}')
     tables = {'': found['model'], '_without_lstm': found['without_lstm'], '_best_baseline': best}
-    return {f'{kind}_recall_at_1_per_week{suffix}': round(recall, 3) for suffix, table in tables.items() for kind, recall in table.items()}
+    return {f'{kind}_recall_at_1_per_week{suffix}': round(float(recall), 3) for suffix, table in tables.items() for kind, recall in table.items()}
 
 
 def _with_faults(telemetry, seed):
@@ -115,10 +115,10 @@ def _told(entities, calibration, log):
     out = {}
     for name, suffix in (('model', ''), ('without_lstm', '_without_lstm'), (best, '_best_baseline')):
         log(f'  {name:14} ' + ', '.join(f'{measure} {figure:.3f}' for measure, figure in points[name].items()))
-        out |= {measure + suffix: round(figure, 3) for measure, figure in points[name].items() if np.isfinite(figure)}
+        out |= {measure + suffix: round(float(figure), 3) for measure, figure in points[name].items() if np.isfinite(figure)}
     for name, budget in BUDGETS.items() if calibration.status == 'measured' else ():
         found = [promised(e, calibration, budget) for e in entities['model']]
-        out[f'false_alarms_promised_1_{name}'] = round(sum(n for n, _ in found) / sum(w for _, w in found) / budget, 2)
+        out[f'false_alarms_promised_1_{name}'] = round(float(sum(n for n, _ in found) / sum(w for _, w in found) / budget), 2)
         log(f'  promised 1 {name}: {out[f"false_alarms_promised_1_{name}"]:.2f} false alarms')
     return out
 
@@ -146,4 +146,4 @@ def several(session, rival, folder, *, log):
         for percent in (100, 150):
             out[f'hit_rate_at_{percent}{name}'] = measures.hit_rate(*blame, percent / 100)
     log('  ' + ', '.join(f'{measure} {figure:.3f}' for measure, figure in out.items()))
-    return {measure: round(figure, 3) for measure, figure in out.items()}
+    return {measure: round(float(figure), 3) for measure, figure in out.items()}

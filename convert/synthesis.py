@@ -3,7 +3,7 @@
 Weights and calibration come from this file alone, so a released model has a clean story and anybody can make it again. What it draws is
 broad on purpose: daily and weekly rhythms of any shape, noise that remembers and noise with heavy tails, bursts, jobs that run every
 hour, steps of a deployment, sawtooth disks, counts, shares, sparse and nearly constant series, gaps, any unit. How wild it is (HEAVY,
-BURSTS, DEPLOYS) was set so that the surprise at one alarm per entity-week comes out where labelled public telemetry has it.
+BURSTS, DEPLOYS, HAPPENINGS) was set so that the surprise at one alarm per entity-week comes out where labelled public telemetry has it.
 
 A batch is one step and one clock for N entities, which is what the seasonal memory wants. Seeded; pure numpy.
 """
@@ -18,12 +18,13 @@ from promlstm import fleet
 DAY, WEEK = fleet.DAY, fleet.WEEK
 EPOCH = 1_700_000_000 // WEEK * WEEK
 HISTORY_SECONDS = 1800
-HEAVY = 0.25            # share of series whose noise has heavy tails
-BURSTS = 0.08           # share with short bursts of work
+HEAVY = 0.12            # share of series whose noise has heavy tails
+BURSTS = 0.02           # share with short bursts of work
 DEPLOYS = 0.1           # share whose level moves now and then
 KINDS = ('additive', 'multiplicative', 'counts', 'sparse', 'share', 'stairs', 'sawtooth', 'walk')
 MIX = (0.32, 0.32, 0.12, 0.04, 0.1, 0.02, 0.02, 0.06)
-JOBS = 0.04             # share with work that starts by the clock
+HAPPENINGS = 4.0        # a week and series, of any step: short, mostly small, nobody's fault
+JOBS = 0.03             # share with work that starts by the clock
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,7 @@ def _series(rng, shape, times, step_seconds):
     shocks = rng.standard_t(np.broadcast_to(freedom, (t, n))) * np.sqrt((freedom - 2) / freedom)
     noise = shape.noise * _remembering(rng, shocks) * np.exp(0.3 * (rng.random(n) < 0.4) * _slow(rng, times, n, 4 * 3600, step_seconds))
     slow = 0.15 * rng.random(n) * _slow(rng, times, n, 10 ** rng.uniform(3.5, 5.3), step_seconds)
-    moved = _deploys(rng, t, n, step_seconds) + _bursts(rng, t, n, shape.noise) + _jobs(rng, times, n)
+    moved = _deploys(rng, t, n, step_seconds) + _bursts(rng, t, n, shape.noise) + _happenings(rng, t, n, shape.noise, step_seconds) + _jobs(rng, times, n)
     smooth = level * np.exp(slow + moved)
     out = np.where(shape.kind == 0, smooth + noise, smooth * np.exp(noise))
     counted = np.isin(shape.kind, [2, 3])
@@ -171,6 +172,13 @@ def _bursts(rng, t, n, noise):
     rate = np.where(rng.random(n) < BURSTS, 10 ** rng.uniform(-2.5, -1, n), 0)
     starts = (rng.random((t, n)) < rate) * rng.exponential(size=(t, n)) * noise * 10 ** rng.uniform(0, 0.7, n)
     return np.minimum(_filter(starts, rng.uniform(0, 0.9, n)), 2)
+
+
+def _happenings(rng, t, n, noise, step_seconds):
+    """What happens now and then, up or down, for a few samples: as often in a week at every step."""
+    starts = rng.random((t, n)) < min(HAPPENINGS * step_seconds / WEEK, 0.01)
+    size = rng.choice([-1, 1], (t, n)) * 10 ** rng.uniform(0.5, 1.2, (t, n)) * noise
+    return np.clip(_filter(starts * size, rng.uniform(0, 0.6, n)), -3, 3)
 
 
 def _jobs(rng, times, n):
