@@ -18,15 +18,15 @@ class ReleaseError(Exception):
     """The file would be unfit to ship: it was not written."""
 
 
-def release(model, manifest, calibration, proof, path):
+def release(model, manifest, calibration, proof, path, largest_bytes=LARGEST_BYTES):
     """Write one model file and return the Session that read it back; BundleError or ReleaseError, and no file, if anything is wrong."""
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
     del whole.metadata_props[:]
     onnx.helper.set_model_props(whole, bundle.metadata(manifest, calibration, proof))
     data = whole.SerializeToString(deterministic=True)
-    if len(data) > LARGEST_BYTES:
-        raise ReleaseError(f'{path}: {len(data)} bytes, expected at most {LARGEST_BYTES}')
+    if len(data) > largest_bytes:
+        raise ReleaseError(f'{path}: {len(data)} bytes, expected at most {largest_bytes}')
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f'.{path.name}.draft')
