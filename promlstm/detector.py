@@ -232,6 +232,17 @@ class Detector:
         self.labels = exposition.Labels(config.name, tuple(config.queries), self.session.bundle.manifest.views)
         self.time = None
 
+    def succeeded(self, session):
+        """This detector with another model: with all that it remembers where the model remembers the same things, blank otherwise.
+
+        raises  BundleError  where the model does not suit the detector; this one is not changed
+        """
+        new = Detector(self.config, session, self.source, self.stage, self.ask, tally=self.tally)
+        if _remembered(self.session) == _remembered(session):
+            new.entities, new.memory, new.time = self.entities, self.memory, self.time
+            new.labels = new.labels.grown(self.entities.identities[: len(self.labels)])
+        return new
+
     def settings(self, entities):
         """The settings with the budget of one entity; where a shared budget falls below the calibration's floor, the floor."""
         budget = self.config.false_alarms
@@ -379,6 +390,12 @@ class Detector:
         kept = np.flatnonzero(~gone)
         self.entities, self.memory, self.labels = self.entities.keep(kept), self.memory.take(kept), self.labels.take(kept)
         return int(gone.sum())
+
+
+def _remembered(session):
+    """What the memory of a model's entities is made of."""
+    manifest = session.bundle.manifest
+    return manifest.family, session.bundle.states, manifest.season_period_seconds, manifest.season_slots
 
 
 def _present(frame):

@@ -18,7 +18,7 @@ import numpy as np
 
 from promlstm.columns import MISSING, READY, WARMING
 from promlstm.detector import Detector, describe
-from promlstm.errors import StageError
+from promlstm.errors import PromlstmError, StageError
 from promlstm.history import aligned
 from promlstm.logs import event
 
@@ -63,11 +63,13 @@ class Runner:
         self._failures = 0  # in a row
         self._attempted = -np.inf  # the last aligned step that was tried
         self._slow = False
+        self._refused = ''  # why the model file as it lies now is not the one that runs
         name = config.name
         self._telemetry.set('promlstm_detector_step_seconds', config.step, name)
         self._telemetry.set('promlstm_detector_up', 0, name)
         for counter in ('alarms', 'steps', 'missed_steps', 'empty_results', 'nonfinite_samples', 'query_warnings', 'clock_backwards'):
             self._telemetry.count(f'promlstm_detector_{counter}', (name,), 0)
+        self._telemetry.count('promlstm_model_reload_failures', (name,), 0)
         for stage in ('load', 'warm', 'query', 'judge'):
             self._telemetry.count('promlstm_detector_failures', (name, stage), 0)
 
@@ -103,6 +105,8 @@ class Runner:
     def _cycle(self, due):
         if self._detector is None:
             self._load()
+        else:
+            self._reload()
         detector, limit = self._detector, self._detector.session.bundle.manifest.replay_steps
         if detector.time is None or due - detector.time > limit * self.config.step:
             self._warm()
@@ -118,11 +122,37 @@ class Runner:
             self._detector = Detector(self.config, session, self._source, partial(self._telemetry.stage, name), self._scheduler.ask)
         except Exception as error:
             raise StageError(self.config.name, 'load', error) from error
-        manifest, sha256 = session.bundle.manifest, session.bundle.sha256
-        made = datetime.fromisoformat(session.bundle.manifest.created).timestamp()
-        self._telemetry.set('promlstm_model_created_timestamp_seconds', made, name)
-        self._telemetry.set('promlstm_model_info', 1, name, manifest.name, manifest.family, sha256)
-        event(log, 'info', 'model loaded and proven', detector=name, model=manifest.name, family=manifest.family, sha256=sha256[:12])
+        self._say_model('model loaded and proven')
+
+    def _reload(self):
+        """Take the model file that has changed since the last step; where it is no good the one that runs goes on."""
+        name, running = self.config.name, self._detector.session.bundle.sha256
+        try:
+            session = self._scheduler.session(self.config, self._root)
+            if session.bundle.sha256 != running:
+                self._detector = self._detector.succeeded(session)
+                kept = 'kept' if self._detector.time is not None else 'made anew: the models remember different things'
+                self._say_model('model file changed, new one loaded and proven', memory=kept)
+            elif self._refused:
+                event(log, 'info', 'model file is again the one that runs', detector=name, sha256=running[:12])
+        except PromlstmError as error:
+            if str(error) != self._refused:
+                self._refused = str(error)
+                self._telemetry.set('promlstm_model_reload_successful', 0, name)
+                self._telemetry.count('promlstm_model_reload_failures', (name,))
+                event(log, 'error', 'model file changed and cannot be taken, the old one goes on', detector=name, sha256=running[:12], err=str(error))
+            return
+        self._refused = ''
+        self._telemetry.set('promlstm_model_reload_successful', 1, name)
+
+    def _say_model(self, message, **facts):
+        name, bundle = self.config.name, self._detector.session.bundle
+        manifest = bundle.manifest
+        self._telemetry.set('promlstm_model_created_timestamp_seconds', datetime.fromisoformat(manifest.created).timestamp(), name)
+        self._telemetry.drop('promlstm_model_info', name)
+        self._telemetry.set('promlstm_model_info', 1, name, manifest.name, manifest.family, bundle.sha256)
+        self._telemetry.set('promlstm_model_reload_successful', 1, name)
+        event(log, 'info', message, detector=name, model=manifest.name, family=manifest.family, sha256=bundle.sha256[:12], **facts)
 
     def _warm(self):
         """Start from history; what comes out of its last step is published at once."""

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from promlstm import session as sessions
+from promlstm.errors import BundleError
 from promlstm.runner import Runner
 
 COLLECT_SECONDS = 60.0
@@ -65,13 +66,19 @@ class Scheduler:
         return self._pool.map(function, items) if len(items) > 1 else map(function, items)
 
     def session(self, config, root):
-        """The session of a detector's model; detectors of the same file share one."""
+        """The session of a detector's model file as it lies now; detectors of the same file share one. A file, good or bad, is read once.
+
+        raises  BundleError  what is wrong with the file
+        """
         path = sessions.resolve(config.model, root)
         with self._lock:
-            key = (path, config.sha256)
-            if key not in self._sessions:
-                self._sessions[key] = sessions.load(path, sha256=config.sha256)
-            return self._sessions[key]
+            key, stamp = (path, config.sha256), sessions.stamp(path)
+            if key not in self._sessions or self._sessions[key][0] != stamp:
+                self._sessions[key] = (stamp, *_loaded(path, config.sha256))
+            _, session, error = self._sessions[key]
+        if error:
+            raise error.with_traceback(None)
+        return session
 
     def collect(self):
         """Take the cyclic garbage that exceptions leave, once a minute and never within a step."""
@@ -80,3 +87,11 @@ class Scheduler:
                 return
             self._collected = time.monotonic()
         gc.collect()
+
+
+def _loaded(path, sha256):
+    """(Session, None), or (None, what is wrong with the file)."""
+    try:
+        return sessions.load(path, sha256=sha256), None
+    except BundleError as error:
+        return None, error

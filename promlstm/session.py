@@ -36,6 +36,15 @@ def resolve(model, root='.'):
     return Path(root) / model
 
 
+def stamp(path):
+    """What changes when a file is replaced or written to: compared at every step, it costs no reading. None = there is no file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def load(path, *, sha256=None, threads=None, prove=True):
     """The Session of a model file that was found in order, pinned and proven.
 
@@ -158,9 +167,15 @@ class Session:
         state = self.blank(rows, features)
         for step in range(steps):
             feeds = {name: array[step] for name, array in inputs.items()} | {'step_seconds': np.float32(proof.step_seconds)}
-            got, state = self.run(feeds, state)
+            got, state = self._tried(feeds, state)
             for name, wanted in expected.items():
                 self._compare(name, step, got[name], wanted[step])
+
+    def _tried(self, feeds, state):
+        try:
+            return self.run(feeds, state)
+        except Exception as error:  # as at load: classes of the runtime's own
+            raise ProofError(f'{self.bundle.source}: the graph cannot be run: {" ".join(str(error).split())}') from error
 
     def _compare(self, name, step, got, wanted):
         proof = self.bundle.proof

@@ -21,6 +21,8 @@ METRICS = {
     'promlstm_config_last_reload_success_timestamp_seconds': ('gauge', 'When a configuration was taken into force last, unix seconds.', ()),
     'promlstm_model_info': ('gauge', 'Always 1: the model that a detector runs.', ('detector', 'model', 'family', 'sha256')),
     'promlstm_model_created_timestamp_seconds': ('gauge', 'When the model of a detector was made, unix seconds.', ('detector',)),
+    'promlstm_model_reload_successful': ('gauge', '1 = the model file as it lies now is the one that the detector runs.', ('detector',)),
+    'promlstm_model_reload_failures': ('counter', 'Changed model files that were found wrong, so that the old model went on.', ('detector',)),
     'promlstm_detector_up': ('gauge', '1 = the last step of the detector was computed and its gauges are on the page.', ('detector',)),
     'promlstm_detector_entities': ('gauge', 'Entities by state: ready, warming, missing (no sample now), dropped (over max_entities).', ('detector', 'state')),
     'promlstm_detector_anomalous_entities': ('gauge', 'Entities with a score of 1 or more.', ('detector',)),
