@@ -11,6 +11,7 @@ from pathlib import Path
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 EPILOG = """stages, in order (what each reads and leaves in the work folder stands at the top of convert/make.py):
+  fetch      history of the exporter's own detectors out of Prometheus, incidents, and a report of its quality (docs/training-data.md)
   train      learn the weights from synthetic telemetry
   export     the network and its rule as one ONNX graph; operators are counted
   verify     TensorFlow and ONNX Runtime agree over 500 carried steps; write the proof
@@ -20,9 +21,10 @@ EPILOG = """stages, in order (what each reads and leaves in the work folder stan
 
 example:
   python -m convert all convert/recipes/default.yml
+  python -m convert fetch own.yml
   python -m convert evaluate convert/recipes/default.yml --data DIR"""
 
-STAGES = ('train', 'export', 'verify', 'calibrate', 'evaluate', 'release')
+STAGES = ('fetch', 'train', 'export', 'verify', 'calibrate', 'evaluate', 'release')
 
 
 def arguments():
@@ -47,16 +49,31 @@ def main(argv=None):
         told = recipe.load(args.recipe)
     except recipe.RecipeError as error:
         return _failed(error)
-    return _make(args, told)
+    return _fetch(args, told) if args.stage == 'fetch' else _make(args, told)
+
+
+def _fetch(args, told):
+    """The one stage that needs no TensorFlow, and may run where there is none."""
+    from convert import gather
+
+    try:
+        gather.stage(args.recipe, told.data, args.work or Path('build') / told.name, log=_log)
+    except gather.DataError as error:
+        return _failed(error)
+    return 0
 
 
 def _make(args, told):
     from convert import calibrate, classifier, export, make, release, verify
+    from convert.spans import DataError
     from promlstm.errors import BundleError
 
     work = args.work or Path('build') / told.name
     job = make.Job(args.recipe, told, work, args.out or work / f'{told.name}.onnx', args.data, _log)
-    known = (make.StageMissing, classifier.NoLabels, export.ExportError, verify.VerifyError, calibrate.CalibrationError, release.ReleaseError, BundleError)
+    known = (
+        DataError, make.StageMissing, classifier.NoLabels, export.ExportError, verify.VerifyError, calibrate.CalibrationError,
+        release.ReleaseError, BundleError,
+    )  # fmt: skip
     try:
         make.run(job, tuple(make.STAGES) if args.stage == 'all' else (args.stage,))
     except known as error:

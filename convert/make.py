@@ -1,5 +1,6 @@
 """From a recipe to a model file: the stages, in order, each leaving what it made in a work folder so that the next can be run alone.
 
+    fetch      data/                     the team's own telemetry, where the recipe has a data section, and its quality
     train      weights.weights.h5, training.json, learning.json
     export     graph.onnx                the bare graph, operators counted
     verify     proof.json                TensorFlow = ONNX Runtime
@@ -24,7 +25,7 @@ import numpy as np
 import onnx
 import tensorflow as tf
 
-from convert import calibrate, evaluate, export, forecaster, recipe, release, synthesis, verify
+from convert import calibrate, evaluate, export, forecaster, gather, recipe, release, synthesis, verify
 from convert.family import FAMILIES
 from convert.steps import WARMUP
 from promlstm import bundle
@@ -45,6 +46,11 @@ class Job:
     out: Path
     data: Path | None           # labelled sets to evaluate on
     log: object                 # function of a line of text
+
+
+def run_fetch(job):
+    """The recipe's data section: history, incidents, quality."""
+    gather.stage(job.path, job.recipe.data, job.work, log=job.log)
 
 
 def run_train(job):
@@ -107,6 +113,7 @@ def run_release(job):
 
 # name: (function, what the ones before must have left)
 STAGES = {
+    'fetch': (run_fetch, ()),
     'train': (run_train, ()),
     'export': (run_export, ('weights.weights.h5',)),
     'verify': (run_verify, ('weights.weights.h5', 'graph.onnx')),

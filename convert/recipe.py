@@ -9,6 +9,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from convert import incidents, spans
+from promlstm.config import Duration, seconds
+
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(ge=1, le=86400)]
@@ -59,6 +62,16 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     telemetry: tuple[Telemetry, ...]
 
 
+class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A team's own telemetry (docs/training-data.md): the exporter's detectors, absolute spans of time, what must not teach."""
+
+    config: str                                     # the exporter's own configuration, relative to the recipe
+    detectors: tuple[str, ...] = ()                 # names; none = all
+    spans: spans.Parts
+    files: dict[str, tuple[str, ...]] = {}          # detector: CSV or Parquet, relative to the recipe, in place of Prometheus
+    exclude: incidents.Exclude = incidents.Exclude()
+
+
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole of it."""
 
@@ -66,6 +79,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     description: str
     family: Literal['forecaster', 'autoencoder', 'classifier'] = 'forecaster'       # docs/families.md tells them apart
     seed: Annotated[int, msgspec.Meta(ge=0)]
+    data: Data | None = None
     training: Training
     calibration: Calibration
     evaluation: Evaluation
@@ -78,12 +92,32 @@ def load(path):
     except OSError as error:
         raise RecipeError(f'{path}: cannot be read: {error.strerror}') from error
     try:
-        recipe = msgspec.yaml.decode(data, type=Recipe)
+        recipe = msgspec.yaml.decode(data, type=Recipe, dec_hook=_written)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f'{path}: {" ".join(str(error).split())}') from error
+    _check_data(path, recipe.data)
     _check_training(path, recipe.training)
     _check_ranges(path, recipe.calibration.ranges)
     return recipe
+
+
+def _written(kind, value):
+    """msgspec asks here for the types that are written as text."""
+    if kind is spans.Instant:
+        return spans.instant(value)
+    if kind is Duration:
+        return Duration(seconds(value))
+    raise NotImplementedError(kind)
+
+
+def _check_data(path, data):
+    if not data:
+        return
+    try:
+        spans.check(data.spans)
+        incidents.by_hand(data.exclude.by_hand)
+    except spans.DataError as error:
+        raise RecipeError(f'{path}: $.data.{error}') from error
 
 
 def _check_training(path, training):
