@@ -1,0 +1,379 @@
+"""A Keras model that somebody trained elsewhere becomes a model file: its scaling, its window and what its output means go into the graph.
+
+    python -m convert wrap their.keras --scaling scaling.yml --step 60s --out their.onnx
+
+Taken is a `.keras` file or a SavedModel folder with one input [batch, window, features] and one output:
+
+    probability     [batch, 1] or [batch]          of an anomaly in the window; surprise is its logit, clipped and moved to begin at 0
+    reconstruction  [batch, window, features]      surprise is the error of the newest sample in usual errors of that feature
+    forecast        [batch, features]              of the next step, held against it when it comes; surprise likewise
+
+The graph keeps the last samples of an entity, scaled, as its memory; a missing one is taken for the one before. What cannot be wrapped is
+refused with the reason. Nothing of the model's file is run: no pickle, no Lambda, no class that is not Keras' own; of a SavedModel, which is
+a program, no operation that reaches beyond its tensors.
+
+The result is verified against Keras like any other graph, and calibrated by replay: on synthetic telemetry in the model's own unit, which
+says how often it alarms where nothing is wrong but knows nothing of how features hang together; or, better, on labelled telemetry.
+"""
+
+import functools
+import hashlib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import msgspec
+import numpy as np
+import tensorflow as tf
+
+from convert import calibrate, export, forecaster, labelled, make, release, replay, steps, synthesis, verify, window
+from convert.family import Form
+from convert.measures import DAY
+from promlstm import bundle
+
+OUTPUTS = {'probability': 'classifier', 'reconstruction': 'autoencoder', 'forecast': 'forecaster'}      # output: family
+SAYS = {
+    'probability': 'surprise is the logit of the probability, clipped to -8 and 8, plus 8; nothing is expected, so there is no band and no latch',
+    'reconstruction': 'expected is the reconstruction of the newest sample from a window that contains it; surprise is its error in usual errors',
+    'forecast': 'expected is the forecast made one step before; surprise is its error in usual errors',
+}
+LARGEST = 1e6               # of a scaled sample
+LARGEST_BYTES = 64_000_000
+ENTITIES, STEPS = 128, 2000             # replayed for a calibration on synthetic telemetry
+REACHING = ('PyFunc', 'PyFuncStateless', 'EagerPyFunc', 'ReadFile', 'WriteFile', 'MatchingFiles', 'LoadDataset', 'SaveDataset', 'DebugIdentityV2')
+RECURRENT = ('GRU', 'SimpleRNN', 'RNN', 'ConvLSTM1D', 'ConvLSTM2D')
+
+
+class WrapError(Exception):
+    """The model cannot be wrapped: the message says why."""
+
+
+class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How one feature was scaled in training: (x - mean) / std, or (x - min) / (max - min)."""
+
+    mean: float | None = None
+    std: float | None = None
+    min: float | None = None
+    max: float | None = None
+
+    @property
+    def shift(self):
+        """What is subtracted."""
+        return self.min if self.mean is None else self.mean
+
+    @property
+    def factor(self):
+        """What it is then divided by."""
+        return self.max - self.min if self.mean is None else self.std
+
+    @property
+    def usual(self):
+        """(centre, spread) of the values that it was made for, in the user's unit."""
+        return (self.mean, self.std) if self.min is None else ((self.min + self.max) / 2, (self.max - self.min) / 6)
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A model that was found fit to be wrapped.
+
+    call      float32 [B, W, F] -> its output, a function of TensorFlow
+    output    key of OUTPUTS
+    scaling   {feature: Scale}, in the order of the model's features
+    """
+
+    source: Path
+    call: object
+    output: str
+    width: int
+    scaling: dict
+
+    @property
+    def form(self):
+        """The Form of its graph."""
+        centre, spread = (np.array(each) for each in zip(*(scale.usual for scale in self.scaling.values()), strict=True))
+        states = {'count': ('float32', 1), 'error': ('float32', 2), 'ring': ('float32', self.width)}
+        taken = ('value', 'step_seconds', 'learn', 'threshold')
+        if self.output == 'probability':
+            states.pop('error')
+            taken = ('value',)
+        return Form(
+            states=states, warmup_steps=self.width + (0 if self.output == 'probability' else window.ERRORS), lstms=None, wheres=1,
+            features=tuple(self.scaling), taken=taken, season_period_seconds=0, season_slots=0, season_horizons_steps=(),
+            unit=(centre - 5 * spread, spread / 2),         # what verify.telemetry calls 10 is the centre
+        )  # fmt: skip
+
+
+def scaling(text, source='the scaling'):
+    """{feature: Scale} of YAML such as `cpu: {mean: 0.4, std: 0.1}`; WrapError says what is wrong with it."""
+    try:
+        told = msgspec.yaml.decode(text, type=dict[str, Scale])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise WrapError(f'{source}: {" ".join(str(error).split())}') from error
+    for name, scale in told.items():
+        given = {key for key in scale.__struct_fields__ if getattr(scale, key) is not None}
+        if given not in ({'mean', 'std'}, {'min', 'max'}):
+            raise WrapError(f'{source}: {name}: got {", ".join(sorted(given)) or "nothing"}, expected mean and std, or min and max')
+        if not (np.isfinite(scale.shift) and np.isfinite(scale.factor) and scale.factor > 0):
+            raise WrapError(f'{source}: {name}: got {scale.shift:g} and {scale.factor:g}, expected finite numbers and a spread above 0')
+    if not told:
+        raise WrapError(f'{source}: no feature, expected one line for each, in the order of the model')
+    return told
+
+
+def read(path, scaling, *, output=None, width=None):
+    """A Foreign, or WrapError with the reason why it is none.
+
+    output  key of OUTPUTS; None: told from the shape of the output
+    width   steps of the window, where the model takes any number
+    """
+    path = Path(path)
+    call, taken, given, probable = _saved(path) if path.is_dir() else _keras(path)
+    width = _width(path, taken, width, len(scaling))
+    output = _output(path, given, output, width, len(scaling), probable)
+    return Foreign(path, call, output, width, scaling)
+
+
+def _keras(path):
+    """(call, input shape, output shape, whether the last activation is a sigmoid) of a .keras file."""
+    _check_archive(path)
+    try:
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises classes of many kinds for a file that it cannot read
+        raise WrapError(f'{path}: Keras cannot read it: {" ".join(str(error).split())[:300]}') from error
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise WrapError(f'{path}: {len(model.inputs)} inputs and {len(model.outputs)} outputs, expected one of each')
+    for layer in model._flatten_layers():
+        if type(layer).__name__ in RECURRENT:
+            raise WrapError(f'{path}: layer {layer.name} is a {type(layer).__name__}, which does not become one operator in ONNX: train it with LSTM')
+        if getattr(layer, 'stateful', False):
+            raise WrapError(f'{path}: layer {layer.name} is stateful: its memory would pass from one entity to another; save it with stateful=False')
+    for weight in model.weights:
+        if not np.isfinite(weight.numpy()).all():
+            raise WrapError(f'{path}: weight {weight.path} is not finite: training has diverged')
+    last = getattr(model.layers[-1], 'activation', None)
+    return functools.partial(model, training=False), tuple(model.inputs[0].shape), tuple(model.outputs[0].shape), last is keras.activations.sigmoid
+
+
+def _check_archive(path):
+    """Before anything of it is built: a .keras archive whose every class is Keras' own, and no Lambda."""
+    if path.suffix != '.keras' or not zipfile.is_zipfile(path):
+        raise WrapError(f'{path}: not a .keras file nor a SavedModel folder (of an .h5 file: load it where it was made and save it as .keras)')
+    with zipfile.ZipFile(path) as archive:
+        if 'config.json' not in archive.namelist():
+            raise WrapError(f'{path}: no config.json in it: not a .keras file')
+        config = msgspec.json.decode(archive.read('config.json'))
+    for part in _parts(config):
+        name, module = part.get('class_name'), part.get('module') or 'keras'
+        if name == 'Lambda':
+            raise WrapError(f'{path}: a Lambda layer is code, which is not run: replace it by layers of Keras')
+        if name in ('function', '__lambda__') or part.get('registered_name') not in (None, name) or str(module).split('.')[0] not in ('keras', 'builtins'):
+            raise WrapError(f'{path}: {part.get("registered_name") or name} of {module} is not a class of Keras: it would be code of others')
+
+
+def _parts(config):
+    """Every object in a Keras configuration that names a class."""
+    if isinstance(config, dict):
+        if 'class_name' in config:
+            yield config
+        for each in config.values():
+            yield from _parts(each)
+    elif isinstance(config, list):
+        for each in config:
+            yield from _parts(each)
+
+
+def _saved(path):
+    """As `_keras`, of a SavedModel folder."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    try:
+        program = saved_model_pb2.SavedModel.FromString((path / 'saved_model.pb').read_bytes())
+    except Exception as error:  # no file, or protobuf's own DecodeError
+        raise WrapError(f'{path}: no SavedModel: {" ".join(str(error).split())}') from error
+    for graph in (each.graph_def for each in program.meta_graphs):
+        for node in (*graph.node, *(node for function in graph.library.function for node in function.node_def)):
+            if node.op in REACHING:
+                raise WrapError(f'{path}: operation {node.op} reaches beyond the tensors: it is not run')
+    loaded = tf.saved_model.load(str(path))
+    if 'serving_default' not in loaded.signatures:
+        raise WrapError(f'{path}: signatures {sorted(loaded.signatures)}, expected serving_default')
+    function = loaded.signatures['serving_default']
+    taken, given = function.structured_input_signature[1], function.structured_outputs
+    if len(taken) != 1 or len(given) != 1:
+        raise WrapError(f'{path}: {len(taken)} inputs and {len(given)} outputs, expected one of each')
+    (name, spec), (result, out) = *taken.items(), *given.items()
+    if not all(np.isfinite(variable.numpy()).all() for variable in function.variables):
+        raise WrapError(f'{path}: a weight is not finite: training has diverged')
+
+    def call(windows):
+        return function(**{name: windows})[result]
+
+    call.kept = loaded          # its variables live as long as it does
+    return call, tuple(spec.shape), tuple(out.shape), False
+
+
+def _width(path, taken, width, features):
+    if len(taken) != 3:
+        raise WrapError(f'{path}: its input is {_shape(taken)}, expected [batch, window, features]')
+    if taken[2] != features:
+        raise WrapError(f'{path}: it takes {taken[2]} features, the scaling has {features}')
+    if taken[1] is None and width is None:
+        raise WrapError(f'{path}: it takes windows of any length: say which with --window')
+    if None not in (taken[1], width) and taken[1] != width:
+        raise WrapError(f'{path}: it takes windows of {taken[1]} steps, not {width}')
+    width = taken[1] or width
+    if width < 2:
+        raise WrapError(f'{path}: its window has {width} steps, expected 2 or more')
+    return int(width)
+
+
+def _output(path, given, output, width, features, probable):
+    """Which kind of output a shape is; WrapError where it is none or more than one."""
+    fits = {
+        'probability': given in ((None,), (None, 1)), 'reconstruction': len(given) == 3 and given[1] in (None, width) and given[2] == features,
+        'forecast': given == (None, features) or (features == 1 and given == (None,)),
+    }  # fmt: skip
+    found = [name for name, does in fits.items() if does]
+    if output and output not in found:
+        raise WrapError(f'{path}: its output is {_shape(given)}, which is no {output} for a window of {width} steps of {features} features')
+    if output or len(found) == 1:
+        return output or found[0]
+    if 'probability' in found and probable:
+        return 'probability'
+    if found:
+        raise WrapError(f'{path}: its output is {_shape(given)}, which may be {" or ".join(found)}: say which with --output')
+    raise WrapError(
+        f'{path}: its output is {_shape(given)}, expected a probability [batch, 1], a reconstruction [batch, {width}, {features}] '
+        f'or a forecast of the next step [batch, {features}]'
+    )
+
+
+def _shape(shape):
+    return '[' + ', '.join(str(size or '?') for size in shape) + ']'
+
+
+def step(foreign, value, ring, count, step_seconds=None, learn=None, threshold=None, error=None):
+    """One step of N entities with F features, the whole of the contract; ring float32 [N, F, W] of scaled samples, count and error [N, F, S]."""
+    shift, factor = (np.array([getattr(scale, name) for scale in foreign.scaling.values()], np.float64) for name in ('shift', 'factor'))
+    features, width = len(shift), foreign.width
+    rows = tf.shape(value)[0] * features
+    flat = lambda x, size=1: tf.reshape(x, [rows, size])                            # noqa: E731
+    back = lambda x: tf.reshape(x, [-1, features, x.shape[-1]])                     # noqa: E731
+    column = lambda x: tf.reshape(x, [-1, features])                                # noqa: E731
+    each = lambda x: flat(tf.repeat(x, features))                                   # noqa: E731
+    present = 1 - tf.cast(tf.math.is_nan(value), tf.float32)
+    scaled = tf.cast(tf.clip_by_value((tf.where(tf.math.is_nan(value), tf.zeros_like(value) + shift, value) - shift) / factor, -LARGEST, LARGEST), tf.float32)
+    sample = present * scaled + (1 - present) * ring[:, :, -1]
+    after = tf.minimum(flat(count) + flat(present), 1e6)
+    full = tf.cast(tf.reduce_min(column(after), 1, keepdims=True) >= width, tf.float32)
+    anew = tf.cast(steps.anew(each(learn)), tf.float32) if learn is not None else tf.zeros_like(after)
+    moved = window.rolled(flat(ring, width), flat(sample), anew)
+    none = tf.zeros_like(value) * np.nan
+    out = {'season_next': none, 'state_ring_next': back(moved), 'state_count_next': back(after)}
+    if foreign.output == 'probability':
+        judged = full * tf.reduce_max(present, 1, keepdims=True)
+        surprise = window.odds(tf.reshape(_called(foreign, back(moved)), [-1, 1])) + steps.hole(judged)
+        share = tf.cast(none, tf.float32)
+        return {**out, 'surprise': surprise[:, 0], 'contribution': share, 'expected': none, 'lower': none, 'upper': none, 'deviation': none}
+    made = flat(_called(foreign, back(moved) if foreign.output == 'reconstruction' else ring))
+    usual, whole = flat(error, 2), flat(present * full)
+    off = flat(sample) - made
+    judged = column(whole * window.tried(usual))
+    reach = window.reach(each(threshold), usual)
+    gap = tf.cast(steps.hole(judged), tf.float64)
+    expected, lower, upper = (shift + factor * tf.cast(column(y), tf.float64) + gap for y in (made, made - reach, made + reach))
+    combined = forecaster.combine(column(window.surprise(off, usual)), judged, tf.ones_like(judged)[:, :, None], features)
+    return {
+        **out, 'surprise': combined['surprise'], 'contribution': combined['contribution'], 'expected': expected, 'lower': lower, 'upper': upper,
+        'deviation': shift + factor * tf.cast(sample, tf.float64) - expected,
+        'state_error_next': back(window.learnt(off, usual, whole * tf.minimum(each(learn), 1), step_seconds)),
+    }  # fmt: skip
+
+
+def _called(foreign, ring):
+    """What the model makes of the windows in a ring [N, F, W]: of a reconstruction the newest step."""
+    found = tf.cast(foreign.call(tf.transpose(ring, [0, 2, 1])), tf.float32)
+    return found[:, -1] if foreign.output == 'reconstruction' else found
+
+
+def wrap(foreign, path, *, step_seconds, name, description='', healthy='synthetic', log=print):
+    """Write the model file; returns the promlstm.session.Session that read it back.
+
+    step_seconds  (lowest, highest) step that the model was made for
+    healthy       what to calibrate on: 'synthetic', 'none', or a folder of labelled telemetry (labelled.py), whose healthy time counts
+    raises        WrapError, export.ExportError, verify.VerifyError, calibrate.CalibrationError, ReleaseError, BundleError
+    """
+    log(f'{foreign.source}: {foreign.output} from windows of {foreign.width} steps of {len(foreign.scaling)} features')
+    made = functools.partial(step, foreign)
+    model = export.export(made, foreign.form)
+    worst = verify.verify(made, model, foreign.form)
+    log(f'  {verify.STEPS} carried steps, largest difference from Keras {max(worst.values()):.1g}, tolerance {verify.TOLERANCE:g}')
+    proof = verify.proof_of(made, foreign.form, step_seconds=step_seconds[0])
+    manifest = _manifest(foreign, name, description, step_seconds)
+    path = Path(path)
+    put = functools.partial(release.release, model, manifest, proof=proof, largest_bytes=LARGEST_BYTES)
+    if healthy == 'none':
+        loaded = put(calibration=make.UNCALIBRATED, path=path)
+        log('  not calibrated: a replay gives its surprise without a score, and `promlstm run` refuses the file')
+        return loaded
+    draft = path.with_name(f'.{path.name}.uncalibrated')
+    try:
+        table = calibrated(put(calibration=make.UNCALIBRATED, path=draft), foreign, step_seconds, healthy, log)
+    finally:
+        draft.unlink(missing_ok=True)
+    return put(calibration=table, path=path)
+
+
+def _manifest(foreign, name, description, step_seconds):
+    source, form = foreign.source, foreign.form
+    files = sorted(file for file in source.rglob('*') if file.is_file()) if source.is_dir() else [source]
+    digest = hashlib.sha256(b''.join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
+    training = bundle.Training(
+        data=f'trained elsewhere, wrapped from {source.name}', digest=digest, recipe=hashlib.sha256(msgspec.json.encode(foreign.scaling)).hexdigest(),
+        seed=0, entity_steps=0, seconds=0,
+    )  # fmt: skip
+    return bundle.Manifest(
+        format=bundle.FORMAT, name=name, family=OUTPUTS[foreign.output], description='; '.join(filter(None, (description, SAYS[foreign.output]))),
+        created=make.now(), features=form.features, views=(), step_seconds=step_seconds, warmup_steps=form.warmup_steps,
+        replay_steps=form.warmup_steps + make.REPLAY_STEPS, season_period_seconds=0, season_slots=0, season_horizons_steps=(),
+        forecast_horizons_seconds=(), training=training, tools=make.tools(), evaluation={},
+    )  # fmt: skip
+
+
+def calibrated(session, foreign, step_seconds, healthy, log):
+    """bundle.Calibration by replay of the file itself over telemetry in which nothing is wrong, in the model's own unit."""
+    low, high = step_seconds
+    step_of = float(np.sqrt(low * high))
+    if healthy == 'synthetic':
+        scores, source = _synthetic(session, foreign, step_of), 'healthy synthetic telemetry in the unit of the model'
+    else:
+        scores, step_of, source = _labelled(session, foreign, Path(healthy))
+        if not low <= step_of <= high:
+            raise WrapError(f'{healthy}: telemetry at steps of {step_of:g} s, the model is for {low:g} to {high:g} s')
+    row = calibrate.row(scores, klass=0, features=1, step_seconds=step_of, low=low, high=high + 1)
+    weeks = float(np.count_nonzero(~np.isnan(scores)) * step_of / (7 * DAY))
+    log(f'  calibrated on {weeks:.0f} entity-weeks of {source}: from {row.alarms_per_entity_week[0]:.3g} to {row.alarms_per_entity_week[-1]:.3g} alarms a week')
+    return bundle.Calibration(status='measured', source=f'{source}, replayed at a step of {step_of:g} s', entity_weeks=round(weeks, 1), rows=(row,))
+
+
+def _synthetic(session, foreign, step_seconds):
+    batch = synthesis.batch(make.CALIBRATION_SEED, step_seconds=step_seconds, steps=STEPS, entities=ENTITIES, features=len(foreign.scaling))
+    centre, spread = (np.array(each) for each in zip(*(scale.usual for scale in foreign.scaling.values()), strict=True))
+    deviation = batch.values - np.nanmean(batch.values, 0)
+    values = centre + spread * deviation / np.maximum(np.nanstd(deviation, 0), 1e-12)
+    return replay.surprises(session, batch.times, values, step_seconds=step_seconds)
+
+
+def _labelled(session, foreign, folder):
+    """Scores of what was not labelled, [T, N]; its step; what it is."""
+    recordings = labelled.read(folder)
+    times, values, first = labelled.together(recordings)
+    if values.shape[2] != len(foreign.scaling):
+        raise WrapError(f'{folder}: {values.shape[2]} features, the model has {len(foreign.scaling)}')
+    scores = replay.surprises(session, times, values, step_seconds=recordings[0].step_seconds)
+    kept = np.full(scores.shape, np.nan, np.float32)
+    for n, recording in enumerate(recordings):
+        place = first[n] + recording.place[~recording.labels]
+        kept[place, n] = scores[place, n]
+    return kept, recordings[0].step_seconds, f'what is not labelled in {folder.name}'
