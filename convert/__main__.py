@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from convert import models
+
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 EPILOG = """stages, in order (what each reads and leaves in the work folder stands at the top of convert/make.py):
@@ -18,6 +20,10 @@ EPILOG = """stages, in order (what each reads and leaves in the work folder stan
   calibrate  replay the ONNX file over healthy telemetry: surprise against alarms per entity-week
   evaluate   replay it over injected faults and, with --data, over labelled telemetry, beside simple baselines
   release    graph, manifest, calibration and proof in one file, read back before it gets its name
+
+commands that begin with a model (each with --help of its own):
+  wrap       a Keras model that was trained elsewhere becomes a model file
+  quantize   an int8 variant of a model file, with what it cost and gained
 
 example:
   python -m convert all convert/recipes/default.yml
@@ -42,6 +48,9 @@ def arguments():
 
 def main(argv=None):
     """Run the stages asked for; 0, or 1 with the reason on standard error."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] and argv[0] in models.COMMANDS:
+        return models.main(argv)
     args = arguments().parse_args(argv)
     from convert import recipe  # before the heavy imports: a mistake in the recipe is told at once
 

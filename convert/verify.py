@@ -57,13 +57,18 @@ def run_tensorflow(function, inputs, step_seconds, form=FORECASTER):
 
 def run_onnx(model, inputs, step_seconds, form=FORECASTER):
     """The same through ONNX Runtime, single-threaded."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=['CPUExecutionProvider'])
+    session = runtime(model)
     names = [output.name for output in session.get_outputs()]
     run = lambda feeds: dict(zip(names, session.run(names, feeds), strict=True))        # noqa: E731
     _, entities, features = inputs['value'].shape
     return _carried(run, inputs, step_seconds, export.zeros(entities, features, form), form)
+
+
+def runtime(model):
+    """onnxruntime.InferenceSession of a model, single-threaded."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=['CPUExecutionProvider'])
 
 
 def _carried(run, inputs, step_seconds, state, form):

@@ -1,0 +1,204 @@
+"""An int8 variant of a model file: smaller and faster LSTMs, with a proof and a calibration of its own. Never the default.
+
+    python -m convert quantize default.onnx convert/recipes/default.yml --out default-int8.onnx
+
+ONNX Runtime quantises what goes into an LSTM by the range of the whole batch, so one wild row would move its neighbours' numbers. Therefore
+inputs are clipped, and a row of the widest inputs and hidden states is added to every batch and taken away behind the LSTM: the range is
+then always the same. That is exact where the LSTM runs one step at a time (forecaster). Over a window the hidden states within are out of
+reach; what is left is measured, printed, and told in the manifest.
+
+There is no TensorFlow of int8, so the proof is what ONNX Runtime gave here: it still refuses a processor that computes otherwise. Weights
+have seven bits (reduce_range), because eight overflow on processors without VNNI.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from convert import calibrate, make, measures, release, replay, synthesis, verify
+from promlstm import bundle, session
+
+CLIP = 6.0                  # inputs of the first LSTM are logarithmic: 6 is two hundred usual deviations
+TOLERANCE = 2e-3
+REASON = 'int8: rounding is the same everywhere, what surrounds it is float32; one step of rounding apart would be ten times as much'
+FAULTS_PER_1000 = 1.5
+SEED = 3_000_003            # added to the recipe's: neither training nor calibration nor evaluation has seen it
+ROWS, REPEATS = 2048, 9     # of a measurement of speed
+ALONE = 1e-5                # a row that differs by no more alone and in company does not depend on it
+
+
+class QuantizeError(Exception):
+    """The model cannot be quantised: the message says why."""
+
+
+def quantize(path, recipe, out, log=print):
+    """Write the int8 variant of a model file; returns the Session that read it back.
+
+    recipe  recipe.Recipe that the model was made by: how to calibrate, and on what to compare
+    raises  QuantizeError, CalibrationError, ReleaseError, BundleError
+    """
+    whole = session.load(path)
+    if whole.bundle.manifest.features is not None:
+        raise QuantizeError(f'{path}: made for its own features (wrapped): there is no recipe that it could be calibrated by')
+    model = quantized(onnx.load(path))
+    proof = proof_of(model, whole.bundle)
+    manifest = msgspec.structs.replace(whole.bundle.manifest, name=f'{whole.bundle.manifest.name}-int8', created=make.now(), tools=make.tools())
+    with tempfile.TemporaryDirectory() as folder:
+        draft = release.release(model, manifest, make.UNCALIBRATED, proof, Path(folder) / 'draft.onnx', whole.bundle.size_bytes + 2_000_000)
+        moved = company(draft)
+        table = calibrate.calibrate(draft, recipe.calibration, seed=recipe.seed + make.CALIBRATION_SEED, log=log)
+        figures = cost(whole, draft, recipe)
+    text = f'int8 variant of {whole.bundle.manifest.name} ({whole.bundle.sha256[:12]}); ' + whole.bundle.manifest.description
+    if moved > ALONE:
+        text += f'; NOT INDEPENDENT: the surprise of an entity moves by up to {moved:.2g} with its company'
+    figures |= {'company_moves_surprise_by': round(moved, 6)}
+    manifest = msgspec.structs.replace(manifest, description=text, evaluation={**whole.bundle.manifest.evaluation, 'int8': figures})
+    made = release.release(model, manifest, table, proof, out, whole.bundle.size_bytes + 2_000_000)
+    _tell(out, whole.bundle, made.bundle, figures, moved, log)
+    return made
+
+
+def quantized(model):
+    """onnx.ModelProto whose LSTMs compute in int8; QuantizeError where it has none."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    del bare.metadata_props[:]
+    lstms = [node for node in bare.graph.node if node.op_type == 'LSTM']
+    if not lstms:
+        raise QuantizeError('the graph has no LSTM in float32: nothing to quantise')
+    _fence(bare.graph)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'int8.onnx'
+        quantize_dynamic(bare, path, op_types_to_quantize=['LSTM'], weight_type=QuantType.QInt8, reduce_range=True)
+        out = onnx.load(path)
+    found = sum(node.op_type == 'DynamicQuantizeLSTM' for node in out.graph.node)
+    if found != len(lstms):
+        raise QuantizeError(f'{found} of {len(lstms)} LSTMs were quantised: ONNX Runtime did not recognise the others')
+    return out
+
+
+def _fence(graph):
+    """Clip what goes into each LSTM, and let a row with the widest values run along so that the range is always the same."""
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        nodes += _fenced(graph, node, weights) if node.op_type == 'LSTM' else [node]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _fenced(graph, node, weights):
+    """The nodes that take the place of one LSTM. X is [T, B, I]; initial states [1, B, H]; Y [T, 1, B, H], its last states [1, B, H]."""
+    name, (_, _, inputs) = node.name, weights[node.input[1]].shape
+    units = weights[node.input[2]].shape[-1]
+
+    def constant(what, value):
+        graph.initializer.append(numpy_helper.from_array(np.asarray(value), f'{name}_{what}'))
+        return f'{name}_{what}'
+
+    def add(operator, *given, to, **attributes):
+        out.append(helper.make_node(operator, list(given), [f'{name}_{to}'], name=f'{name}_{to}', **attributes))
+        return f'{name}_{to}'
+
+    out, sign = [], np.float32([-1, 1])
+    zero, one, axis = constant('from', np.int64([0])), constant('to', np.int64([1])), constant('axis', np.int64([1]))
+    clipped = add('Clip', node.input[0], constant('low', np.float32(-CLIP)), constant('high', np.float32(CLIP)), to='clipped')
+    first = add('Slice', clipped, zero, one, axis, to='first')
+    widest = add('Add', add('Mul', first, constant('none', np.float32(0)), to='blank'), constant('wide', CLIP * np.resize(sign, inputs)), to='widest')
+    given = [add('Concat', clipped, widest, axis=1, to='fenced'), *node.input[1:]]
+    for place, value in ((5, np.resize(sign, units)), (6, np.zeros(units, np.float32))):
+        if len(given) > place and given[place]:
+            given[place] = add('Concat', given[place], constant(f'state_{place}', value.astype(np.float32).reshape(1, 1, -1)), axis=1, to=f'fenced_{place}')
+    ends = [f'{name}_with_{k}' if output else '' for k, output in enumerate(node.output)]
+    lstm = helper.make_node('LSTM', given, ends, name=name)
+    lstm.attribute.extend(node.attribute)
+    out.append(lstm)
+    last = constant('last', np.int64([-1]))
+    for k, output in enumerate(node.output):
+        if output:
+            rows = constant(f'rows_{k}', np.int64([2 if k == 0 else 1]))
+            out.append(helper.make_node('Slice', [ends[k], zero, last, rows], [output], name=f'{name}_without_{k}'))
+    return out
+
+
+def proof_of(model, whole):
+    """bundle.Proof of the inputs that the model was proven with, from what ONNX Runtime makes of them here."""
+    inputs = {name: array.numpy() for name, array in whole.proof.inputs.items()}
+    step_seconds = whole.proof.step_seconds
+    loaded = verify.runtime(model)
+    names = [output.name for output in loaded.get_outputs()]
+    _, rows, features = inputs['value'].shape
+    state = {name: np.zeros([{'N': rows, 'F': features}.get(axis, axis) for axis in tensor.shape], tensor.dtype) for name, tensor in whole.states.items()}
+    found = []
+    for t in range(len(inputs['value'])):
+        feeds = {name: inputs[name][t] if name in inputs else np.asarray(step_seconds, np.float32) for name in whole.inputs - set(state)}
+        out = dict(zip(names, loaded.run(names, feeds | state), strict=True))
+        state = {name: out.pop(name + bundle.NEXT) for name in state}
+        found.append(out)
+    outputs = {name: bundle.Array.of(np.stack([out[name] for out in found])) for name in found[0]}
+    return msgspec.structs.replace(whole.proof, relative_tolerance=TOLERANCE, absolute_tolerance=TOLERANCE, reason=REASON, outputs=outputs)
+
+
+def company(loaded, entities=32, steps=120):
+    """Largest change of a surprise when the other half of the entities goes wild: 0 = rows are independent."""
+    features = len(loaded.bundle.manifest.features or 'x')
+    rng = np.random.default_rng(0)
+    values = 10 + rng.normal(size=(steps, entities, features))
+    wild = values.copy()
+    wild[:, entities // 2 :] *= 10 ** rng.uniform(-6, 12, (steps, entities - entities // 2, features))
+    times = 1_700_000_000 + 60.0 * np.arange(steps)
+    calm, moved = (replay.surprises(loaded, times, x, step_seconds=60)[:, : entities // 2] for x in (values, wild))
+    return float(np.nanmax(np.abs(calm - moved), initial=0))
+
+
+def cost(whole, small, recipe):
+    """What the variant lost and gained: {measure: figure}, those of the model it was made of with `_float32`."""
+    told, out = recipe.evaluation.telemetry[0], {}
+    batch = synthesis.batch(
+        recipe.seed + SEED, step_seconds=told.step_seconds, steps=told.steps, entities=told.entities, features=told.features,
+        faults_per_1000=FAULTS_PER_1000,
+    )  # fmt: skip
+    labels = batch.faulty.any(2)
+    for each, suffix in ((small, ''), (whole, '_float32')):
+        scores = replay.surprises(each, batch.times, batch.values, step_seconds=told.step_seconds, history=(batch.history_times, batch.history))
+        entities = [measures.Entity(scores[:, n], labels[:, n], told.step_seconds) for n in range(scores.shape[1])]
+        points = measures.operating_points(entities)
+        out |= {name + suffix: round(points[name], 3) for name in ('recall_at_1_per_week', 'best_event_f1')}
+        out[f'entity_steps_per_second{suffix}'] = float(round(speed(each)))
+    return out
+
+
+def speed(loaded):
+    """Entity-steps a second: the median of a few runs over a chunk of entities."""
+    features = len(loaded.bundle.manifest.features or 'x')
+    manifest = loaded.bundle.manifest
+    inputs = {
+        'value': np.random.default_rng(0).normal(size=(ROWS, features)), 'season': np.zeros((ROWS, features, 1 + len(manifest.season_horizons_steps))),
+        'step_seconds': np.float32(manifest.step_seconds[0]), 'learn': np.ones(ROWS), 'threshold': np.full(ROWS, 2.4), 'clock': np.zeros((ROWS, 4)),
+    }  # fmt: skip
+    state, took = loaded.blank(ROWS, features), []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        _, state = loaded.run(inputs, state)
+        took.append(time.perf_counter() - began)
+    return ROWS / float(np.median(took))
+
+
+def _tell(out, whole, small, figures, moved, log):
+    log(f'{out}: int8 variant of {whole.source}')
+    for name in ('recall_at_1_per_week', 'best_event_f1'):
+        log(f'  {name}: {figures[name]:.3f}, in float32 {figures[name + "_float32"]:.3f}')
+    faster = figures['entity_steps_per_second'] / figures['entity_steps_per_second_float32']
+    log(f'  speed: {faster:.2f} times that of float32;  file: {small.size_bytes} bytes, in float32 {whole.size_bytes}')
+    if moved > ALONE:
+        log(f'  an entity is NOT independent of its company: its surprise moves by up to {moved:.2g} (the manifest says so)')
+    else:
+        log('  an entity is independent of its company')
