@@ -120,8 +120,9 @@ class Dataset:
         since = min(start for _, _, (start, _) in self.parts.named()) - self.history_seconds - spans.LEAD_STEPS * self.step_seconds
         until = max(end for _, _, (_, end) in self.parts.named())
         near = [each for each in self.exclusions if each.start < until and each.end > since]
-        rest = (self.parts, self.history_seconds, near, sorted(name.decode() for name in self.dropped))
-        return hashlib.sha256(self.store.digest(wanted).encode() + msgspec.json.encode(rest, order='sorted', enc_hook=float)).hexdigest()
+        parts = [(part, float(start), float(end)) for part, _, (start, end) in self.parts.named()]
+        rest = (parts, float(self.history_seconds), near, sorted(name.decode() for name in self.dropped))
+        return hashlib.sha256(self.store.digest(wanted).encode() + msgspec.json.encode(rest, order='sorted')).hexdigest()
 
 
 def _windows(span, steps, lead_steps):
