@@ -1,4 +1,4 @@
-"""The command line: run · demo · check-config · check-model · backtest. Each command's `--help` teaches it.
+"""The command line: run · demo · presets · check-config · check-model · backtest. Each command's `--help` teaches it.
 
 Flags are written as Prometheus writes them (`--config.file=…`). Exit status: 0 in order, 1 something is wrong and said what, 2 usage.
 """
@@ -48,6 +48,7 @@ def _parser(*, demo):
     commands = parser.add_subparsers(metavar='COMMAND')
     _add_run(commands)
     _add_demo(commands, demo)
+    _add_presets(commands)
     _add_check_config(commands)
     _add_check_model(commands)
     _add_backtest(commands)
@@ -70,6 +71,17 @@ def _add_config_file(parser):
     parser.add_argument(
         '--config.file', dest='config_file', default='promlstm.yml', metavar='FILE', help='configuration (default: promlstm.yml)'
     )
+    _add_preset(parser)
+
+
+def _add_preset(parser):
+    parser.add_argument(
+        '--preset', action='append', metavar='NAME', help='instead of a file: ready detectors, see `promlstm presets`; may be given several times'
+    )
+    parser.add_argument(
+        '--prometheus.url', dest='prometheus_url', default='http://localhost:9090', metavar='URL',
+        help='the Prometheus of the presets (default: http://localhost:9090)',
+    )  # fmt: skip
 
 
 def _add_run(commands):
@@ -101,13 +113,22 @@ def _add_demo(commands, wanted):
         arguments(parser)
 
 
+def _add_presets(commands):
+    _add(
+        commands, 'presets', presets, 'list the ready detectors, and how each was tested',
+        'List the presets: what each watches, what it needs, and what it was tested on.\n\n'
+        'To use some:\n\n  promlstm run --preset=node --preset=prometheus --prometheus.url=http://localhost:9090',
+    )  # fmt: skip
+
+
 def _add_check_config(commands):
     parser = _add(
         commands, 'check-config', check_config, 'validate a configuration and say what it costs',
         'Read a configuration, load its models and say what it costs; where Prometheus can be reached, its expressions are tried.\n'
         'Exit status 1 where the exporter could not run with it; an unreachable Prometheus is only reported.',
     )  # fmt: skip
-    parser.add_argument('config_file', metavar='FILE', help='the configuration')
+    parser.add_argument('config_file', nargs='?', default='promlstm.yml', metavar='FILE', help='the configuration (default: promlstm.yml)')
+    _add_preset(parser)
     parser.add_argument('--offline', action='store_true', help='do not ask Prometheus')
 
 
@@ -143,7 +164,6 @@ def _add_backtest(commands):
 
 def run(args):
     """`promlstm run`: until SIGTERM or SIGINT, which end it between two chunks of work with status 0."""
-    from promlstm import config as configuration
     from promlstm.board import Board
     from promlstm.clock import Clock
     from promlstm.prometheus import Prometheus
@@ -152,7 +172,7 @@ def run(args):
     from promlstm.telemetry import Telemetry
 
     log = logs.logging.getLogger('promlstm.main')
-    config = configuration.load(args.config_file)
+    config, name = _configuration(args)
     clock, telemetry = Clock(), Telemetry()
     board = Board(clock.now)
     source = Prometheus(config.prometheus, root=config.root)
@@ -162,7 +182,7 @@ def run(args):
     telemetry.set('promlstm_config_last_reload_success_timestamp_seconds', time.time())
     ending = _ending()
     server.start()
-    logs.event(log, 'info', 'serving', version=__version__, url=server.url, config=args.config_file, detectors=len(config.detectors))
+    logs.event(log, 'info', 'serving', version=__version__, url=server.url, config=name, detectors=len(config.detectors))
     scheduler.start()
     logs.event(log, 'info', 'stopping', signal=ending())
     clean = scheduler.stop(STOP_SECONDS)
@@ -194,14 +214,31 @@ def demo(args):
     return main(args)
 
 
+def _configuration(args):
+    """The Config of the presets asked for, else of the file; and what to call it."""
+    from promlstm import config as configuration
+    from promlstm import presets
+
+    if args.preset:
+        return presets.config(args.preset, args.prometheus_url), ' '.join(f'--preset={name}' for name in args.preset)
+    return configuration.load(args.config_file), args.config_file
+
+
+def presets(_args):
+    """`promlstm presets`: what there is, and how each was tested."""
+    from promlstm.presets import table
+
+    print(table())
+    return 0
+
+
 def check_config(args):
     """`promlstm check-config`: status 1 where the exporter could not run with it."""
-    from promlstm import config as configuration
     from promlstm.check import check
 
-    config = configuration.load(args.config_file)
+    config, name = _configuration(args)
     good = check(config, online=not args.offline, say=print)
-    print(f'{args.config_file}: {"in order" if good else "NOT in order, see above"}')
+    print(f'{name}: {"in order" if good else "NOT in order, see above"}')
     return 0 if good else 1
 
 
@@ -217,12 +254,11 @@ def check_model(args):
 def backtest(args):
     """`promlstm backtest`: the reports of the detectors asked for, one after the other."""
     from promlstm import backtest as replaying
-    from promlstm import config as configuration
     from promlstm.detector import Detector
     from promlstm.prometheus import Prometheus
     from promlstm.session import load, resolve
 
-    config, now = configuration.load(args.config_file), time.time()
+    (config, name), now = _configuration(args), time.time()
     start, end = instant(args.start, now, '--from'), instant(args.end, now, '--to')
     if not start < end:
         raise ConfigError(f'--from={args.start} is not before --to={args.end}')
@@ -230,7 +266,7 @@ def backtest(args):
         raise ConfigError(f'--to={args.end} is in the future')
     known = [detector.name for detector in config.detectors]
     if unknown := next((name for name in args.detector or () if name not in known), None):
-        raise ConfigError(f'--detector={unknown}: no such detector; {args.config_file} has {", ".join(known)}')
+        raise ConfigError(f'--detector={unknown}: no such detector; {name} has {", ".join(known)}')
     out = _output(args.output)  # before the work: a path that cannot be written is told at once
     source, sink, reports = Prometheus(config.prometheus, root=config.root), replaying.OpenMetrics(), []
     for detector in config.detectors:

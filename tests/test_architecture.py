@@ -44,6 +44,7 @@ TIERS = {
     'board': 3,
     'answers': 3,
     'ledger': 3,
+    'presets': 3,
     # the order of the stages; convert builds on nothing above
     'detector': 4,
     # what runs detectors and serves what they say

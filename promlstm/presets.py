@@ -1,0 +1,76 @@
+"""Detectors that start useful on day one: presets/*.yml, each for one kind of exporter, and the configuration made of them.
+
+Who calls it: __main__ (`promlstm presets`, `--preset=NAME`). What flows through: package data and a URL; out comes a Config. A preset says of
+itself what it needs and how it was tested; tests hold it to that.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from promlstm import config as configuration
+from promlstm.errors import ConfigError
+
+FOLDER = Path(__file__).parent / 'presets'
+URL = 'http://localhost:9090'
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One file.
+
+    about      what it watches
+    needs      the exporter that gives the metrics
+    tested     what it was tried on, and what was not
+    detectors  as in a configuration file, list of dict
+    """
+
+    name: str
+    about: str
+    needs: str
+    tested: str
+    detectors: tuple[dict, ...]
+
+
+def names():
+    """Of all presets, sorted.
+
+    >>> names()[:3]
+    ['http', 'kafka', 'kubernetes']
+    """
+    return sorted(path.stem for path in FOLDER.glob('*.yml'))
+
+
+def read(name):
+    """The Preset of a name; ConfigError where there is none."""
+    if name not in names():
+        raise ConfigError(f'--preset={name}: no such preset; there are {", ".join(names())}')
+    content = yaml.safe_load((FOLDER / f'{name}.yml').read_text(encoding='utf-8'))
+    return Preset(name, **{**content, 'detectors': tuple(content['detectors'])})
+
+
+def config(chosen, url=URL):
+    """The Config of some presets against one Prometheus.
+
+    >>> [detector.name for detector in config(['kafka']).detectors]
+    ['kafka_messages', 'kafka_lag', 'kafka_brokers', 'kafka_under_replicated']
+    """
+    detectors = [detector for name in dict.fromkeys(chosen) for detector in read(name).detectors]
+    tree = {'prometheus': {'url': url}, 'detectors': detectors}
+    return configuration.parse(yaml.safe_dump(tree, sort_keys=False), source=' '.join(f'--preset={name}' for name in chosen))
+
+
+def table():
+    """What `promlstm presets` prints."""
+    lines = []
+    for preset in map(read, names()):
+        lines += [
+            preset.name,
+            f'  {preset.about}',
+            f'  needs:     {preset.needs}',
+            f'  tested:    {preset.tested}',
+            f'  detectors: {", ".join(detector["name"] for detector in preset.detectors)}',
+            '',
+        ]
+    return '\n'.join(lines).rstrip()
