@@ -32,7 +32,11 @@ def resolve(model, root='.'):
     'default.onnx'
     """
     if model.startswith(BUILTIN):
-        return Path(__file__).with_name('models') / f'{model.removeprefix(BUILTIN)}.onnx'
+        path = Path(__file__).with_name('models') / f'{model.removeprefix(BUILTIN)}.onnx'
+        if not path.exists():
+            known = ', '.join(sorted(BUILTIN + file.stem for file in path.parent.glob('*.onnx')))
+            raise BundleFormatError(f'{model}: no such model comes with promlstm; there is {known}')
+        return path
     return Path(root) / model
 
 

@@ -315,6 +315,12 @@ def test_as_many_threads_as_cores(model, monkeypatch, system, cores):
 # -- which file
 
 
+def test_a_builtin_that_is_not_there_is_told_with_those_that_are():
+    """Whoever mistypes a name reads which there are."""
+    with pytest.raises(BundleFormatError, match='builtin:defualt: no such model comes with promlstm; there is builtin:default'):
+        session.resolve('builtin:defualt')
+
+
 def test_a_model_is_a_path_or_shipped(tmp_path):
     """`builtin:` names a file of the package; anything else is a path that starts at the configuration's folder."""
     assert DEFAULT.exists()
