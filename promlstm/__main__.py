@@ -127,8 +127,9 @@ def _add_check_config(commands):
         'Read a configuration, load its models and say what it costs; where Prometheus can be reached, its expressions are tried.\n'
         'Exit status 1 where the exporter could not run with it; an unreachable Prometheus is only reported.',
     )  # fmt: skip
-    parser.add_argument('config_file', nargs='?', default='promlstm.yml', metavar='FILE', help='the configuration (default: promlstm.yml)')
+    parser.add_argument('config_file', nargs='?', metavar='FILE', help='the configuration')
     _add_preset(parser)
+    parser.set_defaults(usage=parser.error)
     parser.add_argument('--offline', action='store_true', help='do not ask Prometheus')
 
 
@@ -236,6 +237,8 @@ def check_config(args):
     """`promlstm check-config`: status 1 where the exporter could not run with it."""
     from promlstm.check import check
 
+    if not args.config_file and not args.preset:
+        args.usage('the following arguments are required: FILE')
     config, name = _configuration(args)
     good = check(config, online=not args.offline, say=print)
     print(f'{name}: {"in order" if good else "NOT in order, see above"}')
