@@ -21,11 +21,14 @@ DEFAULT = session.resolve('builtin:default')
 
 # command: its flags, as its help must name them
 FLAGS = {
-    'run': {'--config.file', '--web.listen-address', '--log.level', '--log.format'},
+    'run': {'--config.file', '--preset', '--prometheus.url', '--web.listen-address', '--log.level', '--log.format'},
     'demo': {'--web.listen-address', '--log.level', '--log.format'},
-    'check-config': {'FILE', '--offline', '--log.level', '--log.format'},
+    'presets': {'--log.level', '--log.format'},
+    'check-config': {'FILE', '--preset', '--prometheus.url', '--offline', '--log.level', '--log.format'},
     'check-model': {'FILE', '--sha256', '--log.level', '--log.format'},
-    'backtest': {'--config.file', '--from', '--to', '--detector', '--format', '--output', '--log.level', '--log.format'},
+    'backtest': {
+        '--config.file', '--preset', '--prometheus.url', '--from', '--to', '--detector', '--format', '--output', '--log.level', '--log.format',
+    },
 }
 
 
