@@ -72,9 +72,11 @@ def by_hand(told):
 
 
 def _matchers(text, where):
-    """The conditions of a selector without a name; none for all."""
+    """The conditions of a selector without a name; none for all. Given one here, since alone `{a!="b"}` is no query."""
+    if text and not text.lstrip().startswith('{'):
+        raise IncidentError(f'{where}.match: expected a selector such as {{instance="a"}}, got {text!r}')
     try:
-        return tuple((each.label, each.operator, each.value) for each in selector(text)) if text else ()
+        return tuple((each.label, each.operator, each.value) for each in selector(f'any{text.lstrip()}')[1:]) if text else ()
     except QueryRejected as error:
         raise IncidentError(f'{where}.match: {error}') from error
 
