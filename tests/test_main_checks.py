@@ -28,7 +28,7 @@ FLAGS = {
     'check-model': {'FILE', '--sha256', '--log.level', '--log.format'},
     'backtest': {
         '--config.file', '--preset', '--prometheus.url', '--from', '--to', '--detector', '--format', '--output', '--log.level', '--log.format',
-    },
+    },  # fmt: skip
 }
 
 
