@@ -79,9 +79,12 @@ def test_memory_does_not_grow_with_the_table(tmp_path, monkeypatch):
     assert not list((tmp_path / 'b').glob('.import-*'))
 
 
+@pytest.mark.train
 def test_long_and_wide_and_parquet_are_the_same(tmp_path):
     """One digest for one content: features as columns, as rows, with times as text, and as Parquet."""
-    pyarrow, parquet = pytest.importorskip('pyarrow'), pytest.importorskip('pyarrow.parquet')
+    import pyarrow
+    from pyarrow import parquet
+
     x, wanted = numbers(features=2), {'fine': [(START // 60, START // 60 + 3000)]}
     table = wide(x, ['cpu', 'memory'])
     long = [['time', 'host', 'feature', 'value']]
@@ -151,9 +154,9 @@ def test_a_table_that_is_none_is_named(tmp_path, content, message):
     assert store.Store(tmp_path / 'data', tables.about(ONE, [path])).chunks == () and not list((tmp_path / 'data').glob('.import-*'))
 
 
+@pytest.mark.train
 def test_parquet_that_is_none_is_named(tmp_path):
     """Not an exception of a library."""
-    pytest.importorskip('pyarrow')
     (tmp_path / 'x.parquet').write_bytes(b'PAR1 not really')
     with pytest.raises(TableError, match=r'x\.parquet: not Parquet: '):
         tables.read(ONE, [tmp_path / 'x.parquet'], tmp_path / 'data', log=quiet)
