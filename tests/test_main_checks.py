@@ -27,7 +27,16 @@ FLAGS = {
     'check-config': {'FILE', '--preset', '--prometheus.url', '--offline', '--log.level', '--log.format'},
     'check-model': {'FILE', '--sha256', '--log.level', '--log.format'},
     'backtest': {
-        '--config.file', '--preset', '--prometheus.url', '--from', '--to', '--detector', '--format', '--output', '--log.level', '--log.format',
+        '--config.file',
+        '--preset',
+        '--prometheus.url',
+        '--from',
+        '--to',
+        '--detector',
+        '--format',
+        '--output',
+        '--log.level',
+        '--log.format',
     },  # fmt: skip
 }
 
