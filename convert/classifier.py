@@ -12,11 +12,13 @@ Each feature is a series of its own, as in the forecaster. A step's inputs are t
 Called by train, export and verify through family.py.
 """
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import tensorflow as tf
 
-from convert import forecaster, steps, window
+from convert import faults, forecaster, steps, window
 
 UNITS = (128, 64)
 STATES = {'scale': ('float64', steps.WIDTH)}                # and the window: W × 12 inputs
@@ -57,13 +59,13 @@ def step(network, value, season, step_seconds, learn, threshold, scale, ring):
     sight = steps.observe(flat(value, 1), flat(season, 4), step_seconds, each(learn), flat(scale, steps.WIDTH))
     anew = tf.cast(steps.anew(each(learn)), tf.float32)
     inputs = window.rolled(flat(ring, ring.shape[-1]), sight.inputs, anew)
-    probability = network(tf.reshape(inputs, [rows, width, steps.INPUTS]))
+    odds = window.odds(logit(network, tf.reshape(inputs, [rows, width, steps.INPUTS])))
     present = 1 - tf.cast(tf.math.is_nan(flat(value, 1)), tf.float32)
     judged = present * sight.warm * tf.cast(sight.count > width, tf.float32)
     back = lambda x: tf.reshape(x, [shape[0], shape[1], x.shape[-1]])             # noqa: E731
     column = lambda x: tf.reshape(x, shape)                                       # noqa: E731
-    combined = forecaster.combine(column(window.odds(probability)), column(judged), back(tf.ones_like(judged)), shape[1])
-    blame = forecaster.combine(column(probability), column(judged), back(tf.ones_like(judged)), shape[1])
+    combined = forecaster.combine(column(odds), column(judged), back(tf.ones_like(judged)), shape[1])
+    blame = forecaster.combine(column(odds * odds), column(judged), back(tf.ones_like(judged)), shape[1])
     none = column(sight.x) * np.nan
     known = tf.cast(tf.minimum(sight.count, 1), tf.float32)     # who has never been seen stays as blank as who is not there yet
     return {
@@ -73,16 +75,42 @@ def step(network, value, season, step_seconds, learn, threshold, scale, ring):
     }  # fmt: skip
 
 
-def examples(sights, faulty, width, rng):
+def logit(network, windows):
+    """What the sigmoid of the last layer is taken of, float32 [M, 1]: told apart where the probability itself has no digits left."""
+    *lstms, dense = network.layers
+    hidden = windows
+    for lstm in lstms:
+        hidden = lstm(hidden)
+    return tf.matmul(hidden, dense.kernel) + dense.bias
+
+
+def planted(batch, per_1000, rng):
+    """Faults for labels, where a batch is a team's own telemetry: (the batch with them, bool [T, N, F] what was planted).
+
+    per_1000  planted per 1000 samples of a series, kinds and sizes at random; what must not teach (batch.faulty) is left as it is
+    """
+    values, busy = batch.values.reshape(len(batch.times), -1).copy(), batch.faulty.reshape(len(batch.times), -1).copy()
+    kinds = tuple(faults.KINDS)
+    for series in range(values.shape[1]):
+        for _ in range(rng.poisson(per_1000 * len(values) / 1000)):
+            at, size = int(rng.integers(len(values))), 3 * 10 ** rng.uniform(0, 1)
+            if not np.isnan(values[max(0, at - 300) : at, series]).all():
+                faults.plant(values, busy, at, series, kinds[rng.integers(len(kinds))], step_seconds=batch.step_seconds, size=size, rng=rng)
+    return replace(batch, values=values.reshape(batch.values.shape)), busy.reshape(batch.faulty.shape) & ~batch.faulty
+
+
+def examples(sights, faulty, width, rng, left_out=None):
     """Windows and labels to learn: (inputs float32 [n, W, 12], label float32 [n], held out bool [n]).
 
-    sights  train.Sights of S series;  faulty  bool [S, T]: the labels, planted or given
+    sights    train.Sights of S series;  faulty  bool [S, T]: the labels, planted or given
+    left_out  bool [S, T]: samples that must not teach, neither as healthy nor as anomalous; None = all may
     """
     places = []
     for series, labels in enumerate(faulty):
-        labels = labels[steps.WARMUP + width :]
+        usable = np.ones(len(labels), bool) if left_out is None else ~left_out[series]
+        usable[: steps.WARMUP + width] = False
         for kind in (True, False):
-            found = np.flatnonzero(labels == kind) + steps.WARMUP + width
+            found = np.flatnonzero(usable & (labels == kind))
             places += [(series, last) for last in rng.choice(found, min(WINDOWS_EACH, len(found)), replace=False)]
     places = np.array(places).reshape(-1, 2)
     labels = faulty[places[:, 0], places[:, 1]].astype(np.float32)

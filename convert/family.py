@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from convert import autoencoder, classifier, forecaster, steps, train
+from convert import autoencoder, classifier, dataset, forecaster, steps, train
 from promlstm import season
 
 
@@ -66,15 +66,21 @@ def _forecaster_fit(parts, told, seed, log):
     return Learnt(network, int(told.epochs * data[0].shape[0] * data[0].shape[1]), {})
 
 
-def _faulty(batch):
-    return batch.faulty.reshape(len(batch.times), -1).T
+def _by_series(mask):
+    """bool [T, N, F] -> [S, T]."""
+    return mask.reshape(len(mask), -1).T
 
 
-def _windows_of(family):
-    def examples(batch, told, rng):
-        return family.examples(train.sights(batch), _faulty(batch), told.window_steps, rng)
+def _autoencoder_examples(batch, told, rng):
+    return autoencoder.examples(train.sights(batch), _by_series(batch.faulty), told.window_steps, rng)
 
-    return examples
+
+def _classifier_examples(batch, told, rng):
+    """What is faulty in synthetic telemetry was planted, and is the label; in recorded telemetry it must not teach, so labels are planted now."""
+    if not isinstance(batch, dataset.Recorded):
+        return classifier.examples(train.sights(batch), _by_series(batch.faulty), told.window_steps, rng)
+    struck, labels = classifier.planted(batch, told.faults_per_1000, rng)
+    return classifier.examples(train.sights(struck), _by_series(labels), told.window_steps, rng, _by_series(batch.faulty))
 
 
 def _autoencoder_fit(parts, told, seed, log):
@@ -100,7 +106,7 @@ FAMILIES = {
         form=lambda width: Form(states=autoencoder.states(width), warmup_steps=autoencoder.warmup_steps(width), lstms=2),
         network=autoencoder.network,
         step=autoencoder.step,
-        examples=_windows_of(autoencoder),
+        examples=_autoencoder_examples,
         fit=_autoencoder_fit,
         says='expected is the reconstruction of the newest sample from a window that contains it; surprise is its error in usual errors of the series',
     ),
@@ -108,9 +114,9 @@ FAMILIES = {
         form=lambda width: Form(states=classifier.states(width), warmup_steps=classifier.warmup_steps(width), lstms=len(classifier.UNITS)),
         network=classifier.network,
         step=classifier.step,
-        examples=_windows_of(classifier),
+        examples=_classifier_examples,
         fit=_classifier_fit,
-        says='surprise is the logit of the probability of an anomaly, clipped to -8 and 8, plus 8; nothing is expected, so there is no band and no latch',
+        says='surprise is the logit of the probability of an anomaly, clipped to -6 and 8, plus 6; nothing is expected, so there is no band and no latch',
     ),
 }
 FORECASTER = FAMILIES['forecaster'].form(None)

@@ -34,7 +34,7 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """How the weights are learnt."""
 
     telemetry: tuple[Telemetry, ...]    # all of equally many steps
-    faults_per_1000: Share = 0.3        # planted faults per 1000 samples, masked
+    faults_per_1000: Share = 0.3        # planted per 1000 samples: masked, but for a classifier, whose labels they are
     window_steps: Annotated[int, msgspec.Meta(ge=8)] = 128      # how far back a gradient reaches; of an autoencoder or classifier: its window
     batch_series: Count = 96
     epochs: Count = 2

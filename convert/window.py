@@ -16,7 +16,7 @@ from convert import steps
 ERRORS = 20             # errors seen before one is judged
 WINSOR = 6.0            # usual errors
 FLOOR = 0.05            # of the usual error, in spreads
-CLIP = 8.0              # of a logit: a probability of 0.99966
+LOWEST, HIGHEST = -6.0, 8.0     # of a logit: probabilities of 0.0025 and 0.99966; below, float32 tells a small one no better than to a thousandth
 REACH = 40.0            # of a band's border on its logarithmic scale: sinh of it is still a number
 
 
@@ -66,15 +66,24 @@ def tried(usual):
     return tf.cast(usual[:, :1] >= ERRORS, tf.float32)
 
 
-def odds(probability):
-    """Surprise of a probability: its logit clipped to ∓CLIP, plus CLIP; float32, 0 to 16, 8 = as likely as not.
+def odds(logit):
+    """Surprise of the logit of a probability: clipped to LOWEST and HIGHEST, moved to begin at 0; float32, 0 to 14, 6 = as likely as not.
 
-    >>> odds(tf.constant([0.0, 0.5, 1.0])).numpy()
-    array([ 0.,  8., 16.], dtype=float32)
+    >>> odds(tf.constant([-20.0, 0, 20])).numpy()
+    array([ 0.,  6., 14.], dtype=float32)
     """
-    least = 1 / (1 + np.exp(np.float64(CLIP)))
-    p = tf.clip_by_value(probability, np.float32(least / 2), np.float32(1 - least / 2))
-    return tf.clip_by_value(tf.math.log(p) - tf.math.log(1 - p), -CLIP, CLIP) + CLIP
+    return tf.clip_by_value(logit, LOWEST, HIGHEST) - LOWEST
+
+
+def logit(probability):
+    """Logit of a probability, float32; what lies beyond LOWEST and HIGHEST is clipped on the way, so that it is finite for 0 and 1.
+
+    >>> logit(tf.constant([0.0, 0.5])).numpy().round(3) + 0
+    array([-7., 0.], dtype=float32)
+    """
+    low, high = (np.float32(1 / (1 + np.exp(-np.float64(end)))) for end in (LOWEST - 1, HIGHEST + 1))
+    p = tf.clip_by_value(probability, low, high)
+    return tf.math.log(p) - tf.math.log(1 - p)
 
 
 def cut(series, places, width):

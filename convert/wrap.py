@@ -34,7 +34,7 @@ from promlstm import bundle
 
 OUTPUTS = {'probability': 'classifier', 'reconstruction': 'autoencoder', 'forecast': 'forecaster'}      # output: family
 SAYS = {
-    'probability': 'surprise is the logit of the probability, clipped to -8 and 8, plus 8; nothing is expected, so there is no band and no latch',
+    'probability': 'surprise is the logit of the probability, clipped to -6 and 8, plus 6; nothing is expected, so there is no band and no latch',
     'reconstruction': 'expected is the reconstruction of the newest sample from a window that contains it; surprise is its error in usual errors',
     'forecast': 'expected is the forecast made one step before; surprise is its error in usual errors',
 }
@@ -265,15 +265,15 @@ def step(foreign, value, ring, count, step_seconds=None, learn=None, threshold=N
     present = 1 - tf.cast(tf.math.is_nan(value), tf.float32)
     scaled = tf.cast(tf.clip_by_value((tf.where(tf.math.is_nan(value), tf.zeros_like(value) + shift, value) - shift) / factor, -LARGEST, LARGEST), tf.float32)
     sample = present * scaled + (1 - present) * ring[:, :, -1]
+    full = tf.cast(tf.reduce_min(count[:, :, 0], 1, keepdims=True) >= width, tf.float32)      # before this sample
     after = tf.minimum(flat(count) + flat(present), 1e6)
-    full = tf.cast(tf.reduce_min(column(after), 1, keepdims=True) >= width, tf.float32)
     anew = tf.cast(steps.anew(each(learn)), tf.float32) if learn is not None else tf.zeros_like(after)
     moved = window.rolled(flat(ring, width), flat(sample), anew)
     none = tf.zeros_like(value) * np.nan
     out = {'season_next': none, 'state_ring_next': back(moved), 'state_count_next': back(after)}
     if foreign.output == 'probability':
         judged = full * tf.reduce_max(present, 1, keepdims=True)
-        surprise = window.odds(tf.reshape(_called(foreign, back(moved)), [-1, 1])) + steps.hole(judged)
+        surprise = window.odds(window.logit(tf.reshape(_called(foreign, back(moved)), [-1, 1]))) + steps.hole(judged)
         share = tf.cast(none, tf.float32)
         return {**out, 'surprise': surprise[:, 0], 'contribution': share, 'expected': none, 'lower': none, 'upper': none, 'deviation': none}
     made = flat(_called(foreign, back(moved) if foreign.output == 'reconstruction' else ring))

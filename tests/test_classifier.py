@@ -1,0 +1,86 @@
+"""The classifier: the textbook network, what its labels are, what its surprise says, and a model of it from nothing in one command."""
+
+import made
+import numpy as np
+import pytest
+from test_convert import convert
+from test_recipe import GOOD
+
+from promlstm import session
+
+pytestmark = pytest.mark.train
+TINY = (
+    GOOD.replace('seed: 3', 'family: classifier\nseed: 3').replace('window_steps: 64', 'window_steps: 8\n  faults_per_1000: 3')
+    .replace('steps: 256', 'steps: 700').replace('entities: 64', 'entities: 48')
+)  # fmt: skip
+
+
+def test_all_makes_a_classifier_from_nothing(tmp_path):
+    """Its labels are planted faults; the accuracy on series held out is in the card and in the log."""
+    recipe, out = tmp_path / 'tiny.yml', tmp_path / 'tiny.onnx'
+    recipe.write_text(TINY)
+    done = convert('all', recipe, '--work', tmp_path / 'work', '--out', out)
+    assert done.returncode == 0, done.stderr
+    bundle = session.load(out).bundle
+    assert (bundle.manifest.family, bundle.calibration.status, bundle.manifest.warmup_steps) == ('classifier', 'measured', 40)
+    assert 'logit' in bundle.manifest.description
+    assert 0.5 < bundle.manifest.evaluation['training']['accuracy_held_out'] <= 1 and 'accuracy on' in done.stderr
+
+
+def test_without_labels_it_says_so(tmp_path):
+    recipe = tmp_path / 'tiny.yml'
+    recipe.write_text(TINY.replace('faults_per_1000: 3', 'faults_per_1000: 0'))
+    done = convert('train', recipe, '--work', tmp_path / 'work')
+    assert done.returncode == 1 and 'windows, all healthy: expected both; plant faults or give labels' in done.stderr
+
+
+def test_it_is_the_textbook_network():
+    from convert import classifier
+
+    network = classifier.network(made.WIDTH)
+    assert [(type(layer).__name__, layer.units) for layer in network.layers] == [('LSTM', 128), ('LSTM', 64), ('Dense', 1)]
+    assert network.layers[0].return_sequences and not network.layers[1].return_sequences
+    assert network.layers[2].activation.__name__ == 'sigmoid'
+
+
+def test_the_surprise_is_the_clipped_logit():
+    """Of the probability that Keras gives for the window in the ring."""
+    import test_families
+
+    one, inputs = made.family('classifier'), test_families.inputs_of('classifier', steps=70)
+    out, state = test_families.carried('classifier', inputs)[-1]
+    ring = state['state_ring'].reshape(-1, made.WIDTH, 12)
+    p = one.network(ring).numpy().astype(np.float64).reshape(-1, 2)
+    wanted = np.clip(np.log(p / (1 - p)), -6, 8) + 6
+    judged = ~np.isnan(inputs['value'][-1])
+    assert np.allclose(np.where(judged, wanted, 0).max(1), out['surprise'], atol=2e-3)
+
+
+def test_labels_are_those_of_the_newest_sample():
+    from convert import classifier, synthesis, train
+
+    batch = synthesis.batch(1, step_seconds=60, steps=600, entities=16, faults_per_1000=4, history_days=1)
+    faulty = batch.faulty[..., 0].T
+    seen = train.sights(batch)
+    seen.inputs[..., 0] = faulty
+    inputs, labels, out = classifier.examples(seen, faulty, made.WIDTH, np.random.default_rng(0))
+    assert inputs.shape[1:] == (made.WIDTH, 12) and np.array_equal(inputs[:, -1, 0], labels)
+    assert 0.1 < labels.mean() < 0.6 and 0 < out.mean() < 0.3
+
+
+def test_faults_are_planted_into_recorded_telemetry_but_not_where_it_must_not_teach():
+    """What is excluded is neither healthy nor anomalous."""
+    from convert import classifier, synthesis
+
+    batch = synthesis.batch(2, step_seconds=60, steps=900, entities=8, history_days=1)
+    batch.faulty[500:] = True
+    struck, labels = classifier.planted(batch, 10, np.random.default_rng(0))
+    changed = ~((struck.values == batch.values) | np.isnan(batch.values))
+    assert labels.any() and not labels[500:].any() and not (changed & ~labels).any()
+
+    class Seen:
+        inputs = np.zeros((8, 900, 12), np.float32)
+
+    Seen.inputs[..., 0] = np.arange(900)
+    inputs, found, _ = classifier.examples(Seen, labels[..., 0].T, made.WIDTH, np.random.default_rng(0), batch.faulty[..., 0].T)
+    assert inputs[:, -1, 0].max() < 500 and set(found) == {0, 1}
