@@ -14,6 +14,7 @@ import numpy as np
 from convert import spans, store, synthesis
 from convert.spans import DataError
 
+DRAWN = 16              # entities that are drawn together
 SAMPLES = 4_000_000     # of a batch at most, where a group has more than one entity: 32 MB
 
 
@@ -70,7 +71,7 @@ class Dataset:
         """The spans of a part as steps: [(first, end)] in time order."""
         return sorted(spans.steps(span, self.step_seconds) for span in getattr(self.parts, part))
 
-    def batches(self, part, *, steps=None, lead_steps=spans.LEAD_STEPS, entities=None):
+    def batches(self, part, *, steps=None, lead_steps=spans.LEAD_STEPS, entities=None, series=None, seed=0):
         """Recorded batches of a part: for each group of entities, each span in time order.
 
         steps       None: a span is one batch, lead before it. A number: all batches are that long; a span is cut into windows of which
@@ -78,6 +79,8 @@ class Dataset:
                     one is padded with NaN
         lead_steps  read before what counts, to warm up
         entities    identities to yield; None = all of the part
+        series      about so many at most (entities × features, each window counts): windows drawn by the seed; None = all. What training
+                    holds in memory then does not depend on how large the fleet is or how long its history
         raises      DatasetError  where the part has spans but no sample
         """
         chosen = self.entities(part) if entities is None else sorted(entities)
@@ -85,12 +88,18 @@ class Dataset:
             raise DatasetError(f'detector {self.detector!r}: spans.{part}: no entity has a sample there that could be used')
         windows = [window for span in self.steps(part) for window in _windows(span, steps, lead_steps)]
         longest = max((end - first for first, end, _, _ in windows), default=1)
-        size = max(1, min(store.GROUP, SAMPLES // (longest * self.store.features)))
-        for group in store.groups(chosen, size):
-            for window in windows:
-                batch = self._batch(group, *window)
-                if not batch.faulty.all():
-                    yield batch
+        size = max(1, min(store.GROUP if series is None else DRAWN, SAMPLES // (longest * self.store.features)))
+        pieces = [(group, window) for group in store.groups(chosen, size) for window in windows]
+        for group, window in pieces if series is None else self._drawn(pieces, series, seed):
+            batch = self._batch(group, *window)
+            if not batch.faulty.all():
+                yield batch
+
+    def _drawn(self, pieces, series, seed):
+        """Some of the pieces, in their order, until there are so many series."""
+        order = np.random.default_rng(seed).permutation(len(pieces))
+        counts = np.cumsum([len(pieces[place][0]) * self.store.features for place in order])
+        return [pieces[place] for place in sorted(order[: np.searchsorted(counts, series) + 1])]
 
     def _batch(self, group, first, end, begin, finish):
         """Steps first to end, of which begin to finish count; only entities with a sample that counts."""

@@ -117,6 +117,17 @@ def test_groups_are_the_whole(tmp_path, monkeypatch, values):
     assert [batch.identities for batch in data.batches('test')] == [(name(0), name(2)), (name(3),)]
 
 
+def test_a_draw_is_no_larger_than_asked(tmp_path):
+    """Windows from all over, the same for the same seed, in order; all of them where there are no more."""
+    x = np.random.default_rng(1).normal(size=(STEPS, 40, 1))
+    data = dataset(tmp_path, x, spans.Parts(train=(span(500, 2900),)))
+    everything = list(data.batches('train', steps=700, series=10**6))
+    assert len(everything) == 3 * 8 and sum(len(batch.identities) for batch in everything) == 40 * 8
+    drawn = {seed: [(b.times[0], b.identities) for b in data.batches('train', steps=700, series=100, seed=seed)] for seed in (1, 2)}
+    assert 100 <= sum(len(identities) for _, identities in drawn[1]) < 116 and drawn[1] != drawn[2]
+    assert drawn[1] == [(b.times[0], b.identities) for b in data.batches('train', steps=700, series=100, seed=1)]
+
+
 def test_features_stay_together(tmp_path):
     """One entity, several values a step."""
     x = np.random.default_rng(1).normal(size=(STEPS, 3, 2))

@@ -36,6 +36,9 @@ def server(tmp_path_factory):
     prometheus = real.Prometheus(directory / 'prometheus', [])
     prometheus.data.mkdir(parents=True)
     real.backfill(prometheus.data, directory / 'past.om')
+    fired = [f'ALERTS{{alertname="Hot",alertstate="firing",instance="host-0005:9100"}} 1 {end - 1.5 * DAY + 60 * i}' for i in range(30)]
+    (directory / 'alerts.om').write_text('\n'.join(['# TYPE ALERTS gauge', *fired, '# EOF', '']))
+    real.backfill(prometheus.data, directory / 'alerts.om')
     with prometheus:
         yield prometheus, end
 
@@ -117,6 +120,32 @@ def test_a_prometheus_that_goes_half_way_is_gone_on_with(server, tmp_path, monke
     assert fetched(config, parts_of(end), tmp_path / 'broken', source=asked)['load'].digest(wanted) == digest
     assert asked.ranges == len(store.Store(tmp_path / 'whole', fetch.about(config, config.detectors[0])).chunks) - 4
     assert fetched(config, parts_of(end), tmp_path / 'broken', source=None)['load'].digest(wanted) == digest
+
+
+@pytest.mark.real
+def test_incidents_reach_the_batches_and_the_report(server, tmp_path):
+    """An alert of the past, a silence and a span by hand, each for its entities; what was excluded stands in the report."""
+    prometheus, end = server
+    command(tmp_path, prometheus.url, [ONE])
+    silence = {
+        'id': 's1', 'comment': 'new disk', 'startsAt': spans.text(end - 1.2 * DAY), 'endsAt': spans.text(end - 1.1 * DAY),
+        'matchers': [{'name': 'instance', 'value': 'host-000[12]:.*', 'isRegex': True, 'isEqual': True}],
+    }  # fmt: skip
+    (tmp_path / 'silences.json').write_text(json.dumps([silence]))
+    hand = {'span': [end - 0.3 * DAY, end - 0.2 * DAY], 'match': '{zone="b"}', 'why': 'load test'}
+    told = {'by_hand': [hand], 'silences': {'file': 'silences.json'}, 'alerts': {'margin': '10m'}}
+    section = RECIPE['data'] | {'spans': {name: list(getattr(parts_of(end), name)) for name in ('train', 'test')}, 'exclude': told}
+    (tmp_path / 'own.yml').write_text(json.dumps(RECIPE | {'data': section}))
+    (found,) = gather.gather(tmp_path / 'own.yml', recipe.load(tmp_path / 'own.yml').data, tmp_path / 'data', log=lambda text: None)
+    host = lambda i: f'{{"instance":"host-{i:04}:9100","job":"past","zone":"{"abc"[i % 3]}"}}'.encode()  # noqa: E731
+    for part, who in (('train', {host(1): 144, host(2): 144, host(5): pytest.approx(40, abs=6)}), ('test', {host(i): 144 for i in range(1, 30, 3)})):
+        (batch,) = found.batches(part)
+        counts = batch.faulty[batch.scored].sum((0, 2))
+        assert {name: count for name, count in zip(batch.identities, counts.tolist(), strict=True) if count} == who
+    (report,) = gather.reports_of(tmp_path / 'data')
+    assert [(each.source, each.why, each.entities) for each in report.excluded] == [
+        ('alert', 'alert Hot', 1), ('silence', 'silence s1: new disk', 2), ('by hand', 'load test', 10)
+    ]  # fmt: skip
 
 
 class Counting:
