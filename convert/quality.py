@@ -21,6 +21,7 @@ GAPS_SHARE = 0.05           # of missing samples between the first and the last 
 LEAST_SAMPLES = 500         # of a series, lead included; fewer teach nothing after the warm-up
 RESETS_SHARE = 0.999        # of changes that go up in what is taken for a counter
 EXCLUDED_SHARE = 0.5        # of an entity's time
+HOLE_SECONDS = 3600.0       # without a sample of any entity that is worth a word
 WEEKLY_SECONDS = 14 * 86400.0
 SHOWN = 3                   # examples of a finding
 _COUNTER = re.compile(r'.*_(total|count|sum|bucket)\Z')
@@ -78,7 +79,7 @@ class _Seen:
     missing: float = 0.0                            # largest share
     first: float = np.inf
     last: float = -np.inf
-    excluded: int = 0
+    holes: dict = field(default_factory=dict)       # part: [(start, end)] without a sample of any entity
 
     def note(self, check, identity):
         """One more with this trouble."""
@@ -91,11 +92,12 @@ def inspect(data, *, max_entities=2**31):
     tally = {each: [set(), 0] for each in data.exclusions}
     entities = {part: data.entities(part) for part in data.parts.__struct_fields__ if getattr(data.parts, part)}
     for part, names in entities.items():
-        samples[part] = excluded[part] = 0
+        samples[part], excluded[part], alive = 0, 0, False
         for group in store.groups(names, store.BLOCK):
             values, times = _whole(data, part, group)
             there = ~np.isnan(values)
             out = spans.excluded(data.exclusions, times, group, data.detector)
+            alive |= there.any((1, 2))
             samples[part] += int(there.sum())
             excluded[part] += int((out & there.any(2)).sum())
             _count(data, tally, times, group, there.any(2))
@@ -103,6 +105,7 @@ def inspect(data, *, max_entities=2**31):
                 for row, identity in enumerate(group):
                     _look(seen, identity, values[:, row], times, out[:, row], data.step_seconds)
         _need(data, part, samples[part])
+        seen.holes[part] = _holes(times[~alive], data.step_seconds)
     dropped = frozenset(name for check in ('short', 'constant', 'duplicated') for name in seen.wrong.get(check, ()))
     if not set(entities['train']) - dropped:
         raise _nothing(data, 'train', 'every entity is ' + ' or '.join(check for check in ('short', 'constant', 'duplicated') if check in seen.wrong))
@@ -168,6 +171,17 @@ def _look(seen, identity, x, times, out, step_seconds):
         seen.note('counter', identity)
 
 
+def _holes(dead, step_seconds):
+    """Spans of HOLE_SECONDS or more out of the instants without any sample.
+
+    >>> _holes(np.r_[np.arange(0, 7200, 60), 9000], 60)
+    [(0.0, 7200.0)]
+    """
+    runs = np.split(dead, np.flatnonzero(np.diff(dead) > 1.5 * step_seconds) + 1)
+    found = [(float(run[0]), float(run[-1] + step_seconds)) for run in runs if len(run)]
+    return [(start, end) for start, end in found if end - start >= HOLE_SECONDS]
+
+
 def _counter(x):
     """Whether samples grow and grow, and fall to nearly nothing where they fall.
 
@@ -188,6 +202,11 @@ def _findings(data, seen, entities, max_entities):
     if 'gaps' in wrong:
         said = f'up to {seen.missing:.0%} of the samples missing, the longest hole {seen.longest * step:.0f} s'
         yield _finding('gaps', wrong, said, 'kept: what is missing weighs nothing in training')
+    for part, holes in seen.holes.items():
+        if holes:
+            named = '; '.join(f'{spans.text(start)} to {spans.text(end)}' for start, end in holes[:SHOWN]) + (' …' if len(holes) > SHOWN else '')
+            said = f'spans.{part}: no sample of any entity in {sum(end - start for start, end in holes) / 3600:.1f} h: {named}'
+            yield Finding(check='gaps', entities=0, said=said, done='kept: what is missing weighs nothing in training; the source may not reach back so far')
     if 'constant' in wrong:
         yield _finding('constant', wrong, 'one value all the time', 'dropped from training: there is nothing to expect but that value')
     if 'duplicated' in wrong:

@@ -59,6 +59,19 @@ def test_each_trouble_is_found_with_its_entity(tmp_path):
     assert all(each.done.split()[0] in ('kept', 'kept:', 'kept;', 'dropped') for each in findings.values())
 
 
+def test_time_without_any_sample_is_named(tmp_path):
+    """A span that begins before the source's retention, or a night in which it was down: of each part, with its times."""
+    series = {'a': healthy(1), 'b': healthy(2)}
+    for x in series.values():
+        x[:300] = x[1600:1700] = np.nan
+    series['b'][900:1000] = np.nan
+    said = [each.said for each in quality.inspect(dataset(tmp_path, series))[0].findings if each.check == 'gaps' and not each.entities]
+    assert said == [
+        'spans.train: no sample of any entity in 5.0 h: 1970-01-01T16:40:00Z to 1970-01-01T21:40:00Z',
+        'spans.test: no sample of any entity in 1.7 h: 1970-01-02T19:20:00Z to 1970-01-02T21:00:00Z',
+    ]
+
+
 @pytest.mark.parametrize(
     ('x', 'is_counter'),
     [
