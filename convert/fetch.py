@@ -19,6 +19,7 @@ from convert.spans import DataError
 from promlstm import history
 from promlstm.entities import Entities
 from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable
+from promlstm.prometheus import POINTS_PER_ANSWER
 
 CELLS = 2_000_000               # samples of a chunk in memory, 16 MB
 MOST_STEPS, LEAST_STEPS = 4096, 16
@@ -71,7 +72,7 @@ def about(config, detector):
     )  # fmt: skip
 
 
-def fetch(config, detectors, parts, root, *, source, log, now=clock.time, pause=clock.sleep):
+def fetch(config, detectors, parts, root, *, source, log, now=clock.time, pause=None):
     """The Stores of detectors, with all that the spans want in them.
 
     config     promlstm.config.Config
@@ -80,6 +81,7 @@ def fetch(config, detectors, parts, root, *, source, log, now=clock.time, pause=
     root       folder of the stores, locked by the caller
     source     Prometheus, or anything with its `instant` and `range`
     log        function of a line of text
+    pause      function of seconds, for tests; None = wait, but no longer than until another chunk stops it all
     raises     FetchError  naming each detector that failed, after the others are done; StoreError where the disk does not take it
     """
     _refuse_future(config, detectors, parts, now())
@@ -167,13 +169,18 @@ def _fetched(job, failed, source, pause, stopped):
         if job.detector.name in failed or stopped.is_set():
             return 0
         try:
-            identities, values, infinite, warnings = _ask(job, source, job.series * 4**attempt)
+            identities, values, infinite, warnings = _ask(job, source, _rows(job, attempt))
             return job.store.put(job.grid, job.first, identities, values, infinite=infinite, warnings=warnings).samples
         except (SourceUnavailable, ResponseError):  # slow or too large perhaps: smaller requests may pass
             if attempt == len(PAUSES):
                 raise
-            pause(PAUSES[attempt])
+            (pause or stopped.wait)(PAUSES[attempt])
     raise AssertionError('the last attempt returns or raises')
+
+
+def _rows(job, attempt):
+    """As how many series a chunk is asked for, which decides the size of a request: a quarter of it on each new attempt."""
+    return job.series if not attempt else max(job.series, POINTS_PER_ANSWER // job.steps) * 4**attempt
 
 
 def _ask(job, source, rows):

@@ -15,6 +15,7 @@ from promlstm import labels
 from promlstm.selector import Matcher
 
 LEAD_STEPS = 400            # read before a span so that everything is warm where it begins; the manifest's replay_steps
+GRAIN = 1e-4                # of a step, within which an instant is on it: the present in steps of 0.1 s has a float grain of 4e-6
 COARSE_SECONDS = 1800.0     # of the history that fills the seasonal memory
 
 
@@ -154,7 +155,7 @@ def steps(span, step_seconds):
     >>> steps((30, 180), 60)
     (1, 3)
     """
-    return tuple(math.ceil(edge / step_seconds - 1e-9) for edge in span)
+    return tuple(math.ceil(edge / step_seconds - GRAIN) for edge in span)
 
 
 def coarse_seconds(step_seconds):

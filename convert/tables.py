@@ -115,8 +115,8 @@ class _Sorter:
         self.infinite += int(infinite.sum())
         columns = columns[~infinite & ~np.isnan(columns[:, 3])]
         for number, grid in enumerate(GRIDS):
-            step = np.ceil(columns[:, 0] / self._steps[grid] - 1e-9).astype(np.int64)
-            near = step * self._steps[grid] - columns[:, 0] < self._steps['fine'] - 1e-9    # the newest at that instant, not older
+            step = np.ceil(columns[:, 0] / self._steps[grid] - spans.GRAIN).astype(np.int64)
+            near = step * self._steps[grid] - columns[:, 0] < self._steps['fine'] * (1 - spans.GRAIN)    # the newest at that instant, not older
             rows = np.empty(int(near.sum()), _ROW)
             rows['cell'], rows['step'] = step[near] // CHUNK_STEPS, step[near]
             for name, column in zip(('time', 'entity', 'feature', 'value'), columns[near].T, strict=True):

@@ -228,6 +228,14 @@ def test_a_connection_that_breaks_is_tried_again(source, tmp_path, fault):
     assert paused == [1.0, 4.0]
 
 
+def test_an_answer_that_is_too_large_is_asked_for_in_pieces(source, tmp_path):
+    """A query that a server or a proxy cannot bear in one piece: a quarter of it on each new attempt."""
+    config = config_of(source.url, [LOAD], max_response='1MB')
+    digest = digest_of(config, tmp_path / 'whole')
+    source.faults.hold(lambda selection: answers.oversized(2_000_000)(selection) if len(selection.times) > 200 else selection)
+    assert digest_of(config, tmp_path / 'pieces') == digest
+
+
 def test_an_expression_that_is_rejected_is_not_tried_again(source, tmp_path):
     """Nor is anything else asked for that detector."""
     config, paused = config_of(source.url, [LOAD | {'expr': 'sum(load)'}]), []

@@ -51,6 +51,13 @@ def test_neighbours_and_gaps_are_in_order():
     assert spans.steps((0, 60), 60) == (0, 1) and spans.steps((60, 120), 60) == (1, 2)
 
 
+@pytest.mark.parametrize('step', [0.1, 0.3, 7, 15])
+def test_an_instant_on_a_step_is_on_it(step):
+    """Whatever a float makes of it: spans that meet neither share a step nor leave one out."""
+    first = 17_640_000_000
+    assert spans.steps((first * step, (first + 600) * step), step) == (first, first + 600)
+
+
 @pytest.mark.parametrize('seed', range(5))
 def test_without_and_union_agree_with_counting(seed):
     """Spans as sets of whole numbers, by the set's own arithmetic."""
