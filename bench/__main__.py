@@ -1,9 +1,9 @@
-"""Run all measurements, or those that are named: `python -m bench footprint step memory start`."""
+"""Run all measurements, or those that are named: `python -m bench footprint step memory start gather`."""
 
 import importlib
 import sys
 
-NAMES = ('footprint', 'memory', 'step', 'start')
+NAMES = ('footprint', 'memory', 'step', 'start', 'gather')
 
 
 def main(names):

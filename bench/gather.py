@@ -1,0 +1,64 @@
+"""Training data of 1 000 series over four weeks at 60 s: seconds and peak memory of each step; a quarter of the series beside it.
+
+Samples come out of nothing, at the seam that Prometheus has: what its own work and the network cost is not in here. Memory is that of the
+process, TensorFlow left out.
+"""
+
+import subprocess
+import sys
+
+SIZES = (250, 1000)
+WEEKS = 4
+RUN = """
+import resource, sys, tempfile, time
+from pathlib import Path
+import numpy as np
+from convert import gather, spans
+from convert.recipe import Data
+from promlstm.prometheus import POINTS_PER_ANSWER, Matrix, Vector
+
+ENTITIES, WEEKS, DAY = int(sys.argv[1]), int(sys.argv[2]), 86400
+END = 1_764_000_000 // DAY * DAY
+KEYS = [('{"instance":"10.0.%d.%d:9100","job":"node"}' % (i >> 8, i & 255)).encode() for i in range(ENTITIES)]
+
+class Source:
+    def instant(self, expr, time):
+        return Vector(KEYS, np.zeros(ENTITIES))
+
+    def range(self, expr, start, end, step, series=1):
+        steps, at_once = round((end - start) / step) + 1, max(1, POINTS_PER_ANSWER // series)
+        for first in range(0, steps, at_once):
+            times = start + step * np.arange(first, min(first + at_once, steps))
+            noise = np.random.default_rng(int(times[0])).normal(size=(len(times), ENTITIES))
+            yield Matrix(times, KEYS, np.round(100 + 10 * np.sin(2 * np.pi * times / DAY)[:, None] + noise, 3))
+
+def told(what, begun):
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f'  {ENTITIES:8}  {what:34} {time.monotonic() - begun:8.1f} s {peak:8.0f} MB', flush=True)
+
+with tempfile.TemporaryDirectory() as name:
+    root = Path(name)
+    (root / 'promlstm.yml').write_text('{prometheus: {url: "http://x"}, detectors: [{name: bench, expr: x}]}')
+    parts = spans.Parts(train=((END - 7 * WEEKS * DAY, END - 3 * DAY),), test=((END - 3 * DAY, END),))
+    begun = time.monotonic()
+    (data,) = gather.gather(root / 'own.yml', Data(config='promlstm.yml', spans=parts), root / 'data', log=lambda text: None, source=Source())
+    told('fetched, stored and inspected', begun)
+    begun = time.monotonic()
+    data.digest()
+    told('digest', begun)
+    begun = time.monotonic()
+    for batch in data.batches('train', steps=1440):
+        pass
+    told('read as windows of 1 440 steps', begun)
+    begun = time.monotonic()
+    for batch in data.batches('train', steps=1440, series=500):
+        pass
+    told('read as 500 windows drawn', begun)
+    print(f'  {ENTITIES:8}  on disk {sum(file.stat().st_size for file in root.rglob("*.npz")) / 1e6:43.0f} MB')
+"""
+
+
+def main():
+    """Print a row for each step of each size, each size in a process of its own."""
+    for entities in SIZES:
+        subprocess.run([sys.executable, '-c', RUN, str(entities), str(WEEKS)], check=True)
