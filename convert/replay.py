@@ -39,3 +39,16 @@ def _filled(memory, times, values):
     from dataclasses import replace
 
     return replace(memory, season=memory.season.fill(times, values))
+
+
+def judged(session, times, values, *, step_seconds, history=None):
+    """As surprises; returns (float32 [T, N], int64 [N]: which calibration rows hold for each entity at the end)."""
+    settings = detector.Settings(step_seconds=step_seconds, zone=UTC, alarms_per_week=None)
+    memory = detector.blank(session, settings, values.shape[1], values.shape[2])
+    if history is not None and len(history[0]):
+        memory = _filled(memory, *history)
+    out = np.full(values.shape[:2], np.nan, np.float32)
+    frames = (Frame(float(time), row) for time, row in zip(times, values, strict=True))
+    for t, (verdicts, after) in enumerate(detector.replay(session, settings, memory, frames)):
+        out[t], memory = verdicts.surprise, after
+    return out, memory.klass

@@ -1,0 +1,101 @@
+"""Whether a model is good enough to take the place of the one in service: compared entity by entity, released only if nothing speaks against it.
+
+    recall   of events, at the same budget of false alarms, on every set with faults: against the model in service and baselines
+    alarms   per entity-week in healthy time, each at its own calibrated threshold: against the model in service
+
+A difference counts where it exceeds its margin and a paired bootstrap over entities (the same entities drawn for both, Efron 1979) says
+that it is no accident. What cannot be told apart passes: a gate that closes on noise is soon left open. Pure.
+"""
+
+from typing import Annotated
+
+import msgspec
+import numpy as np
+
+DRAWS = 1000
+
+
+class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The recipe's section `gates`."""
+
+    recall_margin: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.02        # of events: as much less may be found
+    alarms_ratio: Annotated[float, msgspec.Meta(ge=1)] = 1.25               # as many times more alarms may be raised in healthy time
+    confidence: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] = 0.9          # of the bootstrap interval that must lie beyond the margin
+    baselines: tuple[str, ...] = ('robust_z', 'ewma_band', 'seasonal_naive', 'difference_z', 'pca')     # that are rivals; all are reported
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """One comparison: the model's figure less the rival's, with its interval."""
+
+    trial: str
+    rival: str
+    role: str
+    what: str               # recall or alarms
+    ours: float
+    theirs: float
+    low: float
+    high: float
+    passed: bool
+
+    def __str__(self):
+        unit = 'of the events at equal false alarms' if self.what == 'recall' else 'alarms per entity-week in healthy time'
+        rival = 'the model in service' if self.role == 'in service' else f'baseline {self.rival}'
+        return f'{self.trial}: {self.ours:.3f} {unit}, {rival} {self.theirs:.3f} (difference {self.low:+.3f} to {self.high:+.3f})'
+
+
+def judge(results, gates, seed=0):
+    """Verdicts on the Results of a contest, those of role `model` against all rivals of the same set."""
+    out = []
+    for mine in (each for each in results if each.role == 'model'):
+        for rival in (each for each in results if each.trial == mine.trial and _rival(each, gates)):
+            if mine.tally and rival.tally and sum(mine.tally.events):
+                out.append(_recall(mine, rival, gates, seed))
+            if rival.role == 'in service' and mine.tally_run and rival.tally_run:
+                out.append(_alarms(mine, rival, gates, seed))
+    return out
+
+
+def refusals(verdicts):
+    """What speaks against a release, as text; none = released."""
+    return [f'worse than it may be on {verdict}' for verdict in verdicts if not verdict.passed]
+
+
+def _rival(result, gates):
+    return result.role == 'in service' or (result.role == 'baseline' and result.contestant in gates.baselines)
+
+
+def _recall(mine, rival, gates, seed):
+    parts = [(each.tally.found, each.tally.events) for each in (mine, rival)]
+    ours, theirs, low, high = paired(*parts, confidence=gates.confidence, seed=seed)
+    return _verdict(mine, rival, 'recall', ours, theirs, low, high, high >= 0 or ours - theirs >= -gates.recall_margin)
+
+
+def _alarms(mine, rival, gates, seed):
+    parts = [(each.tally_run.false, each.tally_run.weeks) for each in (mine, rival)]
+    ours, theirs, low, high = paired(*parts, confidence=gates.confidence, seed=seed, times=gates.alarms_ratio)
+    return _verdict(mine, rival, 'alarms', ours, theirs, low, high, not low > 0)
+
+
+def _verdict(mine, rival, what, ours, theirs, low, high, passed):
+    return Verdict(
+        trial=mine.trial, rival=rival.contestant, role=rival.role, what=what, ours=ours, theirs=theirs, low=low, high=high, passed=bool(passed)
+    )  # fmt: skip
+
+
+def paired(mine, theirs, *, confidence, seed, times=1.0):
+    """Two shares over the same entities, and how sure their difference is.
+
+    mine, theirs  (counts, out of), each [N]: events found and events, or alarms and weeks
+    times         the rival's share is taken that often before the difference
+    returns       (share of mine, share of theirs, low and high end of the interval of mine - times * theirs)
+
+    >>> paired(([2, 2, 1], [2, 2, 2]), ([0, 1, 0], [2, 2, 2]), confidence=0.9, seed=0)[:2]
+    (0.8333333333333334, 0.16666666666666666)
+    """
+    columns = np.array([*mine, *theirs], float)
+    draws = np.random.default_rng(seed).integers(columns.shape[1], size=(DRAWS, columns.shape[1]))
+    drawn = columns[:, draws].sum(2)
+    shares = [drawn[0] / np.maximum(drawn[1], 1e-9), drawn[2] / np.maximum(drawn[3], 1e-9)]
+    low, high = np.quantile(shares[0] - times * shares[1], [(1 - confidence) / 2, (1 + confidence) / 2])
+    total = columns.sum(1)
+    return float(total[0] / max(total[1], 1e-9)), float(total[2] / max(total[3], 1e-9)), float(low), float(high)
