@@ -58,6 +58,7 @@ def test_the_structure_is_one_that_grafana_takes(name):
         assert {str(query['datasource']) for query in one['targets']} == {str(one['datasource'])} == {str(make.DATASOURCE)}
         steps = one['fieldConfig']['defaults']['thresholds']['steps']
         assert steps[0]['value'] is None and [step['value'] for step in steps[1:]] == sorted(step['value'] for step in steps[1:])
+    assert all({'asDropdown', 'tags', 'tooltip', 'icon', 'includeVars', 'keepTime', 'targetBlank'} <= set(link) for link in board['links'])
     defined = {variable['name'] for variable in board['templating']['list']}
     assert set(re.findall(r'\$\{?(\w+)', json.dumps([panels, board['annotations']]))) <= defined
     assert len({one['title'] for one in panels}) == len(panels)
