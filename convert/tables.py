@@ -15,6 +15,7 @@ memory does not grow with the table.
 
 import csv
 import hashlib
+import shutil
 import tempfile
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -69,6 +70,8 @@ def read(detector, paths, root, *, log):
             file.unlink()
         place = store.Store(root, place.about)
     place.prepare()
+    for left in Path(root).glob('.import-*'):
+        shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=place.folder.parent, prefix='.import-') as folder:
         sorter = _Sorter(detector, Path(folder))
         for path in paths:

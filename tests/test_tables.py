@@ -127,7 +127,9 @@ def test_a_killed_import_starts_anew(tmp_path):
     place = tables.read(ONE, [path], tmp_path / 'data', log=quiet)
     (place.folder / 'complete').unlink()
     (place.folder / place.chunks[0].file).unlink()
+    (tmp_path / 'data/.import-left').mkdir()
     np.testing.assert_array_equal(read(tables.read(ONE, [path], tmp_path / 'data', log=quiet), x), x)
+    assert not list((tmp_path / 'data').glob('.import-*'))
 
 
 @pytest.mark.parametrize(
