@@ -43,6 +43,8 @@ def arguments():
     parser.add_argument('--work', type=Path, metavar='DIR', help='where stages leave what they made (default: build/NAME)')
     parser.add_argument('--out', type=Path, metavar='FILE', help='the model file that release writes (default: WORK/NAME.onnx)')
     parser.add_argument('--data', type=Path, metavar='DIR', help='labelled telemetry to evaluate on: DIR/SET/ENTITY.npz (default: none)')
+    parser.add_argument('--service', type=Path, metavar='FILE', help='the model in service, to be compared with (default: the file at --out, if there is one)')
+    parser.add_argument('--force', action='store_true', help='release whatever the gates say (the report keeps the reasons)')
     return parser
 
 
@@ -73,18 +75,18 @@ def _fetch(args, told):
 
 
 def _make(args, told):
-    from convert import calibrate, classifier, export, make, release, verify
+    from convert import calibrate, classifier, export, gates, make, release, verify
     from convert.spans import DataError
     from promlstm.errors import BundleError
 
     work = args.work or Path('build') / told.name
-    job = make.Job(args.recipe, told, work, args.out or work / f'{told.name}.onnx', args.data, _log)
+    job = make.Job(args.recipe, told, work, args.out or work / f'{told.name}.onnx', args.data, _log, args.service, args.force)
     known = (
         DataError, make.StageMissing, classifier.NoLabels, export.ExportError, verify.VerifyError, calibrate.CalibrationError,
-        release.ReleaseError, BundleError,
+        release.ReleaseError, BundleError, gates.Refused,
     )  # fmt: skip
     try:
-        make.run(job, tuple(make.STAGES) if args.stage == 'all' else (args.stage,))
+        make.run_all(job) if args.stage == 'all' else make.run(job, (args.stage,))
     except known as error:
         return _failed(error)
     return 0

@@ -24,6 +24,10 @@ class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     baselines: tuple[str, ...] = ('robust_z', 'ewma_band', 'seasonal_naive', 'difference_z', 'pca')     # that are rivals; all are reported
 
 
+class Refused(Exception):
+    """The gates do not let a model pass: the message has every reason."""
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """One comparison: the model's figure less the rival's, with its interval."""
 

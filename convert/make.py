@@ -6,7 +6,10 @@
     verify     proof.json                TensorFlow = ONNX Runtime
     calibrate  calibration.json          the file replayed over healthy telemetry
     evaluate   evaluation.json           injected faults, and labelled telemetry where a folder is given
-    release    NAME.onnx                 one file, read back
+               report.txt .json .html    the contest: beside baselines and the model in service (convert/contest.py), and what the gates say
+    release    NAME.onnx                 one file, read back, where the gates let it pass
+
+`all` leaves out what was made from the same recipe, data and tools before (convert/resume.py); a stage that is named is always run.
 
 Seeds: the recipe's for training, others derived from it for calibration and evaluation, so that nothing is measured on what was learnt.
 """
@@ -25,7 +28,7 @@ import numpy as np
 import onnx
 import tensorflow as tf
 
-from convert import calibrate, evaluate, export, forecaster, gather, recipe, release, synthesis, verify
+from convert import calibrate, evaluate, export, forecaster, gates, gather, recipe, release, report, resume, review, synthesis, verify
 from convert.family import FAMILIES
 from convert.steps import WARMUP
 from promlstm import bundle
@@ -46,6 +49,8 @@ class Job:
     out: Path
     data: Path | None           # labelled sets to evaluate on
     log: object                 # function of a line of text
+    service: Path | None = None # the model file in service; None = what lies at `out`
+    force: bool = False         # release whatever the gates say
 
 
 def run_fetch(job):
@@ -67,8 +72,11 @@ def run_train(job):
         digest.update(batch.values.tobytes())
         parts.append(family.examples(batch, told, rng))
         job.log(f'  synthesised {batch.values.size} samples at {each.step_seconds:g} s, {time.monotonic() - started:.0f} s')
-    learnt = family.fit(parts, told, job.recipe.seed, job.log)
-    learnt.network.save_weights(job.work / 'weights.weights.h5')
+    said = []
+    learnt = family.fit(parts, told, job.recipe.seed, lambda line: (said.append(line), job.log(line)))
+    with resume.atomically(job.work / 'weights.weights.h5') as draft:
+        learnt.network.save_weights(draft)
+    (job.work / 'training.log').write_text('\n'.join(said) + '\n')
     _write(job.work / 'learning.json', learnt.figures)
     training = bundle.Training(
         data='synthetic telemetry (convert/synthesis.py), nothing else', digest=digest.hexdigest(), recipe=recipe.digest(job.path),
@@ -80,7 +88,8 @@ def run_train(job):
 def run_export(job):
     """The graph in ONNX, under the contract's names."""
     model = export.export(_step(job), _form(job))
-    onnx.save(model, job.work / 'graph.onnx')
+    with resume.atomically(job.work / 'graph.onnx') as draft:
+        onnx.save(model, draft)
     count = export.census(model, _form(job))
     job.log(f'  {sum(count.values())} nodes, {count["LSTM"]} × LSTM, no Loop, {model.ByteSize()} bytes')
 
@@ -102,13 +111,20 @@ def run_evaluate(job):
     """What it finds."""
     session = _released(job, _read(job.work / 'calibration.json', bundle.Calibration), {}, job.work / 'calibrated.onnx')
     _write(job.work / 'evaluation.json', measured(session, job))
+    rival = without_lstm(job) if job.recipe.family == 'forecaster' else None
+    review.review(job, session, rival, resume.digest(job.work / 'graph.onnx'), seed=job.recipe.seed + EVALUATION_SEED)
 
 
 def run_release(job):
-    """One file."""
+    """One file, if the gates let it pass."""
+    found = _read(job.work / 'report.json', report.Report)
+    if reasons := gates.refusals(found.verdicts):
+        if not job.force:
+            raise gates.Refused('\n  '.join(['not released (--force releases it all the same):', *reasons]))
+        job.log('  released by force: ' + '; '.join(reasons))
     figures = _read(job.work / 'evaluation.json', dict[str, dict[str, float]])
-    session = _released(job, _read(job.work / 'calibration.json', bundle.Calibration), figures, job.out)
-    job.log(f'  {job.out}: {session.bundle.size_bytes} bytes, sha256 {session.bundle.sha256}')
+    released = _released(job, _read(job.work / 'calibration.json', bundle.Calibration), figures, job.out)
+    job.log(f'  {job.out}: {released.bundle.size_bytes} bytes, sha256 {released.bundle.sha256}')
 
 
 # name: (function, what the ones before must have left)
@@ -119,8 +135,12 @@ STAGES = {
     'verify': (run_verify, ('weights.weights.h5', 'graph.onnx')),
     'calibrate': (run_calibrate, ('training.json', 'graph.onnx', 'proof.json')),
     'evaluate': (run_evaluate, ('training.json', 'graph.onnx', 'proof.json', 'calibration.json')),
-    'release': (run_release, ('training.json', 'graph.onnx', 'proof.json', 'calibration.json', 'evaluation.json')),
+    'release': (run_release, ('training.json', 'graph.onnx', 'proof.json', 'calibration.json', 'evaluation.json', 'report.json')),
 }
+LEFT = {
+    'fetch': ('data/quality.json',), 'train': ('weights.weights.h5', 'training.json', 'learning.json', 'training.log'), 'export': ('graph.onnx',),
+    'verify': ('proof.json',), 'calibrate': ('calibration.json',), 'evaluate': ('evaluation.json', 'report.json', 'report.txt', 'report.html'), 'release': (),
+}  # fmt: skip
 
 
 class StageMissing(Exception):
@@ -143,10 +163,50 @@ def run(job, stages):
         job.log(f'{job.recipe.name}: {time.monotonic() - started:.0f} s in all')
 
 
+def run_all(job):
+    """All stages, but for those that were made from the same before; says so where nothing changed."""
+    job.work.mkdir(parents=True, exist_ok=True)
+    ran = []
+    for name in STAGES:
+        made_from, note = _made_from(job, name), resume.digest(job.service or job.out) if name == 'evaluate' else ''
+        if resume.unchanged(job.work, name, made_from) and _serves_the_same(job, name):
+            continue
+        run(job, (name,))
+        ran.append(name)
+        resume.record(job.work, name, _made_from(job, name), LEFT[name], resume.digest(job.out) if name == 'release' else note)
+    if not ran:
+        job.log(f'{job.recipe.name}: nothing changed: {job.out}, sha256 {resume.digest(job.out)}')
+    return ran
+
+
+def _serves_the_same(job, stage):
+    """Whether what is in service is what the evaluation was held against, or what was released after it."""
+    if stage not in ('evaluate', 'release'):
+        return True
+    held, released = (resume.recorded(job.work, name) for name in ('evaluate', 'release'))
+    if stage == 'release':
+        return bool(released) and released.note == resume.digest(job.out)
+    return resume.digest(job.service or job.out) in {held.note, released.note if released else held.note}
+
+
+def _made_from(job, stage):
+    """Digest of all that a stage is made from: its part of the recipe, the files of the stages before, data, tools."""
+    told, own = job.recipe, ''
+    if stage in ('fetch', 'train') and told.data:
+        fetched = () if stage == 'fetch' else gather.load(job.path, told.data, job.work / 'data')
+        own = [each.digest() for each in fetched] or resume.digest(job.path.parent / told.data.config)
+    parts = {
+        'fetch': (told.data, own), 'train': (told.training, own), 'export': (), 'verify': (), 'calibrate': (told.calibration,),
+        'evaluate': (told.evaluation, told.gates, told.data, str(job.service or job.out), resume.digest(job.data) if job.data else ''),
+        'release': (told.name, told.description, str(job.out), job.force),
+    }  # fmt: skip
+    needs = {name: resume.digest(job.work / name) for name in STAGES[stage][1]}
+    return resume.key(stage, told.family, told.seed, parts[stage], needs, tools() if stage != 'fetch' else {})
+
+
 def measured(session, job):
     """All figures of a model: {set: {measure: figure}}."""
-    plain = functools.partial(release.release, manifest=manifest(job, {}, 'forecaster'), calibration=UNCALIBRATED)
-    rival = evaluate.without_lstm(lambda model, path: plain(model, proof=verify.proof_of(functools.partial(forecaster.step, None)), path=path))
+    rival = without_lstm(job)
     learnt = _read(job.work / 'learning.json', dict[str, float]) if (job.work / 'learning.json').exists() else {}
     out = {'training': {name: round(figure, 4) for name, figure in learnt.items()}} if learnt else {}
     for each in job.recipe.evaluation.telemetry:
@@ -158,6 +218,12 @@ def measured(session, job):
         measure = evaluate.recorded if evaluate.univariate(folder) else evaluate.several
         out[folder.name] = measure(session, rival, folder, log=job.log)
     return out
+
+
+def without_lstm(job):
+    """A Session of the forecaster's rule with "no change" for a forecast."""
+    plain = functools.partial(release.release, manifest=manifest(job, {}, 'forecaster'), calibration=UNCALIBRATED)
+    return evaluate.without_lstm(lambda model, path: plain(model, proof=verify.proof_of(functools.partial(forecaster.step, None)), path=path))
 
 
 def manifest(job, evaluation, family=None):
@@ -208,7 +274,8 @@ def _installed(name):
 
 
 def _write(path, value):
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1) + b'\n')
+    with resume.atomically(path) as draft:
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(value), indent=1) + b'\n')
 
 
 def _read(path, kind):

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from convert import incidents, spans
+from convert.gates import Gates
 from promlstm.config import Duration, seconds
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -83,6 +84,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     training: Training
     calibration: Calibration
     evaluation: Evaluation
+    gates: Gates = Gates()
 
 
 def load(path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 
+from convert import resume
 from promlstm import bundle, session
 
 LARGEST_BYTES = 2_000_000
@@ -31,9 +32,12 @@ def release(model, manifest, calibration, proof, path, largest_bytes=LARGEST_BYT
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f'.{path.name}.draft')
     try:
-        draft.write_bytes(data)
+        with open(draft, 'wb') as file:
+            file.write(data)
+            os.fsync(file.fileno())
         loaded = session.load(draft)
         os.replace(draft, path)
+        resume.synced(path.parent)
     finally:
         draft.unlink(missing_ok=True)
     return loaded

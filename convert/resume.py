@@ -1,0 +1,96 @@
+"""What was made is not made again: each stage leaves a record of what it was made from, and of what it left.
+
+A stage is skipped where recipe, data, tools and inputs are those of its record and its files are still those that it left. Files appear
+whole or not at all, and the record is written last: killed at any moment, a run begins again with the stage that it was in.
+
+    stages.json    {stage: Record} in the work folder
+
+Who calls it: make. It knows no stage.
+"""
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+
+FILE = 'stages.json'
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """key: digest of all that a stage was made from. left: {file in the work folder: its digest}. note: what the stage wants to know again."""
+
+    key: str
+    left: dict[str, str]
+    note: str = ''
+
+
+@contextlib.contextmanager
+def atomically(path):
+    """A path to write to; it gets its name when all is written and on disk, and is removed where anything fails.
+
+    The draft keeps the suffix, by which libraries choose a format.
+    """
+    path = Path(path)
+    draft = path.with_name(f'.draft.{path.name}')
+    try:
+        yield draft
+        with open(draft, 'rb') as file:
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+        synced(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def synced(folder):
+    """Have a folder's names on disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def digest(path):
+    """sha256 of a file, or of all files of a folder by name; '' where there is nothing."""
+    path = Path(path)
+    if path.is_dir():
+        return hashlib.sha256(b''.join(f'{p.relative_to(path)} {digest(p)}\n'.encode() for p in sorted(path.rglob('*')) if p.is_file())).hexdigest()
+    try:
+        with open(path, 'rb') as file:
+            return hashlib.file_digest(file, 'sha256').hexdigest()
+    except FileNotFoundError:
+        return ''
+
+
+def key(*parts):
+    """One digest of values that msgspec can encode."""
+    return hashlib.sha256(msgspec.json.encode(parts, order='sorted')).hexdigest()
+
+
+def recorded(work, stage):
+    """The Record of a stage, or None; an unreadable file holds none."""
+    return _records(work).get(stage)
+
+
+def unchanged(work, stage, wanted):
+    """Whether a stage was made from this very key and what it left is still there."""
+    found = recorded(work, stage)
+    return bool(found) and found.key == wanted and all(digest(Path(work) / name) == sha256 for name, sha256 in found.left.items())
+
+
+def record(work, stage, made_from, files, note=''):
+    """Write down that a stage is done; files that it did not leave are left out."""
+    left = {name: sha256 for name in files if (sha256 := digest(Path(work) / name))}
+    records = _records(work) | {stage: Record(key=made_from, left=left, note=note)}
+    with atomically(Path(work) / FILE) as draft:
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(records), indent=1) + b'\n')
+
+
+def _records(work):
+    try:
+        return msgspec.json.decode((Path(work) / FILE).read_bytes(), type=dict[str, Record])
+    except (FileNotFoundError, msgspec.DecodeError):
+        return {}
