@@ -63,13 +63,16 @@ def export(step, form=FORECASTER, lstms=None):
 
     function = traced(step, form)
     names = sorted(function.get_concrete_function().structured_outputs)
-    model, _ = tf2onnx.convert.from_function(function, input_signature=list(function.input_signature), opset=OPSET)
+    try:
+        model, _ = tf2onnx.convert.from_function(function, input_signature=list(function.input_signature), opset=OPSET)
+    except (ValueError, NotImplementedError, KeyError, RuntimeError) as error:
+        raise ExportError(f'graph: tf2onnx cannot convert it: {" ".join(str(error).split())[:300]}') from error
+    census(model, form, lstms)
     _rename(model.graph, names)
     _set_axes(model.graph, form)
     _number(model.graph)
     model.producer_name, model.graph.name, model.graph.doc_string = 'promlstm', 'step', ''
     onnx.checker.check_model(model, full_check=True)
-    census(model, form, lstms)
     return model
 
 

@@ -61,6 +61,9 @@ def main(argv):
     """Do it; 0, or 1 with the reason on standard error."""
     args = arguments().parse_args(argv)
     log = lambda text: print(text, file=sys.stderr, flush=True)      # noqa: E731 (for the two below)
+    if not args.model.exists():
+        log(f'convert: {args.model}: no such file')
+        return 1
     try:
         return (_wrap if args.command == 'wrap' else _quantize)(args, log)
     except _known() as error:

@@ -11,7 +11,7 @@ from promlstm import session
 pytestmark = pytest.mark.train
 TINY = (
     GOOD.replace('seed: 3', 'family: classifier\nseed: 3').replace('window_steps: 64', 'window_steps: 8\n  faults_per_1000: 3')
-    .replace('steps: 256', 'steps: 700').replace('entities: 64', 'entities: 48')
+    .replace('steps: 256', 'steps: 700').replace('entities: 64', 'entities: 48').replace('entities: 32', 'entities: 16')
 )  # fmt: skip
 
 
