@@ -214,6 +214,7 @@ def test_the_exporter_takes_presets_instead_of_a_file(live, capsys):
 
 @pytest.mark.real
 @pytest.mark.accept
+@pytest.mark.timeout(1500)
 def test_ten_healthy_minutes_raise_no_page(live, tmp_path):
     """At a step of five seconds, with the rules as shipped: nothing critical fires, whatever this machine does besides."""
     step = {'step': '5s', 'delay': '2s', 'history': '0s'}
