@@ -35,6 +35,7 @@ from promlstm import bundle
 
 CALIBRATION_SEED, EVALUATION_SEED = 1_000_003, 2_000_003     # added to the recipe's
 REPLAY_STEPS = 400
+OWN_SHARE = 2               # own history is at most this part of the synthetic series, so that a small fleet is not learnt by heart
 TOOLS = ('tensorflow-cpu', 'tensorflow', 'keras', 'tf2onnx', 'onnx', 'onnxruntime', 'numpy')
 UNCALIBRATED = bundle.Calibration(status='none')
 
@@ -59,7 +60,7 @@ def run_fetch(job):
 
 
 def run_train(job):
-    """Weights from synthetic telemetry alone."""
+    """Weights from synthetic telemetry and, where the recipe has a data section, from the team's own beside it."""
     keras.utils.set_random_seed(job.recipe.seed)
     tf.config.experimental.enable_op_determinism()
     told, digest, parts, started = job.recipe.training, hashlib.sha256(), [], time.monotonic()
@@ -72,6 +73,14 @@ def run_train(job):
         digest.update(batch.values.tobytes())
         parts.append(family.examples(batch, told, rng))
         job.log(f'  synthesised {batch.values.size} samples at {each.step_seconds:g} s, {time.monotonic() - started:.0f} s')
+    for each in gather.load(job.path, job.recipe.data, job.work / 'data') if job.recipe.data else ():
+        digest.update(each.digest().encode())
+        samples = 0
+        series = sum(one.entities * one.features for one in told.telemetry) // OWN_SHARE
+        for batch in each.batches('train', steps=told.telemetry[0].steps, series=series, seed=job.recipe.seed):
+            parts.append(family.examples(batch, told, rng))
+            samples += int((~np.isnan(batch.values) & ~batch.faulty).sum())
+        job.log(f'  own history of {each.detector}: {samples} samples to learn from, {time.monotonic() - started:.0f} s')
     said = []
     learnt = family.fit(parts, told, job.recipe.seed, lambda line: (said.append(line), job.log(line)))
     with resume.atomically(job.work / 'weights.weights.h5') as draft:
@@ -79,10 +88,23 @@ def run_train(job):
     (job.work / 'training.log').write_text('\n'.join(said) + '\n')
     _write(job.work / 'learning.json', learnt.figures)
     training = bundle.Training(
-        data='synthetic telemetry (convert/synthesis.py), nothing else', digest=digest.hexdigest(), recipe=recipe.digest(job.path),
+        data=_learnt_from(job), digest=digest.hexdigest(), recipe=recipe.digest(job.path),
         seed=job.recipe.seed, entity_steps=learnt.entity_steps, seconds=round(time.monotonic() - started, 1),
     )  # fmt: skip
     _write(job.work / 'training.json', training)
+
+
+def _learnt_from(job):
+    """The data in words, for the model card; what was excluded among them."""
+    if not job.recipe.data:
+        return 'synthetic telemetry (convert/synthesis.py), nothing else'
+    return 'synthetic telemetry (convert/synthesis.py) and own history of ' + '; '.join(map(_told, gather.reports_of(job.work / 'data')))
+
+
+def _told(quality):
+    """One detector's history, and what of it did not teach."""
+    out = [f'{each.samples} samples by {each.source} ({each.why})' for each in quality.excluded]
+    return f'{quality.detector} ({quality.samples["train"]} samples, excluded: {", ".join(out) or "none"})'
 
 
 def run_export(job):
@@ -163,18 +185,18 @@ def run(job, stages):
         job.log(f'{job.recipe.name}: {time.monotonic() - started:.0f} s in all')
 
 
-def run_all(job):
-    """All stages, but for those that were made from the same before; says so where nothing changed."""
+def run_all(job, stages=None):
+    """All stages (or those named, in their order), but for those that were made from the same before; says so where nothing changed."""
     job.work.mkdir(parents=True, exist_ok=True)
     ran = []
-    for name in STAGES:
+    for name in stages or STAGES:
         made_from, note = _made_from(job, name), resume.digest(job.service or job.out) if name == 'evaluate' else ''
         if resume.unchanged(job.work, name, made_from) and _serves_the_same(job, name):
             continue
         run(job, (name,))
         ran.append(name)
         resume.record(job.work, name, _made_from(job, name), LEFT[name], resume.digest(job.out) if name == 'release' else note)
-    if not ran:
+    if not ran and not stages:
         job.log(f'{job.recipe.name}: nothing changed: {job.out}, sha256 {resume.digest(job.out)}')
     return ran
 
@@ -218,6 +240,16 @@ def measured(session, job):
         measure = evaluate.recorded if evaluate.univariate(folder) else evaluate.several
         out[folder.name] = measure(session, rival, folder, log=job.log)
     return out
+
+
+def bare(job):
+    """The Session of a job's graph before its calibration: surprise without score."""
+    return _released(job, UNCALIBRATED, {}, job.work / 'uncalibrated.onnx')
+
+
+def training_of(job):
+    """bundle.Training that a job left."""
+    return _read(job.work / 'training.json', bundle.Training)
 
 
 def without_lstm(job):

@@ -1,6 +1,9 @@
 """The recipe of a model: what to synthesise, how long to train, what to measure it on. Strict YAML; unknown keys are refused.
 
     recipe = recipe.load('convert/recipes/default.yml')
+
+A recipe may leave out seed, training, calibration and evaluation: they are those of the shipped recipe of its family. What is left are ten
+lines: a name, and where the data is.
 """
 
 import hashlib
@@ -8,10 +11,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+import yaml
 
 from convert import incidents, spans
 from convert.gates import Gates
 from promlstm.config import Duration, seconds
+
+SHIPPED = {family: Path(__file__).with_name('recipes') / f'{name}.yml' for family, name in
+           (('forecaster', 'default'), ('autoencoder', 'autoencoder'), ('classifier', 'classifier'))}  # fmt: skip
+BORROWED = {'seed', 'training', 'calibration', 'evaluation'}      # what a recipe may leave out
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0)]
@@ -77,7 +85,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """The whole of it."""
 
     name: Annotated[str, msgspec.Meta(pattern='^[a-z][a-z0-9_-]*$')]
-    description: str
+    description: str = ''
     family: Literal['forecaster', 'autoencoder', 'classifier'] = 'forecaster'       # docs/families.md tells them apart
     seed: Annotated[int, msgspec.Meta(ge=0)]
     data: Data | None = None
@@ -94,13 +102,22 @@ def load(path):
     except OSError as error:
         raise RecipeError(f'{path}: cannot be read: {error.strerror}') from error
     try:
-        recipe = msgspec.yaml.decode(data, type=Recipe, dec_hook=_written)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        recipe = msgspec.convert(_completed(msgspec.yaml.decode(data)), Recipe, dec_hook=_written)
+    except (msgspec.DecodeError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f'{path}: {" ".join(str(error).split())}') from error
     _check_data(path, recipe.data)
     _check_training(path, recipe.training)
     _check_ranges(path, recipe.calibration.ranges)
     return recipe
+
+
+def _completed(tree):
+    """A recipe's tree with the sections that it leaves out, as the shipped recipe of its family has them."""
+    if not isinstance(tree, dict) or BORROWED.issubset(tree):
+        return tree
+    shipped = SHIPPED.get(tree.get('family', 'forecaster'))
+    base = msgspec.yaml.decode(shipped.read_bytes()) if shipped else {}
+    return {key: base[key] for key in BORROWED if key in base} | tree
 
 
 def _written(kind, value):

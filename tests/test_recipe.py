@@ -41,7 +41,6 @@ def test_a_small_one_is_read(tmp_path):
     [
         ('seed: 3', 'sead: 3', 'Object contains unknown field `sead`'),
         ('seed: 3', 'seed: many', 'Expected `int`, got `str` - at `$.seed`'),
-        ('seed: 3', '', 'Object missing required field `seed`'),
         ('name: tiny', 'name: A name', "Expected `str` matching regex '^[a-z][a-z0-9_-]*$' - at `$.name`"),
         ('epochs: 1', 'epochs: 0', 'Expected `int` >= 1 - at `$.training.epochs`'),
         ('low: 600', 'low: 900', '$.calibration.ranges[1]: begins at 900 s, expected 600 s, where the one before ended'),
@@ -63,3 +62,14 @@ def test_a_mistake_is_named(tmp_path, old, new, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(recipe.RecipeError, match=r'none\.yml: cannot be read: No such file'):
         recipe.load(tmp_path / 'none.yml')
+
+
+def test_what_a_recipe_leaves_out_is_as_in_the_shipped_one(tmp_path):
+    """A recipe of a name and data is a whole recipe: how to train, calibrate and evaluate stands in the shipped recipe of its family."""
+    path = tmp_path / 'mine.yml'
+    path.write_text('name: mine\n')
+    shipped = recipe.load('convert/recipes/default.yml')
+    ours = recipe.load(path)
+    assert (ours.training, ours.calibration, ours.evaluation, ours.seed) == (shipped.training, shipped.calibration, shipped.evaluation, shipped.seed)
+    path.write_text('name: mine\nfamily: classifier\nseed: 9\n')
+    assert recipe.load(path).training == recipe.load('convert/recipes/classifier.yml').training and recipe.load(path).seed == 9
