@@ -33,30 +33,30 @@ def rolled(ring, newest, anew):
     return (1 - anew) * moved + anew * tf.tile(newest, [1, ring.shape[-1] // channels])
 
 
-def unit(usual):
+def unit(usual, floor=FLOOR):
     """What an error is measured in, from state_error [M, 2] (errors counted, mean size); float32 [M, 1]."""
-    return tf.maximum(usual[:, 1:], FLOOR)
+    return tf.maximum(usual[:, 1:], floor)
 
 
-def surprise(error, usual):
+def surprise(error, usual, floor=FLOOR):
     """Surprise of each error, float32 [M, 1]; usual is state_error from before the sample.
 
     >>> surprise(tf.constant([[0.2]]), tf.constant([[100.0, 0.1]])).numpy().round(3)
     array([[1.444]], dtype=float32)
     """
-    return tf.asinh(tf.abs(error) / unit(usual))
+    return tf.asinh(tf.abs(error) / unit(usual, floor))
 
 
-def reach(threshold, usual):
+def reach(threshold, usual, floor=FLOOR):
     """The error at which the surprise comes to `threshold`, float32 [M, 1]: the inverse of `surprise`."""
-    return tf.sinh(tf.minimum(threshold, 10.0)) * unit(usual)
+    return tf.sinh(tf.minimum(threshold, 10.0)) * unit(usual, floor)
 
 
-def learnt(error, usual, gate, step_seconds):
+def learnt(error, usual, gate, step_seconds, floor=FLOOR):
     """state_error after a sample: where gate (float32 [M, 1]) is 0 it keeps its value."""
     rate = tf.cast(1 - tf.exp(-0.6931471805599453 / steps.half_life(step_seconds)), tf.float32)
     count, mean = usual[:, :1], usual[:, 1:]
-    size = tf.minimum(tf.abs(error), WINSOR * unit(usual) + 1e6 * tf.cast(count < ERRORS, tf.float32))
+    size = tf.minimum(tf.abs(error), WINSOR * unit(usual, floor) + 1e6 * tf.cast(count < ERRORS, tf.float32))
     after = tf.minimum(count + gate, 1e6)
     return tf.concat([after, mean + gate * tf.maximum(rate, 1 / tf.maximum(after, 1)) * (size - mean)], 1)
 
