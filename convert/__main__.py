@@ -19,16 +19,19 @@ EPILOG = """stages, in order (what each reads and leaves in the work folder stan
   verify     TensorFlow and ONNX Runtime agree over 500 carried steps; write the proof
   calibrate  replay the ONNX file over healthy telemetry: surprise against alarms per entity-week
   evaluate   replay it over injected faults and, with --data, over labelled telemetry, beside simple baselines
-  release    graph, manifest, calibration and proof in one file, read back before it gets its name
+  release    graph, manifest, calibration and proof in one file, read back before it gets its name, if the gates let it pass
 
 commands that begin with a model (each with --help of its own):
   wrap       a Keras model that was trained elsewhere becomes a model file
   quantize   an int8 variant of a model file, with what it cost and gained
+  compare    two model files side by side, measured on the same telemetry in the same run (docs/retraining.md)
 
 example:
   python -m convert all convert/recipes/default.yml
   python -m convert fetch own.yml
-  python -m convert evaluate convert/recipes/default.yml --data DIR"""
+  python -m convert evaluate convert/recipes/default.yml --data DIR
+  python -m convert evaluate own.yml --learning-curve
+  python -m convert compare promlstm/models/default.onnx build/own/own.onnx"""
 
 STAGES = ('fetch', 'train', 'export', 'verify', 'calibrate', 'evaluate', 'release')
 
@@ -44,6 +47,8 @@ def arguments():
     parser.add_argument('--out', type=Path, metavar='FILE', help='the model file that release writes (default: WORK/NAME.onnx)')
     parser.add_argument('--data', type=Path, metavar='DIR', help='labelled telemetry to evaluate on: DIR/SET/ENTITY.npz (default: none)')
     parser.add_argument('--service', type=Path, metavar='FILE', help='the model in service, to be compared with (default: the file at --out, if there is one)')
+    parser.add_argument('--learning-curve', action='store_true', help='evaluate: how much data is enough, by models made from growing parts of it')
+    parser.add_argument('--search', action='store_true', help='evaluate: families and sizes, and the smallest that cannot be told from the best')
     parser.add_argument('--force', action='store_true', help='release whatever the gates say (the report keeps the reasons)')
     return parser
 
@@ -53,6 +58,10 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] and argv[0] in models.COMMANDS:
         return models.main(argv)
+    if argv[:1] == ['compare']:
+        from convert import compare
+
+        return compare.main(argv[1:])
     args = arguments().parse_args(argv)
     from convert import recipe  # before the heavy imports: a mistake in the recipe is told at once
 
@@ -86,10 +95,24 @@ def _make(args, told):
         release.ReleaseError, BundleError, gates.Refused,
     )  # fmt: skip
     try:
-        make.run_all(job) if args.stage == 'all' else make.run(job, (args.stage,))
+        _run(args, job)
     except known as error:
         return _failed(error)
     return 0
+
+
+def _run(args, job):
+    from convert import curve, make, search
+
+    if args.stage == 'evaluate' and (args.learning_curve or args.search):
+        if args.learning_curve:
+            curve.curve(job)
+        if args.search:
+            search.search(job)
+    elif args.stage == 'all':
+        make.run_all(job)
+    else:
+        make.run(job, (args.stage,))
 
 
 def _log(text):

@@ -88,12 +88,12 @@ class Sight:
     scores: np.ndarray
 
 
-def held(contestants, trials, log):
-    """(Results, Sights of the first contestant) of all contestants and baselines on all trials."""
+def held(contestants, trials, log, *, baselines=True):
+    """(Results, Sights of the first contestant) of all contestants, and baselines unless they are not asked for, on all trials."""
     results, sights = [], []
     for trial in trials:
         log(f'  {trial.name}: {trial.values.shape[1]} entities, {trial.values.shape[0]} steps of {trial.step_seconds:g} s')
-        for contestant, scores, thresholds in _scored(contestants, trial):
+        for contestant, scores, thresholds in _scored(contestants, trial, baselines):
             result = measured(contestant, trial, scores, thresholds)
             results.append(result)
             if contestant is contestants[0]:
@@ -103,14 +103,14 @@ def held(contestants, trials, log):
     return results, sights
 
 
-def _scored(contestants, trial):
+def _scored(contestants, trial, beside):
     """Each contestant with its scores [T, N] and {budget: threshold [N]} by its calibration."""
     for contestant in contestants:
         features = contestant.session.bundle.manifest.features
         if features is None or len(features) == trial.values.shape[2]:
             scores, classes = judged(contestant.session, trial)
             yield contestant, scores, _promised(contestant.session.bundle.calibration, trial.step_seconds, classes)
-    for name, scores in simple(trial).items():
+    for name, scores in simple(trial).items() if beside else ():
         yield Contestant(name, 'baseline'), scores, {}
 
 

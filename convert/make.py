@@ -294,7 +294,11 @@ def _form(job):
 def _step(job):
     family = FAMILIES[job.recipe.family]
     network = family.network(job.recipe.training.window_steps)
-    network.load_weights(job.work / 'weights.weights.h5')
+    weights = job.work / 'weights.weights.h5'
+    try:
+        network.load_weights(weights)
+    except ValueError as error:     # as many layers or other shapes
+        raise StageMissing(f'{weights} is of another network than the recipe names (its family or window has changed): run train again') from error
     return functools.partial(family.step, network)
 
 

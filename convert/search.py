@@ -1,0 +1,81 @@
+"""Which family, and how large: all candidates made from the same recipe, and the smallest that cannot be told from the best.
+
+    python -m convert evaluate own.yml --search
+
+Smallest counts in bytes of memory per entity, since that is what a fleet pays for; then in bytes of the file. Each candidate has a work
+folder of its own, so that what was interrupted goes on.
+
+    search.json, search.txt     in the work folder
+"""
+
+import msgspec
+
+from convert import contest, curve, gates, make, report, resume, review
+
+WINDOWS = {'forecaster': (1.0,), 'autoencoder': (0.25, 0.5), 'classifier': (0.25, 0.5)}     # in training.window_steps; of the forecaster it is no size
+LEAST_STEPS = 8
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """What one found. `beside_best`: interval of the difference to the best, 90 % paired bootstrap over entities."""
+
+    family: str
+    window_steps: int
+    entity_bytes: int
+    file_bytes: int
+    event_recall: float
+    low: float
+    high: float
+    chosen: bool = False
+
+
+def search(job, windows=WINDOWS):
+    """[Candidate], smallest first, one of them chosen; written into the work folder."""
+    trials, made = list(review.trials(job, job.recipe.seed + make.EVALUATION_SEED)), []
+    for family, shares in windows.items():
+        for steps in sorted({max(LEAST_STEPS, round(share * job.recipe.training.window_steps)) for share in shares}):
+            told = msgspec.structs.replace(job.recipe, family=family, training=msgspec.structs.replace(job.recipe.training, window_steps=steps))
+            part = curve.variant(job, f'search/{family}_{steps}', told)
+            session = make.bare(part)
+            results, _ = contest.held([contest.Contestant(f'{family} {steps}', 'model', session)], trials, job.log, baselines=False)
+            made.append((told, session.bundle, curve.pooled(results)))
+    out = chosen([_candidate(*each, made) for each in made])
+    with resume.atomically(job.work / 'search.json') as draft:
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(out), indent=1) + b'\n')
+    with resume.atomically(job.work / 'search.txt') as draft:
+        draft.write_text(text(out))
+    job.log(text(out).rstrip('\n'))
+    return out
+
+
+def _candidate(told, bundle, tally, made):
+    best = max((each for _, _, each in made), key=lambda each: sum(each.found) / max(sum(each.events), 1))
+    ours, _, low, high = gates.paired((tally.found, tally.events), (best.found, best.events), confidence=0.9, seed=0)
+    return Candidate(
+        family=told.family, window_steps=told.training.window_steps, entity_bytes=bundle.state_bytes(1) + bundle.season_bytes(1),
+        file_bytes=bundle.size_bytes, event_recall=ours, low=low, high=high,
+    )  # fmt: skip
+
+
+def chosen(candidates):
+    """Candidates, smallest first; the first one that may be as good as the best is chosen.
+
+    >>> kind = dict(family='forecaster', window_steps=64, file_bytes=1)
+    >>> small, best = (Candidate(**kind, entity_bytes=b, event_recall=r, low=-.1, high=h) for b, r, h in ((1, .4, -.05), (2, .6, 0)))
+    >>> [each.chosen for each in chosen([best, small])]
+    [False, True]
+    """
+    ranked = sorted(candidates, key=lambda each: (each.entity_bytes, each.file_bytes))
+    first = next(number for number, each in enumerate(ranked) if each.high >= 0)
+    return [msgspec.structs.replace(each, chosen=number == first) for number, each in enumerate(ranked)]
+
+
+def text(candidates):
+    """All candidates as a table, and the choice."""
+    rows = [['family', 'window', 'bytes per entity', 'bytes', 'events found', 'less the best', '']]
+    for each in candidates:
+        sizes = [str(each.window_steps), str(each.entity_bytes), str(each.file_bytes)]
+        rows.append([each.family, *sizes, f'{each.event_recall:.3f}', f'{each.low:+.3f} to {each.high:+.3f}', 'chosen' if each.chosen else ''])
+    best = next(each for each in candidates if each.chosen)
+    told = f'  chosen: family: {best.family}, training.window_steps: {best.window_steps}: the smallest that cannot be told from the best'
+    return '\n'.join([*report.columns(rows), '', told]) + '\n'
