@@ -203,6 +203,18 @@ def test_the_table_is_what_a_recipe_may_name():
     assert set(get_args(get_type_hints(recipe.Recipe)['family'])) == set(FAMILIES)
 
 
+def test_weights_of_another_family_are_not_loaded(tmp_path):
+    """A recipe whose family was changed since it was trained."""
+    from test_convert import convert
+    from test_recipe import GOOD
+
+    recipe = tmp_path / 'tiny.yml'
+    recipe.write_text(GOOD.replace('seed: 3', 'family: autoencoder\nseed: 3'))
+    made.family('classifier').network.save_weights(tmp_path / 'weights.weights.h5')
+    done = convert('export', recipe, '--work', tmp_path)
+    assert done.returncode == 1 and 'is of another network than the recipe names' in done.stderr
+
+
 @pytest.fixture
 def source(tmp_path):
     with Source(fleet.Fleet(1, time.time() - 7200, hosts=3), time.time) as serving:
