@@ -139,7 +139,7 @@ def run_evaluate(job):
 
 def run_release(job):
     """One file, if the gates let it pass."""
-    found = _read(job.work / 'report.json', report.Report)
+    found = _read(job.work / 'report.json', report.Judged)
     if reasons := gates.refusals(found.verdicts):
         if not job.force:
             raise gates.Refused('\n  '.join(['not released (--force releases it all the same):', *reasons]))

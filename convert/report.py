@@ -44,6 +44,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     learning: dict[str, list[float]]
 
 
+class Judged(msgspec.Struct, frozen=True):
+    """What a release reads of report.json: figures that are not there (null) do not concern it."""
+
+    verdicts: list[gates.Verdict]
+
+
 def encoded(report):
     """report.json as bytes."""
     return msgspec.json.format(msgspec.json.encode(report), indent=1) + b'\n'

@@ -67,7 +67,7 @@ def digest(path):
 
 def key(*parts):
     """One digest of values that msgspec can encode."""
-    return hashlib.sha256(msgspec.json.encode(parts, order='sorted')).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(parts, order='sorted', enc_hook=float)).hexdigest()
 
 
 def recorded(work, stage):
