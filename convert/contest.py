@@ -32,7 +32,7 @@ class Contestant:
 
 
 class Points(msgspec.Struct, frozen=True, kw_only=True):
-    """What one threshold makes of a set; NaN = there is nothing to say.
+    """What one threshold makes of a set; NaN (null in JSON, read back as None) = there is nothing to say.
 
     accuracy, precision, recall, f1     of samples
     event_precision, _recall, _f1       of events and alarms, by the rules of measures.py
@@ -40,16 +40,16 @@ class Points(msgspec.Struct, frozen=True, kw_only=True):
     delay_steps                         median, of the events found
     """
 
-    threshold: float
-    accuracy: float
-    precision: float
-    recall: float
-    f1: float
-    event_precision: float
-    event_recall: float
-    event_f1: float
-    false_alarms_per_week: float
-    delay_steps: float
+    threshold: float | None
+    accuracy: float | None
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    event_precision: float | None
+    event_recall: float | None
+    event_f1: float | None
+    false_alarms_per_week: float | None
+    delay_steps: float | None
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,13 +67,13 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     trial: str
     contestant: str
     role: str
-    auc_pr: float                       # mean over entities that have events; NaN without labels
+    auc_pr: float | None                # mean over entities that have events; NaN without labels
     equal: Points | None                # at the budget in hindsight; None without labels
     run: Points | None                  # as it will run; None without a calibration
     by_kind: dict[str, float]           # event recall at the budget in hindsight
     tally: Tally | None                 # of `equal`
     tally_run: Tally | None             # of `run`
-    alarms: dict[str, float]            # promised budget: alarms per entity-week where nothing is labelled, at the calibrated threshold
+    alarms: dict[str, float | None]     # promised budget: alarms per entity-week where nothing is labelled, at the calibrated threshold
     shares: dict[str, list[float]]      # healthy, faulty: samples by score, in the steps of BINS
 
 
