@@ -10,7 +10,7 @@ folder of its own, so that what was interrupted goes on.
 
 import msgspec
 
-from convert import contest, curve, gates, make, report, resume, review
+from convert import classifier, contest, curve, gates, make, report, resume, review
 
 WINDOWS = {'forecaster': (1.0,), 'autoencoder': (0.25, 0.5), 'classifier': (0.25, 0.5)}     # in training.window_steps; of the forecaster it is no size
 LEAST_STEPS = 8
@@ -35,8 +35,11 @@ def search(job, windows=WINDOWS):
     for family, shares in windows.items():
         for steps in sorted({max(LEAST_STEPS, round(share * job.recipe.training.window_steps)) for share in shares}):
             told = msgspec.structs.replace(job.recipe, family=family, training=msgspec.structs.replace(job.recipe.training, window_steps=steps))
-            part = curve.variant(job, f'search/{family}_{steps}', told)
-            session = make.bare(part)
+            try:
+                session = make.bare(curve.variant(job, f'search/{family}_{steps}', told))
+            except classifier.NoLabels as error:
+                job.log(f'  left out: {family}: {error}')
+                continue
             results, _ = contest.held([contest.Contestant(f'{family} {steps}', 'model', session)], trials, job.log, baselines=False)
             made.append((told, session.bundle, curve.pooled(results)))
     out = chosen([_candidate(*each, made) for each in made])
