@@ -7,12 +7,14 @@ A difference counts where it exceeds its margin and a paired bootstrap over enti
 that it is no accident. What cannot be told apart passes: a gate that closes on noise is soon left open. Pure.
 """
 
+import re
 from typing import Annotated
 
 import msgspec
 import numpy as np
 
 DRAWS = 1000
+LINKED = re.compile('^linked_|_linked$')        # names of trial.py
 
 
 class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -22,6 +24,7 @@ class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     alarms_ratio: Annotated[float, msgspec.Meta(ge=1)] = 1.25               # as many times more alarms may be raised in healthy time
     confidence: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] = 0.9          # of the bootstrap interval that must lie beyond the margin
     baselines: tuple[str, ...] = ('robust_z', 'ewma_band', 'seasonal_naive', 'difference_z', 'pca')     # that are rivals; all are reported
+    links: bool = False     # baselines are rivals on sets of broken links too: only a family that learns how features hang together can win there
 
 
 class Refused(Exception):
@@ -65,7 +68,9 @@ def refusals(verdicts):
 
 
 def _rival(result, gates):
-    return result.role == 'in service' or (result.role == 'baseline' and result.contestant in gates.baselines)
+    if result.role == 'baseline':
+        return result.contestant in gates.baselines and (gates.links or not LINKED.search(result.trial))
+    return result.role == 'in service'
 
 
 def _recall(mine, rival, gates, seed):

@@ -96,8 +96,8 @@ class _Frame:
             parts.append(f'<text x="{LEFT - 5}" y="{self.y(value) + 4:.1f}" class="end">{value:.4g}</text>')
             parts.append(f'<line x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{self.y(value):.1f}" y2="{self.y(value):.1f}" class="grid"/>')
         for value in _ticks(self.x0, self.x1, 6) if ticks else ():
-            told = 10**value if log_x else value
-            parts.append(f'<text x="{self.x(value):.1f}" y="{bottom + 13}" class="middle">{told:.4g}</text>')
+            told = f'{10**value:.2g}' if log_x else f'{value:.4g}'
+            parts.append(f'<text x="{self.x(value):.1f}" y="{bottom + 13}" class="middle">{told}</text>')
         parts.append(f'<text x="{(LEFT + WIDE) / 2}" y="{self.height - 5}" class="middle title">{escape(x)}</text>')
         parts.append(f'<text transform="translate(11 {(TOP + bottom) / 2}) rotate(-90)" class="middle title">{escape(y)}</text>')
         return ''.join(parts)

@@ -4,6 +4,7 @@
     linked_60s            synthetic entities of several features that move together, until one of them does not
     test_DETECTOR         the test span as it was, without labels: how often it alarms in healthy time
     test_DETECTOR_faults  the test span with the same faults injected into what is healthy of it
+    test_DETECTOR_linked  the test span of several features, one of which goes the other way for a while
     SET                   labelled telemetry of others (labelled.py)
 
 Who calls it: contest. Pure but for what a Dataset and labelled read; nothing here knows a model.
@@ -70,14 +71,7 @@ def linked(telemetry, seed):
     noise = 0.1 * np.nanstd(np.diff(batch.values, axis=0), axis=0)[None]
     follow = lambda x: gain * (x + shift * np.abs(np.nanmean(batch.values, 0)) / gain)  # noqa: E731 (twice below)
     values = follow(batch.values + noise * rng.normal(size=(*batch.values.shape[:2], LINKED_FEATURES)))
-    labels = np.zeros(values.shape[:2], bool)
-    for n in range(many):
-        for _ in range(FAULTS_EACH):
-            at, steps = int(rng.integers(SETTLED, telemetry.steps - 100)), int(rng.integers(30, 100))
-            if not labels[max(0, at - 20) : at + steps + 20, n].any():
-                column = values[at : at + steps, n, rng.integers(LINKED_FEATURES)]
-                column[:] = 2 * np.nanmean(column) - column
-                labels[at : at + steps, n] = True
+    values, labels = _apart(values, np.ones(values.shape[:2], bool), SETTLED, rng)
     return _synthetic(f'linked_{step:g}s', batch, values, labels, (LINKED,) * many, (batch.history_times, follow(batch.history)))
 
 
@@ -93,6 +87,9 @@ def own(dataset, seed):
         first = int(np.argmax(batch.scored))
         values, labels, kinds = _planted(batch.values, healthy, max(first, 300), batch.step_seconds, [seed, number, 5])
         yield Trial(f'{name}_faults', batch.step_seconds, batch.times, values, labels, healthy, kinds, history, names)
+        if values.shape[2] > 1:
+            values, labels = _apart(batch.values, healthy, max(first, 300), np.random.default_rng([seed, number, 6]))
+            yield Trial(f'{name}_linked', batch.step_seconds, batch.times, values, labels, healthy, (LINKED,) * len(names), history, names)
 
 
 def recorded(folder):
@@ -114,6 +111,18 @@ def _synthetic(name, batch, values, labels, kinds, history):
     counted[SETTLED:] = True
     names = tuple(f'entity="{n}"' for n in range(labels.shape[1]))
     return Trial(name, batch.step_seconds, batch.times, values, labels, counted, kinds, history, names)
+
+
+def _apart(values, healthy, first, rng):
+    """(values of which one feature is mirrored at its mean for a while, labels [T, N]); not where something is excluded or missing."""
+    values, labels = values.copy(), np.zeros(values.shape[:2], bool)
+    for n in np.repeat(np.arange(values.shape[1]), FAULTS_EACH):
+        at, steps = int(rng.integers(first, max(first + 1, len(values) - 100))), int(rng.integers(30, 100))
+        column = values[at : at + steps, n, rng.integers(values.shape[2])]
+        if healthy[at : at + steps, n].all() and not labels[max(0, at - 20) : at + steps + 20, n].any() and np.isfinite(column).any():
+            column[:] = 2 * np.nanmean(column) - column
+            labels[at : at + steps, n] = True
+    return values, labels
 
 
 def _planted(values, healthy, first, step_seconds, seed):

@@ -1,10 +1,13 @@
 """A worse model is not released, an equal one is, and noise closes no gate."""
 
+import re
+
+import msgspec
 import numpy as np
 import pytest
 from contests import result
 
-from convert import gates
+from convert import gates, recipe
 
 GOOD, BAD = [2] * 40, [2, 0] * 20
 
@@ -28,6 +31,14 @@ def test_only_the_recipes_baselines_are_rivals():
     """All are reported; which of them close the gate is the recipe's choice."""
     pair = result('new', 'model', BAD), result('robust_z', 'baseline', GOOD)
     assert not reasons(*pair, baselines=('ewma_band',)) and not reasons(*pair, baselines=())
+
+
+@pytest.mark.parametrize('trial', ['linked_60s', 'test_host_linked'])
+def test_a_broken_link_is_a_gate_where_the_recipe_says_so(trial):
+    """The model in service is a rival there in any case."""
+    new, pca, old = (result(n, role, found, trial=trial) for n, role, found in (('new', 'model', BAD), ('pca', 'baseline', GOOD), ('old', 'in service', GOOD)))
+    assert not reasons(new, pca) and reasons(new, pca, links=True) and reasons(new, old)
+    assert reasons(*(msgspec.structs.replace(each, trial='test_linked_list') for each in (new, pca)))
 
 
 def test_an_equal_or_better_model_passes():
@@ -73,3 +84,21 @@ def test_the_interval_of_a_paired_difference_covers_it():
         _, _, low, high = gates.paired((a, [4] * 60), (b, [4] * 60), confidence=0.9, seed=seed)
         covered += low <= truth <= high
     assert 165 <= covered <= 195
+
+
+def test_the_documented_gates_are_the_defaults(request):
+    """docs/retraining.md shows every key with its default."""
+    (shown,) = re.findall(r'```yaml\n(gates:.*?)```', (request.config.rootpath / 'docs/retraining.md').read_text(), re.DOTALL)
+    assert msgspec.yaml.decode(shown, type=dict[str, gates.Gates]) == {'gates': gates.Gates()}
+
+
+def test_a_recipe_has_gates(tmp_path):
+    """Strict like the rest of it."""
+    from test_recipe import GOOD
+
+    path = tmp_path / 'tiny.yml'
+    path.write_text(GOOD + 'gates: {recall_margin: 0.1, baselines: [pca]}\n')
+    assert recipe.load(path).gates == gates.Gates(recall_margin=0.1, baselines=('pca',))
+    path.write_text(GOOD + 'gates: {recall_margin: 2}\n')
+    with pytest.raises(recipe.RecipeError, match=r'Expected `float` <= 1.* - at `\$.gates.recall_margin`'):
+        recipe.load(path)

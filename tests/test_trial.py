@@ -12,15 +12,15 @@ TELEMETRY = recipe.Telemetry(step_seconds=300, steps=1500, entities=16)
 class Own:
     """A Dataset of one detector with one test span, of which a day is excluded for one entity."""
 
-    detector = 'cpu'
+    detector, features = 'cpu', 1
 
     def entities(self, part):
         return [b'{host="a"}', b'{host="b"}'] if part == 'test' else []
 
     def batches(self, part, entities):
         times = 1.7e9 + 300.0 * np.arange(1800)
-        values = np.random.default_rng(0).normal(size=(1800, 2, 1))
-        scored, faulty = np.arange(1800) >= 400, np.zeros((1800, 2, 1), bool)
+        values = np.random.default_rng(0).normal(size=(1800, 2, self.features))
+        scored, faulty = np.arange(1800) >= 400, np.zeros(values.shape, bool)
         faulty[:400] = faulty[900:1188, 0] = True
         yield Recorded(300.0, times, values, faulty, times[:0], values[:0], tuple(entities), scored)
 
@@ -57,6 +57,15 @@ def test_an_own_test_span_is_used_as_it_was_and_with_faults():
     assert not plain.counted[:400].any() and not plain.counted[900:1188, 0].any() and plain.counted[900:1188, 1].all()
     assert faulty.labels.any() and not faulty.labels[:400].any() and not (faulty.labels & ~faulty.counted)[:, 0].any()
     assert np.array_equal(plain.values[~faulty.labels], faulty.values[~faulty.labels])
+
+
+def test_an_own_test_span_of_several_features_loses_their_link():
+    own = Own()
+    own.features = 3
+    plain, _, linked = trial.own(own, 1)
+    assert linked.name == 'test_cpu_linked' and linked.labels.any() and not (linked.labels & ~linked.counted).any()
+    changed = ~np.isclose(plain.values, linked.values)
+    assert changed.any() and changed.sum(2).max() == 1 and not (changed.any(2) & ~linked.labels).any()
 
 
 def test_no_test_span_gives_no_trial():
