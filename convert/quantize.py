@@ -147,16 +147,22 @@ def proof_of(model, whole):
     return msgspec.structs.replace(whole.proof, relative_tolerance=TOLERANCE, absolute_tolerance=TOLERANCE, reason=REASON, outputs=outputs)
 
 
-def company(loaded, entities=32, steps=120):
-    """Largest change of a surprise when the other half of the entities goes wild: 0 = rows are independent."""
+def company(loaded, entities=64, steps=160):
+    """Largest change of a surprise when the other half of the entities goes wild: 0 = rows are independent.
+
+    The half that is looked at is restless in many ways, so that its surprises lie anywhere: one that is clipped could not move.
+    """
     features = len(loaded.bundle.manifest.features or 'x')
-    rng = np.random.default_rng(0)
-    values = 10 + rng.normal(size=(steps, entities, features))
-    wild = values.copy()
-    wild[:, entities // 2 :] *= 10 ** rng.uniform(-6, 12, (steps, entities - entities // 2, features))
+    rng, shape = np.random.default_rng(0), (steps, entities, features)
+    rate = np.linspace(0, 0.3, entities)[:, None]
+    struck = (rng.random(shape) < rate) * rng.normal(size=shape) * 10 ** rng.uniform(0, 1.5, shape)
+    values = 10 + rng.normal(size=shape) + struck + np.cumsum(0.3 * rate * struck, 0)
+    wild, calm = values.copy(), rng.permutation(entities)[: entities // 2]
+    others = np.setdiff1d(np.arange(entities), calm)
+    wild[:, others] *= 10 ** rng.uniform(-6, 12, (steps, len(others), features))
     times = 1_700_000_000 + 60.0 * np.arange(steps)
-    calm, moved = (replay.surprises(loaded, times, x, step_seconds=60)[:, : entities // 2] for x in (values, wild))
-    return float(np.nanmax(np.abs(calm - moved), initial=0))
+    before, after = (replay.surprises(loaded, times, x, step_seconds=60)[:, calm] for x in (values, wild))
+    return float(np.nanmax(np.abs(before - after), initial=0))
 
 
 def cost(whole, small, recipe):
@@ -172,24 +178,25 @@ def cost(whole, small, recipe):
         entities = [measures.Entity(scores[:, n], labels[:, n], told.step_seconds) for n in range(scores.shape[1])]
         points = measures.operating_points(entities)
         out |= {name + suffix: round(points[name], 3) for name in ('recall_at_1_per_week', 'best_event_f1')}
-        out[f'entity_steps_per_second{suffix}'] = float(round(speed(each)))
-    return out
+    return out | dict(zip(('entity_steps_per_second', 'entity_steps_per_second_float32'), speeds(small, whole), strict=True))
 
 
-def speed(loaded):
-    """Entity-steps a second: the median of a few runs over a chunk of entities."""
-    features = len(loaded.bundle.manifest.features or 'x')
-    manifest = loaded.bundle.manifest
+def speeds(*sessions):
+    """Entity-steps a second of each: the best of a few runs over a chunk of entities, taken in turns, so that a busy machine is fair to all."""
+    best = [0.0] * len(sessions)
+    manifest = sessions[0].bundle.manifest
+    features = len(manifest.features or 'x')
     inputs = {
         'value': np.random.default_rng(0).normal(size=(ROWS, features)), 'season': np.zeros((ROWS, features, 1 + len(manifest.season_horizons_steps))),
         'step_seconds': np.float32(manifest.step_seconds[0]), 'learn': np.ones(ROWS), 'threshold': np.full(ROWS, 2.4), 'clock': np.zeros((ROWS, 4)),
     }  # fmt: skip
-    state, took = loaded.blank(ROWS, features), []
+    states = [each.blank(ROWS, features) for each in sessions]
     for _ in range(REPEATS):
-        began = time.perf_counter()
-        _, state = loaded.run(inputs, state)
-        took.append(time.perf_counter() - began)
-    return ROWS / float(np.median(took))
+        for k, each in enumerate(sessions):
+            began = time.perf_counter()
+            _, states[k] = each.run(inputs, states[k])
+            best[k] = max(best[k], ROWS / (time.perf_counter() - began))
+    return [float(round(each)) for each in best]
 
 
 def _tell(out, whole, small, figures, moved, log):
