@@ -109,7 +109,8 @@ def text(points):
         loss = f'{each.loss:.3f}' if each.loss is not None else ''
         rows.append([f'{each.share:.0%}', each.data, str(each.entity_steps), loss, f'{each.event_recall:.3f}', f'{each.low:+.3f} to {each.high:+.3f}'])
     enough = next(each for each in points if each.high >= 0)
-    return '\n'.join([*report.columns(rows), '', f'  enough: {enough.data}; more cannot be told from it on this telemetry']) + '\n'
+    more = 'all of it finds surely less, which is no reason to drop data but one to look at the recipe' if enough.low > 0 else 'more cannot be told from it'
+    return '\n'.join([*report.columns(rows), '', f'  enough: {enough.data}; {more} (on this telemetry, with this seed)']) + '\n'
 
 
 def _write(job, points):
