@@ -9,7 +9,10 @@ from test_recipe import GOOD
 from promlstm import session
 
 pytestmark = pytest.mark.train
-TINY = GOOD.replace('seed: 3', 'family: autoencoder\nseed: 3').replace('window_steps: 64', 'window_steps: 8').replace('epochs: 1', 'epochs: 3').replace('entities: 32', 'entities: 16')
+TINY = (
+    GOOD.replace('seed: 3', 'family: autoencoder\nseed: 3').replace('window_steps: 64', 'window_steps: 8')
+    .replace('epochs: 1', 'epochs: 3').replace('entities: 32', 'entities: 16')
+)  # fmt: skip
 
 
 def test_all_makes_an_autoencoder_from_nothing(tmp_path):

@@ -57,12 +57,12 @@ def inputs_of(name, steps=140, learn=1.0, seed=0):
 
 
 @every
-def test_tensorflow_and_onnx_agree_over_500_carried_steps(name):
+def test_tensorflow_and_onnx_agree_over_hundreds_of_carried_steps(name):
     """Missing samples, huge values, rows that do not learn and one that starts anew among them."""
     from convert import verify
 
     one = made.any_of(name)
-    assert max(verify.verify(one.step, one.model, one.form).values()) < 5e-5
+    assert max(verify.verify(one.step, one.model, one.form, steps=200).values()) < 5e-5
 
 
 @every
@@ -101,9 +101,10 @@ def test_order_and_company_of_entities_do_not_matter(name):
     whole, order = surprises(name, values), [3, 0, 5, 1, 4, 2]
     same(surprises(name, values[:, order]), whole[:, order])
     same(surprises(name, values[:, 2:3]), whole[:, 2:3])
-    many = np.tile(values[:70, :1], (1, 1100, 1))
+    last = made.any_of(name).form.warmup_steps + 5
+    many = np.tile(values[:last, :1], (1, 1100, 1))
     many[:, 1:] *= 1e6
-    same(surprises(name, many)[:, :1], whole[:70, :1])
+    same(surprises(name, many)[:, :1], whole[:last, :1])
 
 
 @every
