@@ -90,7 +90,7 @@ def _add_run(commands):
         'Run the detectors of a configuration against Prometheus and serve their gauges on /metrics.\n\n'
         'A configuration of six lines:\n\n'
         '  prometheus:\n    url: http://localhost:9090\n  detectors:\n    - name: node_cpu\n'
-        '      expr: 1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[5m]))\n      range: [0, 1]\n\n'
+        '      expr: 1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[5m]))\n      direction: above\n\n'
         'Scrape it with honor_labels: true, or entities lose their own job and instance.',
     )  # fmt: skip
     _add_config_file(parser)

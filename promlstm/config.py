@@ -154,7 +154,7 @@ class Detector(_Strict, frozen=True):
     min_deviation: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     min_relative_deviation: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     range: tuple[float, float] | None = None
-    hold: Duration = Duration(3600)
+    hold: Duration | None = None  # None: an hour, or 15 steps where that is longer (detector.py)
     missing: Literal['alert', 'ignore'] = 'alert'
     forget: Duration = Duration(86400)  # an absent entity is forgotten after this, younger ones sooner
     history: Duration = Duration(8 * 86400)  # coarse history for the seasonal memory at a warm start; 0 = none

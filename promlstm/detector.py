@@ -30,6 +30,7 @@ from promlstm.columns import MISSING, READY, WARMING, Frame, Verdicts
 from promlstm.entities import Entities
 from promlstm.errors import BundleError, PromlstmError, StageError
 
+HOLD_SECONDS, HOLD_STEPS = 3600.0, 15  # how long an alarm is held, whichever is longer: an hour would be one step of an hourly detector
 SAMPLES_PER_SLOT = 6  # of coarse history, where the fleet is small enough
 COARSE_POINTS = 4_000_000  # asked for at a warm start, at most; one sample per slot is always asked for
 UTC = ZoneInfo('UTC')
@@ -54,7 +55,8 @@ class Settings:
     @classmethod
     def of(cls, config):
         """The settings of a configured detector, but for the budget, which may be shared among its entities."""
-        policy = scoring.Policy(config.direction, config.min_deviation, config.min_relative_deviation, config.range, config.hold)
+        hold = max(HOLD_SECONDS, HOLD_STEPS * config.step) if config.hold is None else config.hold
+        policy = scoring.Policy(config.direction, config.min_deviation, config.min_relative_deviation, config.range, hold)
         return cls(config.step, ZoneInfo(config.timezone), policy)
 
     def thresholds(self, calibration, classes):

@@ -254,6 +254,15 @@ def test_a_lasting_shift_is_an_alarm_for_the_hold_time_and_then_the_new_normal(s
     assert alarms[0] == 100 and set(range(100, 160)) == set(alarms)
 
 
+def test_an_alarm_of_a_slow_detector_is_held_for_steps(session):
+    """An hour would be a single step of an hourly detector: what lasts is an alarm for 15 steps there."""
+    struck = START + 3600 * 100
+    samples = Samples({raw(instance='a'): noisy(1, 500.0, struck=lambda time: -200.0 if time >= struck else 0.0)})
+    subject = detector(session, samples, step='1h')
+    alarms = lasting([subject.step(START + 3600 * i)[0] for i in range(-100, 200)])
+    assert [i for i in alarms if i >= 200] == list(range(200, 215))
+
+
 def test_the_new_normal_keeps_the_rhythm_of_the_old(session):
     """A shift of something that has its hours moves the whole week's memory: the next rise of the day is expected where it is now."""
     struck = START + 60 * 300

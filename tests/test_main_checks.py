@@ -170,8 +170,8 @@ def test_a_model_that_computes_other_numbers_here(run, tmp_path):
 
 
 def test_a_model_that_is_not_shipped(run):
-    """builtin: with another name names the file that is not there."""
-    assert refused(run, 'check-model', 'builtin:none') == f'{DEFAULT.with_name("none.onnx")}: cannot be read: No such file or directory'
+    """builtin: with another name is told with those that there are."""
+    assert refused(run, 'check-model', 'builtin:none') == 'builtin:none: no such model comes with promlstm; there is builtin:default'
 
 
 # -- check-config
