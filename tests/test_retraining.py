@@ -47,9 +47,9 @@ SMALL = {
 
 @pytest.fixture(scope='module')
 def prometheus(tmp_path_factory):
-    """A real one with days of the past."""
+    """A real one with days of the past, and two hours of what comes, so that there is something to score however long training takes."""
     directory = tmp_path_factory.mktemp('retraining')
-    times, values, _ = past.telemetry(SERIES, DAYS, time.time() // 300 * 300, faulty_each=1)
+    times, values, _ = past.telemetry(SERIES, DAYS, time.time() // 300 * 300 + 7200, faulty_each=1)
     past.write_openmetrics(directory / 'past.om', times, values)
     server = Prometheus(directory / 'prometheus', [])
     server.data.mkdir(parents=True)
