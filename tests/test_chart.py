@@ -1,0 +1,461 @@
+"""The chart, rendered by helm 3 and helm 4: the same from both, valid for Kubernetes, safe, and its config and rules are what the tools take."""
+
+import base64
+import contextlib
+import hashlib
+import http.server
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import threading
+
+import pytest
+import real
+import yaml
+from conftest import absent
+
+import promlstm
+from promlstm import config as configuration
+from promlstm import presets
+from promlstm.__main__ import main
+
+CHART = real.ROOT / 'helm/promlstm'
+VARIANTS = sorted(path.name.removesuffix('-values.yaml') for path in CHART.glob('ci/*-values.yaml'))
+HELMS = ('helm3', 'helm4')
+KUBERNETES = ('1.25', '1.29', '1.33', '1.37')
+GOLDEN = real.ROOT / 'tests/golden/chart.yaml'
+URL = 'prometheus.url=http://prometheus.monitoring:9090'
+SCHEMA = json.loads((CHART / 'values.schema.json').read_text())
+VALUES = yaml.safe_load((CHART / 'values.yaml').read_text())
+NEEDED = ('recording.yml', 'alerts.yml', 'self.yml')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def helms():
+    """Both, or the reason why not."""
+    if missing := [name for name in HELMS if not os.access(real.TOOLS / name, os.X_OK)]:
+        absent(f'no {", ".join(missing)} in .cache/tools/bin: make test fetches them (or .ci/install-tools)')
+
+
+def template(helm, *args, check=True):
+    """The done process of one rendering into the namespace monitoring."""
+    return real.run_tool(helm, 'template', 'promlstm', CHART, '--namespace=monitoring', *args, check=check)
+
+
+@pytest.fixture(scope='module')
+def rendered():
+    """{(helm, variant): text} of all variants."""
+    files = {variant: CHART / f'ci/{variant}-values.yaml' for variant in VARIANTS}
+    return {(helm, variant): template(helm, f'--values={path}').stdout for helm in HELMS for variant, path in files.items()}
+
+
+def objects(text, kind=None):
+    """The objects of a rendering; with `kind`, only those."""
+    return [found for found in yaml.safe_load_all(text) if found and kind in (None, found['kind'])]
+
+
+def pods(text):
+    """(name, pod spec) of whatever runs."""
+    return [(found['metadata']['name'], found['spec'] if found['kind'] == 'Pod' else found['spec']['template']['spec'])
+            for found in objects(text) if found['kind'] in ('Deployment', 'Pod')]  # fmt: skip
+
+
+def deployment(*settings):
+    """The Deployment of some --set's."""
+    (found,) = objects(template('helm4', f'--set={URL}', *settings).stdout, 'Deployment')
+    return found
+
+
+def config_of(text):
+    """The promlstm.yml of a rendering."""
+    return next(found['data']['promlstm.yml'] for found in objects(text, 'ConfigMap') if 'promlstm.yml' in found['data'])
+
+
+@pytest.mark.parametrize('helm', HELMS)
+def test_helm_finds_nothing_to_complain_of(helm):
+    """Not as it is, and not with any of the variants."""
+    real.run_tool(helm, 'lint', '--strict', CHART)
+    for variant in VARIANTS:
+        real.run_tool(helm, 'lint', '--strict', CHART, f'--values={CHART}/ci/{variant}-values.yaml')
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_both_helms_render_the_same(rendered, variant):
+    """To the byte, so that what is shown of one holds for the other."""
+    assert rendered['helm3', variant] == rendered['helm4', variant]
+
+
+@pytest.mark.parametrize('version', KUBERNETES)
+def test_every_object_is_valid_for_kubernetes(rendered, version):
+    """By its published schemas; unknown keys are refused. What the operator defines is not among them."""
+    validate = pytest.importorskip('kubernetes_validate').validate
+    seen = set()
+    for variant in VARIANTS:
+        for found in objects(rendered['helm4', variant]):
+            if not found['apiVersion'].startswith('monitoring.coreos.com/'):
+                validate(found, version, strict=True)
+                seen.add(found['kind'])
+    assert seen == {'ConfigMap', 'Deployment', 'NetworkPolicy', 'Pod', 'PodDisruptionBudget', 'Service', 'ServiceAccount'}
+
+
+def test_the_default_is_what_was_looked_at(rendered):
+    """Every change of it is seen in review: `PROMLSTM_GOLDEN=1` writes it anew."""
+    found = rendered['helm4', 'default']
+    if os.environ.get('PROMLSTM_GOLDEN') == '1':
+        GOLDEN.write_text(found)
+    assert found == GOLDEN.read_text()
+
+
+def test_a_url_is_all_that_is_needed(rendered):
+    """`helm install … --set prometheus.url=…` gives the variant `default`."""
+    assert template('helm4', f'--set={URL}').stdout == rendered['helm4', 'default']
+
+
+def test_the_chart_is_of_this_version():
+    """The image that it asks for is the one made from this tree."""
+    assert yaml.safe_load((CHART / 'Chart.yaml').read_text())['appVersion'] == promlstm.__version__
+
+
+BLANK = '--set=prometheus.url='
+REFUSED = {
+    'no url': ([BLANK], 'prometheus.url is not set'),
+    'nothing to watch': (['--set-json=presets=[]'], 'neither presets nor detectors are set'),
+    'unknown preset': (['--set-json=presets=["nod"]'], 'presets: there is no nod'),
+    'name taken by a preset': (['--set-json=detectors=[{"name":"node_cpu","expr":"up"}]'], 'the name node_cpu is taken by preset node'),
+    'name taken': (['--set-json=detectors=[{"name":"a","expr":"up"},{"name":"a","expr":"up"}]'], 'the name a is taken by another detector'),
+    'two authorizations': (
+        [
+            '--set-json=prometheus.basic_auth={"username":"a","password_secret":{"name":"a","key":"a"}}',
+            '--set-json=prometheus.authorization={"credentials_secret":{"name":"a","key":"a"}}',
+        ],
+        'a request has one Authorization header',
+    ),
+    'half a pair': (['--set-json=prometheus.tls_config={"cert_secret":{"name":"a","key":"a"}}'], 'cert_secret and key_secret go together'),
+    'two sources': (['--set=models.existingClaim=a', '--set=models.inline.a=YQ=='], 'all mean the folder /models'),
+    'two pods on a claim of one': (['--set=replicas=2', '--set=models.existingClaim=a'], 'can be mounted by one node only'),
+    'budget of one pod': (['--set=podDisruptionBudget=true'], 'podDisruptionBudget is for two replicas or more'),
+    'two monitors': (['--set=serviceMonitor.enabled=true,podMonitor.enabled=true'], 'every pod would be scraped twice'),
+    'nobody scrapes': (['--set=networkPolicy.enabled=true'], 'networkPolicy.scrapeFrom is empty'),
+    'no way out': (
+        ['--set=networkPolicy.enabled=true', '--set-json=networkPolicy.scrapeFrom=[{"podSelector":{}}]'],
+        'networkPolicy.prometheus.to is empty',
+    ),
+    'no names': (
+        ['--set=networkPolicy.enabled=true', *(f'--set-json=networkPolicy.{key}=[{{"podSelector":{{}}}}]' for key in ('scrapeFrom', 'prometheus.to'))],
+        'networkPolicy.dns.to is empty',
+    ),
+    'no way to the models': (
+        [f'--values={CHART}/ci/fetch-values.yaml', '--set-json=networkPolicy.fetch.to=[]'],
+        'networkPolicy.fetch.to is empty',
+    ),
+    # What is wrong in itself is the schema's to refuse.
+    'unknown value': (['--set=replica=2'], 'replica'),
+    'unknown key of a detector': (['--set-json=detectors=[{"name":"a","exprs":"up"}]'], 'exprs'),
+    'unhashed model': (['--set-json=models.fetch=[{"name":"a","url":"https://a"}]'], 'sha256'),
+    'no pods': (['--set=replicas=0'], 'replicas'),
+    'a password': (['--set=prometheus.basic_auth.password=secret'], 'password'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('case', REFUSED)
+def test_values_that_cannot_work_are_refused_with_the_reason(case):
+    """By both helms, before anything is in the cluster."""
+    settings, message = REFUSED[case]
+    for helm in HELMS:
+        done = template(helm, f'--set={URL}', *settings, check=False)
+        assert done.returncode != 0
+        assert message in done.stderr
+
+
+def test_models_too_large_for_a_configmap_are_refused(tmp_path):
+    """With the reason and the way out; what fits is taken."""
+    for size_bytes, fits in ((690_000, True), (710_000, False)):
+        (tmp_path / 'values.yaml').write_text(
+            yaml.safe_dump({'models': {'inline': {'a.onnx': base64.b64encode(b'a' * size_bytes).decode()}}})
+        )
+        done = template('helm4', f'--set={URL}', f'--values={tmp_path}/values.yaml', check=False)
+        assert (done.returncode == 0) == fits
+    assert 'a ConfigMap ends at 1 MiB' in done.stderr and 'models.fetch' in done.stderr
+
+
+def schemas(schema):
+    """A schema and all below it."""
+    yield schema
+    for below in [*schema.get('properties', {}).values(), *([schema['items']] if 'items' in schema else [])]:
+        yield from schemas(below)
+
+
+def test_unknown_keys_are_refused_at_every_level():
+    """An object is either closed, or a map of strings, or Kubernetes' own."""
+    assert SCHEMA['$schema'] == 'http://json-schema.org/draft-07/schema#'
+    for schema in schemas(SCHEMA):
+        if 'properties' in schema:
+            assert schema['additionalProperties'] is False
+
+
+def test_the_schema_and_the_values_know_the_same_keys():
+    """Nothing is allowed that has no default, and the other way round; `global` is a parent chart's."""
+
+    def compare(schema, values, where):
+        known = set(schema['properties']) - ({'global'} if not where else set())
+        assert known == set(values), where
+        for key, value in values.items():
+            if value and 'properties' in schema['properties'][key]:
+                compare(schema['properties'][key], value, [*where, key]) if key not in ('requests', 'limits') else None
+
+    compare(SCHEMA, VALUES, [])
+
+
+def test_detectors_have_the_keys_of_the_configuration():
+    """What docs/configuration.md says of a detector is what the chart takes."""
+    assert set(SCHEMA['properties']['detectors']['items']['properties']) == set(configuration.Detector.__struct_encode_fields__)
+    keys = {re.sub('_secret$', '', key) for key in SCHEMA['properties']['prometheus']['properties']}
+    assert keys == set(configuration.Source.__struct_encode_fields__)
+
+
+def test_every_value_is_read_by_a_template():
+    """No dead value."""
+    text = ''.join(path.read_text() for path in CHART.glob('templates/**/*') if path.is_file())
+    for path, _ in table().leaves(VALUES):
+        keys = path.split('.')
+        assert f'.Values.{keys[0]}' in text or f'$v.{keys[0]}' in text, path
+        assert re.search(rf'\b{keys[-1]}\b', text), path
+
+
+def table():
+    """The script that makes the README's table, as a module."""
+    spec = importlib.util.spec_from_file_location('table', real.ROOT / 'helm/table.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_value_is_documented_and_the_readme_is_made_of_it():
+    """`python helm/table.py` makes the table anew."""
+    module = table()
+    comments = dict(module.documented((CHART / 'values.yaml').read_text()))
+    assert [path for path, _ in module.leaves(VALUES) if path not in comments] == []
+    assert module.README.read_text() == module.page(module.README.read_text())
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_check_config_accepts_the_rendered_configuration(rendered, variant, tmp_path, monkeypatch, capsys):
+    """Taken out of the ConfigMap as it is; where a model of its own is meant, it is not asked for."""
+    (tmp_path / 'promlstm.yml').write_text(config_of(rendered['helm4', variant]))
+    assert main(['check-config', '--offline', str(tmp_path / 'promlstm.yml')]) == 0, capsys.readouterr().out
+
+
+def test_presets_are_those_of_the_package():
+    """All of them, rendered, are the very detectors that `--preset` gives, numbers included."""
+    names = presets.names()
+    text = config_of(template('helm4', f'--set={URL}', f'--set-json=presets={json.dumps(names)}').stdout)
+    assert configuration.parse(text, source='rendered').detectors == presets.config(names).detectors
+    assert set(names) == set(re.findall(r'\w+', re.search(r'Ready detectors by name: (.*)', (CHART / 'values.yaml').read_text())[1]))
+
+
+def test_secrets_are_files_and_nothing_else(rendered):
+    """The configuration names files below /secrets; each is mounted from the Secret's key that was named, and no other key."""
+    for variant in ('secrets', 'token'):
+        text = rendered['helm4', variant]
+        wanted = set(re.findall(r'_file: (\S+)', config_of(text)))
+        spec = objects(text, 'Deployment')[0]['spec']['template']['spec']
+        mounts = {mount['name']: mount['mountPath'] for mount in spec['containers'][0]['volumeMounts']}
+        volumes = [volume for volume in spec['volumes'] if 'secret' in volume]
+        assert wanted == {f'{mounts[volume["name"]]}/{item["path"]}' for volume in volumes for item in volume['secret']['items']} != set()
+        assert not objects(text, 'Secret')
+
+
+def test_a_change_of_detectors_rolls_the_pods():
+    """The checksum follows the configuration, and nothing else."""
+    checksum = [
+        deployment(*settings)['spec']['template']['metadata']['annotations']['checksum/config']
+        for settings in ([], ['--set=replicas=2'], ['--set-json=presets=["node"]'])
+    ]
+    assert checksum[0] == checksum[1] != checksum[2]
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_what_runs_runs_as_nobody_with_nothing(rendered, variant):
+    """No privilege, no token, no writable root, no host, limits: in every container of every pod."""
+    for name, pod in pods(rendered['helm4', variant]):
+        assert pod['automountServiceAccountToken'] is False, name
+        assert pod['securityContext']['runAsNonRoot'] and pod['securityContext']['runAsUser'] == 65532
+        assert pod['securityContext']['seccompProfile'] == {'type': 'RuntimeDefault'}
+        assert not {'hostNetwork', 'hostPID', 'hostIPC'} & set(pod)
+        assert not [volume for volume in pod.get('volumes', []) if 'hostPath' in volume]
+        for container in [*pod.get('initContainers', []), *pod['containers']]:
+            security = container['securityContext']
+            assert security['allowPrivilegeEscalation'] is security['privileged'] is False
+            assert security['readOnlyRootFilesystem'] is True and security['capabilities'] == {'drop': ['ALL']}
+            assert {'cpu', 'memory'} == set(container['resources']['limits']) == set(container['resources']['requests'])
+    for account in objects(rendered['helm4', variant], 'ServiceAccount'):
+        assert account['automountServiceAccountToken'] is False
+    assert not {found['kind'] for found in objects(rendered['helm4', variant])} & {
+        'Role',
+        'ClusterRole',
+        'RoleBinding',
+        'ClusterRoleBinding',
+    }
+
+
+def test_monitors_leave_entities_their_own_labels(rendered):
+    """honorLabels, and no label of the target is inherited but job, instance and the replica."""
+    (service,), (pod,) = objects(rendered['helm4', 'operator'], 'ServiceMonitor'), objects(rendered['helm4', 'podmonitor'], 'PodMonitor')
+    for endpoint in (service['spec']['endpoints'][0], pod['spec']['podMetricsEndpoints'][0]):
+        assert endpoint['honorLabels'] is True
+        dropped, replica = endpoint['relabelings']
+        assert dropped['action'] == 'labeldrop'
+        assert all(re.fullmatch(dropped['regex'], name) for name in ('namespace', 'pod', 'container', 'service', 'endpoint', 'node'))
+        assert not any(re.fullmatch(dropped['regex'], name) for name in ('job', 'instance'))
+        assert replica['targetLabel'] == 'promlstm_replica'
+    assert not [found for found in objects(rendered['helm4', 'default']) if found['apiVersion'].startswith('monitoring')]
+
+
+def test_selectors_find_the_pods_and_only_them(rendered):
+    """Of Service, monitors, policy, budget and spread: the exporter's labels match, those of the test pod do not."""
+    for variant in VARIANTS:
+        found = objects(rendered['helm4', variant])
+        labels = next(item for item in found if item['kind'] == 'Deployment')['spec']['template']['metadata']['labels']
+        test = next(item for item in found if item['kind'] == 'Pod')['metadata']['labels']
+        for item in found:
+            selector = item.get('spec', {}).get('podSelector' if item['kind'] == 'NetworkPolicy' else 'selector')
+            if selector:
+                wanted = selector.get('matchLabels', selector).items()
+                assert wanted <= (item['metadata']['labels'] if item['kind'] == 'Pod' else labels).items()
+                assert not wanted <= test.items()
+
+
+@pytest.mark.real
+def test_promtool_accepts_the_rendered_rules(rendered, tmp_path):
+    """As a ConfigMap they are the files of rules/ byte for byte, as PrometheusRule the same groups."""
+    (configmap,) = [found for found in objects(rendered['helm4', 'annotations'], 'ConfigMap') if 'self.yml' in found['data']]
+    assert set(configmap['data']) == {*NEEDED, 'compat-grafana.yml'}
+    for name, text in configmap['data'].items():
+        assert text.encode() == (real.ROOT / 'rules' / name.replace('compat-', 'compat/')).read_bytes()
+        (tmp_path / name).write_text(text)
+    custom = objects(rendered['helm4', 'operator'], 'PrometheusRule')
+    sources = [*NEEDED, 'compat/grafana.yml', 'compat/vmanomaly.yml']
+    assert [found['spec'] for found in custom] == [yaml.safe_load((real.ROOT / 'rules' / name).read_text()) for name in sources]
+    for number, found in enumerate(custom):
+        (tmp_path / f'{number}.yml').write_text(yaml.safe_dump(found['spec']))
+    real.promtool('check', 'rules', '--lint=all', '--lint-fatal', *sorted(tmp_path.glob('[a-z]*.yml')))
+    real.promtool('check', 'rules', '--lint=all', '--lint-fatal', *sorted(tmp_path.glob('[0-9]*.yml')))
+
+
+def test_dashboards_are_the_files(rendered):
+    """Byte for byte, with the label that the sidecar looks for."""
+    (found,) = [found for found in objects(rendered['helm4', 'operator'], 'ConfigMap') if 'overview.json' in found['data']]
+    assert {name: text.encode() for name, text in found['data'].items()} == {
+        path.name: path.read_bytes() for path in (real.ROOT / 'rules/dashboards').glob('*.json')
+    }
+    assert found['metadata']['labels']['grafana_dashboard'] == '1'
+
+
+@pytest.mark.parametrize('helm', HELMS)
+def test_a_package_holds_the_same_bytes(helm, tmp_path, rendered):
+    """The links of the repository become files; what the chart does not read stays out; it renders as the folder does."""
+    real.run_tool(helm, 'package', CHART, '--destination', tmp_path)
+    (path,) = tmp_path.glob('*.tgz')
+    with tarfile.open(path) as archive:
+        files = {item.name.removeprefix('promlstm/'): archive.extractfile(item).read() for item in archive if item.isfile()}
+    sources = [*(f'rules/{name}' for name in NEEDED), *(str(path.relative_to(real.ROOT)) for path in real.ROOT.glob('rules/compat/*.yml'))]
+    for name in [*sources, *(str(path.relative_to(real.ROOT)) for path in real.ROOT.glob('rules/dashboards/*.json'))]:
+        assert files[name] == (real.ROOT / name).read_bytes()
+    for name in presets.names():
+        assert files[f'presets/{name}.yml'] == (presets.FOLDER / f'{name}.yml').read_bytes()
+    assert not [name for name in files if name.startswith(('ci/', 'rules/tests', 'rules/alertmanager')) or name.endswith(('.py', '.pyc'))]
+    packed = real.run_tool(helm, 'template', 'promlstm', path, '--namespace=monitoring', f'--values={CHART}/ci/operator-values.yaml')
+    assert packed.stdout == rendered[helm, 'operator']
+
+
+@contextlib.contextmanager
+def serving(pages):
+    """The URL of a server that answers with {path: bytes}."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200 if self.path in pages else 404)
+            self.end_headers()
+            self.wfile.write(pages.get(self.path, b''))
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f'http://127.0.0.1:{server.server_port}'
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def run_container(container, **environment):
+    """Runs the Python that a container's command holds, as it was rendered."""
+    program, flag, code = container['command']
+    assert (program, flag) == ('python', '-c')
+    told = {'NO_PROXY': '*', **{item['name']: item['value'] for item in container['env']}, **environment}
+    return subprocess.run([sys.executable, '-c', code], env=told, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_the_init_container_fetches_what_is_pinned_and_refuses_the_rest(rendered, tmp_path):
+    """The rendered program, run: the file is there with the right hash; with another nothing is left, and the pod does not start."""
+    container = objects(rendered['helm4', 'fetch'], 'Deployment')[0]['spec']['template']['spec']['initContainers'][0]
+    with serving({'/team.onnx': b'model'}) as url:
+        for sha256, status in ((hashlib.sha256(b'model').hexdigest(), 0), ('0' * 64, 1)):
+            folder = tmp_path / str(status)
+            folder.mkdir()
+            models = json.dumps([{'name': 'team.onnx', 'url': f'{url}/team.onnx', 'sha256': sha256}])
+            done = run_container(container, FOLDER=str(folder), MODELS=models)
+            assert done.returncode == status, done.stderr
+            assert [path.read_bytes() for path in folder.iterdir()] == [b'model'] * (status == 0)
+    assert 'not the file that was meant' in done.stderr
+
+
+def test_helm_test_passes_with_a_score_and_fails_without(rendered):
+    """The rendered program, run against pages as the exporter gives them."""
+    (pod,) = objects(rendered['helm4', 'default'], 'Pod')
+    (container,) = pod['spec']['containers']
+    ready = b'promlstm is ready.\nup in order'
+    for scores, status in ((b'promlstm_anomaly_score{detector="up"} 0.5\n', 0), (b'# HELP promlstm_anomaly_score A score.\n', 1)):
+        with serving({'/-/ready': ready, '/metrics': scores}) as url:
+            done = run_container(container, URL=url, SECONDS='0')
+        assert done.returncode == status, done.stderr
+    assert 'no score' in done.stderr
+
+
+def test_the_flags_are_those_of_the_command_line(rendered):
+    """Every argument of the rendered container is one that `promlstm run` takes."""
+    from promlstm.__main__ import _parser
+
+    for variant in VARIANTS:
+        container = objects(rendered['helm4', variant], 'Deployment')[0]['spec']['template']['spec']['containers'][0]
+        args = _parser(demo=False).parse_args(container['args'])
+        assert args.config_file == '/etc/promlstm/promlstm.yml' and args.listen == ':19855'
+        assert container['ports'][0]['containerPort'] == 19855
+
+
+def test_a_claim_of_one_node_is_not_wanted_by_two_pods(rendered):
+    """Recreate with such a claim; else the old pod scores until the new one does."""
+    strategies = {
+        variant: objects(rendered['helm4', variant], 'Deployment')[0]['spec']['strategy']['type']
+        for variant in ('claim', 'replicas', 'fetch')
+    }
+    assert strategies == {'claim': 'Recreate', 'replicas': 'RollingUpdate', 'fetch': 'RollingUpdate'}
+
+
+@pytest.mark.real
+def test_the_inhibitions_of_the_notes_are_those_of_the_repository(tmp_path):
+    """NOTES.txt shows what rules/alertmanager/alertmanager.yml has, and amtool takes it."""
+    notes = (CHART / 'templates/NOTES.txt').read_text()
+    shown = yaml.safe_load(re.search(r'  inhibit_rules:\n(    .*\n)+', notes)[0])
+    there = yaml.safe_load((real.ROOT / 'rules/alertmanager/alertmanager.yml').read_text())['inhibit_rules']
+    assert shown['inhibit_rules'] == there[:2]
+    (tmp_path / 'alertmanager.yml').write_text(yaml.safe_dump({'route': {'receiver': 'a'}, 'receivers': [{'name': 'a'}], **shown}))
+    real.amtool('check-config', tmp_path / 'alertmanager.yml')
