@@ -84,14 +84,14 @@ def _fetch(args, told):
 
 
 def _make(args, told):
-    from convert import calibrate, classifier, export, gates, make, release, verify
+    from convert import calibrate, classifier, export, gates, make, release, train, verify
     from convert.spans import DataError
     from promlstm.errors import BundleError
 
     work = args.work or Path('build') / told.name
     job = make.Job(args.recipe, told, work, args.out or work / f'{told.name}.onnx', args.data, _log, args.service, args.force)
     known = (
-        DataError, make.StageMissing, classifier.NoLabels, export.ExportError, verify.VerifyError, calibrate.CalibrationError,
+        DataError, make.StageMissing, train.TrainingError, classifier.NoLabels, export.ExportError, verify.VerifyError, calibrate.CalibrationError,
         release.ReleaseError, BundleError, gates.Refused,
     )  # fmt: skip
     try:

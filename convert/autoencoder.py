@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from convert import forecaster, steps, window
+from convert import forecaster, steps, train, window
 
 UNITS = 24
 FLOOR = 0.5             # of the usual error: with less, series that are reconstructed well outshout the others (recall 0.44 against 0.40)
@@ -131,6 +131,7 @@ def fit(windows, told, seed, log):
     for epoch in range(told.epochs):
         given, wanted = damaged(windows, rng)[..., None], windows[:, ::-1, None]
         loss = model.fit(given, wanted, batch_size=told.batch_series, verbose=0).history['loss'][-1]
+        train.finite(loss, f'in epoch {epoch + 1} of {told.epochs}', told.learning_rate)
         log(f'  epoch {epoch + 1}/{told.epochs}: {len(windows)} windows, loss {loss:.4f}')
     return model, {'windows': float(len(windows)), 'loss': float(loss)}
 

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from convert import faults, forecaster, steps, window
+from convert import faults, forecaster, steps, train, window
 
 UNITS = (128, 64)
 STATES = {'scale': ('float64', steps.WIDTH)}                # and the window: W × 12 inputs
@@ -131,6 +131,7 @@ def fit(parts, told, seed, log):
     model.compile(keras.optimizers.Adam(told.learning_rate, global_clipnorm=1.0), 'binary_crossentropy', metrics=['accuracy'])
     for epoch in range(told.epochs):
         found = model.fit(inputs[~out], labels[~out], batch_size=told.batch_series, verbose=0).history
+        train.finite(found['loss'][-1], f'in epoch {epoch + 1} of {told.epochs}', told.learning_rate)
         log(f'  epoch {epoch + 1}/{told.epochs}: {np.count_nonzero(~out)} windows, loss {found["loss"][-1]:.4f}, accuracy {found["accuracy"][-1]:.3f}')
     figures = {'windows': float(np.count_nonzero(~out)), 'accuracy': float(found['accuracy'][-1])}
     if out.any():

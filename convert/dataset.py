@@ -29,10 +29,12 @@ class Recorded(synthesis.Batch):
     faulty      bool [T, N, F]  not to be learnt and not healthy time: excluded, lead or padding
     identities  N identities, bytes, sorted
     scored      bool [T]        False in the lead that is only read to warm up, and in the padding after the end
+    labels      bool [T, N, F]  known incidents, which are faulty too; None = the recipe labels nothing
     """
 
     identities: tuple
     scored: np.ndarray
+    labels: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,7 @@ class Dataset:
     history_seconds  of coarse history before each batch
     exclusions       spans.Exclusions
     dropped          identities that no batch has (quality: constant, duplicated, too short)
+    labelled         spans.Exclusions that are known incidents
     """
 
     store: store.Store
@@ -51,6 +54,7 @@ class Dataset:
     history_seconds: float
     exclusions: tuple = ()
     dropped: frozenset = frozenset()
+    labelled: tuple = ()
 
     @property
     def detector(self):
@@ -110,9 +114,14 @@ class Dataset:
         here = np.flatnonzero(~np.isnan(values[scored]).all((0, 2)))
         times, identities = number * self.step_seconds, [group[row] for row in here]
         excluded = spans.excluded(self.exclusions, times, identities, self.detector)
+        known = spans.excluded(self.labelled, times, identities, self.detector)
         past, history = self._history(first, identities)
-        faulty = np.broadcast_to((excluded | ~scored[:, None])[..., None], (len(times), len(here), values.shape[2])).copy()
-        return Recorded(self.step_seconds, times.astype(np.float64), values[:, here], faulty, past, history, tuple(identities), scored)
+        each = lambda mask: np.broadcast_to(mask[..., None], (len(times), len(here), values.shape[2])).copy()   # noqa: E731 (of two masks)
+        labels = each(known & scored[:, None] & ~excluded) if self.labelled else None
+        return Recorded(
+            self.step_seconds, times.astype(np.float64), values[:, here], each(excluded | known | ~scored[:, None]), past, history,
+            tuple(identities), scored, labels,
+        )  # fmt: skip
 
     def _history(self, first, identities):
         """(times [H], values [H, N, F]) of the coarse past before a step; what is excluded is NaN."""
@@ -120,7 +129,7 @@ class Dataset:
         begin, end = spans.steps((until - self.history_seconds, until), coarse)
         times = np.arange(begin, end) * float(coarse)
         values = self.store.read('coarse', begin, end, identities)
-        values[spans.excluded(self.exclusions, times, identities, self.detector)] = np.nan
+        values[spans.excluded(self.exclusions + self.labelled, times, identities, self.detector)] = np.nan
         return times, values
 
     def digest(self):
@@ -128,7 +137,7 @@ class Dataset:
         wanted = spans.wanted(self.parts, self.step_seconds, self.history_seconds)
         since = min(start for _, _, (start, _) in self.parts.named()) - self.history_seconds - spans.LEAD_STEPS * self.step_seconds
         until = max(end for _, _, (_, end) in self.parts.named())
-        near = [each for each in self.exclusions if each.start < until and each.end > since]
+        near = [[each for each in some if each.start < until and each.end > since] for some in (self.exclusions, self.labelled)]
         parts = [(part, float(start), float(end)) for part, _, (start, end) in self.parts.named()]
         rest = (parts, float(self.history_seconds), near, sorted(name.decode() for name in self.dropped))
         return hashlib.sha256(self.store.digest(wanted).encode() + msgspec.json.encode(rest, order='sorted')).hexdigest()

@@ -76,9 +76,13 @@ def _autoencoder_examples(batch, told, rng):
 
 
 def _classifier_examples(batch, told, rng):
-    """What is faulty in synthetic telemetry was planted, and is the label; in recorded telemetry it must not teach, so labels are planted now."""
+    """What is faulty in synthetic telemetry was planted, and is the label; in recorded telemetry the recipe may label
+    incidents; else labels are planted now.
+    """
     if not isinstance(batch, dataset.Recorded):
         return classifier.examples(train.sights(batch), _by_series(batch.faulty), told.window_steps, rng)
+    if batch.labels is not None:
+        return classifier.examples(train.sights(batch), _by_series(batch.labels), told.window_steps, rng, _by_series(batch.faulty & ~batch.labels))
     struck, labels = classifier.planted(batch, told.faults_per_1000, rng)
     return classifier.examples(train.sights(struck), _by_series(labels), told.window_steps, rng, _by_series(batch.faulty))
 

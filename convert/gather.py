@@ -72,7 +72,7 @@ def load(path, data, folder):
         if detector.name not in reports or (detector.name not in data.files and spans.without(wanted, found.store.covered('fine'))):
             raise GatherError(f'detector {detector.name!r}: {found.store.folder} has not all of its spans: run fetch first')
         dropped = frozenset(name.encode() for name in reports[detector.name].dropped)
-        out.append(dataset.Dataset(found.store, found.parts, found.history_seconds, found.exclusions, dropped))
+        out.append(dataset.Dataset(found.store, found.parts, found.history_seconds, found.exclusions, dropped, found.labelled))
     return out
 
 
@@ -120,4 +120,5 @@ def _open(path, data, config, detector, folder):
     """A Dataset without anything dropped."""
     about = tables.about(detector, _files(path, data, detector)) if detector.name in data.files else fetch.about(config, detector)
     exclusions = incidents.applied(data.exclude, incidents.kept_in(folder / 'incidents.json'))
-    return dataset.Dataset(store.Store(folder, about), data.spans, detector.history, exclusions)
+    labelled = tuple(incidents.by_hand(data.labels, 'labels'))
+    return dataset.Dataset(store.Store(folder, about), data.spans, detector.history, exclusions, labelled=labelled)

@@ -60,11 +60,11 @@ class Exclude(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     alerts: Alerts | None = None
 
 
-def by_hand(told):
-    """Exclusions of the recipe's own list; IncidentError names the one that is none."""
+def by_hand(told, key='exclude.by_hand'):
+    """Exclusions of a list of the recipe's own (key says which); IncidentError names the one that is none."""
     out = []
     for number, each in enumerate(told):
-        where = f'exclude.by_hand[{number}]'
+        where = f'{key}[{number}]'
         if not each.span[0] < each.span[1]:
             raise IncidentError(f'{where}: {spans.text(each.span[0])} is not before {spans.text(each.span[1])}')
         out.append(Exclusion(source='by hand', why=each.why, start=float(each.span[0]), end=float(each.span[1]), matchers=_matchers(each.match, where)))

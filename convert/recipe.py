@@ -79,6 +79,7 @@ class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     spans: spans.Parts
     files: dict[str, tuple[str, ...]] = {}          # detector: CSV or Parquet, relative to the recipe, in place of Prometheus
     exclude: incidents.Exclude = incidents.Exclude()
+    labels: tuple[incidents.ByHand, ...] = ()       # known incidents: what a classifier learns to tell, and nobody else learns to expect
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -135,6 +136,7 @@ def _check_data(path, data):
     try:
         spans.check(data.spans)
         incidents.by_hand(data.exclude.by_hand)
+        incidents.by_hand(data.labels, 'labels')
     except spans.DataError as error:
         raise RecipeError(f'{path}: $.data.{error}') from error
 

@@ -19,6 +19,17 @@ from promlstm.season import WEEK, Season
 FREEDOM = 4.0           # degrees of freedom of the likelihood
 
 
+class TrainingError(Exception):
+    """Nothing was learnt: the message says when it broke and what to change."""
+
+
+def finite(loss, when, learning_rate):
+    """The loss; TrainingError where it is NaN or infinite: such weights are worth nothing, and no later step mends them."""
+    if not np.isfinite(loss):
+        raise TrainingError(f'training: the loss is {loss:g} {when}: nothing was kept; take a smaller learning_rate (it is {learning_rate:g})')
+    return loss
+
+
 @dataclass(frozen=True, eq=False)
 class Examples:
     """Inputs and targets of whole series: float32 [B, T, 12], [B, T, 3], weight [B, T, 3] (0 = not to be learnt)."""
@@ -106,8 +117,8 @@ def fit(data, *, epochs, batch_series, window_steps, learning_rate, seed, log):
             rows, state = np.sort(order[at : at + batch_series]), np.zeros((batch_series, 2 * sum(network.units)), np.float32)
             for span in spans:
                 value, state = update(*[part[rows, span] for part in data], state)
-                recent.append(float(value))
                 done += 1
+                recent.append(finite(float(value), f'after {done} of {total} windows', learning_rate))
                 if done % max(1, total // 10) == 0:
                     log(f'  {done}/{total} windows, loss {np.mean(recent):.4f}, {time.monotonic() - started:.0f} s')
                     recent.clear()

@@ -84,3 +84,32 @@ def test_faults_are_planted_into_recorded_telemetry_but_not_where_it_must_not_te
     Seen.inputs[..., 0] = np.arange(900)
     inputs, found, _ = classifier.examples(Seen, labels[..., 0].T, made.WIDTH, np.random.default_rng(0), batch.faulty[..., 0].T)
     assert inputs[:, -1, 0].max() < 500 and set(found) == {0, 1}
+
+
+def test_given_labels_are_learnt_in_place_of_planted_ones():
+    """A team that knows its incidents teaches them: nothing is planted, and what is excluded is still left out."""
+    from dataclasses import fields
+
+    from convert import dataset, synthesis
+    from convert.family import FAMILIES
+    from convert.recipe import Telemetry, Training
+
+    told = Training(telemetry=(Telemetry(step_seconds=60, steps=900, entities=8),), window_steps=made.WIDTH, faults_per_1000=50)
+    plain = synthesis.batch(2, step_seconds=60, steps=900, entities=8, history_days=1)
+    labels = np.zeros(plain.faulty.shape, bool)
+    labels[600:620, 3] = True
+    recorded = {each.name: getattr(plain, each.name) for each in fields(plain)} | {'faulty': labels.copy()}
+    batch = dataset.Recorded(**recorded, identities=tuple(range(8)), scored=np.ones(900, bool), labels=labels)
+    _, found, _ = FAMILIES['classifier'].examples(batch, told, np.random.default_rng(0))
+    assert found.sum() == 20
+
+
+def test_a_loss_that_is_no_number_ends_training_with_the_reason(tmp_path):
+    """Nothing is left that a later stage could take for weights."""
+    recipe = tmp_path / 'tiny.yml'
+    given = 'learning_rate: 1.0e+38'
+    recipe.write_text(TINY.replace('training:', f'training:\n  {given}'))
+    done = convert('train', recipe, '--work', tmp_path / 'work')
+    assert done.returncode == 1, done.stderr
+    assert 'training: the loss is' in done.stderr and 'take a smaller learning_rate' in done.stderr
+    assert not (tmp_path / 'work/weights.weights.h5').exists()

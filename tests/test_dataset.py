@@ -199,3 +199,21 @@ def test_gathered_and_loaded_are_the_same(tmp_path):
         np.testing.assert_array_equal(one.values, other.values)
     (report,) = gather.reports_of(tmp_path / 'data')
     assert 'constant' in {each.check for each in report.findings} and (tmp_path / 'data/quality.txt').read_text().startswith('detector cpu, every 60 s')
+
+
+def test_labelled_incidents_are_told_apart_from_what_is_excluded(tmp_path, values):
+    """A label is an anomaly to learn from for a classifier, and nothing to expect for anybody: faulty, missing from history, in the digest."""
+    from dataclasses import replace
+
+    from convert.spans import Parts
+
+    about = {'source': 'by hand', 'why': 'outage', 'matchers': (('host', '=', '0001'),)}
+    label = Exclusion(start=START + 1000 * STEP, end=START + 1060 * STEP, **about)
+    out = Exclusion(start=START + 1030 * STEP, end=START + 1200 * STEP, **about)
+    plain = dataset(tmp_path, values, Parts(train=(span(500, 2000),)), exclusions=(out,))
+    told = replace(plain, labelled=(label,))
+    (before,), (batch,) = plain.batches('train'), told.batches('train')
+    row, number = batch.identities.index(name(1)), np.arange(len(batch.times)) + 500 - 400
+    assert before.labels is None and plain.digest() != told.digest()
+    assert np.array_equal(number[batch.labels[:, row, 0]], np.arange(1000, 1030)) and batch.labels.sum() == 30
+    assert np.array_equal(number[(batch.faulty & batch.scored[:, None, None])[:, row, 0]], np.arange(1000, 1200))

@@ -37,7 +37,7 @@ FLAGS = {
         '--output',
         '--log.level',
         '--log.format',
-    },  # fmt: skip
+    },
 }
 
 
