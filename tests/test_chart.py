@@ -12,7 +12,9 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 
+import past
 import pytest
 import real
 import yaml
@@ -401,7 +403,7 @@ def run_container(container, **environment):
     program, flag, code = container['command']
     assert (program, flag) == ('python', '-c')
     told = {'NO_PROXY': '*', **{item['name']: item['value'] for item in container['env']}, **environment}
-    return subprocess.run([sys.executable, '-c', code], env=told, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([sys.executable, '-c', code], env=told, capture_output=True, text=True, check=False, timeout=180)
 
 
 def test_the_init_container_fetches_what_is_pinned_and_refuses_the_rest(rendered, tmp_path):
@@ -459,3 +461,27 @@ def test_the_inhibitions_of_the_notes_are_those_of_the_repository(tmp_path):
     assert shown['inhibit_rules'] == there[:2]
     (tmp_path / 'alertmanager.yml').write_text(yaml.safe_dump({'route': {'receiver': 'a'}, 'receivers': [{'name': 'a'}], **shown}))
     real.amtool('check-config', tmp_path / 'alertmanager.yml')
+
+
+@pytest.mark.real
+def test_the_rendered_command_scores_what_a_real_prometheus_has(tmp_path):
+    """Outside of a cluster, but with the arguments, the configuration and the test program of the render: a first score comes."""
+    times, values, _ = past.telemetry(2, 1, time.time(), faulty_each=0)
+    past.write_openmetrics(tmp_path / 'past.om', times, values)
+    server = real.Prometheus(tmp_path / 'prometheus', [])
+    server.data.mkdir(parents=True)
+    real.backfill(server.data, tmp_path / 'past.om')
+    settings = {'presets': [], 'detectors': [{'name': 'past', 'expr': 'past_load', 'step': '5s', 'delay': '1s', 'history': '0s'}]}
+    (tmp_path / 'values.yaml').write_text(yaml.safe_dump(settings))
+    with server:
+        text = template('helm4', f'--set=prometheus.url={server.url}', f'--values={tmp_path}/values.yaml').stdout
+        (tmp_path / 'promlstm.yml').write_text(config_of(text))
+        container = objects(text, 'Deployment')[0]['spec']['template']['spec']['containers'][0]
+        address = f'127.0.0.1:{real.free_port()}'
+        places = {'/etc/promlstm/promlstm.yml': str(tmp_path / 'promlstm.yml'), ':19855': address}
+        args = ['='.join(places.get(part, part) for part in arg.split('=')) for arg in container['args']]
+        url = f'http://{address}'
+        with real.Process(real.promlstm(*args), real.answers(url + '/-/healthy'), log=tmp_path / 'promlstm.log'):
+            done = run_container(objects(text, 'Pod')[0]['spec']['containers'][0], URL=url, SECONDS='120')
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith('promlstm_anomaly_score{detector="past",')
