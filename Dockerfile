@@ -1,6 +1,7 @@
 # docker build .                   the exporter: runs as nobody, holds no compiler and no TensorFlow
 # docker build --target train .    what makes models
-ARG PYTHON=3.12
+# The version that the tests run on, and that the hashes are of.
+ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim AS wheels
 WORKDIR /src
