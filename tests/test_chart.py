@@ -485,3 +485,14 @@ def test_the_rendered_command_scores_what_a_real_prometheus_has(tmp_path):
             done = run_container(objects(text, 'Pod')[0]['spec']['containers'][0], URL=url, SECONDS='120')
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith('promlstm_anomaly_score{detector="past",')
+
+
+def test_the_values_that_the_document_shows_are_taken(tmp_path):
+    """Each YAML of docs/helm.md is one that the chart renders, and that check-config accepts."""
+    shown = re.findall(r'```yaml\n(.*?)```', (real.ROOT / 'docs/helm.md').read_text(), re.DOTALL)
+    assert shown
+    for text in shown:
+        (tmp_path / 'values.yaml').write_text(text)
+        config = config_of(template('helm4', f'--set={URL}', f'--values={tmp_path}/values.yaml').stdout)
+        (tmp_path / 'promlstm.yml').write_text(config)
+        assert main(['check-config', '--offline', str(tmp_path / 'promlstm.yml')]) == 0
