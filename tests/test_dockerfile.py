@@ -23,7 +23,7 @@ def plain(name):
 
 
 def test_hadolint_finds_nothing():
-    """With every rule on."""
+    """By all of its default rules."""
     found = shutil.which('hadolint', path=str(Path(sys.executable).parent))
     if not found:
         absent('no hadolint: make test installs it')
