@@ -452,6 +452,23 @@ def test_a_claim_of_one_node_is_not_wanted_by_two_pods(rendered):
     assert strategies == {'claim': 'Recreate', 'replicas': 'RollingUpdate', 'fetch': 'RollingUpdate'}
 
 
+@pytest.mark.parametrize(
+    ('settings', 'told'),
+    [
+        ([], ['Nothing scrapes it yet', 'No alert will fire']),
+        (['--set=serviceMonitor.enabled=true', '--set=rules.prometheusRule=true'], ['does not know monitoring.coreos.com/v1']),
+        (['--set=scrapeAnnotations=true', '--set=rules.configMap=true'], ['has to set honor_labels: true']),
+    ],
+)
+def test_the_notes_tell_what_is_missing(settings, told):
+    """And no more; the first score is a command away. Helm 3 asks a cluster for this, so it is helm 4 that shows it."""
+    done = real.run_tool('helm4', 'install', 'promlstm', CHART, '--dry-run=client', f'--set={URL}', *settings)
+    notes = done.stdout.split('\nNOTES:\n')[1]
+    sentences = ('Nothing scrapes it yet', 'No alert will fire', 'does not know monitoring.coreos.com/v1', 'has to set honor_labels: true')
+    assert [sentence for sentence in sentences if sentence in notes] == told
+    assert 'grep ^promlstm_anomaly_score' in notes
+
+
 @pytest.mark.real
 def test_the_inhibitions_of_the_notes_are_those_of_the_repository(tmp_path):
     """NOTES.txt shows what rules/alertmanager/alertmanager.yml has, and amtool takes it."""
