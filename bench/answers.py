@@ -6,6 +6,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
+from promlstm.prometheus import POINTS_PER_ANSWER, Matrix, Vector
+
 
 def body(entities, time=1_750_000_200.0):
     """An instant answer as Prometheus writes it: `entities` series of six labels."""
@@ -63,3 +65,22 @@ def config(url, **keys):
 
     tree = {'prometheus': {'url': url}, 'detectors': [{'name': 'bench', 'expr': 'x'} | keys]}
     return configuration.parse(json.dumps(tree))
+
+
+class Past:
+    """Samples out of nothing at the seam that Prometheus has (instant, range): a daily rhythm with noise, for any number of entities."""
+
+    def __init__(self, entities):
+        self._keys = [f'{{"instance":"10.0.{i >> 8}.{i & 255}:9100","job":"node"}}'.encode() for i in range(entities)]
+
+    def instant(self, expr, time):
+        """As Prometheus.instant."""
+        return Vector(self._keys, np.zeros(len(self._keys)))
+
+    def range(self, expr, start, end, step, series=1):
+        """As Prometheus.range."""
+        steps, at_once = round((end - start) / step) + 1, max(1, POINTS_PER_ANSWER // series)
+        for first in range(0, steps, at_once):
+            times = start + step * np.arange(first, min(first + at_once, steps))
+            noise = np.random.default_rng(int(times[0])).normal(size=(len(times), len(self._keys)))
+            yield Matrix(times, self._keys, np.round(100 + 10 * np.sin(2 * np.pi * times / 86400)[:, None] + noise, 3))

@@ -12,26 +12,12 @@ WEEKS = 4
 RUN = """
 import resource, sys, tempfile, time
 from pathlib import Path
-import numpy as np
 from convert import gather, spans
+from bench.answers import Past
 from convert.recipe import Data
-from promlstm.prometheus import POINTS_PER_ANSWER, Matrix, Vector
 
 ENTITIES, WEEKS, DAY = int(sys.argv[1]), int(sys.argv[2]), 86400
 END = 1_764_000_000 // DAY * DAY
-KEYS = [('{"instance":"10.0.%d.%d:9100","job":"node"}' % (i >> 8, i & 255)).encode() for i in range(ENTITIES)]
-
-class Source:
-    def instant(self, expr, time):
-        return Vector(KEYS, np.zeros(ENTITIES))
-
-    def range(self, expr, start, end, step, series=1):
-        steps, at_once = round((end - start) / step) + 1, max(1, POINTS_PER_ANSWER // series)
-        for first in range(0, steps, at_once):
-            times = start + step * np.arange(first, min(first + at_once, steps))
-            noise = np.random.default_rng(int(times[0])).normal(size=(len(times), ENTITIES))
-            yield Matrix(times, KEYS, np.round(100 + 10 * np.sin(2 * np.pi * times / DAY)[:, None] + noise, 3))
-
 def told(what, begun):
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f'  {ENTITIES:8}  {what:34} {time.monotonic() - begun:8.1f} s {peak:8.0f} MB', flush=True)
@@ -41,7 +27,7 @@ with tempfile.TemporaryDirectory() as name:
     (root / 'promlstm.yml').write_text('{prometheus: {url: "http://x"}, detectors: [{name: bench, expr: x}]}')
     parts = spans.Parts(train=((END - 7 * WEEKS * DAY, END - 3 * DAY),), test=((END - 3 * DAY, END),))
     begun = time.monotonic()
-    (data,) = gather.gather(root / 'own.yml', Data(config='promlstm.yml', spans=parts), root / 'data', log=lambda text: None, source=Source())
+    (data,) = gather.gather(root / 'own.yml', Data(config='promlstm.yml', spans=parts), root / 'data', log=lambda text: None, source=Past(ENTITIES))
     told('fetched, stored and inspected', begun)
     begun = time.monotonic()
     data.digest()

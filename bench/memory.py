@@ -38,4 +38,6 @@ def main():
     grown = float(subprocess.run([sys.executable, '-c', GROWTH], capture_output=True, text=True, check=True).stdout)
     print(f'  state of the graph          {bundle.state_bytes(1):6}')
     print(f'  seasonal slots, all known   {bundle.season_bytes(1):6}')
-    print(f'  labels, tables, the step    {grown - bundle.state_bytes(1):6.0f}   (growth of a process with {ENTITIES} entities, less the states)')
+    print(
+        f'  labels, tables, the step    {grown - bundle.state_bytes(1):6.0f}   (growth of a process with {ENTITIES} entities, less the states)'
+    )
