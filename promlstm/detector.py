@@ -184,7 +184,7 @@ def replay(session, settings, memory, frames):
 
 @dataclass(slots=True)
 class Tally:
-    """What a detector counts, for telemetry; grows, is never reset."""
+    """What a detector counts until telemetry takes it, which sets warnings and infinite back to 0."""
 
     warnings: int = 0
     infinite: int = 0

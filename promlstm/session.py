@@ -104,7 +104,6 @@ class Session:
         self.bundle = bundle
         self._runtime = runtime
         self.threads = threads
-        self._outputs = sorted(bundle.outputs)
         self._pool = ThreadPoolExecutor(threads, 'promlstm-session') if threads > 1 else None
 
     def blank(self, rows, features):
