@@ -9,7 +9,7 @@ ARGS ?=
 checksum = $(shell { pwd; cat $(1); } | cksum | cut -d ' ' -f 1)
 MADE := made-$(call checksum,.ci/constraints.txt)
 INSTALLED := installed-$(call checksum,.ci/constraints.txt setup.cfg pyproject.toml)
-TOOLS := .cache/tools/made-$(call checksum,.ci/install-tools)
+TOOLS := .cache/tools/made-$(call checksum,.ci/install-tools .ci/apt.sh)
 
 # Every install obeys the pins; newer pips ask for those of the build environment by a second name.
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
