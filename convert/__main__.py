@@ -6,6 +6,7 @@ The stages are listed in make.STAGES; each can be run alone on the work folder t
 import argparse
 import os
 import sys
+import time
 from pathlib import Path
 
 from convert import models
@@ -31,7 +32,10 @@ example:
   python -m convert fetch own.yml
   python -m convert evaluate convert/recipes/default.yml --data DIR
   python -m convert evaluate own.yml --learning-curve
+  python -m convert all own.yml --until today --keep-on-refusal     (a monthly job)
   python -m convert compare promlstm/models/default.onnx build/own/own.onnx"""
+
+REFUSED = 3     # exit status
 
 STAGES = ('fetch', 'train', 'export', 'verify', 'calibrate', 'evaluate', 'release')
 
@@ -49,12 +53,14 @@ def arguments():
     parser.add_argument('--service', type=Path, metavar='FILE', help='the model in service, to be compared with (default: the file at --out, if there is one)')
     parser.add_argument('--learning-curve', action='store_true', help='evaluate: how much data is enough, by models made from growing parts of it')
     parser.add_argument('--search', action='store_true', help='evaluate: families and sizes, and the smallest that cannot be told from the best')
+    parser.add_argument('--until', metavar='DAY', help="move the spans of the recipe's data so that the last ends there: a date, or today (last midnight, UTC)")
+    parser.add_argument('--keep-on-refusal', action='store_true', help='end with status 0 where the gates refuse: the model in service stays')
     parser.add_argument('--force', action='store_true', help='release whatever the gates say (the report keeps the reasons)')
     return parser
 
 
 def main(argv=None):
-    """Run the stages asked for; 0, or 1 with the reason on standard error."""
+    """Run the stages asked for; 0, or with the reason on standard error 1, or 3 where the gates refuse what was made."""
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] and argv[0] in models.COMMANDS:
         return models.main(argv)
@@ -67,6 +73,7 @@ def main(argv=None):
 
     try:
         told = recipe.load(args.recipe)
+        told = recipe.moved(told, args.until, time.time()) if args.until else told
     except recipe.RecipeError as error:
         return _failed(error)
     return _fetch(args, told) if args.stage == 'fetch' else _make(args, told)
@@ -92,10 +99,13 @@ def _make(args, told):
     job = make.Job(args.recipe, told, work, args.out or work / f'{told.name}.onnx', args.data, _log, args.service, args.force)
     known = (
         DataError, make.StageMissing, train.TrainingError, classifier.NoLabels, export.ExportError, verify.VerifyError, calibrate.CalibrationError,
-        release.ReleaseError, BundleError, gates.Refused,
+        release.ReleaseError, BundleError,
     )  # fmt: skip
     try:
         _run(args, job)
+    except gates.Refused as error:
+        _failed(error)
+        return 0 if args.keep_on_refusal else REFUSED
     except known as error:
         return _failed(error)
     return 0

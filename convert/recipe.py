@@ -166,6 +166,17 @@ def _check_ranges(path, ranges):
         raise RecipeError(f'{path}: $.calibration.ranges: end at {reached:g} s, expected beyond 86400 s')
 
 
+def moved(told, until, now):
+    """A Recipe whose data ends at `until` (spans.day), for one that is used again and again; incidents stay where they were."""
+    if not told.data:
+        raise RecipeError('--until: the recipe has no data section, so it has no spans to move')
+    try:
+        parts = spans.moved(told.data.spans, spans.day(until, now))
+    except ValueError as error:
+        raise RecipeError(f'--until: {error}') from error
+    return msgspec.structs.replace(told, data=msgspec.structs.replace(told.data, spans=parts))
+
+
 def digest(path):
     """sha256 of the file."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()

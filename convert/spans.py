@@ -54,6 +54,15 @@ def instant(value):
     return Instant(value)
 
 
+def day(value, now):
+    """An Instant as on a command line: as in a recipe, or `today`, the last midnight before `now`, UTC.
+
+    >>> text(day('today', 1769860800))
+    '2026-01-31T00:00:00Z'
+    """
+    return Instant(now // 86400 * 86400) if value == 'today' else instant(value)
+
+
 def text(seconds):
     """An instant as people read it, UTC.
 
@@ -82,6 +91,17 @@ class Parts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         for part in self.__struct_fields__:
             for number, span in enumerate(getattr(self, part)):
                 yield part, number, span
+
+
+def moved(parts, end):
+    """The same Parts at another time: the last of their spans ends at `end`, and every distance is kept.
+
+    >>> moved(Parts(train=((0, 60),), test=((60, 90),)), 190).test
+    ((160.0, 190.0),)
+    """
+    by = end - max(finish for _, _, (_, finish) in parts.named())
+    later = lambda some: tuple((Instant(start + by), Instant(finish + by)) for start, finish in some)      # noqa: E731
+    return Parts(**{part: later(getattr(parts, part)) for part in parts.__struct_fields__})
 
 
 def check(parts):

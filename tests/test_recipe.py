@@ -3,6 +3,7 @@
 import pytest
 
 from convert import recipe
+from convert.__main__ import main
 
 GOOD = """\
 name: tiny
@@ -73,3 +74,25 @@ def test_what_a_recipe_leaves_out_is_as_in_the_shipped_one(tmp_path):
     assert (ours.training, ours.calibration, ours.evaluation, ours.seed) == (shipped.training, shipped.calibration, shipped.evaluation, shipped.seed)
     path.write_text('name: mine\nfamily: classifier\nseed: 9\n')
     assert recipe.load(path).training == recipe.load('convert/recipes/classifier.yml').training and recipe.load(path).seed == 9
+
+
+OWN = GOOD + 'data: {config: promlstm.yml, spans: {train: [[0, 25d]], test: [[25d, 28d]]}}\n'.replace('25d', str(25 * 86400)).replace('28d', str(28 * 86400))
+
+
+def test_spans_move_to_where_they_are_wanted(tmp_path):
+    """A job that runs every month says `--until today` and never edits its recipe; the distances stay."""
+    path = tmp_path / 'own.yml'
+    path.write_text(OWN)
+    told, noon = recipe.load(path), 20_000.5 * 86400
+    for until in ('today', '2024-10-04'):
+        parts = recipe.moved(told, until, noon).data.spans
+        assert parts.train == ((19_972 * 86400, 19_997 * 86400),) and parts.test == ((19_997 * 86400, 20_000 * 86400),)
+
+
+def test_spans_that_cannot_move_are_told(tmp_path, capsys):
+    """No spans, or no day."""
+    path = tmp_path / 'own.yml'
+    for text, until, message in ((GOOD, 'today', 'the recipe has no data section'), (OWN, 'monday', "expected an instant such as 2026-01-31")):
+        path.write_text(text)
+        assert main(['fetch', str(path), f'--until={until}']) == 1
+        assert f'convert: --until: {message}' in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """What was made from the same before is not made again; what is written is whole or not there."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -97,23 +98,21 @@ def test_the_same_again_changes_nothing_and_says_so(made):
 
 
 @pytest.mark.train
-def test_a_worse_model_is_refused_and_the_one_in_service_stays(made):
-    """The gates compare with the file at --out; --force releases all the same. Nothing is trained anew for it."""
-    from convert import gates, make, recipe
+def test_a_worse_model_is_refused_and_the_one_in_service_stays(made, capsys):
+    """By a status of its own, or 0 where a timer should not take it for a failure; --force releases all the same. Nothing is trained anew for it."""
+    from convert.__main__ import REFUSED, main
 
     folder, _ = made
-    lines = []
-    told = recipe.load(folder / 'tiny.yml')
-    job = make.Job(folder / 'tiny.yml', told, folder / 'work', folder / 'serving/tiny.onnx', None, lines.append)
-    judged = (folder / 'work/report.json').read_text()
+    out, judged = folder / 'serving/tiny.onnx', (folder / 'work/report.json').read_text()
+    stage = ['release', str(folder / 'tiny.yml'), f'--work={folder}/work', f'--out={out}']
     bad = '{"trial":"injected_300s","rival":"old","role":"in service","what":"recall","ours":0.1,"theirs":0.9,"low":-0.9,"high":-0.7,"passed":false}'
     (folder / 'work/report.json').write_text(f'{{"verdicts":[{bad}]}}')
     try:
-        with pytest.raises(gates.Refused, match=r'not released.*\n  worse than it may be on injected_300s: 0\.100 of the events'):
-            make.run(job, ('release',))
-        assert not job.out.exists()
-        job = make.Job(folder / 'tiny.yml', told, folder / 'work', folder / 'serving/tiny.onnx', None, lines.append, force=True)
-        make.run(job, ('release',))
-        assert session.load(job.out).bundle.manifest.name == 'tiny' and any('released by force: ' in line for line in lines)
+        for more, status in (([], REFUSED), (['--keep-on-refusal'], 0)):
+            assert main([*stage, *more]) == status
+            assert re.search(r'not released.*\n  worse than it may be on injected_300s: 0\.100 of the events', capsys.readouterr().err)
+            assert not out.exists()
+        assert main([*stage, '--force']) == 0
+        assert session.load(out).bundle.manifest.name == 'tiny' and 'released by force: ' in capsys.readouterr().err
     finally:
         (folder / 'work/report.json').write_text(judged)
