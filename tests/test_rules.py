@@ -5,10 +5,12 @@ import re
 import pytest
 import real
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from promlstm import exposition, telemetry
 
 RULES = real.ROOT / 'rules'
+ORDER = ('alerts', 'self', 'retraining')
 FILES = sorted(RULES.glob('*.yml'))
 COMPAT = sorted(RULES.glob('compat/*.yml'))
 TESTS = sorted(RULES.glob('tests/*.yml'))
@@ -96,12 +98,31 @@ def grouped(text):
 LABELS = {'detector', 'job', 'instance', 'promlstm_replica', 'feature', 'view', 'state', 'stage'}
 
 
+def recorded(path):
+    """{metric: labels} of others that a rule file may read, as their recorded page has them."""
+    page = real.ROOT / f'tests/recorded/rules/{path.stem}.prom'
+    text = page.read_text() if page.exists() else ''
+    return {sample.name: set(sample.labels) for family in text_string_to_metric_families(text) for sample in family.samples}
+
+
 @pytest.mark.parametrize('path', [*FILES, *COMPAT], ids=lambda path: path.stem)
 def test_rules_read_only_what_is_exported(path):
-    """Every metric and label of an expression or of an annotation's query is one that the code exports, or a rule records."""
+    """Every metric and label of an expression or of an annotation's query is one that the code exports, a rule records, or a recorded page has."""
+    others = recorded(path)
+    labels = LABELS.union(*others.values())
     for rule in rules(path):
-        assert not foreign(expressions(rule)), rule
-        assert grouped(expressions(rule)) <= LABELS, rule
+        asked = expressions(rule)
+        assert not foreign(asked), rule
+        assert grouped(asked) <= labels, rule
+        assert set(re.findall(r'\bkube_\w+', asked)) <= set(others), rule
+    assert others.keys() <= set(re.findall(r'\bkube_\w+', path.read_text()))
+
+
+def test_foreign_metrics_of_rules_are_asked_for_labels_that_they_have():
+    """The selectors of rules/retraining.yml, label by label."""
+    path = RULES / 'retraining.yml'
+    found = [(metric, set(re.findall(r'(\w+)=', labels))) for metric, labels in re.findall(r'\b(kube_\w+)\{([^{}]*)\}', path.read_text())]
+    assert found and all(labels <= recorded(path)[metric] for metric, labels in found)
 
 
 def test_the_labels_that_rules_rely_on_are_exported():
@@ -142,7 +163,7 @@ def test_every_alert_has_what_people_and_routes_need():
 def test_the_runbook_has_a_section_for_each_alert_and_no_other():
     """In the order of the files, each with its five parts."""
     sections = re.split(r'^## ', RUNBOOK, flags=re.MULTILINE)[1:]
-    names = list(dict.fromkeys(rule['alert'] for path in (RULES / 'alerts.yml', RULES / 'self.yml') for rule in rules(path)))
+    names = list(dict.fromkeys(rule['alert'] for path in (RULES / f'{name}.yml' for name in ORDER) for rule in rules(path) if 'alert' in rule))
     assert [section.split('\n')[0] for section in sections] == [*names, 'Tuning']
     for section in sections[:-1]:
         parts = re.findall(r'^\*\*(Meaning|Impact|Look at|Do|Silence)\b', section, re.MULTILINE)
