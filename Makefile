@@ -10,6 +10,8 @@ checksum = $(shell { pwd; cat $(1); } | cksum | cut -d ' ' -f 1)
 MADE := made-$(call checksum,.ci/constraints.txt)
 INSTALLED := installed-$(call checksum,.ci/constraints.txt setup.cfg pyproject.toml)
 TOOLS := .cache/tools/made-$(call checksum,.ci/install-tools .ci/apt.sh)
+CHART_TOOLS := .cache/chart-tools/made-$(call checksum,.ci/install-chart-tools .ci/apt.sh)
+NODE_TOOLS := .cache/node-tools/made-$(call checksum,.ci/install-node-tools .ci/apt.sh .ci/node/package-lock.json)
 
 # Every install obeys the pins; newer pips ask for those of the build environment by a second name.
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -46,7 +48,7 @@ clean:  ## Remove everything that make made here
 
 .venv-test: .venv-test/$(INSTALLED)
 
-tools: $(TOOLS)
+tools: $(TOOLS) $(CHART_TOOLS) $(NODE_TOOLS)
 
 .venv/$(INSTALLED): .venv/$(MADE)
 	$(PINNED) .venv/bin/python $(PIP_INSTALL) --editable .
@@ -67,5 +69,5 @@ tools: $(TOOLS)
 	@touch $@
 
 # Without the tools the tests that need them skip, and say so; in CI that is a failure.
-$(TOOLS):
-	@if .ci/install-tools; then touch $@; else test -z "$(CI)"; fi
+$(TOOLS) $(CHART_TOOLS) $(NODE_TOOLS):
+	@if .ci/install-$(notdir $(@D)); then touch $@; else test -z "$(CI)"; fi
