@@ -70,4 +70,4 @@ tools: $(TOOLS) $(CHART_TOOLS) $(NODE_TOOLS)
 
 # Without the tools the tests that need them skip, and say so; in CI that is a failure.
 $(TOOLS) $(CHART_TOOLS) $(NODE_TOOLS):
-	@if .ci/install-$(notdir $(@D)); then touch $@; else test -z "$(CI)"; fi
+	@if .ci/install-$(notdir $(@D)); then rm -f $(@D)/made-* && touch $@; else test -z "$(CI)"; fi

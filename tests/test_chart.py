@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 
@@ -355,23 +354,6 @@ def test_dashboards_are_the_files(rendered):
         path.name: path.read_bytes() for path in (real.ROOT / 'rules/dashboards').glob('*.json')
     }
     assert found['metadata']['labels']['grafana_dashboard'] == '1'
-
-
-@pytest.mark.parametrize('helm', HELMS)
-def test_a_package_holds_the_same_bytes(helm, tmp_path, rendered):
-    """The links of the repository become files; what the chart does not read stays out; it renders as the folder does."""
-    real.run_tool(helm, 'package', CHART, '--destination', tmp_path)
-    (path,) = tmp_path.glob('*.tgz')
-    with tarfile.open(path) as archive:
-        files = {item.name.removeprefix('promlstm/'): archive.extractfile(item).read() for item in archive if item.isfile()}
-    sources = [*(f'rules/{name}' for name in NEEDED), *(str(path.relative_to(real.ROOT)) for path in real.ROOT.glob('rules/compat/*.yml'))]
-    for name in [*sources, *(str(path.relative_to(real.ROOT)) for path in real.ROOT.glob('rules/dashboards/*.json'))]:
-        assert files[name] == (real.ROOT / name).read_bytes()
-    for name in presets.names():
-        assert files[f'presets/{name}.yml'] == (presets.FOLDER / f'{name}.yml').read_bytes()
-    assert not [name for name in files if name.startswith(('ci/', 'rules/tests', 'rules/alertmanager')) or name.endswith(('.py', '.pyc'))]
-    packed = real.run_tool(helm, 'template', 'promlstm', path, '--namespace=monitoring', f'--values={CHART}/ci/operator-values.yaml')
-    assert packed.stdout == rendered[helm, 'operator']
 
 
 @contextlib.contextmanager
