@@ -100,7 +100,7 @@ def altered(signed, tmp_path):
 
 
 def test_a_signed_package_is_verified(helm, signed, keys):
-    """By the key that signed it, and by no other; the signature holds the chart's own metadata."""
+    """By the key that signed it, and by no other."""
     assert 'Signed by: releaser' in real.run_tool(helm, 'verify', signed, f'--keyring={keys[0]}/pubring.gpg').stdout
     done = real.run_tool(helm, 'verify', signed, f'--keyring={keys[1]}/pubring.gpg', check=False)
     assert done.returncode != 0 and 'signature made by unknown entity' in done.stderr
@@ -142,10 +142,11 @@ def test_a_registry_gives_what_it_was_given(helm, signed, keys, registry, tmp_pa
 def test_an_altered_package_is_refused_from_a_registry(helm, altered, keys, registry, tmp_path):
     """Whoever can write to the registry cannot sign: nothing is rendered of it."""
     place = f'oci://{registry}/altered-{helm}'
+    (tmp_path / 'pulled').mkdir()
     real.run_tool(helm, 'push', altered, place, '--plain-http')
     options = (f'{place}/promlstm', '--plain-http', '--verify', f'--keyring={keys[0]}/pubring.gpg')
     for other in HELMS:
-        for command in (['pull', f'--destination={tmp_path}'], ['template', VALUES]):
+        for command in (['pull', f'--destination={tmp_path}/pulled'], ['template', VALUES]):
             done = real.run_tool(other, *command, *options, check=False)
             assert done.returncode != 0 and 'sha256 sum does not match' in done.stderr
             assert 'kind:' not in done.stdout
