@@ -43,7 +43,7 @@ def leaves(values, above=''):
     return found
 
 
-WHOLE = ('resources', 'dashboards.labels')  # a map that is replaced key by key, and documented as one
+WHOLE = ('resources', 'dashboards.labels', 'retraining.resources', 'retraining.exclude.alerts')  # a map that is replaced key by key, and documented as one
 
 
 def table():

@@ -61,8 +61,13 @@ def objects(text, kind=None):
 
 def pods(text):
     """(name, pod spec) of whatever runs."""
-    return [(found['metadata']['name'], found['spec'] if found['kind'] == 'Pod' else found['spec']['template']['spec'])
-            for found in objects(text) if found['kind'] in ('Deployment', 'Pod')]  # fmt: skip
+    return [(found['metadata']['name'], template['spec']) for found in objects(text) if (template := template_of(found))]
+
+
+def template_of(found):
+    """{metadata, spec} of the pods that an object makes, or None."""
+    inner = found.get('spec', {})
+    return {'Pod': found, 'Deployment': inner.get('template'), 'CronJob': inner.get('jobTemplate', {}).get('spec', {}).get('template')}.get(found['kind'])
 
 
 def deployment(*settings):
@@ -74,6 +79,11 @@ def deployment(*settings):
 def config_of(text):
     """The promlstm.yml of a rendering."""
     return next(found['data']['promlstm.yml'] for found in objects(text, 'ConfigMap') if 'promlstm.yml' in found['data'])
+
+
+def with_first_model(config):
+    """A configuration in which what retraining makes is what it begins with: the default model."""
+    return config.replace('/models/retrained.onnx', str(real.ROOT / 'promlstm/models/default.onnx'))
 
 
 @pytest.mark.parametrize('helm', HELMS)
@@ -100,7 +110,7 @@ def test_every_object_is_valid_for_kubernetes(rendered, version):
             if not found['apiVersion'].startswith('monitoring.coreos.com/'):
                 validate(found, version, strict=True)
                 seen.add(found['kind'])
-    assert seen == {'ConfigMap', 'Deployment', 'NetworkPolicy', 'Pod', 'PodDisruptionBudget', 'Service', 'ServiceAccount'}
+    assert seen == {'ConfigMap', 'CronJob', 'Deployment', 'NetworkPolicy', 'Pod', 'PodDisruptionBudget', 'Service', 'ServiceAccount'}
 
 
 def test_the_default_is_what_was_looked_at(rendered):
@@ -121,6 +131,7 @@ def test_the_chart_is_of_this_version():
     assert yaml.safe_load((CHART / 'Chart.yaml').read_text())['appVersion'] == promlstm.__version__
 
 
+RETRAINED = f'--values={CHART}/ci/retraining-values.yaml'
 BLANK = '--set=prometheus.url='
 REFUSED = {
     'no url': ([BLANK], 'prometheus.url is not set'),
@@ -153,6 +164,13 @@ REFUSED = {
         [f'--values={CHART}/ci/fetch-values.yaml', '--set-json=networkPolicy.fetch.to=[]'],
         'networkPolicy.fetch.to is empty',
     ),
+    'nowhere to write a model': (['--set=retraining.enabled=true'], 'there is no volume to write the new model to'),
+    'nobody to run a model': (
+        [RETRAINED, '--set-json=presets=[]', '--set-json=retraining.detectors=[]', '--set-json=detectors=[{"name":"a","expr":"up","model":"/models/a.onnx"}]'],
+        'nobody would run what is made',
+    ),
+    'nobody of that name': ([RETRAINED, '--set-json=retraining.detectors=["node_cpus"]'], 'retraining.detectors: node_cpus is no detector'),
+    'no way to the silences': ([RETRAINED, '--set-json=networkPolicy.alertmanager.to=[]'], 'networkPolicy.alertmanager.to is empty'),
     # What is wrong in itself is the schema's to refuse.
     'unknown value': (['--set=replica=2'], 'replica'),
     'unknown key of a detector': (['--set-json=detectors=[{"name":"a","exprs":"up"}]'], 'exprs'),
@@ -245,8 +263,8 @@ def test_every_value_is_documented_and_the_readme_is_made_of_it():
 
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_check_config_accepts_the_rendered_configuration(rendered, variant, tmp_path, monkeypatch, capsys):
-    """Taken out of the ConfigMap as it is; where a model of its own is meant, it is not asked for."""
-    (tmp_path / 'promlstm.yml').write_text(config_of(rendered['helm4', variant]))
+    """Taken out of the ConfigMap as it is."""
+    (tmp_path / 'promlstm.yml').write_text(with_first_model(config_of(rendered['helm4', variant])))
     assert main(['check-config', '--offline', str(tmp_path / 'promlstm.yml')]) == 0, capsys.readouterr().out
 
 
@@ -320,14 +338,13 @@ def test_selectors_find_the_pods_and_only_them(rendered):
     """Of Service, monitors, policy, budget and spread: the exporter's labels match, those of the test pod do not."""
     for variant in VARIANTS:
         found = objects(rendered['helm4', variant])
-        labels = next(item for item in found if item['kind'] == 'Deployment')['spec']['template']['metadata']['labels']
-        test = next(item for item in found if item['kind'] == 'Pod')['metadata']['labels']
+        labels = {item['kind']: template['metadata']['labels'].items() for item in found if (template := template_of(item))}
         for item in found:
             selector = item.get('spec', {}).get('podSelector' if item['kind'] == 'NetworkPolicy' else 'selector')
             if selector:
                 wanted = selector.get('matchLabels', selector).items()
-                assert wanted <= (item['metadata']['labels'] if item['kind'] == 'Pod' else labels).items()
-                assert not wanted <= test.items()
+                mine = 'CronJob' if item['metadata']['name'].endswith('-retraining') else 'Deployment'
+                assert [kind for kind in labels if wanted <= labels[kind]] == [mine]
 
 
 @pytest.mark.real
@@ -440,13 +457,17 @@ def test_a_claim_of_one_node_is_not_wanted_by_two_pods(rendered):
         ([], ['Nothing scrapes it yet', 'No alert will fire']),
         (['--set=serviceMonitor.enabled=true', '--set=rules.prometheusRule=true'], ['does not know monitoring.coreos.com/v1']),
         (['--set=scrapeAnnotations=true', '--set=rules.configMap=true'], ['has to set honor_labels: true']),
+        ([RETRAINED, '--set=scrapeAnnotations=true'], ['has to set honor_labels: true', 'create job --from=cronjob/promlstm-retraining']),
     ],
 )
 def test_the_notes_tell_what_is_missing(settings, told):
     """And no more; the first score is a command away. Helm 3 asks a cluster for this, so it is helm 4 that shows it."""
     done = real.run_tool('helm4', 'install', 'promlstm', CHART, '--dry-run=client', f'--set={URL}', *settings)
     notes = done.stdout.split('\nNOTES:\n')[1]
-    sentences = ('Nothing scrapes it yet', 'No alert will fire', 'does not know monitoring.coreos.com/v1', 'has to set honor_labels: true')
+    sentences = (
+        'Nothing scrapes it yet', 'No alert will fire', 'does not know monitoring.coreos.com/v1', 'has to set honor_labels: true',
+        'create job --from=cronjob/promlstm-retraining',
+    )  # fmt: skip
     assert [sentence for sentence in sentences if sentence in notes] == told
     assert 'grep ^promlstm_anomaly_score' in notes
 
@@ -493,5 +514,5 @@ def test_the_values_that_the_document_shows_are_taken(tmp_path):
     for text in shown:
         (tmp_path / 'values.yaml').write_text(text)
         config = config_of(template('helm4', f'--set={URL}', f'--values={tmp_path}/values.yaml').stdout)
-        (tmp_path / 'promlstm.yml').write_text(config)
+        (tmp_path / 'promlstm.yml').write_text(with_first_model(config))
         assert main(['check-config', '--offline', str(tmp_path / 'promlstm.yml')]) == 0

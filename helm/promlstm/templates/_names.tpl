@@ -19,6 +19,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: exporter
 {{- end }}
 
+{{- define "promlstm.retrainingSelector" -}}
+app.kubernetes.io/name: {{ include "promlstm.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: retraining
+{{- end }}
+
 {{- define "promlstm.labels" -}}
 app.kubernetes.io/name: {{ include "promlstm.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -27,8 +33,23 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
 {{- end }}
 
+{{- /* Of {image, chart}. */ -}}
+{{- define "promlstm.imageOf" -}}
+{{ .image.repository }}{{ if .image.digest }}@{{ .image.digest }}{{ else }}:{{ .image.tag | default .chart.AppVersion }}{{ end }}
+{{- end }}
+
 {{- define "promlstm.image" -}}
-{{ .Values.image.repository }}{{ if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
+{{ include "promlstm.imageOf" (dict "image" .Values.image "chart" .Chart) }}
+{{- end }}
+
+{{- /* A CronJob's name has 52 characters; rules/retraining.yml finds it by `promlstm` and by its end. */ -}}
+{{- define "promlstm.retraining" -}}
+{{- $full := include "promlstm.fullname" . -}}
+{{- if contains "promlstm" ($full | trunc 41) -}}
+{{ $full | trunc 41 | trimSuffix "-" }}-retraining
+{{- else -}}
+{{ $full | trunc 32 | trimSuffix "-" }}-promlstm-retraining
+{{- end -}}
 {{- end }}
 
 {{- define "promlstm.serviceAccount" -}}

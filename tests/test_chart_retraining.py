@@ -1,0 +1,134 @@
+"""The chart's job that makes models: what it renders is what convert takes, and what it makes is what the pods run."""
+
+import time
+
+import past
+import pytest
+import real
+import yaml
+from test_chart import CHART, RETRAINED, SCHEMA, URL, VALUES, config_of, deployment, helms, objects, run_container, template  # noqa: F401 (a fixture)
+
+from convert import gates, incidents, recipe
+from convert.__main__ import arguments, main
+from promlstm import config as configuration
+from promlstm import session
+
+MADE = '/models/retrained.onnx'
+
+
+@pytest.fixture(scope='module')
+def rendered():
+    """The variant `retraining`, as helm 4 gives it."""
+    return template('helm4', RETRAINED).stdout
+
+
+def job(text):
+    """The pod of the CronJob."""
+    (found,) = objects(text, 'CronJob')
+    return found['spec']['jobTemplate']['spec']['template']['spec']
+
+
+def recipe_of(text):
+    """The recipe.yml of a rendering."""
+    return next(found['data']['recipe.yml'] for found in objects(text, 'ConfigMap') if 'recipe.yml' in found['data'])
+
+
+def test_the_recipe_is_one(rendered, tmp_path):
+    """With the days that the values say; silences and alerts do not teach."""
+    (tmp_path / 'recipe.yml').write_text(recipe_of(rendered))
+    told = recipe.moved(recipe.load(tmp_path / 'recipe.yml'), 'today', 1e9)
+    assert told.family == 'forecaster' and told.gates.recall_margin == 0.05
+    ((begin, turn),), ((again, end),) = told.data.spans.train, told.data.spans.test
+    assert (turn - begin, end - again, again - turn) == (25 * 86400, 3 * 86400, 0)
+    assert told.data.exclude.silences.alertmanager == 'http://alertmanager.monitoring:9093' and told.data.exclude.alerts.margin == 900
+
+
+def test_who_teaches_runs_what_is_made(rendered, tmp_path):
+    """The detectors that are named, and no other; the file that the job writes, on the volume that both mount."""
+    (tmp_path / 'recipe.yml').write_text(recipe_of(rendered))
+    config = configuration.parse(config_of(rendered), source='rendered')
+    assert [detector.name for detector in config.detectors if detector.model == MADE] == ['node_cpu', 'node_memory']
+    assert recipe.load(tmp_path / 'recipe.yml').data.detectors == ('node_cpu', 'node_memory')
+    args = arguments().parse_args(job(rendered)['containers'][0]['args'])
+    assert (args.stage, str(args.recipe), str(args.out), args.until) == ('all', '/etc/promlstm/recipe.yml', MADE, 'today') and args.keep_on_refusal
+    (exporter,) = objects(rendered, 'Deployment')
+    for pod in (job(rendered), exporter['spec']['template']['spec']):
+        (volume,) = [volume for volume in pod['volumes'] if volume['name'] == 'models']
+        assert volume['persistentVolumeClaim']['claimName'] == 'models'
+        (mount,) = [mount for mount in pod['containers'][0]['volumeMounts'] if mount['name'] == 'models']
+        assert mount['mountPath'] == '/models' and mount.get('readOnly', False) == ('initContainers' in pod)
+
+
+def test_without_names_all_teach_but_those_that_run_a_model_of_their_own():
+    """A detector that names its model keeps it."""
+    own = '--set-json=detectors=[{"name":"a","expr":"up","model":"/models/a.onnx"},{"name":"b","expr":"up"}]'
+    text = template('helm4', RETRAINED, '--set-json=presets=["network"]', '--set-json=retraining.detectors=[]', own).stdout
+    detectors = configuration.parse(config_of(text), source='rendered').detectors
+    assert {detector.name: detector.model for detector in detectors if detector.name in 'ab'} == {'a': '/models/a.onnx', 'b': MADE}
+    assert yaml.safe_load(recipe_of(text))['data']['detectors'] == [detector.name for detector in detectors if detector.name != 'a']
+
+
+def test_its_values_have_the_keys_of_a_recipe():
+    """Of the exclusions (a file of silences is not to be had in a pod) and the gates; families and defaults are those of convert."""
+    known = SCHEMA['properties']['retraining']['properties']
+    fields = lambda struct: set(struct.__struct_encode_fields__)  # noqa: E731
+    exclude = known['exclude']['properties']
+    assert set(exclude) == fields(incidents.Exclude) and set(known['gates']['properties']) == fields(gates.Gates)
+    assert set(exclude['by_hand']['items']['properties']) == fields(incidents.ByHand)
+    assert set(exclude['silences']['properties']) == fields(incidents.Silences) - {'file'}
+    assert set(exclude['alerts']['properties']) == fields(incidents.Alerts)
+    assert set(known['family']['enum']) == set(recipe.SHIPPED)
+    assert VALUES['retraining']['exclude']['alerts']['match'] == incidents.Alerts().match
+
+
+def test_alerts_come_with_it(rendered):
+    """The rules of the job, under a name by which they find it; without the job they stay away."""
+    has = lambda text: any('retraining.yml' in found['data'] for found in objects(text, 'ConfigMap'))  # noqa: E731
+    assert has(rendered) and not has(template('helm4', f'--set={URL}', '--set=rules.configMap=true').stdout)
+    long = 'promlstm-' + 'b' * 60
+    for override, name in (('', 'promlstm-retraining'), ('a' * 60, 'a' * 32 + '-promlstm-retraining'), (long, long[:41] + '-retraining')):
+        (found,) = objects(template('helm4', RETRAINED, f'--set=fullnameOverride={override}').stdout, 'CronJob')
+        assert found['metadata']['name'] == name and len(name) <= 52
+
+
+def test_until_the_first_one_the_default_model_runs(rendered, tmp_path):
+    """The rendered program, run: it puts the file there where there is none, and leaves one that is there alone."""
+    (container,) = objects(rendered, 'Deployment')[0]['spec']['template']['spec']['initContainers']
+    for _ in range(2):
+        done = run_container(container, FOLDER=str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        assert [path.name for path in tmp_path.iterdir()] == ['retrained.onnx']
+        assert session.load(tmp_path / 'retrained.onnx').bundle.manifest.name == 'default'
+    (tmp_path / 'retrained.onnx').write_bytes(b'better')
+    assert run_container(container, FOLDER=str(tmp_path)).returncode == 0
+    assert (tmp_path / 'retrained.onnx').read_bytes() == b'better'
+
+
+def test_a_claim_of_one_node_is_mounted_where_the_exporter_is(rendered):
+    """Else anywhere."""
+    (term,) = job(rendered)['affinity']['podAffinity']['requiredDuringSchedulingIgnoredDuringExecution']
+    assert term['labelSelector']['matchLabels'].items() <= deployment(RETRAINED)['spec']['template']['metadata']['labels'].items()
+    assert 'affinity' not in job(template('helm4', RETRAINED, '--set=models.claimIsShared=true').stdout)
+
+
+@pytest.mark.real
+def test_the_job_reads_the_history_of_a_real_prometheus(tmp_path):
+    """The rendered recipe beside the rendered configuration, moved to today: fetch finds what the detector asks for."""
+    times, values, _ = past.telemetry(3, 6, time.time() // 300 * 300, faulty_each=0)
+    past.write_openmetrics(tmp_path / 'past.om', times, values)
+    server = real.Prometheus(tmp_path / 'prometheus', [])
+    server.data.mkdir(parents=True)
+    real.backfill(server.data, tmp_path / 'past.om')
+    settings = {
+        'presets': [], 'detectors': [{'name': 'past', 'expr': 'past_load', 'step': '5m', 'delay': '0s', 'history': '1d'}],
+        'models': {'existingClaim': 'models'}, 'retraining': {'enabled': True, 'days': {'train': 3, 'test': 1}},
+    }  # fmt: skip
+    (tmp_path / 'values.yaml').write_text(yaml.safe_dump(settings))
+    with server:
+        text = template('helm4', f'--values={tmp_path}/values.yaml', f'--set=prometheus.url={server.url}').stdout
+        (tmp_path / 'promlstm.yml').write_text(config_of(text))
+        (tmp_path / 'recipe.yml').write_text(recipe_of(text))
+        args = job(text)['containers'][0]['args']
+        places = {'/etc/promlstm/recipe.yml': str(tmp_path / 'recipe.yml'), '--work=/models/retraining': f'--work={tmp_path}/work'}
+        assert main(['fetch', *(places.get(arg, arg) for arg in args[1:])]) == 0
+    assert '3 entities' in (tmp_path / 'work/data/quality.txt').read_text()
