@@ -21,7 +21,8 @@ COPY .ci/constraints.txt /opt/constraints.txt
 RUN python -m venv /opt/promlstm \
     && /opt/promlstm/bin/pip install --no-cache-dir --constraint /opt/constraints.txt --find-links /wheels "$(echo /wheels/promlstm-*.whl)[train]"
 COPY convert /opt/source/convert
-ENV PATH=/opt/promlstm/bin:$PATH PYTHONPATH=/opt/source PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# Nobody has no home, and Keras and others look for one to write to.
+ENV PATH=/opt/promlstm/bin:$PATH PYTHONPATH=/opt/source PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp ORT_DISABLE_TELEMETRY=1
 LABEL org.opencontainers.image.title="promlstm-train" \
     org.opencontainers.image.description="Makes models for promlstm" \
     org.opencontainers.image.licenses="Apache-2.0"
@@ -32,7 +33,8 @@ ENTRYPOINT ["python", "-m", "convert"]
 # The last one, so that it is what is built where no target is named.
 FROM python:${PYTHON}-slim AS runtime
 COPY --from=wheels /opt/promlstm /opt/promlstm
-ENV PATH=/opt/promlstm/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# ONNX Runtime would tell Microsoft of its use.
+ENV PATH=/opt/promlstm/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 ARG VERSION=""
 ARG REVISION=""
 LABEL org.opencontainers.image.title="promlstm" \
