@@ -1,7 +1,8 @@
 // A dashboard as Grafana's own types have it, for JSON to be checked against as an object literal: there a key that is not declared is
 // an error. Where Dashboard is loose (`options`, `custom`, `targets` and overrides hold anything), the types of the panels and of the
 // query to Prometheus are put in. A panel of another kind is added to Kinds.
-import type { AnnotationQuery, Dashboard, FieldConfig, GraphFieldConfig, Panel, TableFieldOptions, VariableModel, VariableType } from '@grafana/schema';
+import type { AnnotationQuery, Dashboard, FieldConfig, GraphFieldConfig, Panel } from '@grafana/schema';
+import type { TableFieldOptions, VariableModel, VariableType } from '@grafana/schema';
 import type { AdhocVariableSpec, QueryVariableSpec } from '@grafana/schema/apis/dashboard.grafana.app/v2';
 import type { Options as Stat } from '@grafana/schema/dist/esm/raw/composable/stat/panelcfg/x/StatPanelCfg_types.gen';
 import type { Options as Table } from '@grafana/schema/dist/esm/raw/composable/table/panelcfg/x/TablePanelCfg_types.gen';
