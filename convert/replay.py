@@ -3,12 +3,14 @@
 Who calls it: calibrate and evaluate, and nothing else judges a model: what they measure is what an operator gets.
 """
 
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from promlstm import detector
 from promlstm.columns import Frame
+from promlstm.memory import blank
 
 UTC = ZoneInfo('UTC')
 
@@ -22,9 +24,7 @@ def surprises(session, times, values, *, step_seconds, history=None, contributio
     returns  float32 [T, N], NaN = not judged; with contributions also float32 [T, N, F]
     """
     settings = detector.Settings(step_seconds=step_seconds, zone=UTC, alarms_per_week=None)
-    memory = detector.blank(session, settings, values.shape[1], values.shape[2])
-    if history is not None and len(history[0]):
-        memory = _filled(memory, *history)
+    memory = _memory(session, values, history)
     out = np.full(values.shape[:2], np.nan, np.float32)
     shares = np.full(values.shape, np.nan, np.float32) if contributions else None
     frames = (Frame(float(time), row) for time, row in zip(times, values, strict=True))
@@ -35,18 +35,16 @@ def surprises(session, times, values, *, step_seconds, history=None, contributio
     return (out, shares) if contributions else out
 
 
-def _filled(memory, times, values):
-    from dataclasses import replace
-
-    return replace(memory, season=memory.season.fill(times, values))
+def _memory(session, values, history):
+    """Blank, but for the seasons of a history."""
+    memory = blank(session, UTC, values.shape[1], values.shape[2])
+    return replace(memory, season=memory.season.fill(*history)) if history is not None and len(history[0]) else memory
 
 
 def judged(session, times, values, *, step_seconds, history=None):
     """As surprises; returns (float32 [T, N], int64 [N]: which calibration rows hold for each entity at the end)."""
     settings = detector.Settings(step_seconds=step_seconds, zone=UTC, alarms_per_week=None)
-    memory = detector.blank(session, settings, values.shape[1], values.shape[2])
-    if history is not None and len(history[0]):
-        memory = _filled(memory, *history)
+    memory = _memory(session, values, history)
     out = np.full(values.shape[:2], np.nan, np.float32)
     frames = (Frame(float(time), row) for time, row in zip(times, values, strict=True))
     for t, (verdicts, after) in enumerate(detector.replay(session, settings, memory, frames)):

@@ -29,6 +29,7 @@ from promlstm import season as seasonal
 from promlstm.columns import MISSING, READY, WARMING, Frame, Verdicts
 from promlstm.entities import Entities
 from promlstm.errors import BundleError, PromlstmError, StageError
+from promlstm.memory import Memory, blank
 
 HOLD_SECONDS, HOLD_STEPS = 3600.0, 15  # how long an alarm is held, whichever is longer: an hour would be one step of an hourly detector
 SAMPLES_PER_SLOT = 6  # of coarse history, where the fleet is small enough
@@ -67,66 +68,6 @@ class Settings:
         for klass in np.unique(classes):
             out[classes == klass] = calibration.threshold(self.alarms_per_week, step_seconds=self.step_seconds, klass=int(klass))
         return out
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Memory:
-    """All that is carried between steps, for N entities; replaced whole, never changed.
-
-    state   {name: [N, …]}  the graph's own
-    season  Season
-    latch   Latch
-    klass   int64 [N]       which calibration rows hold, as the graph said last
-    """
-
-    state: dict
-    season: seasonal.Season
-    latch: scoring.Latch
-    klass: np.ndarray
-
-    def __len__(self):
-        return len(self.klass)
-
-    def nbytes(self):
-        """Size of all columns in bytes."""
-        latch = sum(getattr(self.latch, name).nbytes for name in self.latch.__dataclass_fields__)
-        season = self.season.anchor.nbytes + sum(column.nbytes for column in self.season.columns)
-        return sum(array.nbytes for array in self.state.values()) + latch + season + self.klass.nbytes
-
-    def grown(self, session, rows):
-        """The same with blank memory for the entities up to `rows`."""
-        if rows == len(self):
-            return self
-        features = self.season.anchor.shape[1]
-        new = blank(session, Settings(1, self.season.zone), rows - len(self), features)
-        return Memory(
-            {name: np.concatenate([array, new.state[name]]) for name, array in self.state.items()},
-            self.season.grown(rows),
-            _columns(lambda name: np.concatenate([getattr(self.latch, name), getattr(new.latch, name)])),
-            np.concatenate([self.klass, new.klass]),
-        )
-
-    def take(self, rows):
-        """The memory of some rows only (int [n])."""
-        state = {name: array[rows] for name, array in self.state.items()}
-        return Memory(state, self.season.take(rows), _columns(lambda name: getattr(self.latch, name)[rows]), self.klass[rows])
-
-
-def _columns(column):
-    return scoring.Latch(*(column(name) for name in scoring.Latch.__dataclass_fields__))
-
-
-def blank(session, settings, rows, features):
-    """The memory of entities that were never seen."""
-    manifest = session.bundle.manifest
-    return Memory(
-        session.blank(rows, features),
-        seasonal.Season.blank(
-            rows, features, period_seconds=manifest.season_period_seconds, slots=manifest.season_slots, zone=settings.zone
-        ),
-        scoring.Latch.blank(rows, features),
-        np.zeros(rows, np.int64),
-    )
 
 
 @contextmanager
@@ -230,7 +171,7 @@ class Detector:
         """Back to blank memory, as at the start."""
         config = self.config
         self.entities = Entities(len(config.queries), config.by or None, config.max_entities)
-        self.memory = blank(self.session, self._settings, 0, len(config.queries))
+        self.memory = blank(self.session, self._settings.zone, 0, len(config.queries))
         self.labels = exposition.Labels(config.name, tuple(config.queries), self.session.bundle.manifest.views)
         self.time = None
 
@@ -329,7 +270,7 @@ class Detector:
         season = self.memory.season
         for season in self._fill(start, count):  # noqa: B007 (the last one is kept)
             yield 0, manifest.replay_steps, None
-        known = blank(self.session, self._settings, len(self.entities), self.entities.features)
+        known = blank(self.session, self._settings.zone, len(self.entities), self.entities.features)
         self.memory = replace(known, season=season.grown(len(self.entities)))
         yield from self._replay(start, now, count)
 

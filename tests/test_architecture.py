@@ -41,6 +41,7 @@ TIERS = {
     'session': 3,
     'checkpoint': 3,
     'history': 3,
+    'memory': 3,
     'board': 3,
     'answers': 3,
     'ledger': 3,

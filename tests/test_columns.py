@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as arrays
 
 from promlstm import detector, session
 from promlstm.columns import MISSING, READY, STATUS_NAMES, WARMING, Frame, Verdicts
+from promlstm.memory import blank
 from promlstm.score import Policy
 
 SINGLE, DOUBLE = np.float32, np.float64
@@ -32,7 +33,7 @@ def loaded(request, tmp_path_factory):
 def steps(loaded, blocks, policy=None):
     """The Verdicts of frames of these values, [T, N, F]."""
     settings_ = detector.Settings(60, policy=policy or Policy(), alarms_per_week=1)
-    memory = detector.blank(loaded, settings_, *blocks.shape[1:])
+    memory = blank(loaded, settings_.zone, *blocks.shape[1:])
     frames = (Frame(60.0 * number, values) for number, values in enumerate(blocks))
     return [verdicts for verdicts, _ in detector.replay(loaded, settings_, memory, frames)]
 

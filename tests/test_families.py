@@ -12,6 +12,7 @@ from real import wait_until
 
 from promlstm import detector, fleet
 from promlstm.columns import Frame
+from promlstm.memory import blank
 from promlstm.source import Source
 
 pytestmark = pytest.mark.train
@@ -28,7 +29,7 @@ def replayed(name, values, times=None, *, learn=None, settings=None):
     session = made.session(name)
     settings = settings or detector.Settings(step_seconds=60)
     times = 1_700_000_000 + 60.0 * np.arange(len(values)) if times is None else times
-    memory = detector.blank(session, settings, *values.shape[1:])
+    memory = blank(session, settings.zone, *values.shape[1:])
     return list(detector.replay(session, settings, memory, (Frame(float(t), row) for t, row in zip(times, values, strict=True))))
 
 

@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as arrays
 
 from promlstm import detector, session
 from promlstm.columns import Frame
+from promlstm.memory import blank
 from promlstm.score import CALM_SAMPLES, OUTSIDE_RANGE, Latch, Policy, heed, hold, score
 
 nan, inf = np.nan, np.inf
@@ -381,7 +382,7 @@ def test_while_an_alarm_is_held_the_model_does_not_learn(tmp_path):
     """The graph judges with learn = 0 from the sample after the one that raised the alarm, until three calm ones."""
     loaded = session.load(tiny.write(tmp_path / 'tiny.onnx'))
     settings = detector.Settings(60, alarms_per_week=1)  # a threshold of 2, so a reach of 4
-    memory = detector.blank(loaded, settings, 1, 1)
+    memory = blank(loaded, settings.zone, 1, 1)
     counts = []
     for number, value in enumerate([10] * 9 + [30, 30, 30, 10, 10, 10, 10]):
         _, memory = detector.advance(loaded, settings, memory, Frame(60.0 * number, np.array([[float(value)]])))
