@@ -113,6 +113,13 @@ def test_every_object_is_valid_for_kubernetes(rendered, version):
     assert seen == {'ConfigMap', 'CronJob', 'Deployment', 'NetworkPolicy', 'Pod', 'PodDisruptionBudget', 'Service', 'ServiceAccount'}
 
 
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_no_name_is_a_boolean_to_helm(rendered, variant):
+    """Helm's YAML takes a bare y for true, Python's does not: a series of that name would come to the server as `true`."""
+    plain = [token for token in yaml.scan(rendered['helm4', variant]) if isinstance(token, yaml.ScalarToken) and token.plain]
+    assert [token.start_mark.line for token in plain if token.value.lower() in ('y', 'n')] == []
+
+
 def test_the_default_is_what_was_looked_at(rendered):
     """Every change of it is seen in review: `PROMLSTM_GOLDEN=1` writes it anew."""
     found = rendered['helm4', 'default']
