@@ -17,11 +17,11 @@ NODE_TOOLS := .cache/node-tools/made-$(call checksum,.ci/install-node-tools .ci/
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 PINNED := PIP_CONSTRAINT=.ci/constraints.txt PIP_BUILD_CONSTRAINT=.ci/constraints.txt
 
-.PHONY: help demo test accept lint model bench clean .venv .venv-test tools
+.PHONY: help demo test accept cluster-check lint model bench clean .venv .venv-test tools
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/make \1@\2/p' Makefile | while IFS=@ read -r command text; do printf '%-14s %s\n' "$$command" "$$text"; done
-	@echo 'ARGS="…" goes to the command behind demo, test, accept, model and bench; PYTHON=python3.12 chooses another Python.'
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/make \1@\2/p' Makefile | while IFS=@ read -r command text; do printf '%-18s %s\n' "$$command" "$$text"; done
+	@echo 'ARGS="…" goes to the command behind demo, test, accept, cluster-check, model and bench; PYTHON=python3.12 chooses another Python.'
 
 demo: .venv  ## Watch promlstm score a little fleet with planted faults (runtime packages only)
 	.venv/bin/promlstm demo $(ARGS)
@@ -31,6 +31,9 @@ test: .venv .venv-test tools  ## Run all tests but the full-length ones, against
 
 accept: export PROMLSTM_ACCEPT := 1
 accept: test  ## Run all tests at full length
+
+cluster-check: .venv-test tools  ## Install the chart on a real kube-apiserver (builds one the first time: about 10 minutes)
+	@.ci/cluster-check $(ARGS)
 
 lint: .venv-test  ## Check the code with ruff
 	.venv-test/bin/ruff check .
