@@ -1,4 +1,4 @@
-"""Run all measurements, or those that are named: `python -m bench footprint step memory start gather`."""
+"""Run all measurements, or those that are named: `python -m bench footprint step memory start gather`; `retrain`, a quarter of an hour, only then."""
 
 import importlib
 import sys

@@ -100,10 +100,16 @@ class Dataset:
                 yield batch
 
     def _drawn(self, pieces, series, seed):
-        """Some of the pieces, in their order, until there are so many series."""
+        """Some of the pieces, in their order, until there are so many series; known incidents are rare, so chance leaves none of them out."""
         order = np.random.default_rng(seed).permutation(len(pieces))
+        if self.labelled:
+            order = order[np.argsort([not self._tells(*pieces[place]) for place in order], kind='stable')]
         counts = np.cumsum([len(pieces[place][0]) * self.store.features for place in order])
         return [pieces[place] for place in sorted(order[: np.searchsorted(counts, series) + 1])]
+
+    def _tells(self, group, window):
+        """Whether a known incident lies in what of a window counts."""
+        return spans.excluded(self.labelled, np.arange(*window[2:]) * self.step_seconds, group, self.detector).any()
 
     def _batch(self, group, first, end, begin, finish):
         """Steps first to end, of which begin to finish count; only entities with a sample that counts."""

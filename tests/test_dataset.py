@@ -201,6 +201,17 @@ def test_gathered_and_loaded_are_the_same(tmp_path):
     assert 'constant' in {each.check for each in report.findings} and (tmp_path / 'data/quality.txt').read_text().startswith('detector cpu, every 60 s')
 
 
+def test_chance_leaves_no_labelled_incident_out(tmp_path, values):
+    """However few series are drawn, those with the incident are among them, whatever the seed."""
+    from dataclasses import replace
+
+    label = Exclusion(source='by hand', why='outage', start=START + 1500 * STEP, end=START + 1510 * STEP, matchers=(('host', '=', '0001'),))
+    data = replace(dataset(tmp_path, values, spans.Parts(train=(span(500, 2000),))), labelled=(label,))
+    for seed in range(5):
+        (batch,) = data.batches('train', steps=500, series=1, seed=seed)
+        assert batch.labels.sum() == 10
+
+
 def test_labelled_incidents_are_told_apart_from_what_is_excluded(tmp_path, values):
     """A label is an anomaly to learn from for a classifier, and nothing to expect for anybody: faulty, missing from history, in the digest."""
     from dataclasses import replace
