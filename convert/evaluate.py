@@ -1,7 +1,7 @@
 """What a model finds at a bearable rate of false alarms, beside simple baselines and beside itself without the LSTM.
 
-Two kinds of telemetry: synthetic with injected faults of known kinds, held out from training and calibration by its seed; and, where a
-folder is given, labelled telemetry of others (labelled.py). One threshold for all entities of a set.
+Two kinds of telemetry: with injected faults of known kinds, out of the contest; and, where a folder is given, labelled telemetry of others
+(labelled.py). One threshold for all entities of a set.
 """
 
 import functools
@@ -11,12 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from convert import baselines, export, faults, forecaster, labelled, measures, replay, synthesis
+from convert import baselines, export, forecaster, labelled, measures, replay
 from convert.measures import Entity
 
 BUDGETS = {'per_week': 1.0, 'per_day': 7.0}
-SETTLED = 600               # steps of a synthetic series before a fault may be injected
-FAULTS_EACH = 2             # faults injected per series
 
 
 def without_lstm(release):
@@ -26,54 +24,19 @@ def without_lstm(release):
         return release(model, Path(folder) / 'without_lstm.onnx')
 
 
-def injected(session, rival, telemetry, *, seed, log):
-    """Recall of each kind of fault at one false alarm per entity-week, of the model, without LSTM, and of the best baseline.
+def injected(results):
+    """Recall of each kind of injected fault, out of the contest.Results, of the model, without LSTM where that was held, and of the best baseline.
 
-    session, rival  promlstm.session.Session of the model and of the rule without LSTM
-    telemetry       recipe.Telemetry
-    returns         {measure: figure}
+    returns  {trial: {measure: figure}} of the trials with faults of known kinds
     """
-    step = telemetry.step_seconds
-    batch, kinds = _with_faults(telemetry, seed)
-    history = (batch.history_times, batch.history)
-    rows = [_univariate(s, batch.times, batch.values, step, history) for s in (session, rival)]
-    rows += list(baselines.scores(batch.values[..., 0], step).values())
-    names = ('model', 'without_lstm', *baselines.NAMES)
-    tested = slice(SETTLED, None)
-    found = {}
-    for name, scores in zip(names, rows, strict=True):
-        entities = [Entity(scores[tested, n], batch.faulty[tested, n, 0], step) for n in range(len(kinds))]
-        found[name] = _recall_by_kind(entities, kinds)
-    best = {kind: max(found[name][kind] for name in baselines.NAMES) for kind in found['model']}
-    for kind in found['model']:
-        log(f'  {kind:14} model {found["model"][kind]:.2f}, without LSTM {found["without_lstm"][kind]:.2f}, best baseline {best[kind]:.2f}')
-    tables = {'': found['model'], '_without_lstm': found['without_lstm'], '_best_baseline': best}
-    return {f'{kind}_recall_at_1_per_week{suffix}': round(float(recall), 3) for suffix, table in tables.items() for kind, recall in table.items()}
-
-
-def _with_faults(telemetry, seed):
-    """A healthy batch and, in each entity, faults of one kind."""
-    step = telemetry.step_seconds
-    batch = synthesis.batch(seed, step_seconds=step, steps=telemetry.steps, entities=telemetry.entities)
-    rng, kinds = np.random.default_rng([seed, 1]), [tuple(faults.KINDS)[n % len(faults.KINDS)] for n in range(telemetry.entities)]
-    values, faulty = batch.values[..., 0], batch.faulty[..., 0]
-    for n, kind in enumerate(kinds):
-        for _ in range(FAULTS_EACH):
-            at = int(rng.integers(SETTLED, max(SETTLED + 1, telemetry.steps - 100)))
-            faults.plant(values, faulty, at, n, kind, step_seconds=step, size=3 * 10 ** rng.uniform(0, 1), rng=rng)
-    return batch, kinds
-
-
-def _recall_by_kind(entities, kinds):
-    """Recall of each kind at the lowest threshold that keeps to one false alarm per entity-week over all entities."""
-    fits = [t for t in measures.thresholds(entities) if measures.false_alarms_per_week(entities, t) <= 1]
-    threshold = min(fits, default=np.inf)
     out = {}
-    for kind in faults.KINDS:
-        mine = [e for e, k in zip(entities, kinds, strict=True) if k == kind]
-        events = sum(len(measures.runs(e.labels)) for e in mine)
-        if events:
-            out[kind] = sum(len(measures.outcome(e, threshold)[0]) for e in mine) / events
+    for result in results:
+        suffix = {'model': '', 'without LSTM': '_without_lstm', 'baseline': '_best_baseline'}.get(result.role)
+        if result.by_kind and suffix is not None and (result.role != 'baseline' or result.contestant in baselines.NAMES):
+            table = out.setdefault(result.trial, {})
+            for kind, recall in result.by_kind.items():
+                measure = f'{kind}_recall_at_1_per_week{suffix}'
+                table[measure] = max(table.get(measure, 0.0), round(float(recall), 3))
     return out
 
 

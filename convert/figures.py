@@ -14,6 +14,7 @@ OF_SETS = {
 }
 OF_SEVERAL = {'auc_pr': 'AUC-PR', 'hit_rate_at_100': 'HitRate@100 %', 'hit_rate_at_150': 'HitRate@150 %'}
 RIVALS = {'': 'the model', '_without_lstm': 'without LSTM', '_best_baseline': 'best baseline'}
+OF_KIND = '_recall_at_1_per_week'       # after the name of a kind of fault
 BUDGETS = {'1/month': 7 / 30, '1/week': 1.0, '1/day': 7.0}
 
 
@@ -21,7 +22,7 @@ def markdown(bundle):
     """Tables of a bundle.Bundle's calibration and evaluation, as text."""
     parts = [_thresholds(bundle.calibration)]
     for name, figures in sorted(bundle.manifest.evaluation.items()):
-        if name.startswith('injected_'):
+        if any(key.endswith(OF_KIND) for key in figures):
             parts.append(_kinds(name, figures))
         else:
             parts.append(_set(name, figures, OF_SEVERAL if 'auc_pr' in figures else OF_SETS))
@@ -43,10 +44,9 @@ def _threshold(calibration, row, alarms):
 
 
 def _kinds(name, figures):
-    measure = '_recall_at_1_per_week'
-    kinds = [key.removesuffix(measure) for key in figures if key.endswith(measure)]
+    kinds = [key.removesuffix(OF_KIND) for key in figures if key.endswith(OF_KIND)]
     lines = [f'### {name}: recall of injected faults at one false alarm per entity-week', '', *_head('fault', *RIVALS.values())]
-    lines += [_line(kind, *(f'{figures[kind + measure + rival]:.2f}' for rival in RIVALS)) for kind in kinds]
+    lines += [_line(kind, *(f'{figures[key]:.2f}' if (key := kind + OF_KIND + rival) in figures else '' for rival in RIVALS)) for kind in kinds]
     return '\n'.join([*lines, ''])
 
 

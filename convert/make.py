@@ -132,9 +132,10 @@ def run_calibrate(job):
 def run_evaluate(job):
     """What it finds."""
     session = _released(job, _read(job.work / 'calibration.json', bundle.Calibration), {}, job.work / 'calibrated.onnx')
-    _write(job.work / 'evaluation.json', measured(session, job))
-    rival = without_lstm(job) if job.recipe.family == 'forecaster' else None
-    review.review(job, session, rival, resume.digest(job.work / 'graph.onnx'), seed=job.recipe.seed + EVALUATION_SEED)
+    rival = without_lstm(job)
+    same = rival if job.recipe.family == 'forecaster' else None
+    results = review.review(job, session, same, resume.digest(job.work / 'graph.onnx'), seed=job.recipe.seed + EVALUATION_SEED)
+    _write(job.work / 'evaluation.json', measured(session, rival, job, results))
 
 
 def run_release(job):
@@ -226,15 +227,11 @@ def _made_from(job, stage):
     return resume.key(stage, told.family, told.seed, parts[stage], needs, tools() if stage != 'fetch' else {})
 
 
-def measured(session, job):
-    """All figures of a model: {set: {measure: figure}}."""
-    rival = without_lstm(job)
+def measured(session, rival, job, results):
+    """All figures of a model: {set: {measure: figure}}; rival is a Session without LSTM, results are those of the contest."""
     learnt = _read(job.work / 'learning.json', dict[str, float]) if (job.work / 'learning.json').exists() else {}
     out = {'training': {name: round(figure, 4) for name, figure in learnt.items()}} if learnt else {}
-    for each in job.recipe.evaluation.telemetry:
-        name = f'injected_{each.step_seconds:g}s'
-        job.log(f'  {name}: recall at one false alarm per entity-week')
-        out[name] = evaluate.injected(session, rival, each, seed=job.recipe.seed + EVALUATION_SEED, log=job.log)
+    out |= evaluate.injected(results)
     for folder in sorted(job.data.iterdir()) if job.data else ():
         job.log(f'  {folder.name}:')
         measure = evaluate.recorded if evaluate.univariate(folder) else evaluate.several

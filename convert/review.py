@@ -11,7 +11,7 @@ from promlstm.errors import BundleError
 
 
 def review(job, model, without_lstm, sha256, *, seed):
-    """Hold a model against its rivals and write the report.
+    """Hold a model against its rivals, write the report, and return the contest.Results.
 
     job           make.Job
     model         promlstm.session.Session, calibrated
@@ -34,6 +34,7 @@ def review(job, model, without_lstm, sha256, *, seed):
         with resume.atomically(job.work / f'report.{name}') as draft:
             draft.write_bytes(data)
     job.log(f'  {job.work}/report.html; ' + '; '.join(gates.refusals(told.verdicts) or ['the gates let it pass']))
+    return results
 
 
 def trials(job, seed):
