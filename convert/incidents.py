@@ -12,12 +12,12 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import requests
 
 from convert import spans, store
 from convert.spans import DataError, Exclusion, Span
-from promlstm.config import Duration
-from promlstm.errors import QueryRejected
+from promlstm.config import TLS, Authorization, BasicAuth, Duration, Source
+from promlstm.errors import PromlstmError, QueryRejected
+from promlstm.http import Http
 from promlstm.selector import Matcher, selector
 
 ALERT_STEP_SECONDS = 60.0
@@ -38,11 +38,16 @@ class ByHand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Silences(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where silences are: an Alertmanager, or a file as its api/v2/silences gives it."""
+    """Where silences are: an Alertmanager, asked as the exporter asks Prometheus, or a file as its api/v2/silences gives it."""
 
     alertmanager: str | None = None
     file: str | None = None
     margin: Duration = Duration(0)
+    basic_auth: BasicAuth | None = None
+    authorization: Authorization | None = None
+    tls_config: TLS | None = None
+    headers: dict[str, str] = {}
+    proxy_url: str | None = None
 
 
 class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -85,7 +90,7 @@ def silences(told, root):
     """Exclusions of an Alertmanager's silences, expired ones included, or of a file of them (relative to `root`)."""
     if bool(told.alertmanager) == bool(told.file):
         raise IncidentError('exclude.silences: expected either alertmanager or file')
-    where, body = _from_file(Path(root) / told.file) if told.file else _from_alertmanager(told.alertmanager)
+    where, body = _from_file(Path(root) / told.file) if told.file else _from_alertmanager(told, root)
     try:
         return [_silence(each) for each in json.loads(body)]
     except (ValueError, KeyError, TypeError, AttributeError, re.error) as error:
@@ -99,17 +104,16 @@ def _from_file(path):
         raise IncidentError(f'{path}: cannot be read: {error.strerror}') from error
 
 
-def _from_alertmanager(url):
-    where = url.rstrip('/') + '/api/v2/silences'
+def _from_alertmanager(told, root):
+    where = told.alertmanager.rstrip('/') + '/api/v2/silences'
+    asked = {name: getattr(told, name) for name in ('basic_auth', 'authorization', 'tls_config', 'headers', 'proxy_url')}
     try:
-        with requests.Session() as http:
-            http.trust_env = False
-            answer = http.get(where, timeout=TIMEOUT_SECONDS, allow_redirects=False)
-    except OSError as error:  # every exception of requests is one
-        raise IncidentError(f'{where}: cannot be reached: {error}') from error
-    if answer.status_code != 200:
-        raise IncidentError(f'{where}: answered {answer.status_code}: {answer.text[:120]!r}')
-    return where, answer.content
+        status, body = Http(Source(url=told.alertmanager, **asked), root=root).send('GET', 'api/v2/silences', {}, TIMEOUT_SECONDS)
+    except PromlstmError as error:
+        raise IncidentError(f'exclude.silences: {error}') from error
+    if status != 200:
+        raise IncidentError(f'{where}: answered {status}: {body[:120].decode(errors="replace")!r}')
+    return where, body
 
 
 def _silence(told):

@@ -1,31 +1,23 @@
 """The HTTP API of Prometheus (and of those that speak it): instant and range queries, as columns.
 
 Who calls it: detector (instant, every step), warm start and backtest (range, in chunks), `check-config`. What flows through: an
-expression and times; out come raw label bytes and float64 columns. It never retries by itself (the clock comes round again), never
-follows a redirect (it would lose the form, and could take credentials elsewhere), and never reads an answer beyond its limit.
+expression and times; out come raw label bytes and float64 columns. It never retries by itself (the clock comes round again).
 
 Labels stay the raw bytes of the answer: parsing 100 000 label sets costs more than all the rest of a step.
 """
 
 import math
-import re
-import time as clock
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-import requests
 
-from promlstm import __version__
-from promlstm.errors import ConfigError, QueryRejected, ResponseError, SourceUnavailable
+from promlstm.errors import QueryRejected, ResponseError, SourceUnavailable
+from promlstm.http import Http
 
 POINTS_PER_SERIES = 11_000  # Prometheus refuses a range query beyond
 POINTS_PER_ANSWER = 400_000  # what we ask for at once: about 10 MB of JSON
-_CHUNK_BYTES = 1 << 20
-
-urllib3 = requests.packages.urllib3.exceptions  # what reading a body raises: requests translates only what it reads itself
 
 
 class _Series(msgspec.Struct, gc=False):
@@ -85,60 +77,8 @@ class Prometheus:
 
     def __init__(self, source, *, root='.'):
         self._source = source
-        self._url = source.url.rstrip('/')
-        self._http = requests.Session()
-        self._http.trust_env = False
-        self._http.headers = {
-            'User-Agent': f'promlstm/{__version__}',
-            'Accept': 'application/json',
-            'Accept-Encoding': 'gzip',
-            **source.headers,
-        }
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=source.concurrency, pool_block=True)
-        self._http.mount('http://', adapter)
-        self._http.mount('https://', adapter)
-        self._root = Path(root)
-        if source.proxy_url:
-            self._http.proxies = {'http': source.proxy_url, 'https': source.proxy_url}
-        if source.tls_config:
-            self._use_tls(source.tls_config)
-
-    def _use_tls(self, tls):
-        self._http.verify = not tls.insecure_skip_verify and (str(self._root / tls.ca_file) if tls.ca_file else True)
-        if tls.cert_file:
-            files = [str(self._root / file) for file in (tls.cert_file, tls.key_file) if file]
-            self._http.cert = tuple(files) if tls.key_file else files[0]
-
-    def _check_tls(self):
-        """Looked at for each query, as certificates are rotated; the library tells a missing one from a broken connection by no class."""
-        tls = self._source.tls_config
-        for name in ('ca_file', 'cert_file', 'key_file') if tls else ():
-            file = getattr(tls, name)
-            if file and not (self._root / file).is_file():
-                raise ConfigError(f'{self._root / file}: tls_config.{name} is no file')
-
-    def _headers(self):
-        """Credentials are read anew for each query, so that a rotated file is used at once; they are never kept."""
-        if self._source.authorization:
-            secret = self._secret(self._source.authorization.credentials_file, 'printable ASCII')
-            return {'Authorization': f'{self._source.authorization.type} {secret}'}
-        return {}
-
-    def _basic_auth(self):
-        auth = self._source.basic_auth
-        return (auth.username.encode(), self._secret(auth.password_file, 'printable text').encode()) if auth else _no_auth
-
-    def _secret(self, name, kind):
-        """What stands in a file, which no message may show: an HTTP library would print a header that it refuses."""
-        try:
-            secret = (self._root / name).read_text(encoding='utf-8').strip()
-        except OSError as error:
-            raise ConfigError(f'{self._root / name}: secret cannot be read: {error.strerror}') from error
-        except UnicodeDecodeError:
-            secret = ''
-        if not secret.isprintable() or not secret or ('ASCII' in kind and not secret.isascii()):
-            raise ConfigError(f'{self._root / name}: expected a secret of one line of {kind}')
-        return secret
+        self._http = Http(source, root=root)
+        self._url = self._http.url
 
     def instant(self, expr, time):
         """The value of an expression at an instant (unix seconds), as a Vector."""
@@ -184,7 +124,7 @@ class Prometheus:
 
     def build(self):
         """What the server says of itself: a dict, empty where it does not say (Prometheus has `version`)."""
-        _, body = self._send('GET', 'status/buildinfo', {}, min(10.0, self._source.timeout))
+        _, body = self._http.send('GET', 'api/v1/status/buildinfo', {}, min(10.0, self._source.timeout))
         try:
             return msgspec.json.decode(body, type=_Build).data
         except _NO_JSON:
@@ -192,7 +132,7 @@ class Prometheus:
 
     def _ask(self, what, form, timeout):
         form = {**form, 'timeout': f'{max(1, round(timeout))}s', **self._source.params}
-        status, body = self._send('POST', what, form, timeout)
+        status, body = self._http.send('POST', f'api/v1/{what}', form, timeout)
         try:
             answer = _decode_answer(body)
         except _NO_JSON as error:
@@ -213,62 +153,6 @@ class Prometheus:
         if status in (401, 403):
             return SourceUnavailable(f'{self._url} answered {status}: not allowed; check basic_auth or authorization: {start!r}')
         return ResponseError(f'{self._url} answered {status} with something that is not a query result ({error}); it begins with {start!r}')
-
-    def _send(self, method, what, form, timeout):
-        url = f'{self._url}/api/v1/{what}'
-        self._check_tls()
-        until = clock.monotonic() + timeout
-        try:
-            with self._http.request(
-                method, url, data=form or None, stream=True, timeout=(min(5.0, timeout), timeout), headers=self._headers(), allow_redirects=False,
-                auth=self._basic_auth(),
-            ) as response:  # fmt: skip
-                if response.is_redirect:
-                    raise ResponseError(
-                        f'{url} redirects to {response.headers["Location"]}: put the address that answers into prometheus.url'
-                    )
-                return response.status_code, self._body(response, until)
-        except (requests.ReadTimeout, urllib3.ReadTimeoutError) as error:
-            raise self._too_slow() from error
-        except urllib3.DecodeError as error:
-            raise ResponseError(f'{self._url} gave an answer that cannot be decompressed: {_reason(error)}') from error
-        except urllib3.HTTPError as error:
-            raise SourceUnavailable(f'{self._url} broke off in the middle of an answer: {_reason(error)}') from error
-        except OSError as error:  # every exception of requests is one
-            raise SourceUnavailable(f'{self._url} cannot be reached: {_reason(error)}') from error
-        except ValueError as error:  # requests follows a Location in thought, and lets through what parsing it raises
-            raise ResponseError(f'{self._url} gave an answer with headers that make no sense: {error}') from error
-
-    def _body(self, response, until):
-        """The whole body. Read as it comes: to wait for a full buffer would let a server that drips hold us for ever."""
-        parts, total = [], 0
-        while part := response.raw.read1(_CHUNK_BYTES, decode_content=True):
-            parts.append(part)
-            total += len(part)
-            if total > self._source.max_response:
-                raise ResponseError(
-                    f'{self._url} answered with more than max_response ({self._source.max_response} bytes): aggregate the expression'
-                )
-            if clock.monotonic() > until:
-                raise self._too_slow()
-        return b''.join(parts)
-
-    def _too_slow(self):
-        return SourceUnavailable(f'{self._url} was slower than the timeout of {self._source.timeout:g} s')
-
-
-def _no_auth(request):
-    """Keeps requests from looking for credentials of its own."""
-    return request
-
-
-def _reason(error):
-    """The innermost message of a chain of connection errors: what a person can act on."""
-    while getattr(error, 'args', None) and isinstance(error.args[0], BaseException):
-        error = error.args[0]
-    error = getattr(error, 'reason', None) or error
-    text = error.args[0] if len(error.args) > 1 and isinstance(error.args[0], str) else str(error)
-    return re.sub(r'^(<[^>]*>|HTTPS?Connection\([^)]*\)): ', '', text)
 
 
 def _typed(decode, raw):

@@ -37,7 +37,8 @@ TIERS = {
     'selector': 2,
     'table': 2,
     # one edge or one holder of memory each
-    'prometheus': 3,
+    'http': 3,
+    'prometheus': 4,
     'session': 3,
     'checkpoint': 3,
     'history': 3,

@@ -69,13 +69,13 @@ def test_without_names_all_teach_but_those_that_run_a_model_of_their_own():
 
 
 def test_its_values_have_the_keys_of_a_recipe():
-    """Of the exclusions (a file of silences is not to be had in a pod) and the gates; families and defaults are those of convert."""
+    """Of the exclusions (a file of silences is not to be had in a pod, nor are credentials for them) and the gates; families are those of convert."""
     known = SCHEMA['properties']['retraining']['properties']
     fields = lambda struct: set(struct.__struct_encode_fields__)  # noqa: E731
     exclude = known['exclude']['properties']
     assert set(exclude) == fields(incidents.Exclude) and set(known['gates']['properties']) == fields(gates.Gates)
     assert set(exclude['by_hand']['items']['properties']) == fields(incidents.ByHand)
-    assert set(exclude['silences']['properties']) == fields(incidents.Silences) - {'file'}
+    assert set(exclude['silences']['properties']) == {'alertmanager', 'margin'} < fields(incidents.Silences)
     assert set(exclude['alerts']['properties']) == fields(incidents.Alerts)
     assert set(known['family']['enum']) == set(recipe.SHIPPED)
     assert VALUES['retraining']['exclude']['alerts']['match'] == incidents.Alerts().match

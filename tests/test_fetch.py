@@ -383,7 +383,7 @@ def test_one_series_is_data(source, tmp_path):
         ({'files': {'load': ['x.csv']}}, 'x.csv: cannot be read: No such file or directory'),
         ({'exclude': {'silences': {}}}, 'exclude.silences: expected either alertmanager or file'),
         ({'exclude': {'silences': {'file': 'x.json'}}}, 'x.json: cannot be read: No such file or directory'),
-        ({'exclude': {'silences': {'alertmanager': 'http://127.0.0.1:1'}}}, 'http://127.0.0.1:1/api/v2/silences: cannot be reached'),
+        ({'exclude': {'silences': {'alertmanager': 'http://127.0.0.1:1'}}}, 'exclude.silences: http://127.0.0.1:1 cannot be reached'),
     ],
 )
 def test_a_data_section_that_asks_for_what_is_not_there(source, tmp_path, change, message):

@@ -68,6 +68,23 @@ def test_a_real_silence_excludes_what_it_matches(tmp_path):
 
 
 @pytest.mark.real
+def test_an_alertmanager_that_asks_for_a_password_is_given_one(tmp_path):
+    """Out of a file beside the recipe, as for Prometheus; a wrong one is told without it."""
+    hashed = '$2b$04$RpKTDKW3vw9hBgI9yAFIxuFIN7O/BqLCeQfDKfDMtEsi/3X3nglJG'
+    (tmp_path / 'web.yml').write_text(json.dumps({'basic_auth_users': {'promlstm': hashed}}))
+    server = real.Alertmanager(tmp_path / 'alertmanager', args=[f'--web.config.file={tmp_path}/web.yml'])
+    server.ready = lambda: requests.get(server.url, timeout=5).status_code == 401
+    told = Silences(alertmanager=server.url, basic_auth=configuration.BasicAuth(username='promlstm', password_file='password'))
+    with server:
+        (tmp_path / 'password').write_text('hunter2\n')
+        assert incidents.silences(told, tmp_path) == []
+        (tmp_path / 'password').write_text('hunter3\n')
+        with pytest.raises(IncidentError, match=r'/api/v2/silences: answered 401: ') as caught:
+            incidents.silences(told, tmp_path)
+    assert 'hunter' not in str(caught.value)
+
+
+@pytest.mark.real
 def test_real_alerts_of_the_past_and_of_a_rule_exclude_their_entities(tmp_path):
     """ALERTS that were backfilled, in two runs, and those that a rule of this Prometheus writes; promlstm's own only where asked for."""
     end = time.time() // 60 * 60
