@@ -32,7 +32,7 @@ test: .venv .venv-test tools  ## Run all tests but the full-length ones, against
 accept: export PROMLSTM_ACCEPT := 1
 accept: test  ## Run all tests at full length
 
-cluster-check: .venv-test tools  ## Install the chart on a real kube-apiserver (builds one the first time: about 10 minutes)
+cluster-check: .venv-test tools  ## Install the chart on a real kube-apiserver (builds one the first time: about 6 minutes)
 	@.ci/cluster-check $(ARGS)
 
 lint: .venv-test  ## Check the code with ruff

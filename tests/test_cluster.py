@@ -76,11 +76,11 @@ def oldest() -> tuple:
 def installed(cluster, helm, *args):
     """An installed release; uninstalled, and with nothing left of it, at the end."""
     before = cluster.everything()
-    cluster.helm(helm, 'install', 'promlstm', *args)
     try:
+        cluster.helm(helm, 'install', 'promlstm', *args)
         yield
     finally:
-        cluster.helm(helm, 'uninstall', 'promlstm')
+        cluster.helm(helm, 'uninstall', 'promlstm', '--ignore-not-found')
     assert cluster.everything().keys() - before.keys() == set()
 
 
@@ -109,25 +109,24 @@ def test_monitors_without_the_operator_are_refused(cluster, chart, helm):
 def test_a_release_from_its_install_to_its_end(cluster, chart, helm):
     """Upgraded with other detectors, rolled back to the first state, uninstalled: in no kind of object is anything left of it."""
     before = cluster.everything()
-    cluster.helm(helm, 'install', 'promlstm', chart, f'--set={URL}')
-    first = cluster.release(helm)
+    with installed(cluster, helm, chart, f'--set={URL}'):
+        first = cluster.release(helm)
 
-    cluster.helm(helm, 'upgrade', 'promlstm', chart, f'--set={URL}', '--set-json=detectors=[{"name":"mine","expr":"up"}]')
-    second = cluster.release(helm)
-    assert first.keys() == second.keys()
-    assert {kind for kind, name in first if first[kind, name] != second[kind, name]} == {'ConfigMap', 'Deployment'}
-    assert 'name: mine' in second['ConfigMap', 'promlstm']['data']['promlstm.yml']
-    checksums = {template_of(state['Deployment', 'promlstm'])['metadata']['annotations']['checksum/config'] for state in (first, second)}
-    assert len(checksums) == 2
+        cluster.helm(helm, 'upgrade', 'promlstm', chart, f'--set={URL}', '--set-json=detectors=[{"name":"mine","expr":"up"}]')
+        second = cluster.release(helm)
+        assert first.keys() == second.keys()
+        assert {kind for kind, name in first if first[kind, name] != second[kind, name]} == {'ConfigMap', 'Deployment'}
+        assert 'name: mine' in second['ConfigMap', 'promlstm']['data']['promlstm.yml']
+        pods = [template_of(state['Deployment', 'promlstm']) for state in (first, second)]
+        assert len({template['metadata']['annotations']['checksum/config'] for template in pods}) == 2
 
-    cluster.helm(helm, 'rollback', 'promlstm', '1')
-    assert cluster.release(helm) == first
+        cluster.helm(helm, 'rollback', 'promlstm', '1')
+        assert cluster.release(helm) == first
 
-    added = cluster.everything().keys() - before.keys()
-    assert {(kind, NAMESPACE, name) for kind, name in first} < added
-    assert sum(kind == 'Secret' for kind, _, _ in added) == 3, 'one of each revision'
-    cluster.helm(helm, 'uninstall', 'promlstm')
-    assert cluster.everything().keys() - before.keys() == set()
+        # That there is something to be left behind, of each revision too.
+        added = cluster.everything().keys() - before.keys()
+        assert {(kind, NAMESPACE, name) for kind, name in first} < added
+        assert sum(kind == 'Secret' for kind, _, _ in added) == 3
 
 
 @pytest.mark.parametrize('helm', HELMS)
