@@ -36,7 +36,7 @@ class Verdicts:
     deviation     float64 [N, F]   observed - expected, signed
     contribution  float32 [N, F]   rows sum to 1, or are NaN
     view          float32 [N, V]   share of each view of the model; V may be 0
-    since         float64 [N]      unix seconds of the first sample of the alarm that is held; NaN = none
+    since         float64 [N]      unix seconds of the first sample of the alarm; NaN = no alarm now
     """
 
     time: float

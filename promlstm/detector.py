@@ -96,15 +96,17 @@ def advance(session, settings, memory, frame, stage=_unwatched):
         out, state = session.run(inputs, memory.state)
     with stage('score'):
         scores, latch = _score(settings, memory.latch, frame, threshold, out)
+        alarm = memory.alarm.after(frame.time, scores, settings.step_seconds)
     with stage('remember'):
         season = memory.season.remember(frame.time, out['season_next'], recalled[..., 0], anew)
     none = np.isnan(observed).all(axis=1)
     verdicts = Verdicts(
         time=frame.time, status=np.where(none, MISSING, np.where(np.isnan(out['surprise']), WARMING, READY)).astype(np.int8), score=scores,
         surprise=out['surprise'], observed=observed, expected=out['expected'], lower=out['lower'], upper=out['upper'], deviation=out['deviation'],
-        contribution=out['contribution'], view=out.get('view', np.empty((len(observed), 0), np.float32)), since=latch.since,
+        contribution=out['contribution'], view=out.get('view', np.empty((len(observed), 0), np.float32)),
+        since=np.where(scores >= 1, alarm.since, np.nan),
     )  # fmt: skip
-    return verdicts, Memory(state, season, latch, out.get('class', memory.klass))
+    return verdicts, Memory(state, season, latch, alarm, out.get('class', memory.klass))
 
 
 def _score(settings, latch, frame, threshold, out):
@@ -112,8 +114,7 @@ def _score(settings, latch, frame, threshold, out):
         return np.full(len(threshold), np.nan, np.float32), latch
     told = {name: out[name] for name in ('expected', 'contribution')} | {'observed': frame.values}
     scores = scoring.heed(scoring.score(out['surprise'], threshold), settings.policy, deviation=out['deviation'], **told)
-    scores, _, latch = scoring.hold(latch, settings.policy, frame.time, scores, lower=out['lower'], upper=out['upper'], **told)
-    return scores, latch
+    return scoring.hold(latch, settings.policy, frame.time, scores, lower=out['lower'], upper=out['upper'], **told)
 
 
 def replay(session, settings, memory, frames):

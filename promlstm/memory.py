@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from promlstm.score import Latch
+from promlstm.score import Alarm, Latch
 from promlstm.season import Season
 
 
@@ -18,12 +18,14 @@ class Memory:
     state   {name: [N, …]}  the graph's own
     season  Season
     latch   Latch
+    alarm   Alarm
     klass   int64 [N]       which calibration rows hold, as the graph said last
     """
 
     state: dict
     season: Season
     latch: Latch
+    alarm: Alarm
     klass: np.ndarray
 
     def __len__(self):
@@ -31,9 +33,9 @@ class Memory:
 
     def nbytes(self):
         """Size of all columns in bytes."""
-        latch = sum(getattr(self.latch, name).nbytes for name in self.latch.__dataclass_fields__)
-        season = self.season.anchor.nbytes + sum(column.nbytes for column in self.season.columns)
-        return sum(array.nbytes for array in self.state.values()) + latch + season + self.klass.nbytes
+        columns = [getattr(part, name) for part in (self.latch, self.alarm) for name in part.__dataclass_fields__]
+        columns += [self.season.anchor, *self.season.columns, *self.state.values(), self.klass]
+        return sum(column.nbytes for column in columns)
 
     def grown(self, session, rows):
         """The same with blank memory for the entities up to `rows`."""
@@ -43,14 +45,16 @@ class Memory:
         return Memory(
             {name: np.concatenate([array, new.state[name]]) for name, array in self.state.items()},
             self.season.grown(rows),
-            _columns(lambda name: np.concatenate([getattr(self.latch, name), getattr(new.latch, name)])),
+            _each(lambda mine, yours: np.concatenate([mine, yours]), self.latch, new.latch),
+            _each(lambda mine, yours: np.concatenate([mine, yours]), self.alarm, new.alarm),
             np.concatenate([self.klass, new.klass]),
         )
 
     def take(self, rows):
         """The memory of some rows only (int [n])."""
         state = {name: array[rows] for name, array in self.state.items()}
-        return Memory(state, self.season.take(rows), _columns(lambda name: getattr(self.latch, name)[rows]), self.klass[rows])
+        latch, alarm = (_each(lambda column: column[rows], part) for part in (self.latch, self.alarm))
+        return Memory(state, self.season.take(rows), latch, alarm, self.klass[rows])
 
 
 def blank(session, zone, rows, features):
@@ -60,9 +64,11 @@ def blank(session, zone, rows, features):
         session.blank(rows, features),
         Season.blank(rows, features, period_seconds=manifest.season_period_seconds, slots=manifest.season_slots, zone=zone),
         Latch.blank(rows, features),
+        Alarm.blank(rows),
         np.zeros(rows, np.int64),
     )
 
 
-def _columns(column):
-    return Latch(*(column(name) for name in Latch.__dataclass_fields__))
+def _each(change, *parts):
+    """Dataclasses of columns as one of their kind, column by column."""
+    return type(parts[0])(*(change(*(getattr(part, name) for part in parts)) for name in parts[0].__dataclass_fields__))

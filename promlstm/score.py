@@ -5,6 +5,7 @@ Who calls it: detector, between the graph and the commit. What flows through: co
     score   surprise against the surprise that the budget allows          1 = no more often than promised
     heed    direction, minimal deviation, valid range: what matters here  0 = not here, at least 1.01 = always
     hold    the latch: a lasting shift stays an alarm until it is over or has become the normal
+    Alarm   when it began, as the budget counts: held or not, alarms close together are one
 """
 
 from dataclasses import dataclass, replace
@@ -147,7 +148,7 @@ def hold(latch, policy, time, score, *, observed, expected, lower, upper, contri
     """The score while alarms are held, and the latch after this sample.
 
     score    float32 [N]  after `heed`; NaN = not judged
-    returns  (float32 [N], bool [N] an alarm was held while this sample was judged, Latch)
+    returns  (float32 [N], Latch)
 
     While an alarm is held the score is the larger of the current one and the distance from the held expectation, the latter
     no higher than the alarm's peak. It ends after three samples inside the held band, or after the hold time: the sample that
@@ -155,7 +156,7 @@ def hold(latch, policy, time, score, *, observed, expected, lower, upper, contri
     blame neither ends it nor prolongs it.
     """
     if not policy.hold_seconds:
-        return score, np.zeros(len(score), bool), latch
+        return score, latch
     sampled = ~np.isnan(observed).all(axis=1)
     anew = latch.expires(time, policy, observed)
     expired = latch.held & (time - latch.since >= policy.hold_seconds)
@@ -173,13 +174,36 @@ def hold(latch, policy, time, score, *, observed, expected, lower, upper, contri
         latch, since=since, peak=np.where(begins, score, peak).astype(np.float32), calm=np.where(begins, 0, calm).astype(np.int8)
     )
     if not begins.any():
-        return scored, held, kept
+        return scored, kept
     begun = begins[:, None]
     choose = lambda new, old: np.where(begun, new, old).astype(old.dtype)  # noqa: E731 (one row per column below)
-    return scored, held, replace(
+    return scored, replace(
         kept, expected=choose(expected, latch.expected), lower=choose(lower, latch.lower), upper=choose(upper, latch.upper),
         weight=choose(_shares(contribution), latch.weight),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alarm:
+    """When the alarms of N entities began, columns replaced whole: what is told of them and counted, whether a latch holds them or not.
+
+    since  float64 [N]  unix seconds of the first sample of the last alarm; NaN = there was none
+    last   float64 [N]  of its last sample with a score of 1 or more
+    """
+
+    since: np.ndarray
+    last: np.ndarray
+
+    @classmethod
+    def blank(cls, rows):
+        """There was none."""
+        return cls(np.full(rows, np.nan), np.full(rows, np.nan))
+
+    def after(self, time, score, step_seconds):
+        """The Alarm after a sample; one that is closer than `merge_seconds` to the last is the same."""
+        over = score >= 1
+        same = time - self.last < merge_seconds(step_seconds)
+        return Alarm(np.where(over & ~same, time, self.since), np.where(over, time, self.last))
 
 
 def merge_seconds(step_seconds):

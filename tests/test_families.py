@@ -184,7 +184,7 @@ def test_without_a_band_nothing_is_held(name):
     last = steps[-1][0]
     assert any((verdicts.score >= 1).any() for verdicts, _ in steps)
     assert np.isnan(last.expected).all() and np.isnan(last.lower).all() and np.isnan(last.upper).all() and np.isnan(last.deviation).all()
-    assert not steps[-1][1].latch.held.any() and np.isnan(last.since).all()
+    assert not steps[-1][1].latch.held.any() and np.isfinite(last.since[last.score >= 1]).all() and (last.score >= 1).any()
 
 
 @banded

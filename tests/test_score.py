@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from promlstm import detector, session
 from promlstm.columns import Frame
 from promlstm.memory import blank
-from promlstm.score import CALM_SAMPLES, OUTSIDE_RANGE, Latch, Policy, heed, hold, score
+from promlstm.score import CALM_SAMPLES, OUTSIDE_RANGE, Alarm, Latch, Policy, heed, hold, score
 
 nan, inf = np.nan, np.inf
 SCORES = st.floats(0, 1e6, width=32) | st.just(nan) | st.just(inf)
@@ -153,7 +153,8 @@ class Entity:
     def step(self, observed, expected=LEVEL, given_score=None):
         observed, expected = np.array([[observed]], np.float64), np.array([[expected]], np.float64)
         now = np.abs(observed - expected)[:, 0] / REACH if given_score is None else np.array([given_score])
-        scored, self.held, self.latch = hold(
+        self.held = self.latch.held & (self.time - self.latch.since < self.policy.hold_seconds)  # while this sample is judged
+        scored, self.latch = hold(
             self.latch, self.policy, self.time, now.astype(np.float32), observed=observed, expected=expected, lower=expected - REACH,
             upper=expected + REACH, contribution=np.float32([[1]]),
         )  # fmt: skip
@@ -262,9 +263,9 @@ def test_a_band_without_width_is_left_by_any_deviation():
     entity = Entity()
     same = {'lower': np.array([[LEVEL]]), 'upper': np.array([[LEVEL]]), 'contribution': np.float32([[1]])}
     told = same | {'expected': np.array([[LEVEL]])}
-    _, _, latch = hold(entity.latch, entity.policy, 0.0, np.float32([4]), observed=np.array([[11.0]]), **told)
+    _, latch = hold(entity.latch, entity.policy, 0.0, np.float32([4]), observed=np.array([[11.0]]), **told)
     for time, value, wanted in ((60, 11.0, 4), (120, 10.0, 0)):
-        scored, _, latch = hold(latch, entity.policy, float(time), np.float32([0]), observed=np.array([[value]]), **told)
+        scored, latch = hold(latch, entity.policy, float(time), np.float32([0]), observed=np.array([[value]]), **told)
         assert scored[0] == wanted
 
 
@@ -276,6 +277,41 @@ def test_what_does_not_matter_to_the_owner_is_not_held():
     for _ in range(2):
         entity.step(0, given_score=0)
     assert not entity.latch.held[0]
+
+
+# -- when it began
+
+
+def began(scores, step_seconds=60.0):
+    """[since] of an alarm after each score, as steps; None = there was none."""
+    alarm, out = Alarm.blank(1), []
+    for number, each in enumerate(scores):
+        alarm = alarm.after(number * step_seconds, np.float32([each]), step_seconds)
+        out.append(None if np.isnan(alarm.since[0]) else int(alarm.since[0] / step_seconds))
+    return out
+
+
+def test_an_alarm_began_with_its_first_sample():
+    """Whether anything holds it or not; a sample that is missing in between ends nothing."""
+    assert began([0, 0.9, 1, 2, nan, 2, 0]) == [None, None, 2, 2, 2, 2, 2]
+
+
+def test_alarms_close_together_are_one_as_the_budget_counts():
+    """30 steps at a minute, 3 at an hour: closer than that it is the same."""
+    for step_seconds, steps in ((60.0, 30), (3600.0, 3)):
+        assert began([1, *[0] * (steps - 2), 1], step_seconds)[-1] == 0
+        assert began([1, *[0] * (steps - 1), 1], step_seconds)[-1] == steps
+
+
+def test_an_alarm_that_nothing_holds_is_told_and_counted(tmp_path):
+    """With `hold: 0s` too there is a time at which it began, once, and none when it is over."""
+    loaded = session.load(tiny.write(tmp_path / 'tiny.onnx'))
+    settings = detector.Settings(60, alarms_per_week=1, policy=Policy(hold_seconds=0, valid_range=(0, 50.5)))
+    memory, told = blank(loaded, settings.zone, 1, 1), []
+    for number, value in enumerate([50, 50, 50.6, 50.7, 50, 50]):
+        verdicts, memory = detector.advance(loaded, settings, memory, Frame(60.0 * number, np.array([[float(value)]])))
+        told.append(float(verdicts.since[0]))
+    assert told == pytest.approx([nan, nan, 120, 120, nan, nan], nan_ok=True)
 
 
 # -- several features
@@ -290,7 +326,7 @@ def play(samples, blame, expected=(10.0, 10.0), first=4.0):
         now = np.float32([0 if number else first])
         if np.isnan(sample).all():
             now[:] = nan
-        scored, _, latch = hold(latch, policy, 60.0 * number, now, observed=np.array([sample], np.float64), **band)
+        scored, latch = hold(latch, policy, 60.0 * number, now, observed=np.array([sample], np.float64), **band)
         scores.append(float(scored[0]))
         held.append(bool(latch.held[0]))
     return scores, held
@@ -369,7 +405,7 @@ def test_entities_do_not_see_each_other(everyone):
         observed, expected = (np.array([[steps[number][i]] for steps in everyone]) for i in (0, 1))
         before = [getattr(latch, name).copy() for name in latch.__dataclass_fields__]
         old = latch
-        scored, _, latch = hold(
+        scored, latch = hold(
             latch, policy, STEP * number, (np.abs(observed - expected)[:, 0] / REACH).astype(np.float32), observed=observed,
             expected=expected, lower=expected - REACH, upper=expected + REACH, contribution=np.ones((len(everyone), 1), np.float32),
         )  # fmt: skip
