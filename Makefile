@@ -11,6 +11,7 @@ MADE := made-$(call checksum,.ci/constraints.txt)
 INSTALLED := installed-$(call checksum,.ci/constraints.txt setup.cfg pyproject.toml)
 TOOLS := .cache/tools/made-$(call checksum,.ci/install-tools .ci/apt.sh)
 CHART_TOOLS := .cache/chart-tools/made-$(call checksum,.ci/install-chart-tools .ci/apt.sh)
+IMAGE_TOOLS := .cache/image-tools/made-$(call checksum,.ci/install-image-tools .ci/apt.sh .ci/sbom .ci/sbom.txt)
 NODE_TOOLS := .cache/node-tools/made-$(call checksum,.ci/install-node-tools .ci/apt.sh .ci/node/package-lock.json)
 
 # Every install obeys the pins; newer pips ask for those of the build environment by a second name.
@@ -30,7 +31,7 @@ test: .venv .venv-test tools  ## Run all tests but the full-length ones, against
 	$(if $(CI),PROMLSTM_REQUIRE_TOOLS=1) .venv-test/bin/python -m pytest $(ARGS)
 
 accept: export PROMLSTM_ACCEPT := 1
-accept: test  ## Run all tests at full length
+accept: .venv-test $(IMAGE_TOOLS) test  ## Run all tests at full length
 
 cluster-check: .venv-test tools  ## Install the chart on a real kube-apiserver (builds one the first time: about 6 minutes)
 	@.ci/cluster-check $(ARGS)
@@ -72,5 +73,5 @@ tools: $(TOOLS) $(CHART_TOOLS) $(NODE_TOOLS)
 	@touch $@
 
 # Without the tools the tests that need them skip, and say so; in CI that is a failure.
-$(TOOLS) $(CHART_TOOLS) $(NODE_TOOLS):
+$(TOOLS) $(CHART_TOOLS) $(IMAGE_TOOLS) $(NODE_TOOLS):
 	@if .ci/install-$(notdir $(@D)); then rm -f $(@D)/made-* && touch $@; else test -z "$(CI)"; fi

@@ -1,7 +1,6 @@
 """The image, built and run without a daemon: buildah, umoci and runc of `.ci/install-image-tools`, as root.
 
-    layout = oci.build('runtime', 'promlstm', folder)
-    with layout.unpacked() as bundle:
+    with oci.built('runtime', 'promlstm') as bundle:
         bundle.settle(pod, container, {'/etc/promlstm': (folder, 'ro')}, network=server.child.pid)
         with bundle.process(ready):
             ...
@@ -10,18 +9,23 @@ What a container may do is read from the pod that the chart renders, and told to
 """
 
 import contextlib
+import copy
 import json
 import os
+import re
 import subprocess
 import sys
+import tarfile
 import tempfile
+from importlib import metadata
 from pathlib import Path
 
 import real
+from test_dockerfile import plain
 
 CACHE = real.ROOT / '.cache/image-tools'
 NAMES = ('buildah', 'umoci', 'runc', 'debootstrap')
-BASE = 'docker.io/library/python:3.11-slim'
+SCHEMAS = CACHE / 'python/cyclonedx/schema/_res'
 
 # Brings up the loopback of a new network and becomes the program.
 INSIDE_A_NEW_NETWORK = """
@@ -65,14 +69,17 @@ def pip_settings(folder):
     return [*options, '--volume', f'{folder}/pip.conf:/etc/pip.conf:ro']
 
 
-def build(target, name, folder, *options):
-    """Builds a target of the Dockerfile on the stand-in for the public base, and leaves it in `folder` as an OCI layout."""
+@contextlib.contextmanager
+def built(target, name, *options):
+    """A Bundle of a target of the Dockerfile, built as it is on the stand-in for the public base; all of it is gone when left."""
     run(real.ROOT / '.ci/image-base')
-    folder.mkdir()
-    run('buildah', 'bud', '--pull-never', '--target', target, '--tag', name, *pip_settings(folder), *options, '.')
-    run('buildah', 'push', '--quiet', name, f'oci:{folder}/layout:{name}')
-    run('buildah', 'rmi', '--force', name)
-    return Layout(folder / 'layout', name)
+    with tempfile.TemporaryDirectory(dir=CACHE / 'tmp') as place:
+        folder = Path(place)
+        run('buildah', 'bud', '--pull-never', '--target', target, '--tag', name, *pip_settings(folder), *options, '.')
+        run('buildah', 'push', '--quiet', name, f'oci:{folder}/layout:{name}')
+        run('buildah', 'rmi', '--force', name)
+        with Layout(folder / 'layout', name).unpacked() as bundle:
+            yield bundle
 
 
 class Layout:
@@ -80,19 +87,24 @@ class Layout:
 
     def __init__(self, folder, name):
         self.folder, self.name = folder, name
-        (found,) = self._read('index.json')['manifests']
-        self.manifest = self._blob(found)
-        self.config = self._blob(self.manifest['config'])
+        (found,) = json.loads((folder / 'index.json').read_text())['manifests']
+        self.manifest = json.loads(self._path(found).read_text())
+        self.config = json.loads(self._path(self.manifest['config']).read_text())
 
-    def _read(self, path):
-        return json.loads((self.folder / path).read_text())
-
-    def _blob(self, descriptor):
-        return self._read('blobs/' + descriptor['digest'].replace(':', '/'))
+    def _path(self, descriptor):
+        return self.folder / 'blobs' / descriptor['digest'].replace(':', '/')
 
     def added_bytes(self):
         """The compressed size of the layers beyond the base's only one."""
         return sum(layer['size'] for layer in self.manifest['layers'][1:])
+
+    def added(self):
+        """{path: size} of what the layers beyond the base's hold."""
+        found = {}
+        for layer in self.manifest['layers'][1:]:
+            with tarfile.open(self._path(layer)) as archive:
+                found |= {item.name.rstrip('/'): item.size for item in archive}
+        return found
 
     @contextlib.contextmanager
     def unpacked(self):
@@ -112,8 +124,8 @@ class Bundle:
     def __init__(self, layout, folder):
         self.layout, self.folder, self.root = layout, folder, folder / 'rootfs'
         self.state = folder.parent / 'state'
+        self.name = f'promlstm-{folder.parent.name}'  # control groups know containers of all folders by it
         self.made = json.loads((folder / 'config.json').read_text())
-        self.count = 0
 
     def settle(self, pod, container, mounts, network=None):
         """Writes runc's configuration of a container of a pod (both as the chart renders them).
@@ -121,33 +133,37 @@ class Bundle:
         mounts   {path inside: (path outside, 'ro' or 'rw')}
         network  a process that lives in the network to join; none = a new one with nothing but a loopback
         """
-        security, told = container['securityContext'], json.loads(json.dumps(self.made))
-        image = self.layout.config['config']
+        user, security = pod['securityContext'], container['securityContext']
+        told, image = copy.deepcopy(self.made), self.layout.config['config']
         program = container.get('command', image['Entrypoint'])
-        environment = [f'{each["name"]}={each["value"]}' for each in container.get('env', [])]
+        arguments = container.get('args', [] if 'command' in container else image.get('Cmd', []))
         told['process'] |= {
             'terminal': False,
-            'args': [*program, *container.get('args', [] if 'command' in container else image.get('Cmd', []))],
-            'env': [*image['Env'], *environment],
-            'user': {'uid': pod['securityContext']['runAsUser'], 'gid': pod['securityContext']['runAsGroup'], 'additionalGids': [pod['securityContext']['fsGroup']]},
+            'args': [*program, *arguments],
+            'env': [*image['Env'], *(f'{each["name"]}={each["value"]}' for each in container.get('env', []))],
+            'user': {'uid': user['runAsUser'], 'gid': user['runAsGroup'], 'additionalGids': [user['fsGroup']]},
             'noNewPrivileges': not security['allowPrivilegeEscalation'],
             'capabilities': capabilities(security['capabilities']),
-        }  # fmt: skip
+        }
         told['root'] = {'path': 'rootfs', 'readonly': security['readOnlyRootFilesystem']}
         told['mounts'] += [
             {'destination': inside, 'type': 'bind', 'source': str(outside), 'options': ['rbind', mode]}
             for inside, (outside, mode) in mounts.items()
         ]
+        for inside, (outside, _) in mounts.items():
+            place = self.root / inside.lstrip('/')  # runc would make it, and who looks for changes would find it
+            (place if outside.is_dir() else place.parent).mkdir(parents=True, exist_ok=True)
+            place.touch()
         linux = told['linux']
         linux['namespaces'] = [{'type': kind} for kind in ('pid', 'mount', 'ipc', 'uts')]
         linux['namespaces'].append({'type': 'network', **({'path': f'/proc/{network}/ns/net'} if network else {})})
-        assert security['seccompProfile'] == {'type': 'RuntimeDefault'}
+        assert user['seccompProfile'] == {'type': 'RuntimeDefault'}
         linux['seccomp'] = seccomp()
+        linux.setdefault('resources', {})['memory'] = {'limit': size_bytes(container['resources']['limits']['memory'])}
         (self.folder / 'config.json').write_text(json.dumps(told))
 
     def _command(self):
-        self.count += 1
-        return [CACHE / 'bin/runc', '--root', self.state, 'run', '--bundle', self.folder, f'container-{self.count}']
+        return [CACHE / 'bin/runc', '--root', self.state, 'run', '--bundle', self.folder, self.name]
 
     def process(self, ready, **options):
         """Its run, as a real.Process; runc hands signals on."""
@@ -158,14 +174,12 @@ class Bundle:
         return subprocess.run(self._command(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **options)
 
     def pid(self):
-        """The first process of the container that was started last, as this machine counts."""
-        return json.loads(run('runc', '--root', self.state, 'state', f'container-{self.count}'))['pid']
+        """The first process inside, as this machine counts."""
+        return json.loads(run('runc', '--root', self.state, 'state', self.name))['pid']
 
     def delete(self):
         """Whatever a failed test left running."""
-        if self.state.exists():
-            for each in self.state.iterdir():
-                run('runc', '--root', self.state, 'delete', '--force', each.name)
+        run('runc', '--root', self.state, 'delete', '--force', self.name)
 
     def files(self):
         """{path: (mode, owner, size, time of the last change)} of the root."""
@@ -175,6 +189,16 @@ class Bundle:
                 stat = path.lstat()
                 found[str(path)] = (stat.st_mode, stat.st_uid, stat.st_size, stat.st_ctime_ns)
         return found
+
+
+def size_bytes(quantity):
+    """As Kubernetes writes sizes of memory.
+
+    >>> size_bytes('300Mi')
+    314572800
+    """
+    number, unit = quantity[:-2], quantity[-2:]
+    return int(number) << {'Ki': 10, 'Mi': 20, 'Gi': 30}[unit]
 
 
 def capabilities(asked):
@@ -214,23 +238,40 @@ def page(pid, url):
     return subprocess.run(in_network(pid, sys.executable, '-c', PAGE, url), env=told, capture_output=True, text=True, check=False).stdout
 
 
-def shells(root):
-    """Every shell of an unpacked image, taken away: nothing may need one."""
-    found = [path for folder in ('bin', 'usr/bin') for name in ('sh', 'dash', 'bash') if (path := root / folder / name).is_symlink() or path.exists()]
+def without_shells(root):
+    """Takes every shell out of an unpacked image; returns where there was one."""
+    found = [path for folder in ('usr/bin', 'bin') for name in ('sh', 'dash', 'bash') if os.path.lexists(path := root / folder / name)]
     for path in found:
-        path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)  # /bin is /usr/bin
     return found
 
 
-def packages(root):
-    """What is installed in an unpacked image: {('deb' or 'pypi', name, version)}."""
-    from importlib import metadata
+def volumes(pod, maps, folder):
+    """{path inside: (path outside, 'ro' or 'rw')} of the first container of a rendered pod, as a kubelet makes them below `folder`.
 
-    debian = set()
-    for stanza in (root / 'var/lib/dpkg/status').read_text().split('\n\n'):
-        fields = dict(line.split(': ', 1) for line in stanza.splitlines() if ': ' in line and not line.startswith(' '))
-        if fields.get('Status') == 'install ok installed':
-            debian.add(('deb', fields['Package'], fields['Version']))
-    folders = [str(path) for path in root.glob('**/*-packages') if path.is_dir()]
-    return debian | {('pypi', each.name, each.version) for each in metadata.distributions(path=folders)}
+    maps  {name of a ConfigMap: {file: text}}
+    """
+    places = {}
+    for volume in pod.get('volumes', []):
+        place = places[volume['name']] = Path(tempfile.mkdtemp(dir=folder, prefix=volume['name'] + '-'))
+        place.chmod(0o2775)
+        os.chown(place, 0, pod['securityContext']['fsGroup'])
+        sources = volume['projected']['sources'] if 'projected' in volume else [volume]
+        for name, text in [item for each in sources if 'configMap' in each for item in maps[each['configMap']['name']].items()]:
+            (place / name).write_text(text)
+    mounts = pod['containers'][0].get('volumeMounts', [])
+    return {mount['mountPath']: (places[mount['name']], 'ro' if mount.get('readOnly') else 'rw') for mount in mounts}
 
+
+def debian_packages(root):
+    """{(name, version)} of what dpkg has installed in an unpacked image."""
+    stanzas = (root / 'var/lib/dpkg/status').read_text().split('\n\n')
+    fields = [dict(re.findall(r'^(\S+): (.*)$', stanza, re.MULTILINE)) for stanza in stanzas]
+    return {(each['Package'], each['Version']) for each in fields if each.get('Status') == 'install ok installed'}
+
+
+def python_packages(folder):
+    """{(name, version)} of what is installed anywhere below a folder of an unpacked image, names as package indexes write them."""
+    notes = [path for pattern in ('*.dist-info/METADATA', '*.egg-info/PKG-INFO') for path in folder.glob(f'**/{pattern}')]
+    found = [metadata.PathDistribution(path.parent) for path in notes]
+    return {(plain(each.name), each.version) for each in found}

@@ -1,4 +1,4 @@
-"""The image's recipe: what the files say of it. That it builds and runs is not shown here."""
+"""The image's recipe: what the files say of it. That it builds and runs is shown by test_image.py."""
 
 import configparser
 import re
@@ -43,6 +43,12 @@ def test_both_run_as_nobody_and_say_what_they_are(target):
     assert STAGES[target].index('USER') > max(STAGES[target].rfind(word) for word in ('RUN', 'COPY'))
     for label in ('title', 'description', 'licenses'):
         assert f'org.opencontainers.image.{label}=' in STAGES[target]
+
+
+@pytest.mark.parametrize('target', ['train', 'runtime'])
+def test_nothing_is_told_to_anybody(target):
+    """ONNX Runtime reports its use to Microsoft where this is not set before it begins."""
+    assert re.search(r'^ENV .*\bORT_DISABLE_TELEMETRY=1\b', STAGES[target], re.MULTILINE)
 
 
 def test_the_exporter_gets_its_packages_and_nothing_else():

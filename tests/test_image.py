@@ -3,29 +3,39 @@
 Its base is a stand-in (`.ci/image-base` says for what); what the Dockerfile adds is what is shown.
 """
 
+import contextlib
 import json
 import os
 import re
-from contextlib import ExitStack
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
+import jsonschema
 import oci
+import past
 import pytest
 import real
 import yaml
 from conftest import absent
-from test_chart import config_of, objects, template
-from test_recipe import GOOD
+from referencing import Registry, Resource
+from test_chart import objects, template, template_of
+from test_dockerfile import LOCKED
+from test_retraining import DAYS, DETECTOR, SERIES, SMALL
 
 import promlstm
+from promlstm import session
 
-pytestmark = [pytest.mark.accept, pytest.mark.real, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.accept, pytest.mark.real, pytest.mark.train, pytest.mark.timeout(1800)]
 
-# One that has a score 40 steps after the start, beside the presets that everybody gets.
+# It has a score 40 seconds after the start; everybody's presets are asked beside it.
 LIVE = {'name': 'live', 'expr': 'rate(prometheus_tsdb_head_samples_appended_total[10s])', 'step': '1s', 'delay': '1s', 'history': '0s'}
-SCRAPED = {'prometheus': 9090, 'node': 9100, 'promlstm': 19855}
-NAMES = '127.0.0.1 localhost prometheus.monitoring promlstm\n'
-COMPILERS = re.compile(r'(cc|c\+\+|cpp|gcc|g\+\+|clang|ld|as|make|cmake|rustc|go)(-[\d.]+)?')
+PROMETHEUS, NODE, EXPORTER = (f'http://127.0.0.1:{port}' for port in (9090, 9100, 19855))
+# Those that the chart renders, where the pods share one network.
+HOSTS = '127.0.0.1 localhost prometheus.monitoring promlstm\n'
+SETTINGS = '--set=prometheus.url=http://prometheus.monitoring:9090'
+PROGRAMS = ('usr/bin', 'usr/sbin', 'usr/local/bin', 'opt/promlstm/bin')
+COMPILERS = re.compile(r'(cc|c\+\+|cpp|gcc|g\+\+|clang|ld|as|make|cmake|rustc|cargo|go)(-[\d.]+)?')
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -36,74 +46,187 @@ def tools():
 
 
 @pytest.fixture(scope='module')
-def runtime(tmp_path_factory):
-    """The exporter's image."""
-    options = ('--build-arg', f'VERSION={promlstm.__version__}', '--build-arg', 'REVISION=abc')
-    return oci.build('runtime', 'promlstm', tmp_path_factory.mktemp('image') / 'runtime', *options)
+def runtime():
+    """The exporter's image, built and unpacked."""
+    with oci.built('runtime', 'promlstm', f'--build-arg=VERSION={promlstm.__version__}', '--build-arg=REVISION=abc') as bundle:
+        yield bundle
 
 
-def pod_of(text, kind, container=0):
-    """(pod spec, container) of what a rendering runs."""
-    (found,) = objects(text, kind)
-    spec = found['spec'] if kind == 'Pod' else found['spec']['template']['spec']
-    return spec, spec['containers'][container]
+@pytest.fixture(scope='module')
+def train():
+    """The image that makes models."""
+    with oci.built('train', 'promlstm-train') as bundle:
+        yield bundle
+
+
+@contextlib.contextmanager
+def prometheus_alone(folder, targets):
+    """A Prometheus in a network that it holds the only end of; its process id, by which others join."""
+    scrapes = [
+        {'job_name': job, 'honor_labels': True, 'static_configs': [{'targets': [url.removeprefix('http://')]}]}
+        for job, url in targets.items()
+    ]
+    (folder / 'prometheus.yml').write_text(
+        yaml.safe_dump({'global': {'scrape_interval': '1s', 'scrape_timeout': '1s'}, 'scrape_configs': scrapes})
+    )
+    options = (f'--config.file={folder}/prometheus.yml', f'--storage.tsdb.path={folder}/data', '--storage.tsdb.retention.time=30d')
+    command = oci.in_new_network(real.TOOLS / 'prometheus', *options, f'--web.listen-address={PROMETHEUS.removeprefix("http://")}')
+    server = real.Process(command, lambda: oci.page(server.child.pid, PROMETHEUS + '/-/ready'), log=folder / 'prometheus.log')
+    with server:
+        yield server.child.pid
+
+
+def rendered(folder, *settings):
+    """{kind of what runs: (pod, container, mounts)} of a rendering whose volumes are made below `folder`."""
+    text = template('helm4', SETTINGS, *settings).stdout
+    maps = {found['metadata']['name']: found['data'] for found in objects(text, 'ConfigMap')}
+    (folder / 'hosts').write_text(HOSTS)
+    pods = {found['kind']: template_of(found)['spec'] for found in objects(text) if template_of(found)}
+    return {
+        kind: (pod, pod['containers'][0], {'/etc/hosts': (folder / 'hosts', 'ro'), **oci.volumes(pod, maps, folder)})
+        for kind, pod in pods.items()
+    }
 
 
 @pytest.fixture(scope='module')
 def lived(runtime, tmp_path_factory):
     """A whole life of the exporter: started, scraped, tested by `helm test`, asked to end; and what was seen of it."""
-    folder = tmp_path_factory.mktemp('life')
-    text = template('helm4', '--set=prometheus.url=http://prometheus.monitoring:9090', f'--set-json=detectors={json.dumps([LIVE])}').stdout
-    (folder / 'config').mkdir()
-    (folder / 'config/promlstm.yml').write_text(config_of(text))
-    (folder / 'hosts').write_text(NAMES)
-    (folder / 'config').chmod(0o755)
-    scrapes = [{'job_name': job, 'honor_labels': True, 'static_configs': [{'targets': [f'127.0.0.1:{port}']}]} for job, port in SCRAPED.items()]
-    settings = {'global': {'scrape_interval': '1s', 'scrape_timeout': '1s'}, 'scrape_configs': scrapes}
-    (folder / 'prometheus.yml').write_text(yaml.safe_dump(settings))
-    command = [real.TOOLS / 'prometheus', f'--config.file={folder}/prometheus.yml', f'--storage.tsdb.path={folder}/data', '--web.listen-address=127.0.0.1:9090']
-    names = {'/etc/hosts': (folder / 'hosts', 'ro')}
-    seen = SimpleNamespace()
-    with ExitStack() as stack:
-        # The network is that of Prometheus' process, and gone with it.
-        server = real.Process(oci.in_new_network(*command), lambda: answers('http://127.0.0.1:9090/-/ready'), log=folder / 'prometheus.log')
-
-        def answers(url):
-            return oci.page(server.child.pid, url)
-
-        stack.enter_context(server)
-        network = server.child.pid
-        node = oci.in_network(network, real.TOOLS / 'prometheus-node-exporter', '--web.listen-address=127.0.0.1:9100')
-        stack.enter_context(real.Process(node, lambda: answers('http://127.0.0.1:9100/'), log=folder / 'node.log'))
-        bundle, tester = (stack.enter_context(runtime.unpacked()) for _ in range(2))
-        seen.config = bundle.made
-        seen.shells = oci.shells(bundle.root)
+    folder, seen = tmp_path_factory.mktemp('life'), SimpleNamespace()
+    pods = rendered(folder, f'--set-json=detectors={json.dumps([LIVE])}')
+    targets = {'prometheus': PROMETHEUS, 'node': NODE, 'promlstm': EXPORTER}
+    with prometheus_alone(folder, targets) as network, runtime.layout.unpacked() as bundle:
+        node = oci.in_network(network, real.TOOLS / 'prometheus-node-exporter', f'--web.listen-address={NODE.removeprefix("http://")}')
+        seen.shells = oci.without_shells(bundle.root)
+        bundle.settle(*pods['Deployment'], network)
+        runtime.settle(*pods['Pod'], network)
         before = bundle.files()
-        mounts = {mount['mountPath']: (folder / mount['name'], 'ro') for mount in pod_of(text, 'Deployment')[1]['volumeMounts']}
-        bundle.settle(*pod_of(text, 'Deployment'), mounts | names, network)
-        url = 'http://promlstm:19855'.replace('promlstm', '127.0.0.1')
-        process = stack.enter_context(bundle.process(lambda: answers(url + '/-/healthy'), log=folder / 'promlstm.log'))
-        pid = bundle.pid()
-        seen.status = dict(line.split(':\t') for line in open(f'/proc/{pid}/status').read().splitlines())
-        seen.command = open(f'/proc/{pid}/cmdline').read().split('\0')
-        seen.mounts = [line.split() for line in open(f'/proc/{pid}/mountinfo')]
-        seen.networks = [os.readlink(f'/proc/{each}/ns/net') for each in (pid, network, os.getpid())]
-        seen.interfaces = [line.split(':')[0].strip() for line in open(f'/proc/{pid}/net/dev').readlines()[2:]]
-        tester.settle(*pod_of(text, 'Pod'), names, network)
-        seen.test = tester.finish()
-        seen.page = answers(url + '/metrics')
-        wanted = 'http://127.0.0.1:9090/api/v1/query?query=promlstm_anomaly_score'
-        real.wait_until(lambda: json.loads(answers(wanted))['data']['result'], 60, 'Prometheus to have a score')
-        seen.scraped = json.loads(answers(wanted))['data']['result']
-        seen.ended = process.stop()
+        healthy = lambda: oci.page(network, EXPORTER + '/-/healthy')  # noqa: E731
+        with (
+            real.Process(node, lambda: oci.page(network, NODE), log=folder / 'node.log'),
+            bundle.process(healthy, log=folder / 'promlstm.log') as process,
+        ):
+            kernel = Path(f'/proc/{bundle.pid()}')
+            seen.status = dict(line.split(':\t') for line in (kernel / 'status').read_text().splitlines())
+            seen.command = (kernel / 'cmdline').read_text().split('\0')
+            seen.mounts = [line.split() for line in (kernel / 'mountinfo').read_text().splitlines()]
+            seen.networks = [os.readlink(f'/proc/{each}/ns/net') for each in (kernel.name, network, 'self')]
+            seen.interfaces = [line.split(':')[0].strip() for line in (kernel / 'net/dev').read_text().splitlines()[2:]]
+            seen.test = runtime.finish()
+            seen.page = oci.page(network, EXPORTER + '/metrics')
+            scores = lambda: json.loads(oci.page(network, PROMETHEUS + '/api/v1/query?query=promlstm_anomaly_score'))['data']['result']  # noqa: E731
+            seen.scraped = real.wait_until(scores, 60, 'Prometheus to have a score')
+            seen.ended = process.stop()
         seen.log = (folder / 'promlstm.log').read_text()
         seen.changed = {path for path, state in bundle.files().items() if before.get(path) != state}
     return seen
 
 
 def test_the_exporter_answers_and_helm_test_finds_a_score(lived):
-    """`/metrics` as the chart's own program asks for it, a real score of a real Prometheus, and Prometheus scrapes it back."""
+    """`/metrics` as the chart's own program asks for it, a score of what a real Prometheus has, and Prometheus scrapes it back."""
     assert lived.test.returncode == 0, lived.test.stderr + lived.log
     assert lived.test.stdout.startswith('promlstm_anomaly_score{')
     assert re.search(r'^promlstm_anomaly_score\{detector="live"', lived.page, re.MULTILINE)
-    assert {each['metric']['detector'] for each in lived.scraped} == {'live'}
+    assert 'live' in {each['metric']['detector'] for each in lived.scraped}
+
+
+def test_it_runs_as_nobody_with_nothing(lived):
+    """As the kernel says of the process itself: user, groups, capabilities, no way to more, filtered system calls, its own network."""
+    status = lived.status
+    assert status['Uid'].split() == status['Gid'].split() == ['65532'] * 4 and status['Groups'].split() == ['65532']
+    assert {int(status[f'Cap{kind}'], 16) for kind in ('Inh', 'Prm', 'Eff', 'Bnd', 'Amb')} == {0}
+    assert (status['NoNewPrivs'], status['Seccomp']) == ('1', '2')
+    mine, of_prometheus, ours = lived.networks
+    assert mine == of_prometheus != ours and lived.interfaces == ['lo']
+
+
+def test_nothing_is_written_into_its_root(lived):
+    """It is read-only, and every file in it is as it was unpacked."""
+    (options,) = [mount[5] for mount in lived.mounts if mount[4] == '/']
+    assert 'ro' in options.split(',')
+    assert lived.changed == set()
+
+
+def test_it_needs_no_shell(lived):
+    """It lived without one: all were taken out of its root."""
+    assert {path.name for path in lived.shells} >= {'sh', 'bash'}
+    assert lived.command[:3] == ['/opt/promlstm/bin/python', '/opt/promlstm/bin/promlstm', 'run']
+
+
+def test_it_ends_when_asked(lived):
+    """SIGTERM to the first process: status 0, and the log says why."""
+    assert lived.ended == 0
+    assert 'msg=stopping signal=SIGTERM' in lived.log and 'Traceback' not in lived.log
+
+
+def test_the_image_says_what_it_is(runtime):
+    """User and entry point without the chart's help, and the labels that a build is told."""
+    config = runtime.layout.config['config']
+    assert config['User'] == '65532:65532'
+    assert config['Entrypoint'] == ['promlstm'] and config['Cmd'] == ['run', '--config.file=/etc/promlstm/promlstm.yml']
+    labels = {name.removeprefix('org.opencontainers.image.'): text for name, text in config['Labels'].items()}
+    assert (labels['title'], labels['version'], labels['revision']) == ('promlstm', promlstm.__version__, 'abc')
+
+
+def test_the_image_holds_the_packages_and_nothing_else(runtime):
+    """What the Dockerfile adds lies in /opt/promlstm, and is promlstm and what .ci/image.txt lists: no compiler, no TensorFlow."""
+    added, programs = runtime.layout.added(), {path.name for folder in PROGRAMS for path in runtime.root.glob(f'{folder}/*')}
+    assert {name for name in added if not name.startswith('opt/promlstm/')} == {'opt', 'opt/promlstm', 'etc', 'etc/promlstm'}
+    ours = oci.python_packages(runtime.root / 'opt')
+    assert ours == {(name, version) for name, version, _ in LOCKED} | {('promlstm', promlstm.__version__)}
+    assert not set(dict(oci.python_packages(runtime.root))) & {'tensorflow', 'tensorflow-cpu', 'keras', 'onnx', 'tf2onnx'}
+    assert 'python3.11' in programs and not [name for name in programs if COMPILERS.fullmatch(name)]
+    print(f'runtime adds {runtime.layout.added_bytes() / 1e6:.0f} MB compressed, {sum(added.values()) / 1e6:.0f} MB on disk')
+
+
+@pytest.mark.parametrize('name', ['runtime', 'train'])
+def test_the_bill_of_materials_names_every_package(name, request):
+    """Of Debian and of Python, each in the version that is installed, and no other; valid by CycloneDX's schema."""
+    bundle = request.getfixturevalue(name)
+    bill = json.loads(oci.run(real.ROOT / '.ci/sbom', f'oci-dir:{bundle.layout.folder}'))
+    schemas = {path.name: json.loads(path.read_text()) for path in oci.SCHEMAS.glob('*.SNAPSHOT.schema.json')}
+    known = [(f'http://cyclonedx.org/schema/{file}', Resource.from_contents(schemas[file])) for file in schemas if 'bom' not in file]
+    jsonschema.Draft7Validator(schemas['bom-1.6.SNAPSHOT.schema.json'], registry=Registry().with_resources(known)).validate(bill)
+    listed = {(each['purl'].split('/')[0], each['name'], each['version']) for each in bill['components'] if 'purl' in each}
+    debian, python = oci.debian_packages(bundle.root), oci.python_packages(bundle.root)
+    assert {(package, version) for kind, package, version in listed if kind == 'pkg:deb'} == debian
+    assert {(oci.plain(package), version) for kind, package, version in listed if kind == 'pkg:pypi'} == python
+    assert ('promlstm', promlstm.__version__) in python and 'libc6' in dict(debian)
+
+
+def test_convert_says_how_to_use_it(train, tmp_path):
+    """The image for training, as it comes: its help, as nobody in a read-only root."""
+    pod, container, mounts = rendered(tmp_path)['Deployment']
+    train.settle(pod, {**container, 'args': ['--help']}, mounts)
+    done = train.finish()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith('usage: python -m convert')
+    added = train.layout.added()
+    print(f'train adds {train.layout.added_bytes() / 1e6:.0f} MB compressed, {sum(added.values()) / 1e6:.0f} MB on disk')
+
+
+def test_the_job_of_the_chart_makes_a_model(train, tmp_path):
+    """Its arguments and its volumes, with a recipe cut small: history of a real Prometheus becomes a model file on the claim."""
+    times, values, _ = past.telemetry(SERIES, DAYS, time.time() // 300 * 300, faulty_each=1)
+    past.write_openmetrics(tmp_path / 'past.om', times, values)
+    (tmp_path / 'data').mkdir()
+    real.backfill(tmp_path / 'data', tmp_path / 'past.om')
+    # Who learnt for seconds is worse than a baseline, and would be refused.
+    retraining = {'enabled': True, 'days': {'train': 5, 'test': 2}, 'gates': {'recall_margin': 1}}
+    settings = {'presets': [], 'detectors': [DETECTOR], 'models': {'existingClaim': 'models'}, 'retraining': retraining}
+    (tmp_path / 'values.yaml').write_text(yaml.safe_dump(settings))
+    pod, container, mounts = rendered(tmp_path, f'--values={tmp_path}/values.yaml')['CronJob']
+    recipe = mounts['/etc/promlstm'][0] / 'recipe.yml'
+    recipe.write_text(recipe.read_text() + '\n' + yaml.safe_dump(SMALL))
+    with prometheus_alone(tmp_path, {}) as network:
+        train.settle(pod, container, mounts, network)
+        before, began = train.files(), time.monotonic()
+        done = train.finish()
+        print(f'history to model: {time.monotonic() - began:.0f} s')
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert train.files() == before
+    made = mounts['/models'][0] / 'retrained.onnx'
+    assert made.exists(), done.stderr[-4000:]
+    assert 'own history of load' in session.load(made).bundle.manifest.training.data
+    assert (made.stat().st_uid, made.stat().st_gid) == (65532, 65532)
+    # ONNX Runtime keeps there what it would tell Microsoft.
+    assert [path.name for path in mounts['/tmp'][0].rglob('*onnxruntime*')] == []
