@@ -101,12 +101,12 @@ def test_both_helms_render_the_same(rendered, variant):
 
 
 @pytest.mark.parametrize('version', KUBERNETES)
-def test_every_object_is_valid_for_kubernetes(rendered, version):
-    """By its published schemas; unknown keys are refused. What the operator defines is not among them."""
+def test_every_object_is_valid_for_kubernetes(version):
+    """Rendered for it, by its published schemas; unknown keys are refused. What the operator defines is not among them."""
     validate = pytest.importorskip('kubernetes_validate').validate
     seen = set()
     for variant in VARIANTS:
-        for found in objects(rendered['helm4', variant]):
+        for found in objects(template('helm4', f'--kube-version={version}', f'--values={CHART}/ci/{variant}-values.yaml').stdout):
             if not found['apiVersion'].startswith('monitoring.coreos.com/'):
                 validate(found, version, strict=True)
                 seen.add(found['kind'])
@@ -333,12 +333,32 @@ def test_monitors_leave_entities_their_own_labels(rendered):
     (service,), (pod,) = objects(rendered['helm4', 'operator'], 'ServiceMonitor'), objects(rendered['helm4', 'podmonitor'], 'PodMonitor')
     for endpoint in (service['spec']['endpoints'][0], pod['spec']['podMetricsEndpoints'][0]):
         assert endpoint['honorLabels'] is True
-        dropped, replica = endpoint['relabelings']
+        dropped, replica, *own = endpoint['relabelings']
+        assert own == ([{'targetLabel': 'cluster', 'replacement': 'eu-1'}] if endpoint['interval'] == '15s' else [])
         assert dropped['action'] == 'labeldrop'
         assert all(re.fullmatch(dropped['regex'], name) for name in ('namespace', 'pod', 'container', 'service', 'endpoint', 'node'))
         assert not any(re.fullmatch(dropped['regex'], name) for name in ('job', 'instance'))
         assert replica['targetLabel'] == 'promlstm_replica'
     assert not [found for found in objects(rendered['helm4', 'default']) if found['apiVersion'].startswith('monitoring')]
+
+
+def test_labels_reach_every_object_and_no_selector(rendered):
+    """`commonLabels` on all, pods too; a new version of the chart alone leaves the pods alone."""
+    for found in objects(rendered['helm4', 'extra']):
+        if found['metadata']['name'] == 'more':
+            continue  # an object of the user's own
+        for labels in (found['metadata'].get('labels', {}), *([template['metadata']['labels']] if (template := template_of(found)) else [])):
+            assert labels['cost-center'] == '7', found['kind']
+        assert 'cost-center' not in str(found.get('spec', {}).get('selector', ''))
+    for variant in ('extra', 'retraining'):
+        for found in objects(rendered['helm4', variant]):
+            if found['kind'] in ('Deployment', 'CronJob'):
+                assert 'helm.sh/chart' in found['metadata']['labels'] and 'helm.sh/chart' not in template_of(found)['metadata']['labels']
+
+
+def test_secrets_of_a_parent_chart_pull_images_too(rendered):
+    """In every pod, beside our own."""
+    assert [pod['imagePullSecrets'] for _, pod in pods(rendered['helm4', 'extra'])] == [[{'name': 'registry'}, {'name': 'parent'}]] * 2
 
 
 def test_selectors_find_the_pods_and_only_them(rendered):

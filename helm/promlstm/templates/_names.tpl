@@ -31,6 +31,19 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
+{{- with .Values.commonLabels }}{{ toYaml . | nindent 0 }}{{ end }}
+{{- end }}
+
+{{- /* Beside a selector: no version of the chart, which would roll pods for nothing. */ -}}
+{{- define "promlstm.podLabels" -}}
+{{- with merge (dict) .Values.podLabels .Values.commonLabels }}{{ toYaml . }}{{ end }}
+{{- end }}
+
+{{- /* A parent chart's Secrets too. */ -}}
+{{- define "promlstm.pullSecrets" -}}
+{{- with concat .Values.image.pullSecrets (dig "imagePullSecrets" list (.Values.global | default dict)) }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- /* Of {image, chart}. */ -}}
