@@ -12,6 +12,7 @@ INSTALLED := installed-$(call checksum,.ci/constraints.txt setup.cfg pyproject.t
 TOOLS := .cache/tools/made-$(call checksum,.ci/install-tools .ci/apt.sh)
 CHART_TOOLS := .cache/chart-tools/made-$(call checksum,.ci/install-chart-tools .ci/apt.sh)
 IMAGE_TOOLS := .cache/image-tools/made-$(call checksum,.ci/install-image-tools .ci/apt.sh .ci/sbom .ci/sbom.txt)
+SERVICES := .cache/services/made-$(call checksum,.ci/install-services .ci/apt.sh)
 NODE_TOOLS := .cache/node-tools/made-$(call checksum,.ci/install-node-tools .ci/apt.sh .ci/node/package-lock.json)
 
 # Every install obeys the pins; newer pips ask for those of the build environment by a second name.
@@ -52,7 +53,7 @@ clean:  ## Remove everything that make made here
 
 .venv-test: .venv-test/$(INSTALLED)
 
-tools: $(TOOLS) $(CHART_TOOLS) $(NODE_TOOLS)
+tools: $(TOOLS) $(SERVICES) $(CHART_TOOLS) $(NODE_TOOLS)
 
 .venv/$(INSTALLED): .venv/$(MADE)
 	$(PINNED) .venv/bin/python $(PIP_INSTALL) --editable .
@@ -73,5 +74,5 @@ tools: $(TOOLS) $(CHART_TOOLS) $(NODE_TOOLS)
 	@touch $@
 
 # Without the tools the tests that need them skip, and say so; in CI that is a failure.
-$(TOOLS) $(CHART_TOOLS) $(IMAGE_TOOLS) $(NODE_TOOLS):
+$(TOOLS) $(SERVICES) $(CHART_TOOLS) $(IMAGE_TOOLS) $(NODE_TOOLS):
 	@if .ci/install-$(notdir $(@D)); then rm -f $(@D)/made-* && touch $@; else test -z "$(CI)"; fi
