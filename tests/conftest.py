@@ -10,6 +10,8 @@ import os
 import pytest
 import real
 
+import promlstm as promlstm  # before any test loads ONNX Runtime, which it keeps from reporting
+
 
 def pytest_configure(config):
     """Adds the doctests of convert to a run of everything, where TensorFlow, which convert imports, is installed."""

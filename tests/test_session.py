@@ -2,12 +2,15 @@
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import onnxruntime
 import pytest
+import real
 import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -326,3 +329,11 @@ def test_a_model_is_a_path_or_shipped(tmp_path):
     assert DEFAULT.exists()
     assert session.resolve('models/mine.onnx', tmp_path) == tmp_path / 'models/mine.onnx'
     assert session.resolve('/srv/mine.onnx', tmp_path) == Path('/srv/mine.onnx')
+
+
+def test_nothing_is_reported_to_anybody(tmp_path):
+    """ONNX Runtime keeps what it would send in the user's cache; of a model that is loaded and run there is nothing."""
+    code = f'from promlstm import session; session.load({str(DEFAULT)!r})'
+    environment = {'HOME': str(tmp_path), 'PATH': '/usr/bin:/bin'}
+    subprocess.run([sys.executable, '-c', code], check=True, env=environment, cwd=real.ROOT, timeout=60)
+    assert list(tmp_path.rglob('*')) == []
