@@ -36,15 +36,15 @@ def warmup_steps(width):
     return max(steps.WARMUP, width)
 
 
-def network(width, seed=0):
+def network(width, units=UNITS, seed=0):
     """The untrained Keras model: float32 [B, W, 12], oldest first -> probability [B, 1]."""
     started = [keras.initializers.GlorotUniform(seed=seed + k) for k in range(3)]
     turned = [keras.initializers.Orthogonal(seed=seed + 10 + k) for k in range(2)]
     return keras.Sequential(
         [
             keras.Input((width, steps.INPUTS)),
-            keras.layers.LSTM(UNITS[0], return_sequences=True, kernel_initializer=started[0], recurrent_initializer=turned[0]),
-            keras.layers.LSTM(UNITS[1], kernel_initializer=started[1], recurrent_initializer=turned[1]),
+            keras.layers.LSTM(units[0], return_sequences=True, kernel_initializer=started[0], recurrent_initializer=turned[0]),
+            keras.layers.LSTM(units[1], kernel_initializer=started[1], recurrent_initializer=turned[1]),
             keras.layers.Dense(1, activation='sigmoid', kernel_initializer=started[2]),
         ]
     )
@@ -127,7 +127,7 @@ def fit(parts, told, seed, log):
     inputs, labels, out = parts
     if len(np.unique(labels[~out])) < 2:
         raise NoLabels(f'{len(labels)} windows, all {"anomalous" if labels.max(initial=0) else "healthy"}: expected both; plant faults or give labels')
-    model = network(inputs.shape[1], seed)
+    model = network(inputs.shape[1], told.units or UNITS, seed)
     model.compile(keras.optimizers.Adam(told.learning_rate, global_clipnorm=1.0), 'binary_crossentropy', metrics=['accuracy'])
     for epoch in range(told.epochs):
         found = model.fit(inputs[~out], labels[~out], batch_size=told.batch_series, verbose=0).history

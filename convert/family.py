@@ -49,10 +49,11 @@ class Learnt(NamedTuple):
 
 @dataclass(frozen=True)
 class Family:
-    """How one family is made. `width` is the recipe's training.window_steps."""
+    """How one family is made. `width` and `units` are the recipe's training.window_steps and training.units."""
 
-    form: Callable          # width -> Form
-    network: Callable       # width -> the untrained network
+    units: tuple            # of its LSTMs where a recipe says nothing
+    form: Callable          # width, units -> Form
+    network: Callable       # width, units -> the untrained network
     step: Callable          # network and the contract's inputs -> {output: tensor}
     examples: Callable      # synthesis.Batch, recipe.Training, generator of random numbers -> what there is to learn in it
     fit: Callable           # list of those, recipe.Training, seed, log -> Learnt
@@ -62,7 +63,7 @@ class Family:
 def _forecaster_fit(parts, told, seed, log):
     data = train.together(parts)
     learning = {name: getattr(told, name) for name in ('epochs', 'batch_series', 'window_steps', 'learning_rate')}
-    network = train.fit(data, **learning, seed=seed, log=log)
+    network = train.fit(data, **learning, units=told.units or forecaster.UNITS, seed=seed, log=log)
     return Learnt(network, int(told.epochs * data[0].shape[0] * data[0].shape[1]), {})
 
 
@@ -99,15 +100,17 @@ def _classifier_fit(parts, told, seed, log):
 
 FAMILIES = {
     'forecaster': Family(
-        form=lambda width: Form(states=forecaster.STATES, warmup_steps=steps.WARMUP, views=forecaster.VIEWS, lstms=len(forecaster.UNITS)),
-        network=lambda width: forecaster.Network(),
+        units=forecaster.UNITS,
+        form=lambda width, units: Form(states=forecaster.states(units), warmup_steps=steps.WARMUP, views=forecaster.VIEWS, lstms=len(units)),
+        network=lambda width, units: forecaster.Network(units),
         step=forecaster.step,
         examples=lambda batch, told, rng: train.examples(batch),
         fit=_forecaster_fit,
         says='',
     ),
     'autoencoder': Family(
-        form=lambda width: Form(states=autoencoder.states(width), warmup_steps=autoencoder.warmup_steps(width), lstms=2),
+        units=autoencoder.UNITS,
+        form=lambda width, units: Form(states=autoencoder.states(width), warmup_steps=autoencoder.warmup_steps(width), lstms=2),
         network=autoencoder.network,
         step=autoencoder.step,
         examples=_autoencoder_examples,
@@ -115,7 +118,8 @@ FAMILIES = {
         says='expected is the reconstruction of the newest sample from a window that contains it; surprise is its error in usual errors of the series',
     ),
     'classifier': Family(
-        form=lambda width: Form(states=classifier.states(width), warmup_steps=classifier.warmup_steps(width), lstms=len(classifier.UNITS)),
+        units=classifier.UNITS,
+        form=lambda width, units: Form(states=classifier.states(width), warmup_steps=classifier.warmup_steps(width), lstms=len(units)),
         network=classifier.network,
         step=classifier.step,
         examples=_classifier_examples,
@@ -123,4 +127,4 @@ FAMILIES = {
         says='surprise is the logit of the probability of an anomaly, clipped to -6 and 8, plus 6; nothing is expected, so there is no band and no latch',
     ),
 }
-FORECASTER = FAMILIES['forecaster'].form(None)
+FORECASTER = FAMILIES['forecaster'].form(None, forecaster.UNITS)

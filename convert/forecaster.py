@@ -32,7 +32,11 @@ FAST_STEP, SLOW_STEP = 300.0, 1800.0        # between them the two scoring rules
 # trust in the samples they set out from; the last two errors
 COLUMNS = (1, 4, 1, 14, 1, 1, 4, 1, 14, 1, 14, 1, 2)
 WIDTH = sum(COLUMNS)
-STATES = {'scale': ('float64', steps.WIDTH), 'ring': ('float32', WIDTH), 'lstm': ('float32', 2 * sum(UNITS))}
+
+
+def states(units=UNITS):
+    """{name: (dtype, columns)} with LSTMs of those sizes."""
+    return {'scale': ('float64', steps.WIDTH), 'ring': ('float32', WIDTH), 'lstm': ('float32', 2 * sum(units))}
 
 
 class Ring(NamedTuple):

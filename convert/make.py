@@ -258,7 +258,7 @@ def without_lstm(job):
 def manifest(job, evaluation, family=None):
     """bundle.Manifest of the recipe's family, or of another by name."""
     family = family or job.recipe.family
-    form = FAMILIES[family].form(job.recipe.training.window_steps)
+    form = FAMILIES[family].form(*_size(job, family))
     training = _read(job.work / 'training.json', bundle.Training)
     return bundle.Manifest(
         format=bundle.FORMAT, name=job.recipe.name, family=family, description='; '.join(filter(None, (job.recipe.description, FAMILIES[family].says))),
@@ -285,17 +285,23 @@ def _released(job, calibration, evaluation, path):
 
 
 def _form(job):
-    return FAMILIES[job.recipe.family].form(job.recipe.training.window_steps)
+    return FAMILIES[job.recipe.family].form(*_size(job))
+
+
+def _size(job, family=None):
+    """(window, units) of the recipe's family, or of another by name, which then has its own units."""
+    told, family = job.recipe.training, family or job.recipe.family
+    return told.window_steps, told.units if told.units and family == job.recipe.family else FAMILIES[family].units
 
 
 def _step(job):
     family = FAMILIES[job.recipe.family]
-    network = family.network(job.recipe.training.window_steps)
+    network = family.network(*_size(job))
     weights = job.work / 'weights.weights.h5'
     try:
         network.load_weights(weights)
     except ValueError as error:     # as many layers or other shapes
-        raise StageMissing(f'{weights} is of another network than the recipe names (its family or window has changed): run train again') from error
+        raise StageMissing(f'{weights} is of another network than the recipe names (its family, window or units have changed): run train again') from error
     return functools.partial(family.step, network)
 
 

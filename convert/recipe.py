@@ -19,6 +19,7 @@ from promlstm.config import Duration, seconds
 
 SHIPPED = {family: Path(__file__).with_name('recipes') / f'{name}.yml' for family, name in
            (('forecaster', 'default'), ('autoencoder', 'autoencoder'), ('classifier', 'classifier'))}  # fmt: skip
+LAYERS = {'forecaster': 2, 'autoencoder': 1, 'classifier': 2}     # LSTMs whose size a recipe may say; an autoencoder's two are alike
 BORROWED = {'seed', 'training', 'calibration', 'evaluation'}      # what a recipe may leave out
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -45,6 +46,7 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     telemetry: tuple[Telemetry, ...]    # all of equally many steps
     faults_per_1000: Share = 0.3        # planted per 1000 samples: masked, but for a classifier, whose labels they are
     window_steps: Annotated[int, msgspec.Meta(ge=8)] = 128      # how far back a gradient reaches; of an autoencoder or classifier: its window
+    units: tuple[Count, ...] = ()       # of each LSTM; none = those of the family (docs/families.md)
     batch_series: Count = 96
     epochs: Count = 2
     learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 0.003
@@ -107,7 +109,7 @@ def load(path):
     except (msgspec.DecodeError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f'{path}: {" ".join(str(error).split())}') from error
     _check_data(path, recipe.data)
-    _check_training(path, recipe.training)
+    _check_training(path, recipe.family, recipe.training)
     _check_ranges(path, recipe.calibration.ranges)
     return recipe
 
@@ -141,7 +143,9 @@ def _check_data(path, data):
         raise RecipeError(f'{path}: $.data.{error}') from error
 
 
-def _check_training(path, training):
+def _check_training(path, family, training):
+    if training.units and len(training.units) != LAYERS[family]:
+        raise RecipeError(f'{path}: $.training.units: got {len(training.units)} numbers, expected {LAYERS[family]} for the LSTMs of family {family}')
     lengths = {each.steps for each in training.telemetry}
     if len(lengths) != 1:
         raise RecipeError(f'{path}: $.training.telemetry: steps are {sorted(lengths)}, expected equally many everywhere')

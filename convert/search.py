@@ -12,7 +12,12 @@ import msgspec
 
 from convert import classifier, contest, curve, gates, make, report, resume, review
 
-WINDOWS = {'forecaster': (1.0,), 'autoencoder': (0.25, 0.5), 'classifier': (0.25, 0.5)}     # in training.window_steps; of the forecaster it is no size
+# family: (window in the recipe's training.window_steps, units). The window of a forecaster is no size.
+SIZES = {
+    'forecaster': ((1.0, (16, 8)), (1.0, (32, 16)), (1.0, (64, 32))),
+    'autoencoder': ((0.25, (24,)), (0.5, (24,))),
+    'classifier': ((0.25, (64, 32)), (0.25, (128, 64)), (0.5, (128, 64))),
+}
 LEAST_STEPS = 8
 
 
@@ -21,6 +26,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     family: str
     window_steps: int
+    units: tuple[int, ...]
     entity_bytes: int
     file_bytes: int
     event_recall: float
@@ -29,19 +35,18 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     chosen: bool = False
 
 
-def search(job, windows=WINDOWS):
+def search(job, sizes=SIZES):
     """[Candidate], smallest first, one of them chosen; written into the work folder."""
     trials, made = list(review.trials(job, job.recipe.seed + make.EVALUATION_SEED)), []
-    for family, shares in windows.items():
-        for steps in sorted({max(LEAST_STEPS, round(share * job.recipe.training.window_steps)) for share in shares}):
-            told = msgspec.structs.replace(job.recipe, family=family, training=msgspec.structs.replace(job.recipe.training, window_steps=steps))
-            try:
-                session = make.bare(curve.variant(job, f'search/{family}_{steps}', told))
-            except classifier.NoLabels as error:
-                job.log(f'  left out: {family}: {error}')
-                continue
-            results, _ = contest.held([contest.Contestant(f'{family} {steps}', 'model', session)], trials, job.log, baselines=False)
-            made.append((told, session.bundle, curve.pooled(results)))
+    for told in _candidates(job.recipe, sizes):
+        name = '_'.join(map(str, (told.family, told.training.window_steps, *told.training.units)))
+        try:
+            session = make.bare(curve.variant(job, f'search/{name}', told))
+        except classifier.NoLabels as error:
+            job.log(f'  left out: {told.family}: {error}')
+            continue
+        results, _ = contest.held([contest.Contestant(name, 'model', session)], trials, job.log, baselines=False)
+        made.append((told, session.bundle, curve.pooled(results)))
     out = chosen([_candidate(*each, made) for each in made])
     with resume.atomically(job.work / 'search.json') as draft:
         draft.write_bytes(msgspec.json.format(msgspec.json.encode(out), indent=1) + b'\n')
@@ -51,19 +56,31 @@ def search(job, windows=WINDOWS):
     return out
 
 
+def _candidates(recipe, sizes):
+    """The recipe in each family and size, each once."""
+    seen = []
+    for family, pairs in sizes.items():
+        for share, units in pairs:
+            steps = max(LEAST_STEPS, round(share * recipe.training.window_steps))
+            training = msgspec.structs.replace(recipe.training, window_steps=steps, units=units)
+            told = msgspec.structs.replace(recipe, family=family, training=training)
+            seen += [told] if told not in seen else []
+    return seen
+
+
 def _candidate(told, bundle, tally, made):
     best = max((each for _, _, each in made), key=lambda each: sum(each.found) / max(sum(each.events), 1))
     ours, _, low, high = gates.paired((tally.found, tally.events), (best.found, best.events), confidence=0.9, seed=0)
     return Candidate(
-        family=told.family, window_steps=told.training.window_steps, entity_bytes=bundle.state_bytes(1) + bundle.season_bytes(1),
-        file_bytes=bundle.size_bytes, event_recall=ours, low=low, high=high,
+        family=told.family, window_steps=told.training.window_steps, units=told.training.units,
+        entity_bytes=bundle.state_bytes(1) + bundle.season_bytes(1), file_bytes=bundle.size_bytes, event_recall=ours, low=low, high=high,
     )  # fmt: skip
 
 
 def chosen(candidates):
     """Candidates, smallest first; the first one that may be as good as the best is chosen.
 
-    >>> kind = dict(family='forecaster', window_steps=64, file_bytes=1)
+    >>> kind = dict(family='forecaster', window_steps=64, units=(8, 4), file_bytes=1)
     >>> small, best = (Candidate(**kind, entity_bytes=b, event_recall=r, low=-.1, high=h) for b, r, h in ((1, .4, -.05), (2, .6, 0)))
     >>> [each.chosen for each in chosen([best, small])]
     [False, True]
@@ -75,10 +92,11 @@ def chosen(candidates):
 
 def text(candidates):
     """All candidates as a table, and the choice."""
-    rows = [['family', 'window', 'bytes per entity', 'bytes', 'events found', 'less the best', '']]
+    rows = [['family', 'window', 'units', 'bytes per entity', 'bytes', 'events found', 'less the best', '']]
     for each in candidates:
-        sizes = [str(each.window_steps), str(each.entity_bytes), str(each.file_bytes)]
+        sizes = [str(each.window_steps), ' '.join(map(str, each.units)), str(each.entity_bytes), str(each.file_bytes)]
         rows.append([each.family, *sizes, f'{each.event_recall:.3f}', f'{each.low:+.3f} to {each.high:+.3f}', 'chosen' if each.chosen else ''])
     best = next(each for each in candidates if each.chosen)
-    told = f'  chosen: family: {best.family}, training.window_steps: {best.window_steps}: the smallest that cannot be told from the best'
+    said = f'family: {best.family}, training.window_steps: {best.window_steps}, training.units: {list(best.units)}'
+    told = f'  chosen: {said}: the smallest that cannot be told from the best'
     return '\n'.join([*report.columns(rows), '', told]) + '\n'

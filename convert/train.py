@@ -98,14 +98,14 @@ def loss(targets, weights, middle, spread):
     return tf.reduce_sum(each * weights) / (tf.reduce_sum(weights) + 1)
 
 
-def fit(data, *, epochs, batch_series, window_steps, learning_rate, seed, log):
+def fit(data, *, epochs, batch_series, window_steps, learning_rate, seed, log, units=forecaster.UNITS):
     """A trained Network.
 
     data          together(): whole series; a batch of them is gone through window by window with the LSTM's memory carried on, as live
     window_steps  how far back a gradient reaches
     log           function of a line of text
     """
-    network = forecaster.Network(seed=seed)
+    network = forecaster.Network(units, seed)
     series, steps_each = data[0].shape[:2]
     spans = [slice(at, at + window_steps) for at in range(0, steps_each - window_steps + 1, window_steps)]
     total = epochs * (series // batch_series) * len(spans)

@@ -28,7 +28,7 @@ def family(name, scale=0.3):
     from convert.family import FAMILIES
 
     each = FAMILIES[name]
-    network, form, rng = each.network(WIDTH), each.form(WIDTH), np.random.default_rng(5)
+    network, form, rng = each.network(WIDTH, each.units), each.form(WIDTH, each.units), np.random.default_rng(5)
     network.set_weights([scale * rng.normal(size=w.shape) for w in network.get_weights()])
     step = functools.partial(each.step, network)
     return Made(network, step, form, export.export(step, form))
