@@ -68,7 +68,10 @@ class Work:
     def stop(self):
         self.stopped.set()
         self.feeder.join(STOP_SECONDS)
-        self.child.wait(STOP_SECONDS)
+        try:
+            self.child.wait(STOP_SECONDS)
+        finally:
+            self.child.kill()
 
     def __exit__(self, *_):
         self.stop()

@@ -1,6 +1,7 @@
 """Presets on the databases and queues themselves, all at once: they return what they promise, leave healthy minutes alone, and see a fault."""
 
 import re
+import signal
 import time
 from contextlib import ExitStack, suppress
 
@@ -41,10 +42,11 @@ def live(tmp_path_factory):
 def scored(live, accept, tmp_path_factory):
     """The same, and the exporter, which scores all presets at a quick step and is scraped as well."""
     prometheus, running = live
-    step_seconds, window = (5, '1m') if accept else (1, '5s')
-    # As many steps between two false alarms as there are at the step that a preset has by itself.
+    step_seconds = 5 if accept else 1
+    # As at the step of a minute that a preset has by itself: as many steps in a window, and as many between two false alarms.
     quick = {'step': f'{step_seconds}s', 'false_alarms': f'{60 // step_seconds}/week each', 'delay': '2s', 'history': '0s'}
-    detectors = [{**yaml.safe_load(re.sub(r'\[\d+m\]', f'[{window}]', yaml.safe_dump(one))), **quick} for _, one in DETECTORS]
+    text = re.sub(r'\[(\d+)m\]', lambda minutes: f'[{int(minutes[1]) * step_seconds}s]', yaml.safe_dump([one for _, one in DETECTORS]))
+    detectors = [{**one, **quick} for one in yaml.safe_load(text)]
     with Exporter(tmp_path_factory.mktemp('exporter') / 'promlstm', prometheus.url, detectors) as exporter:
         prometheus.scrape_configs.append(exporter.scrape_config())
         prometheus.reload()
@@ -115,10 +117,10 @@ def test_lost_customers_are_seen(scored):
 
 @pytest.mark.parametrize('name', ['postgres', 'redis'])
 def test_a_dead_server_is_missing_and_not_zero(name, scored):
-    """The exporter beside it lives on without samples: no detector has a score or a value left, and each tells of the entity that it lacks, if it cares."""
+    """The exporter beside it lives on without samples: no detector has a score or a value left, and each that minds tells what it lacks."""
     prometheus, running = scored
-    running[name].server.kill()
-    its = f'detector=~"{name}_.*"'
-    lacking = sum(preset == name and one.get('missing') != 'ignore' for preset, one in DETECTORS)
-    prometheus.wait_for(f'count(promlstm_detector_entities{{{its},state="missing"}} > 0) == {lacking}', limit_seconds=120)
-    prometheus.wait_for(f'absent({{__name__=~"promlstm_(anomaly_score|observed|expected)",{its}}})', limit_seconds=120)
+    running[name].server.child.send_signal(signal.SIGINT)  # at once, and without leaving shared memory behind, as a kill would
+    lacking = [one['name'] for preset, one in DETECTORS if preset == name and one.get('missing') != 'ignore']
+    entities = f'promlstm_detector_entities{{detector=~"{"|".join(lacking)}",state="missing"}}'
+    prometheus.wait_for(f'count({entities} > 0) == {len(lacking)}', limit_seconds=120)
+    prometheus.wait_for(f'absent({{__name__=~"promlstm_(anomaly_score|observed|expected)",detector=~"{name}_.*"}})', limit_seconds=120)
