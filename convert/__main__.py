@@ -13,9 +13,10 @@ from convert import models
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-EPILOG = """stages, in order (what each reads and leaves in the work folder stands at the top of convert/make.py):
+EPILOG = """options are those of all stages; a stage takes what concerns it.
+stages, in order (what each reads and leaves in the work folder stands at the top of convert/make.py):
   fetch      history of the exporter's own detectors out of Prometheus, incidents, and a report of its quality (docs/training-data.md)
-  train      learn the weights from synthetic telemetry
+  train      learn the weights from synthetic telemetry and, with a data section, from your own
   export     the network and its rule as one ONNX graph; operators are counted
   verify     TensorFlow and ONNX Runtime agree over 500 carried steps; write the proof
   calibrate  replay the ONNX file over healthy telemetry: surprise against alarms per entity-week
@@ -50,7 +51,10 @@ def arguments():
     parser.add_argument('--work', type=Path, metavar='DIR', help='where stages leave what they made (default: build/NAME)')
     parser.add_argument('--out', type=Path, metavar='FILE', help='the model file that release writes (default: WORK/NAME.onnx)')
     parser.add_argument('--data', type=Path, metavar='DIR', help='labelled telemetry to evaluate on: DIR/SET/ENTITY.npz (default: none)')
-    parser.add_argument('--service', type=Path, metavar='FILE', help='the model in service, to be compared with (default: the file at --out, if there is one)')
+    parser.add_argument(
+        '--service', metavar='FILE',
+        help='the model in service, to be compared with: a file, builtin:NAME, or none (default: the file at --out, else builtin:default)',
+    )  # fmt: skip
     parser.add_argument('--learning-curve', action='store_true', help='evaluate: how much data is enough, by models made from growing parts of it')
     parser.add_argument('--search', action='store_true', help='evaluate: families and sizes, and the smallest that cannot be told from the best')
     parser.add_argument('--until', metavar='DAY', help="move the spans of the recipe's data so that the last ends there: a date, or today (last midnight, UTC)")
@@ -64,10 +68,6 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] and argv[0] in models.COMMANDS:
         return models.main(argv)
-    if argv[:1] == ['compare']:
-        from convert import compare
-
-        return compare.main(argv[1:])
     args = arguments().parse_args(argv)
     from convert import recipe  # before the heavy imports: a mistake in the recipe is told at once
 
@@ -91,6 +91,10 @@ def _fetch(args, told):
 
 
 def _make(args, told):
+    try:
+        import keras  # noqa: F401 (the first of what the extra brings)
+    except ModuleNotFoundError as error:
+        return _failed(f"{error.name} is not installed: making models needs the extra `train`: pip install '.[train]' in the clone")
     from convert import calibrate, classifier, export, gates, make, release, train, verify
     from convert.spans import DataError
     from promlstm.errors import BundleError
@@ -102,6 +106,8 @@ def _make(args, told):
         release.ReleaseError, BundleError,
     )  # fmt: skip
     try:
+        if args.service and job.in_service and not job.in_service.exists():
+            return _failed(f'--service {args.service}: no such file')
         _run(args, job)
     except gates.Refused as error:
         _failed(error)

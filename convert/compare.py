@@ -5,42 +5,20 @@
 Figures that stand in the files are of whatever they were measured on; only those of the same run can be compared, so they are made anew.
 """
 
-import argparse
-import sys
-from pathlib import Path
-
 import msgspec
 import numpy as np
 
 from convert import contest, gates, recipe, report, trial
 from promlstm import session
-from promlstm.errors import PromlstmError
 
 TELEMETRY = tuple(recipe.Telemetry(step_seconds=step, steps=2000, entities=96) for step in (60, 300))
 SEED = 4_000_037        # of telemetry that no recipe learns from or is evaluated on
 
 
-def arguments():
-    """The parser."""
-    parser = argparse.ArgumentParser(prog='python -m convert compare', description='Explain two model files side by side.')
-    parser.add_argument('a', type=Path, help='a model file, such as the one in service')
-    parser.add_argument('b', type=Path, help='the other')
-    parser.add_argument('--recipe', type=Path, metavar='FILE', help='whose evaluation telemetry and gates to use (default: 96 entities at 60 and 300 s)')
-    parser.add_argument('--data', type=Path, metavar='DIR', help='labelled telemetry as well: DIR/SET/ENTITY.npz')
-    parser.add_argument('--html', type=Path, metavar='FILE', help='write a page with plots')
-    parser.add_argument('--json', action='store_true', help='print JSON')
-    return parser
-
-
-def main(argv):
-    """Print it; 0, or 1 with the reason on standard error."""
-    args = arguments().parse_args(argv)
-    try:
-        pair = [session.load(path) for path in (args.a, args.b)]
-        told = recipe.load(args.recipe) if args.recipe else None
-    except (PromlstmError, recipe.RecipeError) as error:
-        print(f'convert: {error}', file=sys.stderr)
-        return 1
+def run(args):
+    """Print it, and return 0; what cannot be loaded raises PromlstmError or RecipeError."""
+    pair = [session.load(session.resolve(each)) for each in (args.model, args.b)]
+    told = recipe.load(args.recipe) if args.recipe else None
     found, sights = compared(*pair, told.evaluation.telemetry if told else TELEMETRY, args.data, told.gates if told else gates.Gates())
     print(report.encoded(found).decode() if args.json else text(*pair, found), end='')
     if args.html:

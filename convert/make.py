@@ -32,11 +32,13 @@ from convert import calibrate, evaluate, export, forecaster, gates, gather, reci
 from convert.family import FAMILIES
 from convert.steps import WARMUP
 from promlstm import bundle
+from promlstm.session import resolve
 
 CALIBRATION_SEED, EVALUATION_SEED = 1_000_003, 2_000_003     # added to the recipe's
 REPLAY_STEPS = 400
 OWN_SHARE = 2               # own history is at most this part of the synthetic series, so that a small fleet is not learnt by heart
 TOOLS = ('tensorflow-cpu', 'tensorflow', 'keras', 'tf2onnx', 'onnx', 'onnxruntime', 'numpy')
+NOBODY, DEFAULT = 'none', 'builtin:default'
 UNCALIBRATED = bundle.Calibration(status='none')
 
 
@@ -50,8 +52,17 @@ class Job:
     out: Path
     data: Path | None           # labelled sets to evaluate on
     log: object                 # function of a line of text
-    service: Path | None = None # the model file in service; None = what lies at `out`
+    service: str | None = None  # the model in service, a file or builtin:NAME; NOBODY; None = what lies at `out`, else the default model
     force: bool = False         # release whatever the gates say
+
+    @property
+    def in_service(self):
+        """The file that what is made is compared with; None = there is none."""
+        if self.service == NOBODY:
+            return None
+        if self.service:
+            return resolve(self.service)
+        return self.out if self.out.exists() else resolve(DEFAULT)
 
 
 def run_fetch(job):
@@ -191,7 +202,7 @@ def run_all(job, stages=None):
     job.work.mkdir(parents=True, exist_ok=True)
     ran = []
     for name in stages or STAGES:
-        made_from, note = _made_from(job, name), resume.digest(job.service or job.out) if name == 'evaluate' else ''
+        made_from, note = _made_from(job, name), _digest_in_service(job) if name == 'evaluate' else ''
         if resume.unchanged(job.work, name, made_from) and _serves_the_same(job, name):
             continue
         run(job, (name,))
@@ -209,7 +220,11 @@ def _serves_the_same(job, stage):
     held, released = (resume.recorded(job.work, name) for name in ('evaluate', 'release'))
     if stage == 'release':
         return bool(released) and released.note == resume.digest(job.out)
-    return resume.digest(job.service or job.out) in {held.note, released.note if released else held.note}
+    return _digest_in_service(job) in {held.note, released.note if released else held.note}
+
+
+def _digest_in_service(job):
+    return resume.digest(job.in_service) if job.in_service else ''
 
 
 def _made_from(job, stage):
@@ -220,7 +235,7 @@ def _made_from(job, stage):
         own = [each.digest() for each in fetched] or resume.digest(job.path.parent / told.data.config)
     parts = {
         'fetch': (told.data, own), 'train': (told.training, own), 'export': (), 'verify': (), 'calibrate': (told.calibration,),
-        'evaluate': (told.evaluation, told.gates, told.data, str(job.service or job.out), resume.digest(job.data) if job.data else ''),
+        'evaluate': (told.evaluation, told.gates, told.data, job.service or str(job.out), resume.digest(job.data) if job.data else ''),
         'release': (told.name, told.description, str(job.out), job.force),
     }  # fmt: skip
     needs = {name: resume.digest(job.work / name) for name in STAGES[stage][1]}

@@ -1,4 +1,4 @@
-"""The commands that begin with a model in place of a recipe: `wrap` and `quantize`. Their options, and what to do; nothing heavy is imported before."""
+"""The commands that begin with a model in place of a recipe: `wrap`, `quantize`, `compare`. Their options, and what to do; nothing heavy before."""
 
 import argparse
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from promlstm.config import seconds
 
-COMMANDS = ('wrap', 'quantize')
+COMMANDS = ('wrap', 'quantize', 'compare')
 
 WRAP = """the scaling, one line for each feature in the order of the model, either as it was standardised or as it was brought to 0…1:
   cpu: {mean: 0.42, std: 0.11}
@@ -21,7 +21,7 @@ What can be wrapped, and what its output has to be, stands in docs/families.md."
 
 
 def arguments():
-    """The parser of both."""
+    """The parser of all."""
     parser = argparse.ArgumentParser(prog='python -m convert')
     verbs = parser.add_subparsers(dest='command', required=True)
     wrap = verbs.add_parser(
@@ -47,6 +47,13 @@ def arguments():
     small.add_argument('model', type=Path, help='a model file')
     small.add_argument('recipe', type=Path, help='the recipe that it was made by')
     small.add_argument('--out', type=Path, required=True, metavar='FILE', help='the file to write; another than the model')
+    two = verbs.add_parser('compare', help='two model files side by side', description='Explain two model files side by side: of the same run.')
+    two.add_argument('model', metavar='A', help='a model file, such as the one in service, or builtin:NAME')
+    two.add_argument('b', metavar='B', help='the other')
+    two.add_argument('--recipe', type=Path, metavar='FILE', help='whose evaluation telemetry and gates to use (default: 96 entities at 60 and 300 s)')
+    two.add_argument('--data', type=Path, metavar='DIR', help='labelled telemetry as well: DIR/SET/ENTITY.npz')
+    two.add_argument('--html', type=Path, metavar='FILE', help='write a page with plots')
+    two.add_argument('--json', action='store_true', help='print JSON')
     return parser
 
 
@@ -60,12 +67,12 @@ def _seconds(text):
 def main(argv):
     """Do it; 0, or 1 with the reason on standard error."""
     args = arguments().parse_args(argv)
-    log = lambda text: print(text, file=sys.stderr, flush=True)      # noqa: E731 (for the two below)
-    if not args.model.exists():
+    log = lambda text: print(text, file=sys.stderr, flush=True)      # noqa: E731 (for those below)
+    if args.command != 'compare' and not args.model.exists():
         log(f'convert: {args.model}: no such file')
         return 1
     try:
-        return (_wrap if args.command == 'wrap' else _quantize)(args, log)
+        return {'wrap': _wrap, 'quantize': _quantize, 'compare': _compare}[args.command](args, log)
     except _known() as error:
         log(f'convert: {error}')
         return 1
@@ -98,9 +105,18 @@ def _wrap(args, log):
 
 def _quantize(args, log):
     from convert import quantize, recipe
+    from promlstm import session
 
     if args.out.exists() and args.out.samefile(args.model):
         raise quantize.QuantizeError(f'{args.out}: is the model itself: an int8 variant never takes its place')
+    if session.load(args.model).bundle.manifest.training.recipe != recipe.digest(args.recipe):
+        log(f'{args.recipe}: is not the recipe that {args.model} was made by, or was changed since: what is measured is of another kind of telemetry')
     made = quantize.quantize(args.model, recipe.load(args.recipe), args.out, log)
     log(f'{args.out}: sha256 {made.bundle.sha256}')
     return 0
+
+
+def _compare(args, log):
+    from convert import compare
+
+    return compare.run(args)

@@ -120,7 +120,16 @@ def inspect(data, *, max_entities=2**31):
 
 def _need(data, part, samples):
     if not samples:
-        raise _nothing(data, part, 'no samples')
+        raise _nothing(data, part, f'no samples{_elsewhere(data)}')
+
+
+def _elsewhere(data):
+    """Where samples are, if not here."""
+    found = [(chunk.first, chunk.first + chunk.steps) for chunk in data.store.chunks if chunk.grid == 'fine' and chunk.samples]
+    if not found:
+        return ''
+    first, last = (spans.text(step * data.step_seconds) for step in (min(first for first, _ in found), max(end for _, end in found)))
+    return f'; there are some between {first} and {last}'
 
 
 def _nothing(data, part, why):

@@ -105,7 +105,8 @@ def load(path):
     except OSError as error:
         raise RecipeError(f'{path}: cannot be read: {error.strerror}') from error
     try:
-        recipe = msgspec.convert(_completed(msgspec.yaml.decode(data)), Recipe, dec_hook=_written)
+        tree = _completed(msgspec.yaml.decode(data))
+        recipe = _fitting(msgspec.convert(tree, Recipe, dec_hook=_written), tree)
     except (msgspec.DecodeError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f'{path}: {" ".join(str(error).split())}') from error
     _check_data(path, recipe.data)
@@ -121,6 +122,15 @@ def _completed(tree):
     shipped = SHIPPED.get(tree.get('family', 'forecaster'))
     base = msgspec.yaml.decode(shipped.read_bytes()) if shipped else {}
     return {key: base[key] for key in BORROWED if key in base} | tree
+
+
+def _fitting(recipe, tree):
+    """A recipe whose batches are as large as its series allow, where it does not say how large they are."""
+    if 'batch_series' in tree.get('training', {}):
+        return recipe
+    training = recipe.training
+    most = min(training.batch_series, sum(each.entities * each.features for each in training.telemetry))
+    return msgspec.structs.replace(recipe, training=msgspec.structs.replace(training, batch_series=max(1, most)))
 
 
 def _written(kind, value):
@@ -145,7 +155,7 @@ def _check_data(path, data):
 
 def _check_training(path, family, training):
     if training.units and len(training.units) != LAYERS[family]:
-        raise RecipeError(f'{path}: $.training.units: got {len(training.units)} numbers, expected {LAYERS[family]} for the LSTMs of family {family}')
+        raise RecipeError(f'{path}: $.training.units: got {len(training.units)}, expected {LAYERS[family]} for the LSTMs of family {family}')
     lengths = {each.steps for each in training.telemetry}
     if len(lengths) != 1:
         raise RecipeError(f'{path}: $.training.telemetry: steps are {sorted(lengths)}, expected equally many everywhere')
@@ -162,12 +172,12 @@ def _check_ranges(path, ranges):
     for number, each in enumerate(ranges):
         where = f'{path}: $.calibration.ranges[{number}]'
         if each.low != reached:
-            raise RecipeError(f'{where}: begins at {each.low:g} s, expected {reached:g} s, where the one before ended')
+            raise RecipeError(f'{where}: begins at {each.low:g} s, expected {reached:g} s: ranges follow one another from 1 s to beyond a day')
         if not each.low <= each.telemetry.step_seconds < each.high:
             raise RecipeError(f'{where}: measured at {each.telemetry.step_seconds:g} s, expected a step within {each.low:g} to {each.high:g} s')
         reached = each.high
     if not reached > 86400:
-        raise RecipeError(f'{path}: $.calibration.ranges: end at {reached:g} s, expected beyond 86400 s')
+        raise RecipeError(f'{path}: $.calibration.ranges: end at {reached:g} s, expected beyond 86400 s: ranges follow one another from 1 s to beyond a day')
 
 
 def moved(told, until, now):

@@ -115,7 +115,7 @@ def _promise(result):
 
 def _told(verdicts):
     bad = gates.refusals(verdicts)
-    return [f'gates: {len(verdicts)} comparisons, {len(bad)} against a release', *(f'  {reason}' for reason in bad)]
+    return [f'gates: {len(verdicts)} comparisons, {len(bad)} against a release', *(f'  {line}' for line in [*bad, *gates.weak(verdicts)])]
 
 
 def _trials(report):
@@ -140,12 +140,12 @@ def page(report, sights, threads=()):
 
 
 def _gates(verdicts):
-    bad = gates.refusals(verdicts)
+    bad, weak = gates.refusals(verdicts), ''.join(f'<p>{escape(each)}</p>' for each in gates.weak(verdicts))
     if not verdicts:
         return '<p>No rival to be compared with.</p>'
     if not bad:
-        return f'<p class="good">May be released: none of {len(verdicts)} comparisons speaks against it.</p>'
-    return '<p class="bad">Not to be released:</p><ul>' + ''.join(f'<li>{escape(reason)}</li>' for reason in bad) + '</ul>'
+        return f'<p class="good">May be released: none of {len(verdicts)} comparisons speaks against it.</p>{weak}'
+    return '<p class="bad">Not to be released:</p><ul>' + ''.join(f'<li>{escape(reason)}</li>' for reason in bad) + f'</ul>{weak}'
 
 
 def _trial(name, results, sight):

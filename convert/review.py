@@ -33,6 +33,8 @@ def review(job, model, without_lstm, sha256, *, seed):
     for name, data in (('json', report.encoded(told)), ('txt', report.text(told).encode()), ('html', report.page(told, sights).encode())):
         with resume.atomically(job.work / f'report.{name}') as draft:
             draft.write_bytes(data)
+    for each in gates.weak(told.verdicts):
+        job.log(f'  {each}')
     job.log(f'  {job.work}/report.html; ' + '; '.join(gates.refusals(told.verdicts) or ['the gates let it pass']))
     return results
 
@@ -48,10 +50,17 @@ def trials(job, seed):
 
 
 def in_service(job):
-    """The Session of the model in service, or None; a file that cannot be loaded serves nobody."""
-    path = job.service or job.out
+    """The Session of the model in service, or None; a file that cannot be loaded serves nobody, and is an error where it was named."""
+    path = job.in_service
+    if not path:
+        job.log('  in service: none, as was asked for: compared with baselines only')
+        return None
     try:
-        return session.load(path) if path.exists() else None
+        found = session.load(path)
     except BundleError as error:
+        if job.service:
+            raise
         job.log(f'  in service: none: {error}')
         return None
+    job.log(f'  in service: {path}, sha256 {found.bundle.sha256[:12]}')
+    return found

@@ -34,9 +34,9 @@ def small(tmp_path):
 
 def test_it_says_what_differs_and_whether_it_matters(pair, small, tmp_path, capsys):
     """Names and thresholds differ, the networks do not: as much is found, fewer alarms are raised; and a page with plots."""
-    from convert import compare
+    from convert import models
 
-    assert compare.main([*map(str, pair), '--recipe', str(small), '--html', str(tmp_path / 'page.html')]) == 0
+    assert models.main(['compare', *map(str, pair), '--recipe', str(small), '--html', str(tmp_path / 'page.html')]) == 0
     out = capsys.readouterr().out
     lines = [' '.join(line.split()) for line in out.splitlines()]
     assert 'name first second' in lines and 'surprise at 1/week, 1 s, class 0 2.00 4.00' in lines
@@ -48,16 +48,16 @@ def test_it_says_what_differs_and_whether_it_matters(pair, small, tmp_path, caps
 
 
 def test_json_is_one_document(pair, small, capsys):
-    from convert import compare
+    from convert import models
 
-    assert compare.main([*map(str, pair), '--recipe', str(small), '--json']) == 0
+    assert models.main(['compare', *map(str, pair), '--recipe', str(small), '--json']) == 0
     assert msgspec.json.decode(capsys.readouterr().out)['service'] == session.load(pair[0]).bundle.sha256
 
 
 def test_a_file_that_is_no_model_is_named(pair, tmp_path, capsys):
-    from convert import compare
+    from convert import models
 
-    assert compare.main([str(pair[0]), str(tmp_path / 'none.onnx')]) == 1
+    assert models.main(['compare', str(pair[0]), str(tmp_path / 'none.onnx')]) == 1
     assert capsys.readouterr().err == f'convert: {tmp_path}/none.onnx: cannot be read: No such file or directory\n'
 
 

@@ -27,7 +27,7 @@ def test_all_makes_a_model_from_nothing(tmp_path):
     """Synthesis, training, export, verification, calibration, evaluation, release: a file that the exporter loads, and its card."""
     recipe, out = tmp_path / 'tiny.yml', tmp_path / 'out/tiny.onnx'
     recipe.write_text(GOOD)
-    done = convert('all', recipe, '--work', tmp_path / 'work', '--out', out)
+    done = convert('all', recipe, '--work', tmp_path / 'work', '--out', out, '--service', 'none')
     assert done.returncode == 0, done.stderr
     loaded = session.load(out)
     manifest = loaded.bundle.manifest
@@ -139,3 +139,31 @@ def test_the_documents_figures_are_the_files(shipped):
 
     with open(os.path.join(ROOT, 'docs/model.md'), encoding='utf-8') as file:
         assert figures.markdown(shipped.bundle) in file.read()
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(
+    ('named', 'message'),
+    [
+        ('nope.onnx', 'convert: --service nope.onnx: no such file'),
+        ('builtin:nope', 'convert: builtin:nope: no such model comes with promlstm; there is builtin:default'),
+    ],
+)
+def test_a_model_in_service_that_is_not_there_is_an_error(tmp_path, named, message):
+    """A mistake in its name must not open the gate."""
+    recipe = tmp_path / 'tiny.yml'
+    recipe.write_text(GOOD)
+    done = convert('all', recipe, '--work', tmp_path, '--service', named)
+    assert done.returncode == 1 and message in done.stderr.splitlines()
+    assert not (tmp_path / 'weights.weights.h5').exists()
+
+
+@pytest.mark.train
+def test_who_is_in_service(tmp_path):
+    """What was named; else the file that is to be replaced; else what everybody runs who names no model."""
+    from convert import make
+
+    job = lambda service=None: make.Job(tmp_path / 'r.yml', None, tmp_path, tmp_path / 'own.onnx', None, print, service)  # noqa: E731
+    assert job().in_service == MODEL and job('none').in_service is None and job('other.onnx').in_service.name == 'other.onnx'
+    (tmp_path / 'own.onnx').write_bytes(b'')
+    assert job().in_service == tmp_path / 'own.onnx'

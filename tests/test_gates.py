@@ -102,3 +102,18 @@ def test_a_recipe_has_gates(tmp_path):
     path.write_text(GOOD + 'gates: {recall_margin: 2}\n')
     with pytest.raises(recipe.RecipeError, match=r'Expected `float` <= 1.* - at `\$.gates.recall_margin`'):
         recipe.load(path)
+
+
+def test_few_events_are_told():
+    """Where hardly anything can be told everything passes, and the reader is warned."""
+    few = gates.judge([result('new', 'model', [1] * 5), result('old', 'in service', [2] * 5)], gates.Gates())
+    assert gates.weak(few) == ['injected_300s has 10 events: what is worse by less than half passes; give it more (evaluation, spans.test)']
+    assert gates.weak(gates.judge([result('new', 'model', [1] * 50), result('old', 'in service', [1] * 50)], gates.Gates())) == []
+
+
+def test_the_rule_without_its_lstm_is_a_rival_where_it_is_named():
+    """As a baseline that the recipe names; otherwise it is only reported."""
+    pair = [result('new', 'model', [1] * 50), result('without_lstm', 'without LSTM', [2] * 50)]
+    assert gates.judge(pair, gates.Gates()) == []
+    (verdict,) = gates.judge(pair, gates.Gates(baselines=('without_lstm',)))
+    assert not verdict.passed

@@ -69,7 +69,7 @@ def made(tmp_path_factory):
 
 
 def command(folder):
-    return [sys.executable, '-m', 'convert', 'all', str(folder / 'tiny.yml'), '--work', str(folder / 'work')]
+    return [sys.executable, '-m', 'convert', 'all', str(folder / 'tiny.yml'), '--work', str(folder / 'work'), '--service', 'none']
 
 
 def run(folder, *more):
