@@ -42,7 +42,7 @@ def missing() -> list[str]:
 
 
 class Work:
-    """A client that is given one line after the other, twenty a second, until it is stopped or the lines end."""
+    """A client that is given one piece of work after the other, twenty a second, until it is stopped."""
 
     def __init__(self, args, lines):
         self.args = [str(arg) for arg in args]
@@ -101,13 +101,12 @@ def exporter(name, *args, **options):
 
 @contextmanager
 def redis():
-    """Keys are set and asked for, one in six in vain."""
+    """Keys are set, and asked for one in six times in vain."""
 
     def lines():
         chance = random.Random(1)
         while True:
-            yield f'SET {chance.randrange(100)} {chance.random()}'
-            yield f'GET {chance.randrange(120)}'
+            yield '\n'.join([f'SET {chance.randrange(100)} {chance.random()}', *(f'GET {chance.randrange(120)}' for _ in range(4))])
 
     with ExitStack() as held:
         directory, port = held.enter_context(tempfile.TemporaryDirectory(prefix='promlstm-redis-')), free_port()
