@@ -9,6 +9,7 @@ import pytest
 import real
 import yaml
 
+from convert import recipe
 from promlstm import config as configuration
 from promlstm import errors, exposition
 from promlstm.__main__ import main
@@ -47,7 +48,7 @@ def test_promtool_accepts_the_scrape_configuration_and_the_alerts(tmp_path):
     (tmp_path / 'prometheus.yml').write_text(scrape + 'rule_files: [alerts.yml]\n')
     real.promtool('check', 'config', tmp_path / 'prometheus.yml')
     checked = real.promtool('check', 'rules', tmp_path / 'alerts.yml')
-    assert '3 rules found' in checked.stdout
+    assert '4 rules found' in checked.stdout
 
 
 def test_alerts_read_metrics_that_exist():
@@ -59,7 +60,7 @@ def test_alerts_read_metrics_that_exist():
 
 def test_readme_names_every_gauge_of_an_entity():
     """The table of gauges is complete, and has none that is not exported."""
-    table = README[README.index('## The gauges') : README.index('## Three alerts')]
+    table = README[README.index('## The gauges') : README.index('## Four alerts')]
     assert set(re.findall(r'^\| (.*?) \|', table, re.MULTILINE)[2:]) and set(re.findall(r'`(promlstm_\w+)`', table)) == set(
         exposition.FAMILIES
     )
@@ -111,3 +112,21 @@ def test_readme_commands_exist():
         assert re.search(rf'^\s+{command}\b', told, re.MULTILINE), command
     for target in re.findall(r'^make ([\w-]+)', '\n'.join(blocks(README, 'sh', '')), re.MULTILINE):
         assert re.search(rf'^{target}:', makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize('page', ['retraining', 'training-data'])
+def test_the_recipe_of_a_document_is_a_whole_one(page, tmp_path):
+    """What is shown can be copied as it stands."""
+    (shown,) = blocks((ROOT / f'docs/{page}.md').read_text(), 'yaml', '  spans:')
+    (tmp_path / 'own.yml').write_text(shown)
+    assert recipe.load(tmp_path / 'own.yml').name == 'own'
+
+
+def test_every_key_of_a_recipe_is_documented():
+    """Those of the whole, and of its sections, and no other."""
+    text = (ROOT / 'docs/retraining.md').read_text()
+    table = text[text.index('## A recipe') : text.index('## What `evaluate` measures')]
+    told = set(re.findall(r'`([a-z0-9_.]+)`', ' '.join(line.split('|')[1] for line in table.splitlines() if line.startswith('| `'))))
+    sections = {'training': recipe.Training, 'calibration': recipe.Calibration, 'evaluation': recipe.Evaluation}
+    wanted = set(recipe.Recipe.__struct_fields__) | {f'{name}.{key}' for name, kind in sections.items() for key in kind.__struct_fields__}
+    assert {key if not key.startswith('.') else f'training{key}' for key in told} == wanted
