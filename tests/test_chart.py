@@ -23,6 +23,7 @@ import promlstm
 from promlstm import config as configuration
 from promlstm import presets
 from promlstm.__main__ import main
+from promlstm.errors import ConfigError
 
 CHART = real.ROOT / 'helm/promlstm'
 VARIANTS = sorted(path.name.removesuffix('-values.yaml') for path in CHART.glob('ci/*-values.yaml'))
@@ -67,7 +68,9 @@ def pods(text):
 def template_of(found):
     """{metadata, spec} of the pods that an object makes, or None."""
     inner = found.get('spec', {})
-    return {'Pod': found, 'Deployment': inner.get('template'), 'CronJob': inner.get('jobTemplate', {}).get('spec', {}).get('template')}.get(found['kind'])
+    return {'Pod': found, 'Deployment': inner.get('template'), 'CronJob': inner.get('jobTemplate', {}).get('spec', {}).get('template')}.get(
+        found['kind']
+    )
 
 
 def deployment(*settings):
@@ -138,12 +141,12 @@ def test_the_chart_is_of_this_version():
     assert yaml.safe_load((CHART / 'Chart.yaml').read_text())['appVersion'] == promlstm.__version__
 
 
+PUSHED = '--set=image.repository=registry.example.org/promlstm'
 RETRAINED = f'--values={CHART}/ci/retraining-values.yaml'
 BLANK = '--set=prometheus.url='
 REFUSED = {
     'no url': ([BLANK], 'prometheus.url is not set'),
     'nothing to watch': (['--set-json=presets=[]'], 'neither presets nor detectors are set'),
-    'unknown preset': (['--set-json=presets=["nod"]'], 'presets: there is no nod'),
     'name taken by a preset': (['--set-json=detectors=[{"name":"node_cpu","expr":"up"}]'], 'the name node_cpu is taken by preset node'),
     'name taken': (['--set-json=detectors=[{"name":"a","expr":"up"},{"name":"a","expr":"up"}]'], 'the name a is taken by another detector'),
     'two authorizations': (
@@ -151,7 +154,22 @@ REFUSED = {
             '--set-json=prometheus.basic_auth={"username":"a","password_secret":{"name":"a","key":"a"}}',
             '--set-json=prometheus.authorization={"credentials_secret":{"name":"a","key":"a"}}',
         ],
-        'a request has one Authorization header',
+        'prometheus: basic_auth and authorization are both set: a request has one Authorization header',
+    ),
+    'half a pair for silences': (
+        ['--set-json=retraining.exclude.silences={"alertmanager":"http://a","tls_config":{"key_secret":{"name":"a","key":"a"}}}'],
+        'retraining.exclude.silences.tls_config: cert_secret and key_secret go together',
+    ),
+    'no expression': (['--set-json=detectors=[{"name":"a"}]'], 'detectors: a: expected either expr, or features with by'),
+    'expression and features': (
+        ['--set-json=detectors=[{"name":"a","expr":"up","features":{"b":"up"},"by":["c"]}]'], 'detectors: a: expected either expr, or features with by',
+    ),
+    'features without labels': (['--set-json=detectors=[{"name":"a","features":{"b":"up"}}]'], 'detectors: a: features are joined into entities'),
+    'range upside down': (['--set-json=detectors=[{"name":"a","expr":"up","range":[1,0.5]}]'], 'detectors: a: range is [low, high]'),
+    'no such model': (['--set-json=detectors=[{"name":"a","expr":"up","model":"/models/a.onnx"}]'], 'a runs /models/a.onnx, and nothing puts it there'),
+    'another model': (
+        ['--set-json=detectors=[{"name":"a","expr":"up","model":"/models/a.onnx"}]', f'--values={CHART}/ci/fetch-values.yaml'],
+        'a runs /models/a.onnx, and nothing puts it there',
     ),
     'half a pair': (['--set-json=prometheus.tls_config={"cert_secret":{"name":"a","key":"a"}}'], 'cert_secret and key_secret go together'),
     'two sources': (['--set=models.existingClaim=a', '--set=models.inline.a=YQ=='], 'all mean the folder /models'),
@@ -179,6 +197,10 @@ REFUSED = {
     'nobody of that name': ([RETRAINED, '--set-json=retraining.detectors=["node_cpus"]'], 'retraining.detectors: node_cpus is no detector'),
     'no way to the silences': ([RETRAINED, '--set-json=networkPolicy.alertmanager.to=[]'], 'networkPolicy.alertmanager.to is empty'),
     # What is wrong in itself is the schema's to refuse.
+    'unknown preset': (['--set-json=presets=["nod"]'], 'kubernetes'),
+    'password in the url': (['--set=prometheus.url=http://user:secret@a'], 'url'),
+    'password to a model': (['--set-json=models.fetch=[{"name":"a","url":"https://a:b@c","sha256":"' + '0' * 64 + '"}]'], 'url'),
+    'no budget': (['--set-json=detectors=[{"name":"a","expr":"up","false_alarms":"1 per day"}]'], 'false_alarms'),
     'unknown value': (['--set=replica=2'], 'replica'),
     'unknown key of a detector': (['--set-json=detectors=[{"name":"a","exprs":"up"}]'], 'exprs'),
     'unhashed model': (['--set-json=models.fetch=[{"name":"a","url":"https://a"}]'], 'sha256'),
@@ -243,13 +265,82 @@ def test_detectors_have_the_keys_of_the_configuration():
     assert keys == set(configuration.Source.__struct_encode_fields__)
 
 
+# What docs/configuration.md allows of a key, and what comes close to it.
+DURATIONS = ('0', '0s', '30s', '1h30m', '500ms', '1y2w', '', '5', '30 s', '1m1h', '1s1s', '-1s', '1.5h', '5M', '1234567890123s')
+URLS = (
+    'http://a', 'https://a.b:9090/prefix/', 'http://[::1]:9090', 'a:9090', 'ftp://a', 'http://', 'http://:9090', 'http://u:p@a', 'http://u@a/b',
+    'http://a/b@c', 'http://a?b=c', 'http://a#b', 'http://a:b',
+)  # fmt: skip
+TRIED = {
+    ('prometheus', 'url'): URLS,
+    ('prometheus', 'proxy_url'): URLS,
+    ('prometheus', 'timeout'): DURATIONS,
+    ('prometheus', 'max_response'): ('64MB', '1.5GB', '512B', '9KB', '0MB', '64', '64MiB', '64 MB', '1TB', 'MB', '-1MB'),
+    ('prometheus', 'concurrency'): (1, 64, 0, 65, '4', 1.5),
+    ('prometheus', 'headers'): (
+        {'X-Scope-OrgID': 'team'}, {'a': 'b c'}, {'a': 'é'}, {'a b': 'c'}, {'': 'a'}, {'a': ''}, {'a': 'b\nc'}, {'a': ' b'}, {'a': 1},
+        {'authoriZation': 'Bearer a'},
+    ),
+    ('prometheus', 'params'): ({'dedup': 'true'}, {'dedup': True}),
+    ('detector', 'name'): ('a b', '', 1),
+    ('detector', 'expr'): ('up', '', ' ', 1),
+    ('detector', 'step'): DURATIONS,
+    **{('detector', key): DURATIONS for key in ('delay', 'hold', 'forget', 'history')},
+    ('detector', 'sha256'): ('a' * 64, 'A' * 64, 'a' * 63, 'g' * 64, ''),
+    ('detector', 'timezone'): ('UTC', 'Europe/Berlin', 'America/Argentina/Buenos_Aires', 'Etc/GMT+5', '', '/etc', 'Europe Berlin', '../UTC'),
+    ('detector', 'false_alarms'): (
+        '1/week each', '0.5/day in all', '10/minute each', '1 per day', '1/day', '0/day each', '0.0/day each', '1/days each', '1/day  each', '1./day each',
+    ),
+    ('detector', 'direction'): ('both', 'above', 'below', 'up', ''),
+    ('detector', 'missing'): ('alert', 'ignore', 'drop', True),
+    ('detector', 'min_deviation'): (0, 0.5, -1, '1'),
+    ('detector', 'min_relative_deviation'): (0, 0.5, -1, '1'),
+    ('detector', 'range'): ([0, 1.5], [0], [0, 1, 2], [0, None], ['0', 1]),
+    ('detector', 'max_entities'): (1, 0, 1.5, '1'),
+    ('joined', 'by'): (['a'], ['a', '_b'], ['_'], [], ['__a'], ['__name__'], ['a-b'], ['1a'], [1]),
+    ('joined', 'features'): ({'a': 'up'}, {}, {'a': ' '}, {'': 'up'}, {'a': 1}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(('where', 'key'), TRIED)
+def test_the_schema_refuses_what_the_configuration_refuses(where, key):
+    """Before it is in the cluster; and it takes what the program takes. A model and its place are another matter."""
+    jsonschema = pytest.importorskip('jsonschema')
+    told = set()
+    for value in TRIED[where, key]:
+        source, detector = (
+            {'url': 'http://a'},
+            {'name': 'a', **({'features': {'a': 'up'}, 'by': ['a']} if where == 'joined' else {'expr': 'up'})},
+        )
+        (source if where == 'prometheus' else detector)[key] = value
+        tree = {'prometheus': source, 'detectors': [detector]}
+        try:
+            configuration.parse(yaml.safe_dump(tree), source='tried')
+            takes = True
+        except ConfigError:
+            takes = False
+        assert jsonschema.Draft7Validator(SCHEMA).is_valid(tree) == takes, value
+        told.add(takes)
+    assert told == {True, False}
+
+
+def test_every_key_of_a_detector_was_tried():
+    """And of the way to Prometheus, but for the parts that hold Secrets; `model` is refused by the templates."""
+    keys = {'joined': 'detectors', 'detector': 'detectors', 'prometheus': 'prometheus'}
+    tried = {(keys[where], key) for where, key in TRIED}
+    detectors = {('detectors', key) for key in SCHEMA['properties']['detectors']['items']['properties']}
+    source = {('prometheus', key) for key in SCHEMA['properties']['prometheus']['properties']}
+    parts = {('prometheus', key) for key in ('basic_auth', 'authorization', 'tls_config')}
+    assert tried == (detectors | source) - parts - {('detectors', 'model')}
+
+
 def test_every_value_is_read_by_a_template():
-    """No dead value."""
+    """No dead value; those of `prometheus` go into promlstm.yml as they are."""
     text = ''.join(path.read_text() for path in CHART.glob('templates/**/*') if path.is_file())
     for path, _ in table().leaves(VALUES):
         keys = path.split('.')
         assert f'.Values.{keys[0]}' in text or f'$v.{keys[0]}' in text, path
-        assert re.search(rf'\b{keys[-1]}\b', text), path
+        assert re.search(rf'\b{keys[-1]}\b', text) or keys[0] == 'prometheus', path
 
 
 def table():
@@ -280,6 +371,7 @@ def test_presets_are_those_of_the_package():
     names = presets.names()
     text = config_of(template('helm4', f'--set={URL}', f'--set-json=presets={json.dumps(names)}').stdout)
     assert configuration.parse(text, source='rendered').detectors == presets.config(names).detectors
+    assert SCHEMA['properties']['presets']['items']['enum'] == names
     assert set(names) == set(re.findall(r'\w+', re.search(r'Ready detectors by name: (.*)', (CHART / 'values.yaml').read_text())[1]))
 
 
@@ -347,7 +439,10 @@ def test_labels_reach_every_object_and_no_selector(rendered):
     for found in objects(rendered['helm4', 'extra']):
         if found['metadata']['name'] == 'more':
             continue  # an object of the user's own
-        for labels in (found['metadata'].get('labels', {}), *([template['metadata']['labels']] if (template := template_of(found)) else [])):
+        for labels in (
+            found['metadata'].get('labels', {}),
+            *([template['metadata']['labels']] if (template := template_of(found)) else []),
+        ):
             assert labels['cost-center'] == '7', found['kind']
         assert 'cost-center' not in str(found.get('spec', {}).get('selector', ''))
     for variant in ('extra', 'retraining'):
@@ -357,8 +452,26 @@ def test_labels_reach_every_object_and_no_selector(rendered):
 
 
 def test_secrets_of_a_parent_chart_pull_images_too(rendered):
-    """In every pod, beside our own."""
-    assert [pod['imagePullSecrets'] for _, pod in pods(rendered['helm4', 'extra'])] == [[{'name': 'registry'}, {'name': 'parent'}]] * 2
+    """In every pod, beside our own and each once, whether the parent writes them as Kubernetes does or as plain names."""
+    wanted = [{'name': name} for name in ('registry', 'parent', 'grandparent')]
+    assert [pod['imagePullSecrets'] for _, pod in pods(rendered['helm4', 'extra'])] == [wanted] * 2
+
+
+def test_what_is_mounted_beside_reaches_all_that_talk_to_others(rendered):
+    """The exporter, what fetches models and the retraining job have the same variables, which may name a file that is mounted."""
+    fetching = template('helm4', f'--values={CHART}/ci/fetch-values.yaml', f'--values={CHART}/ci/extra-values.yaml').stdout
+    for text, name, variable, names in (
+        (rendered['helm4', 'retraining'], 'authority', 'SSL_CERT_FILE', {'promlstm', 'retraining'}),
+        (fetching, 'more', 'TZ', {'promlstm', 'fetch-models'}),
+    ):
+        found = set()
+        for _, pod in pods(text):
+            for container in [*pod.get('initContainers', []), *pod['containers']]:
+                if name in [mount['name'] for mount in container.get('volumeMounts', [])]:
+                    assert name in [volume['name'] for volume in pod['volumes']]
+                    assert variable in [item['name'] for item in container['env']]
+                    found.add(container['name'])
+        assert found == names
 
 
 def test_selectors_find_the_pods_and_only_them(rendered):
@@ -481,10 +594,13 @@ def test_a_claim_of_one_node_is_not_wanted_by_two_pods(rendered):
 @pytest.mark.parametrize(
     ('settings', 'told'),
     [
-        ([], ['Nothing scrapes it yet', 'No alert will fire']),
-        (['--set=serviceMonitor.enabled=true', '--set=rules.prometheusRule=true'], ['does not know monitoring.coreos.com/v1']),
-        (['--set=scrapeAnnotations=true', '--set=rules.configMap=true'], ['has to set honor_labels: true']),
-        ([RETRAINED, '--set=scrapeAnnotations=true'], ['has to set honor_labels: true', 'create job --from=cronjob/promlstm-retraining']),
+        ([], ['which no public registry has', 'Nothing scrapes it yet', 'No alert will fire']),
+        ([PUSHED, '--set=scrapeAnnotations=true', '--set=rules.configMap=true'], ['has to set honor_labels: true']),
+        ([PUSHED, '--set=serviceMonitor.enabled=true', '--set=rules.prometheusRule=true'], ['does not know monitoring.coreos.com/v1']),
+        (
+            [PUSHED, RETRAINED, '--set=scrapeAnnotations=true'],
+            ['has to set honor_labels: true', 'create job --from=cronjob/promlstm-retraining'],
+        ),
     ],
 )
 def test_the_notes_tell_what_is_missing(settings, told):
@@ -492,8 +608,8 @@ def test_the_notes_tell_what_is_missing(settings, told):
     done = real.run_tool('helm4', 'install', 'promlstm', CHART, '--dry-run=client', f'--set={URL}', *settings)
     notes = done.stdout.split('\nNOTES:\n')[1]
     sentences = (
-        'Nothing scrapes it yet', 'No alert will fire', 'does not know monitoring.coreos.com/v1', 'has to set honor_labels: true',
-        'create job --from=cronjob/promlstm-retraining',
+        'which no public registry has', 'Nothing scrapes it yet', 'No alert will fire', 'does not know monitoring.coreos.com/v1',
+        'has to set honor_labels: true', 'create job --from=cronjob/promlstm-retraining',
     )  # fmt: skip
     assert [sentence for sentence in sentences if sentence in notes] == told
     assert 'grep ^promlstm_anomaly_score' in notes

@@ -1,5 +1,6 @@
 """The chart's job that makes models: what it renders is what convert takes, and what it makes is what the pods run."""
 
+import json
 import time
 
 import past
@@ -8,6 +9,7 @@ import real
 import yaml
 from test_chart import CHART, RETRAINED, SCHEMA, URL, VALUES, config_of, deployment, helms, objects, run_container, template  # noqa: F401 (a fixture)
 
+import promlstm
 from convert import gates, incidents, recipe
 from convert.__main__ import arguments, main
 from promlstm import config as configuration
@@ -40,7 +42,7 @@ def test_the_recipe_is_one(rendered, tmp_path):
     assert told.family == 'forecaster' and told.gates.recall_margin == 0.05
     ((begin, turn),), ((again, end),) = told.data.spans.train, told.data.spans.test
     assert (turn - begin, end - again, again - turn) == (25 * 86400, 3 * 86400, 0)
-    assert told.data.exclude.silences.alertmanager == 'http://alertmanager.monitoring:9093' and told.data.exclude.alerts.margin == 900
+    assert told.data.exclude.silences.alertmanager == 'https://alertmanager.monitoring:9093' and told.data.exclude.alerts.margin == 900
 
 
 def test_who_teaches_runs_what_is_made(rendered, tmp_path):
@@ -69,13 +71,17 @@ def test_without_names_all_teach_but_those_that_run_a_model_of_their_own():
 
 
 def test_its_values_have_the_keys_of_a_recipe():
-    """Of the exclusions (a file of silences is not to be had in a pod, nor are credentials for them) and the gates; families are those of convert."""
+    """Of the exclusions (a file of silences is not to be had in a pod) and the gates; families are those of convert."""
     known = SCHEMA['properties']['retraining']['properties']
     fields = lambda struct: set(struct.__struct_encode_fields__)  # noqa: E731
     exclude = known['exclude']['properties']
     assert set(exclude) == fields(incidents.Exclude) and set(known['gates']['properties']) == fields(gates.Gates)
     assert set(exclude['by_hand']['items']['properties']) == fields(incidents.ByHand)
-    assert set(exclude['silences']['properties']) == {'alertmanager', 'margin'} < fields(incidents.Silences)
+    assert set(exclude['silences']['properties']) == fields(incidents.Silences) - {'file'}
+    ways = SCHEMA['properties']['prometheus']['properties']
+    assert {key: exclude['silences']['properties'][key] for key in set(ways) & set(exclude['silences']['properties'])} == {
+        key: ways[key] for key in ('basic_auth', 'authorization', 'tls_config', 'headers', 'proxy_url')
+    }
     assert set(exclude['alerts']['properties']) == fields(incidents.Alerts)
     assert set(known['family']['enum']) == set(recipe.SHIPPED)
     assert VALUES['retraining']['exclude']['alerts']['match'] == incidents.Alerts().match
@@ -92,7 +98,7 @@ def test_alerts_come_with_it(rendered):
 
 
 def test_until_the_first_one_the_default_model_runs(rendered, tmp_path):
-    """The rendered program, run: it puts the file there where there is none, and leaves one that is there alone."""
+    """The rendered program, run: it puts the file there where there is none, and leaves what it cannot read alone, and says so."""
     (container,) = objects(rendered, 'Deployment')[0]['spec']['template']['spec']['initContainers']
     for _ in range(2):
         done = run_container(container, FOLDER=str(tmp_path))
@@ -100,15 +106,73 @@ def test_until_the_first_one_the_default_model_runs(rendered, tmp_path):
         assert [path.name for path in tmp_path.iterdir()] == ['retrained.onnx']
         assert session.load(tmp_path / 'retrained.onnx').bundle.manifest.name == 'default'
     (tmp_path / 'retrained.onnx').write_bytes(b'better')
-    assert run_container(container, FOLDER=str(tmp_path)).returncode == 0
+    done = run_container(container, FOLDER=str(tmp_path))
+    assert done.returncode == 0 and 'left alone: ' in done.stdout
     assert (tmp_path / 'retrained.onnx').read_bytes() == b'better'
+
+
+def test_a_better_default_is_taken_and_what_was_made_here_stays(rendered, tmp_path):
+    """The default of another image gives way to that of this one; a model of another name does not."""
+    (container,) = objects(rendered, 'Deployment')[0]['spec']['template']['spec']['initContainers']
+    shipped, model = session.resolve('builtin:default').read_bytes(), tmp_path / 'retrained.onnx'
+    # Words of one length, so that the file's own lengths stay right.
+    other = shipped.replace(b'"description":"LSTM', b'"description":"Lstm')
+    made = other.replace(b'"name":"default"', b'"name":"another"')
+    assert len({shipped, other, made}) == 3
+    for there, wanted in ((other, shipped), (made, made)):
+        model.write_bytes(there)
+        done = run_container(container, FOLDER=str(tmp_path))
+        assert (done.returncode, done.stdout) == (0, ''), done.stderr
+        assert model.read_bytes() == wanted
 
 
 def test_a_claim_of_one_node_is_mounted_where_the_exporter_is(rendered):
     """Else anywhere."""
     (term,) = job(rendered)['affinity']['podAffinity']['requiredDuringSchedulingIgnoredDuringExecution']
     assert term['labelSelector']['matchLabels'].items() <= deployment(RETRAINED)['spec']['template']['metadata']['labels'].items()
-    assert 'affinity' not in job(template('helm4', RETRAINED, '--set=models.claimIsShared=true').stdout)
+    shared = (RETRAINED, '--set=models.claimIsShared=true')
+    assert 'affinity' not in job(template('helm4', *shared).stdout)
+
+
+def test_the_users_affinity_holds_where_the_claim_leaves_a_choice():
+    """Where the claim is of one node, the exporter has made the choice, by the same affinity."""
+    wanted = {'nodeAffinity': {'preferredDuringSchedulingIgnoredDuringExecution': []}}
+    text = template('helm4', RETRAINED, '--set=models.claimIsShared=true', f'--set-json=affinity={json.dumps(wanted)}').stdout
+    assert job(text)['affinity'] == wanted
+    text = template('helm4', RETRAINED, f'--set-json=affinity={json.dumps(wanted)}').stdout
+    assert list(job(text)['affinity']) == ['podAffinity']
+    assert objects(text, 'Deployment')[0]['spec']['template']['spec']['affinity'] == wanted
+
+
+@pytest.mark.parametrize(
+    ('settings', 'image'),
+    [
+        ('image.repository=r.example/promlstm', f'r.example/promlstm-train:{promlstm.__version__}'),
+        ('image.repository=r.example/promlstm,image.tag=v7', 'r.example/promlstm-train:v7'),
+        ('image.repository=r.example/a,image.tag=v7,retraining.image.repository=r.example/b,retraining.image.tag=v8', 'r.example/b:v8'),
+        (f'image.digest=sha256:{"a" * 64},image.tag=v7', 'promlstm-train:v7'),
+        (f'retraining.image.digest=sha256:{"b" * 64}', f'promlstm-train@sha256:{"b" * 64}'),
+    ],
+)
+def test_its_image_is_beside_that_of_the_exporter(settings, image):
+    """In the same registry and of the same tag, unless something else is said; a digest is that of one image only."""
+    assert job(template('helm4', RETRAINED, f'--set={settings}').stdout)['containers'][0]['image'] == image
+
+
+def test_the_way_to_the_silences_has_secrets_of_its_own(rendered, tmp_path):
+    """As files in the recipe, mounted from the keys that were named, and in the job only."""
+    (tmp_path / 'recipe.yml').write_text(recipe_of(rendered))
+    told = recipe.load(tmp_path / 'recipe.yml').data.exclude.silences
+    assert (told.authorization.credentials_file, told.tls_config.ca_file) == ('/secrets/alertmanager/token', '/secrets/alertmanager/ca.crt')
+
+    def mounted(pod):
+        paths = {mount['name']: mount['mountPath'] for mount in pod['containers'][0]['volumeMounts']}
+        volumes = [volume for volume in pod['volumes'] if 'secret' in volume]
+        return {f'{paths[volume["name"]]}/{item["path"]}' for volume in volumes for item in volume['secret']['items']}
+
+    exporter = mounted(objects(rendered, 'Deployment')[0]['spec']['template']['spec'])
+    assert exporter == {'/secrets/login/password'}
+    assert mounted(job(rendered)) == {*exporter, told.authorization.credentials_file, told.tls_config.ca_file}
 
 
 @pytest.mark.real

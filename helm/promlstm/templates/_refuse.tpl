@@ -3,15 +3,26 @@
 {{- $v := .Values -}}
 {{- if not $v.prometheus.url }}{{ fail "prometheus.url is not set: promlstm has nobody to ask. Say --set prometheus.url=http://HOST:PORT" }}{{ end -}}
 {{- if not (or $v.presets $v.detectors) }}{{ fail "neither presets nor detectors are set: there is nothing to watch" }}{{ end -}}
-{{- range $v.presets }}
-{{- if not ($.Files.Get (printf "presets/%s.yml" .)) }}{{ fail (printf "presets: there is no %s" .) }}{{ end -}}
+{{- range $where, $server := dict "prometheus" $v.prometheus "retraining.exclude.silences" $v.retraining.exclude.silences -}}
+{{- if and $server.basic_auth $server.authorization }}{{ fail (printf "%s: basic_auth and authorization are both set: a request has one Authorization header" $where) }}{{ end -}}
+{{- $tls := $server.tls_config | default dict -}}
+{{- if ne (hasKey $tls "cert_secret") (hasKey $tls "key_secret") }}{{ fail (printf "%s.tls_config: cert_secret and key_secret go together" $where) }}{{ end -}}
 {{- end -}}
-{{- if and $v.prometheus.basic_auth $v.prometheus.authorization }}{{ fail "prometheus.basic_auth and prometheus.authorization are both set: a request has one Authorization header" }}{{ end -}}
-{{- $tls := $v.prometheus.tls_config -}}
-{{- if ne (hasKey $tls "cert_secret") (hasKey $tls "key_secret") }}{{ fail "prometheus.tls_config: cert_secret and key_secret go together" }}{{ end -}}
 {{- $sources := 0 -}}
 {{- range list $v.models.existingClaim $v.models.fetch $v.models.inline }}{{ if . }}{{ $sources = add1 $sources }}{{ end }}{{ end -}}
 {{- if gt (int $sources) 1 }}{{ fail "models: existingClaim, fetch and inline all mean the folder /models: set one of them" }}{{ end -}}
+{{- $files := keys $v.models.inline -}}
+{{- range $v.models.fetch }}{{ $files = append $files .name }}{{ end -}}
+{{- $anything := not (empty $v.models.existingClaim) -}}
+{{- range $v.extraVolumeMounts }}{{ if hasPrefix "/models" (.mountPath | default "") }}{{ $anything = true }}{{ end }}{{ end -}}
+{{- range $v.detectors -}}
+{{- $name := .name -}}
+{{- if eq (empty .expr) (empty .features) }}{{ fail (printf "detectors: %s: expected either expr, or features with by" .name) }}{{ end -}}
+{{- if ne (empty .features) (empty .by) }}{{ fail (printf "detectors: %s: features are joined into entities by labels: give both features and by, or neither" .name) }}{{ end -}}
+{{- with .range }}{{ if ge (index . 0 | float64) (index . 1 | float64) }}{{ fail (printf "detectors: %s: range is [low, high], with low below high" $name) }}{{ end }}{{ end -}}
+{{- $model := .model | default "" -}}
+{{- if and (hasPrefix "/models/" $model) (not $anything) (not (has (trimPrefix "/models/" $model) $files)) }}{{ fail (printf "detectors: %s runs %s, and nothing puts it there: set models.fetch, models.existingClaim or models.inline" .name $model) }}{{ end -}}
+{{- end -}}
 {{- $bytes := 0 -}}
 {{- range $name, $file := $v.models.inline }}{{ $bytes = add $bytes (div (mul 3 (len $file)) 4) }}{{ end -}}
 {{- if gt (int $bytes) 700000 }}{{ fail (printf "models.inline holds %d bytes: a ConfigMap ends at 1 MiB with base64 and all, so 700000 is the most. Use models.fetch or models.existingClaim" (int $bytes)) }}{{ end -}}
