@@ -13,6 +13,7 @@ import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import chain
 
 import numpy as np
 
@@ -35,8 +36,9 @@ class Stopping(Exception):
 
 @dataclass(slots=True)
 class Status:
-    """What a detector says of itself: has it scored, and if not, why not."""
+    """What a detector says of itself: has it computed a step since the start, has it scored, and if not, why not."""
 
+    stepped: bool = False
     scored: bool = False
     reason: str = ''
 
@@ -175,9 +177,13 @@ class Runner:
             self._telemetry.count('promlstm_detector_missed_steps', (self.config.name,), missed)
             return
         if missed:
-            event(log, 'info', 'catching up', detector=self.config.name, steps=missed)
             try:
-                self._play(detector.catch_up(due), 'catching up')
+                replay = detector.catch_up(due)
+                first = next(replay, None)  # while the source is away there is nothing to tell but the failure
+                if first:
+                    event(log, 'info', 'catching up', detector=self.config.name, steps=missed)
+                    self._play(chain([first], replay), 'catching up')
+                    event(log, 'info', 'caught up', detector=self.config.name, steps=missed)
             except Stopping:
                 raise
             except Exception as error:
@@ -226,21 +232,32 @@ class Runner:
             self._telemetry.set(f'promlstm_detector_{gauge}', value, name)
         self._telemetry.count('promlstm_detector_alarms', (name,), int((verdicts.since == verdicts.time).sum()))
         self._tell_oddities(detector.tally, counts)
-        self._explain(counts)
+        self._explain(counts, np.flatnonzero(verdicts.status == WARMING))
         if self._watch:
             self._watch(detector, verdicts)
 
-    def _explain(self, counts):
+    def _explain(self, counts, warming):
         """The reason, where there is nothing to score."""
+        self.status.stepped = True
         self.status.scored = self.status.scored or counts['ready'] > 0
-        self.status.reason = ''
+        reason = ''
         if not counts['ready'] + counts['warming']:
-            self.status.reason = 'the expression returns no series'
+            reason = 'the expression returns no series'
             self._telemetry.count('promlstm_detector_empty_results', (self.config.name,))
-            self._tell(f'empty result: {self.status.reason}')
+            self._tell(f'empty result: {reason}')
         elif not counts['ready']:
-            warmup = self._detector.session.bundle.manifest.warmup_steps
-            self.status.reason = f'warming: no entity has {warmup} samples at a step of {self.config.step:g} s yet'
+            reason = f'warming: {self._warmth(warming)}'
+        self.status.reason = reason
+
+    def _warmth(self, rows):
+        """How far the first of some entities is on its way to a score. Samples are not counted, so a gap is known only once it shows."""
+        step, needed = self.config.step, self._detector.session.bundle.manifest.warmup_steps
+        entities = self._detector.entities
+        age = round(float((entities.last_seen[rows] - entities.first_seen[rows]).max()) / step) + 1
+        if age > needed:
+            return f'no entity has {needed} samples at a step of {step:g} s yet, for there are gaps'
+        left = (needed - age + 1) * step  # the sample after the last of these is the first that is judged
+        return f'{age} of {needed} steps of {step:g} s since the first sample, about {spoken(left)} more if none is missing'
 
     def _tell_oddities(self, tally, counts):
         for counter, attribute in (('nonfinite_samples', 'infinite'), ('query_warnings', 'warnings')):
@@ -281,3 +298,18 @@ class Runner:
         if now - self._told.get(key, -REPEAT_SECONDS) >= REPEAT_SECONDS:
             self._told[key] = now
             event(log, level, message, detector=self.config.name, exc_info=exc_info, **facts)
+
+
+def spoken(seconds):
+    """A time as people say it, in its two largest units.
+
+    >>> spoken(140), spoken(40 * 3600), spoken(7200), spoken(0.4)
+    ('2 min 20 s', '1 d 16 h', '2 h', '1 s')
+    """
+    units = {'d': 86400, 'h': 3600, 'min': 60, 's': 1}
+    rest, words = max(1, round(seconds)), []
+    for unit, size in units.items():
+        count, rest = divmod(rest, size)
+        words.append(f'{count} {unit}' if count else '')
+    first = next(i for i, word in enumerate(words) if word)
+    return ' '.join(filter(None, words[first : first + 2]))

@@ -57,8 +57,13 @@ class Scheduler:
         return {runner.config.name: runner.status for runner in self.runners}
 
     def ready(self):
-        """True once every detector has scored or has said why not."""
-        return all(runner.status.scored or runner.status.reason for runner in self.runners)
+        """True once every detector has scored or has said why not, and one at least has computed a step.
+
+        Once true it stays so: what fails later is told by the detectors' gauges and alerts, and is no reason to hide the page. Where
+        nothing was ever computed, a rollout must not replace what works.
+        """
+        statuses = [runner.status for runner in self.runners]
+        return all(status.scored or status.reason for status in statuses) and any(status.stepped for status in statuses)
 
     def ask(self, function, items):
         """Run the queries of a detector, those of several features at once."""

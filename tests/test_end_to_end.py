@@ -155,7 +155,8 @@ def test_scores_vanish_while_prometheus_is_down_and_return_with_it(tmp_path):
         wait_until(lambda: not has_score(exporter), 30, 'the score to leave the page')
         page = requests.get(exporter.url + '/metrics', timeout=10).text
         assert 'promlstm_detector_up{detector="files"} 0.0' in page
-        assert 'cannot be reached' in requests.get(exporter.url + '/-/ready', timeout=10).text
+        ready = requests.get(exporter.url + '/-/ready', timeout=10)
+        assert ready.status_code == 200 and 'cannot be reached' in ready.text
         with prometheus:
             wait_until(lambda: has_score(exporter), 120, 'the score to come back')
             began = time.monotonic()
@@ -164,6 +165,17 @@ def test_scores_vanish_while_prometheus_is_down_and_return_with_it(tmp_path):
     events = [json.loads(line) for line in exporter.log.read_text().splitlines()]
     assert [event['msg'] for event in events if event['msg'] in ('step failed', 'in order again')][:1] == ['step failed']
     assert 'in order again' in [event['msg'] for event in events]
+
+
+@pytest.mark.parametrize('wrong', ['url', 'expr', 'model'])
+def test_an_exporter_that_has_scored_nothing_is_not_ready(tmp_path, prometheus, wrong):
+    detector = {'name': 'x', 'expr': 'up', 'step': '1s'} | {'expr': {'expr': 'up{'}, 'model': {'model': 'none.onnx'}}.get(wrong, {})
+    url = 'http://127.0.0.1:1' if wrong == 'url' else prometheus.url
+    says = {'url': 'cannot be reached', 'expr': 'parse error', 'model': 'cannot be read'}[wrong]
+    with Exporter(tmp_path / 'promlstm', url, [detector]) as exporter:
+        ready = lambda: requests.get(exporter.url + '/-/ready', timeout=10)  # noqa: E731
+        wait_until(lambda: says in ready().text, 60, 'the reason')
+        assert ready().status_code == 503 and ready().text.startswith('promlstm is not ready.\nx: ')
 
 
 def test_sigint_ends_it_like_sigterm(tmp_path, prometheus):

@@ -1,5 +1,6 @@
 """Detectors on their clocks: what fails is told, counted and made up for; the others never notice."""
 
+import logging
 import threading
 from contextlib import contextmanager
 
@@ -76,8 +77,8 @@ class Running:
 
 
 @contextmanager
-def running(**keys):
-    subject = Running(**keys)
+def running(subject=None, **keys):
+    subject = subject or Running(**keys)
     subject.scheduler.start()
     try:
         yield subject
@@ -119,8 +120,56 @@ def test_a_detector_that_fails_leaves_the_page_and_no_other():
         assert subject.on_page('b') and subject.scheduler.ready()
 
 
-def test_missed_steps_are_made_up_for():
-    """After an outage the steps between are replayed from history, and the detector is back on the page."""
+def test_what_has_never_computed_a_step_is_not_ready():
+    """All have said why they fail: not ready. From the first step of one of them on it is ready, and stays so when the source goes away."""
+    subject, wrong = Running(), QueryRejected('rejects the expression')
+    subject.source.errors = {'a': wrong, 'b': wrong}
+    with running(subject):
+        wait_until(lambda: all(status.reason for status in subject.scheduler.statuses().values()), 60, 'both to say why not')
+        assert not subject.scheduler.ready()
+        del subject.source.errors['a']
+        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
+        assert subject.scheduler.ready() and subject.scheduler.statuses()['b'].reason == 'warm: rejects the expression'
+        subject.source.errors['a'] = SourceUnavailable('gone')
+        wait_until(lambda: not subject.on_page('a'), 10, 'a to leave the page')
+        assert subject.scheduler.ready()
+
+
+def test_a_detector_without_series_is_ready():
+    """It has asked and was answered: that nothing is there yet must not hold up a rollout."""
+    subject = Running()
+    subject.source.series.clear()
+    with running(subject):
+        wait_until(subject.scheduler.ready, 60, 'ready')
+        assert {str(status) for status in subject.scheduler.statuses().values()} == {'the expression returns no series'}
+
+
+def test_a_warm_up_tells_how_far_it_is():
+    """Steps since the first sample, of how many, and how long it takes at least; the next step is one nearer."""
+    subject = Running(clock=Clock(start=START, speed=60.0), a={'step': '5m'})
+    subject.source.series = {raw(instance='a'): noisy(1, born=START - 300 * 11), raw(instance='gone'): noisy(2, gone=START - 86400)}
+    with running(subject):
+        told = []
+        wait_until(lambda: told.append(str(subject.scheduler.statuses()['a'])) or len(set(told)) > 2, 60, 'two steps')
+    assert [said for said in dict.fromkeys(told) if said != 'starting'][:2] == [
+        'warming: 12 of 40 steps of 300 s since the first sample, about 2 h 25 min more if none is missing',
+        'warming: 13 of 40 steps of 300 s since the first sample, about 2 h 20 min more if none is missing',
+    ]
+
+
+def test_a_warm_up_with_gaps_promises_nothing():
+    """Where there were steps enough and still no score, samples were missing, and it is not known how many will."""
+    subject = Running(a={'step': '5m'})
+    subject.source.series = {raw(instance='a'): lambda time: noisy(1)(time) if (START - time) % 3000 == 0 else np.nan}
+    with running(subject):
+        wait_until(lambda: 'warming' in str(subject.scheduler.statuses()['a']), 60, 'a step')
+        assert str(subject.scheduler.statuses()['a']) == 'warming: no entity has 40 samples at a step of 300 s yet, for there are gaps'
+
+
+def test_missed_steps_are_made_up_for(caplog, monkeypatch):
+    """After an outage the steps between are replayed from history, and the detector is back on the page; that is logged once, not per try."""
+    monkeypatch.setattr(logging.getLogger('promlstm'), 'propagate', True)
+    caplog.set_level('INFO', 'promlstm.runner')
     with running() as subject:
         wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
         subject.source.errors['a'] = SourceUnavailable('gone')
@@ -132,6 +181,10 @@ def test_missed_steps_are_made_up_for():
         wait_until(lambda: subject.on_page('a'), 20, 'a to come back')
         assert subject.source.asked[0][0] == last + 60
         assert subject.scheduler.statuses()['a'].reason == ''
+    records = [record for record in caplog.records if record.name == 'promlstm.runner']
+    said = [record.getMessage() for record in records if record.facts['detector'] == 'a']
+    failed = said.index('step failed')
+    assert said[failed : failed + 4] == ['step failed', 'catching up', 'caught up', 'in order again']
 
 
 def test_scores_are_not_frozen_while_a_query_hangs():
