@@ -139,7 +139,8 @@ def run(detector, start, end, *, progress=lambda done, total: None, sink=None):
 
 def _anomaly(detector, names, row, start, end, peak_time, peak, facts):
     entity = labels.selector(labels.pairs(detector.entities.identities[row]))
-    observed, expected, contribution = ({name: float(value) for name, value in zip(names, column, strict=True)} for column in facts)
+    columns = facts[0], exposition.legible(facts[1]), facts[2]
+    observed, expected, contribution = ({name: float(value) for name, value in zip(names, column, strict=True)} for column in columns)
     return Anomaly(entity, start, end, peak_time, peak, observed, expected, contribution)
 
 

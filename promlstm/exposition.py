@@ -24,6 +24,7 @@ FAMILIES = {
     'promlstm_anomaly_start_timestamp_seconds': ('When the anomaly began that lasts or is held now, unix seconds.', ()),
     'promlstm_entity_missing': ('1 = an entity that had been there for a day or more gives no sample now.', ()),
 }
+NOTHING = 1e-18  # no unit of anyone's is that small
 _LINES = 4  # pieces per line: family, labels, own label, number
 
 
@@ -73,10 +74,9 @@ def render(verdicts, labels, *, missing):
     """
     blocks = {'promlstm_anomaly_score': _block('promlstm_anomaly_score', labels.opened, b'} ', verdicts.score)}
     judged = ~np.isnan(verdicts.score)[:, None]
-    per_feature = {
-        'promlstm_observed': verdicts.observed, 'promlstm_expected': np.where(judged, verdicts.expected, np.nan),
-        'promlstm_expected_lower': np.where(judged, verdicts.lower, np.nan), 'promlstm_expected_upper': np.where(judged, verdicts.upper, np.nan),
-    }  # fmt: skip
+    per_feature = {'promlstm_observed': verdicts.observed}
+    for family, column in (('expected', verdicts.expected), ('expected_lower', verdicts.lower), ('expected_upper', verdicts.upper)):
+        per_feature[f'promlstm_{family}'] = np.where(judged, legible(column), np.nan)
     if len(labels.features) > 1:
         per_feature['promlstm_contribution'] = np.where(judged, verdicts.contribution, np.float32(np.nan))
     for family, columns in per_feature.items():
@@ -95,6 +95,18 @@ def render(verdicts, labels, *, missing):
     for family, column in whole.items():
         blocks[family] = _block(family, labels.opened, b'} ', column)
     return {family: block for family, block in blocks.items() if block}
+
+
+def legible(expected):
+    """What was expected, with 0 for what only the arithmetic made of it.
+
+    A series that was always 0 has no scale to be measured by but the least one of the model: it is expected at -4.53e-34 within 1e-29, which
+    is right, and nonsense to whoever reads it in an alert. Samples are never changed.
+
+    >>> legible(np.array([-4.53e-34, 1e-9, np.nan, -np.inf]))
+    array([0.e+00, 1.e-09,    nan,   -inf])
+    """
+    return np.where(np.abs(expected) < NOTHING, 0.0, expected)
 
 
 def _own(label, values):

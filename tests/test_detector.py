@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fakes import Samples, noisy, raw
 
+from promlstm import backtest
 from promlstm import config as configuration
 from promlstm import session as sessions
 from promlstm.columns import MISSING, READY, WARMING
@@ -271,6 +272,20 @@ def test_the_new_normal_keeps_the_rhythm_of_the_old(session):
     warm(subject, START)
     alarms = lasting([subject.step(START + 60 * i)[0] for i in range(1, 1200)])
     assert alarms[0] == 299 and len(alarms) <= 65
+
+
+def test_what_was_always_0_is_expected_at_0(session):
+    """On the page and in a backtest no reader is shown what the arithmetic makes of 0, neither as a number nor as a band."""
+    struck = START + 60 * 100
+    samples = Samples({raw(instance='a'): lambda time: 3.0 if time == struck else 0.0})
+    subject = detector(session, samples)
+    verdicts = live(subject, 100)[-1]
+    assert 0 < verdicts.upper[0, 0] < 1e-18  # what the model says, and rightly
+    _, blocks = subject.step(struck)
+    for family in ('promlstm_expected', 'promlstm_expected_lower', 'promlstm_expected_upper'):
+        assert blocks[family].decode() == f'{family}{{detector="d",instance="a",job=""}} 0.0\n'
+    (anomaly,) = backtest.run(detector(session, samples, hold='0s'), struck - 600, struck + 60).anomalies
+    assert (anomaly.observed, anomaly.expected) == ({'': 3.0}, {'': 0.0})
 
 
 def test_blank_stays_blank(session):

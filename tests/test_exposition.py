@@ -169,6 +169,17 @@ def test_singles_come_back_bit_by_bit_in_their_own_digits(column):
     assert all(len(text.lstrip('-').replace('.', '').lstrip('0').split('e')[0].rstrip('0')) <= 9 for text in texts)
 
 
+def test_next_to_nothing_is_expected_as_0():
+    """What the arithmetic leaves of a constant 0 is shown as 0; samples, and what is small in some unit, stay as they are."""
+    said = verdicts(
+        score=[0, 0], observed=[[1e-30], [2e-9]], expected=[[-4.53e-34], [1e-9]], lower=[[-1e-29], [-1e-17]], upper=[[1e-29], [3e-9]]
+    )
+    blocks = render(said, Labels('d', ('',)).grown([b'{"row":"0"}', b'{"row":"1"}']), missing=np.zeros(2, bool))
+    numbers = {family: [line.split()[-1] for line in block.decode().splitlines()] for family, block in blocks.items()}
+    assert (numbers['promlstm_observed'], numbers['promlstm_expected']) == (['1e-30', '2e-9'], ['0.0', '1e-9'])
+    assert (numbers['promlstm_expected_lower'], numbers['promlstm_expected_upper']) == (['0.0', '-1e-17'], ['0.0', '3e-9'])
+
+
 def test_headers_are_one_line_each():
     """Help texts hold nothing that the formats would have to escape, and every family is a gauge."""
     for family, (help_text, labels) in FAMILIES.items():
