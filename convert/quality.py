@@ -5,7 +5,6 @@ by groups of entities. Nothing is repaired: what cannot be learnt from is left o
 """
 
 import hashlib
-import re
 from dataclasses import dataclass, field
 
 import msgspec
@@ -14,8 +13,7 @@ import numpy as np
 from convert import spans, store
 from convert.dataset import DatasetError
 from promlstm import labels
-from promlstm.errors import QueryRejected
-from promlstm.selector import selector
+from promlstm.selector import bare_counter
 
 GAPS_SHARE = 0.05           # of missing samples between the first and the last that is worth a word
 LEAST_SAMPLES = 500         # of a series, lead included; fewer teach nothing after the warm-up
@@ -24,7 +22,6 @@ EXCLUDED_SHARE = 0.5        # of an entity's time
 HOLE_SECONDS = 3600.0       # without a sample of any entity that is worth a word
 WEEKLY_SECONDS = 14 * 86400.0
 SHOWN = 3                   # examples of a finding
-_COUNTER = re.compile(r'.*_(total|count|sum|bucket)\Z')
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,22 +245,9 @@ def _counters(data, wrong):
     if 'counter' in wrong:
         yield _finding('counter', wrong, 'samples that only grow, but for resets', advice)
     for name, expr in data.store.about.queries.items():
-        if bare := _bare_counter(expr):
+        if bare := bare_counter(expr):
             feature = f'features.{name}' if name else 'expr'
             yield Finding(check='counter', entities=0, said=f'{feature} is the bare counter {bare}', done=advice)
-
-
-def _bare_counter(expr):
-    """The name of the counter that an expression asks for without rate, or None.
-
-    >>> _bare_counter('http_requests_total{job="web"}'), _bare_counter('rate(http_requests_total[5m])')
-    ('http_requests_total', None)
-    """
-    try:
-        name = next((each.value for each in selector(expr or '') if each.label == '__name__' and each.operator == '='), '')
-    except QueryRejected:
-        return None
-    return name if _COUNTER.match(name) else None
 
 
 def _spans(data, seen):

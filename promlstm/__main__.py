@@ -127,9 +127,10 @@ def _add_check_config(commands):
         'Read a configuration, load its models and say what it costs; where Prometheus can be reached, its expressions are tried.\n'
         'Exit status 1 where the exporter could not run with it; an unreachable Prometheus is only reported.',
     )  # fmt: skip
-    parser.add_argument('config_file', nargs='?', metavar='FILE', help='the configuration')
+    parser.add_argument(
+        'config_file', nargs='?', default='promlstm.yml', metavar='FILE', help='configuration (default: promlstm.yml)'
+    )
     _add_preset(parser)
-    parser.set_defaults(usage=parser.error)
     parser.add_argument('--offline', action='store_true', help='do not ask Prometheus')
 
 
@@ -164,7 +165,7 @@ def _add_backtest(commands):
 
 
 def run(args):
-    """`promlstm run`: until SIGTERM or SIGINT, which end it between two chunks of work with status 0."""
+    """`promlstm run`: until SIGTERM or SIGINT, which end it between two chunks of work with status 0. SIGHUP looks at the file again."""
     from promlstm.board import Board
     from promlstm.clock import Clock
     from promlstm.prometheus import Prometheus
@@ -181,11 +182,13 @@ def run(args):
     server = Server(args.listen, board=board, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready)
     telemetry.set('promlstm_config_last_reload_successful', 1)
     telemetry.set('promlstm_config_last_reload_success_timestamp_seconds', time.time())
-    ending = _ending()
+    signals = _signals()
     server.start()
     logs.event(log, 'info', 'serving', version=__version__, url=server.url, config=name, detectors=len(config.detectors))
     scheduler.start()
-    logs.event(log, 'info', 'stopping', signal=ending())
+    while (number := signals()) == signal.SIGHUP:
+        _compare(args, config, telemetry, log)
+    logs.event(log, 'info', 'stopping', signal=number.name)
     clean = scheduler.stop(STOP_SECONDS)
     server.stop()
     if not clean:
@@ -194,8 +197,28 @@ def run(args):
     return 0
 
 
-def _ending():
-    """A function that waits for SIGTERM or SIGINT and returns its name; signals that come before it is called count.
+def _compare(args, config, telemetry, log):
+    """Read the configuration again and say whether it is the one in force; nothing of it is taken into force without a restart."""
+    from promlstm import config as configuration
+
+    if args.preset:
+        logs.event(log, 'info', 'the configuration is of presets, there is no file to read again')
+        return
+    try:
+        changes = ', '.join(configuration.changes(config, configuration.load(args.config_file)))
+    except ConfigError as error:
+        telemetry.set('promlstm_config_last_reload_successful', 0)
+        logs.event(log, 'error', 'configuration file is not valid, the one from before stays in force', err=str(error))
+        return
+    telemetry.set('promlstm_config_last_reload_successful', int(not changes))
+    if changes:
+        logs.event(log, 'warn', 'configuration file was changed, a restart takes it into force', config=args.config_file, changed=changes)
+    else:
+        logs.event(log, 'info', 'configuration file is the one in force', config=args.config_file)
+
+
+def _signals():
+    """A function that waits for SIGTERM, SIGINT or SIGHUP and returns which; signals that come before it is called count.
 
     The handlers do nothing, the number comes through a socket: a handler that sets an event may wait for ever for the lock
     that its own thread holds.
@@ -203,9 +226,9 @@ def _ending():
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
-    return lambda _keep=writer: signal.Signals(reader.recv(1)[0]).name
+    return lambda _keep=writer: signal.Signals(reader.recv(1)[0])
 
 
 def demo(args):
@@ -237,8 +260,6 @@ def check_config(args):
     """`promlstm check-config`: status 1 where the exporter could not run with it."""
     from promlstm.check import check
 
-    if not args.config_file and not args.preset:
-        args.usage('the following arguments are required: FILE')
     config, name = _configuration(args)
     good = check(config, online=not args.offline, say=print)
     print(f'{name}: {"in order" if good else "NOT in order, see above"}')

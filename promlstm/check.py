@@ -7,6 +7,7 @@ from promlstm.detector import Detector
 from promlstm.entities import Entities
 from promlstm.errors import PromlstmError, SourceUnavailable
 from promlstm.prometheus import Prometheus
+from promlstm.selector import bare_counter
 from promlstm.session import load, resolve
 
 LABEL_BYTES = 2300  # of an entity: identity, tables, exposition text, the step at work (python -m bench memory prints it)
@@ -54,11 +55,18 @@ def _check_detector(config, detector, source, say):
         f'history at start: {bundle.manifest.replay_steps} steps, and {detector.history / 86400:g} days of coarse samples'
     )
     say(f'  budget: {detector.false_alarms}; the calibration reaches down to {floor:.3g} alarms per entity-week')
+    for name, expr in detector.queries.items():
+        if counter := bare_counter(expr):
+            say(f'  warning: {_key(name)} looks like a counter ({counter} without rate): ask for rate(…)')
     return source is None or _try(detector, live, source, per_entity, floor, say)
 
 
+def _key(feature):
+    return f'features.{feature}' if feature else 'expr'
+
+
 def _try(detector, live, source, per_entity, floor, say):
-    """Ask each expression once; a rejected one is an error, an empty result is not."""
+    """Ask each expression once; a rejected one is an error, an empty result is worth a warning: it may fill later."""
     import time
 
     table = Entities(len(detector.queries), detector.by or None, detector.max_entities)
@@ -73,11 +81,11 @@ def _try(detector, live, source, per_entity, floor, say):
         return False
     for warning in (text for vector in answers for text in vector.warnings):
         say(f'  warning of the query API: {warning}')
+    for name, vector in zip(detector.queries, answers, strict=True):
+        if not vector.keys:
+            say(f'  warning: {_key(name)} returns no series now: nothing {"of it " if name else ""}would be scored')
     entities = len(table)
-    say(
-        f'  now: {entities} entities, {entities * per_entity / 1e6:.1f} MB of memory'
-        + ('; the expression returns no series' if not entities else '')
-    )
+    say(f'  now: {entities} entities, {entities * per_entity / 1e6:.1f} MB of memory')
     wanted = detector.false_alarms.per_entity_week(entities)
     if wanted < floor:
         say(

@@ -208,6 +208,18 @@ features, forget, history, hold, max_entities, min_deviation, min_relative_devia
     return config
 
 
+def changes(old, new):
+    """What differs between two Configs of one file, list of words; the order of detectors is none.
+
+    >>> one, two = (parse(f'prometheus: {{url: http://x}}\\ndetectors: [{{name: up, expr: {expr}}}]') for expr in ('up', 'down'))
+    >>> changes(one, one), changes(one, two)
+    ([], ['detector up'])
+    """
+    before, after = ({detector.name: detector for detector in config.detectors} for config in (old, new))
+    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return ['prometheus'] * (old.prometheus != new.prometheus) + [f'detector {name}' for name in names]
+
+
 class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node, deep=False):
         seen = set()

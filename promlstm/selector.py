@@ -1,7 +1,7 @@
 """Selectors as Prometheus writes them, `name{label="value",…}`, and what they match. Pure.
 
-Who calls it: source, for every query; answers, for faults that strike some series only. It knows no functions and no ranges: PromQL
-is not built twice.
+Who calls it: source, for every query; answers, for faults that strike some series only; check and convert.quality, for expressions that
+cannot be meant. It knows no functions and no ranges: PromQL is not built twice.
 """
 
 import re
@@ -11,6 +11,7 @@ from promlstm.errors import QueryRejected
 
 _NAME = re.compile(r'\s*([a-zA-Z_:][a-zA-Z0-9_:]*)?\s*(?:\{(.*)\})?\s*\Z', re.S)
 _MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*("(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|`[^`]*`)\s*(?:,|\Z)\s*')
+_COUNTER = re.compile(r'.*_(total|count|sum|bucket)\Z')
 _ESCAPES = {'n': '\n', 't': '\t', 'r': '\r', '\\': '\\', '"': '"', "'": "'"}
 
 
@@ -84,3 +85,16 @@ def matches(matchers, labels):
     True
     """
     return all(matcher(labels.get(matcher.label, '')) for matcher in matchers)
+
+
+def bare_counter(expr):
+    """The name of the counter that an expression asks for without rate, or None.
+
+    >>> bare_counter('http_requests_total{job="web"}'), bare_counter('rate(http_requests_total[5m])')
+    ('http_requests_total', None)
+    """
+    try:
+        name = next((each.value for each in selector(expr or '') if each.label == '__name__' and each.operator == '='), '')
+    except QueryRejected:
+        return None
+    return name if _COUNTER.match(name) else None

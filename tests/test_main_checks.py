@@ -1,10 +1,12 @@
 """The command line as far as it needs no Prometheus: check-model, check-config, help and mistakes."""
 
 import logging
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import exporter
 import msgspec
 import numpy as np
 import pytest
@@ -86,7 +88,6 @@ def test_help_names_every_flag(run, command):
         (['run', '--config', 'x', '--bogus'], 'unrecognized arguments: --bogus'),
         (['run', '--log.level=loud'], "argument --log.level: invalid choice: 'loud'"),
         (['check-model'], 'the following arguments are required: FILE'),
-        (['check-config'], 'the following arguments are required: FILE'),
         (['backtest', '--format=xml'], "argument --format: invalid choice: 'xml'"),
     ],
 )
@@ -246,6 +247,46 @@ def test_a_model_that_does_not_fit_is_named(run, tmp_path, detector, says):
     assert lines[1].startswith('other: 1 query every 60 s') and lines[-1] == f'{path}: NOT in order, see above'
 
 
+def test_the_file_of_run_is_checked_unless_another_is_named(run, tmp_path, monkeypatch):
+    """promlstm.yml, as for run and backtest."""
+    monkeypatch.chdir(tmp_path)
+    assert refused(run, 'check-config') == 'promlstm.yml: cannot be read: No such file or directory'
+    config(tmp_path)
+    status, out, _ = run('check-config', '--offline')
+    assert (status, out.splitlines()[-1]) == (0, 'promlstm.yml: in order')
+
+
+@pytest.mark.parametrize(
+    ('detector', 'says'),
+    [
+        ({'expr': 'http_requests_total{job="web"}'}, ['expr looks like a counter (http_requests_total without rate): ask for rate(…)']),
+        (
+            {'expr': None, 'by': ['job'], 'features': {'up': 'up', 'seen': 'x_seconds_count'}},
+            ['features.seen looks like a counter (x_seconds_count without rate): ask for rate(…)'],
+        ),
+        ({'expr': 'rate(http_requests_total[5m])'}, []),
+        ({'expr': 'node_load1'}, []),
+    ],
+)
+def test_a_bare_counter_is_warned_of(run, tmp_path, detector, says):
+    """It can run, so the status is 0; but what only grows cannot be expected."""
+    status, out, _ = run('check-config', '--offline', config(tmp_path, **detector))
+    assert status == 0 and [line for line in out.splitlines() if 'warning' in line] == [f'  warning: {text}' for text in says]
+
+
+@pytest.mark.real
+def test_an_expression_without_series_is_warned_of(run, tmp_path, prometheus):
+    """Prometheus takes it and has nothing: that is told of the very expression, and the status is 0."""
+    prometheus.wait_for('up')
+    features = {'up': 'up', 'none': 'nothing_of_that_name'}
+    status, out, _ = run('check-config', config(tmp_path, prometheus.url, delay='0s', expr=None, by=['job'], features=features))
+    assert status == 0 and '  warning: features.none returns no series now: nothing of it would be scored\n  now: 1 entities' in out
+    status, out, _ = run('check-config', config(tmp_path, prometheus.url, delay='0s', expr='nothing_of_that_name'))
+    assert status == 0 and '  warning: expr returns no series now: nothing would be scored\n  now: 0 entities' in out
+    status, out, _ = run('check-config', config(tmp_path, prometheus.url, delay='0s'))
+    assert status == 0 and 'warning' not in out
+
+
 def test_an_unreachable_prometheus_is_told_and_no_mistake(run, tmp_path):
     """A configuration can be checked where its Prometheus is not; that it was not asked is said."""
     path = config(tmp_path)
@@ -284,3 +325,45 @@ def test_an_unreachable_prometheus_is_told_and_no_mistake(run, tmp_path):
 def test_a_mistake_is_told_before_anything_runs(run, args, says):
     """One line, status 1."""
     assert refused(run, *args) == says
+
+
+# -- SIGHUP
+
+
+def reread(running, facts):
+    """Send SIGHUP and wait for a line of the log that holds all of these texts; returns what the gauge is then."""
+    before = running.log.read_text().count('\n')
+    running.child.send_signal(signal.SIGHUP)
+    told = lambda: [line for line in running.log.read_text().splitlines()[before:] if all(fact in line for fact in facts)]  # noqa: E731
+    real.wait_until(told, 30, f'{facts} in the log')
+    gauge = 'promlstm_config_last_reload_successful '
+    page = real.http.get(running.url + '/metrics', timeout=10).text.splitlines()
+    return next(line.removeprefix(gauge) for line in page if line.startswith(gauge))
+
+
+def test_sighup_compares_the_file_with_what_is_in_force(tmp_path):
+    """It ends nothing and takes nothing into force: the log and a gauge tell whether the file is the one in force, and if not, why."""
+    detectors = [{'name': 'cpu', 'expr': 'up'}, {'name': 'disk', 'expr': 'down'}]
+    with exporter.Exporter(tmp_path, 'http://127.0.0.1:1', detectors) as running:
+        path = running.config
+        text = path.read_text()
+        assert reread(running, ['level=info', 'configuration file is the one in force', str(path)]) == '1.0'
+        path.write_text('# only a remark\n' + text)
+        assert reread(running, ['configuration file is the one in force']) == '1.0'
+        path.write_text(text.replace('expr: up', 'exprr: up'))
+        assert reread(running, ['level=error', 'not valid', f'err="{path}: detectors[0] (cpu): exprr: unknown key']) == '0.0'
+        path.write_text(text.replace('expr: up', 'expr: up == 1').replace('127.0.0.1:1', '127.0.0.1:2'))
+        assert reread(running, ['level=warn', 'a restart takes it into force', 'changed="prometheus, detector cpu"']) == '0.0'
+        path.unlink()
+        assert reread(running, ['level=error', 'cannot be read']) == '0.0'
+        path.write_text(text)
+        assert reread(running, ['configuration file is the one in force']) == '1.0'
+        assert running.stop() == 0
+    assert 'signal=SIGTERM' in running.log.read_text()
+
+
+def test_sighup_with_presets_says_that_there_is_no_file(tmp_path):
+    """Presets come with the program; there is nothing to read again."""
+    with exporter.Exporter(tmp_path, 'http://127.0.0.1:1', [], '--preset=prometheus', '--prometheus.url=http://127.0.0.1:1') as running:
+        assert reread(running, ['level=info', 'there is no file to read again']) == '1.0'
+        assert running.stop() == 0
