@@ -13,6 +13,7 @@ from promlstm import config as configuration
 from promlstm.board import Board
 from promlstm.clock import Clock
 from promlstm.errors import QueryRejected, SourceUnavailable
+from promlstm.runner import spoken
 from promlstm.scheduler import Scheduler
 from promlstm.session import resolve
 from promlstm.telemetry import Telemetry
@@ -151,9 +152,12 @@ def test_a_warm_up_tells_how_far_it_is():
     with running(subject):
         told = []
         wait_until(lambda: told.append(str(subject.scheduler.statuses()['a'])) or len(set(told)) > 2, 60, 'two steps')
-    assert [said for said in dict.fromkeys(told) if said != 'starting'][:2] == [
-        'warming: 12 of 40 steps of 300 s since the first sample, about 2 h 25 min more if none is missing',
-        'warming: 13 of 40 steps of 300 s since the first sample, about 2 h 20 min more if none is missing',
+    said = [text for text in dict.fromkeys(told) if text != 'starting']
+    ages = [12 + round((time - START) / 300) for name, time in subject.watched if name == 'a'][: len(said)]
+    left = [spoken(300 * (41 - age)) for age in ages]
+    assert said == [
+        f'warming: {age} of 40 steps of 300 s since the first sample, about {rest} more if none is missing'
+        for age, rest in zip(ages, left, strict=True)
     ]
 
 
