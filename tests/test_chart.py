@@ -650,12 +650,56 @@ def test_the_rendered_command_scores_what_a_real_prometheus_has(tmp_path):
     assert done.stdout.startswith('promlstm_anomaly_score{detector="past",')
 
 
+def shown(key):
+    """The YAML examples of docs/helm.md that have a key at their top, or those that have not."""
+    found = re.findall(r'```yaml\n(.*?)```', (real.ROOT / 'docs/helm.md').read_text(), re.DOTALL)
+    return {has: [text for text in found if (key in yaml.safe_load(text)) == has] for has in (True, False)}
+
+
+@pytest.mark.real
+def test_the_scrape_job_of_the_document_gives_entities_no_label_but_the_replica(rendered, tmp_path):
+    """On a real Prometheus it takes the rendered pod and no other, and a score without labels gets job, instance and replica only.
+
+    Debian's Prometheus is built without the discovery of Kubernetes: its answer is put in its place.
+    """
+    (text,) = shown('scrape_configs')[True]
+    (scrape,) = yaml.safe_load(text)['scrape_configs']
+    assert scrape.pop('kubernetes_sd_configs') == [{'role': 'pod', 'namespaces': {'names': ['monitoring']}}]
+    (found,) = objects(rendered['helm4', 'default'], 'Deployment')
+    labels = {
+        f'pod_label_{re.sub("[^a-zA-Z0-9]", "_", name)}': value for name, value in found['spec']['template']['metadata']['labels'].items()
+    }
+    told = {'pod_name': 'promlstm-0', 'pod_container_name': found['spec']['template']['spec']['containers'][0]['name'], **labels}
+    page = b'promlstm_anomaly_score{detector="a"} 1\npromlstm_anomaly_score{detector="b",job="own",instance="own",pod="own"} 1\n'
+    with serving({'/metrics': page}) as url:
+        address = url.removeprefix('http://')
+        target = {f'__meta_kubernetes_{name}': value for name, value in told.items()}
+        # What other jobs put on a target; and the pod of the retraining job, which nobody is to scrape.
+        target |= {'namespace': 'monitoring', 'pod': 'promlstm-0', 'node': 'a', 'app_kubernetes_io_name': 'promlstm'}
+        other = target | {'__meta_kubernetes_pod_label_app_kubernetes_io_component': 'retraining', '__meta_kubernetes_pod_name': 'other'}
+        scrape['static_configs'] = [{'targets': [address], 'labels': labels} for labels in (target, other)]
+        with real.Prometheus(tmp_path / 'prometheus', [scrape]) as server:
+            series = server.wait_for('promlstm_anomaly_score', lambda result: len(result) == 2)
+            (up,) = server.query('up')
+    labels = {one['metric'].pop('detector'): one['metric'] for one in series}
+    ours = {'job': 'promlstm', 'instance': address, 'promlstm_replica': 'promlstm-0'}
+    assert up['metric'] == {'__name__': 'up', **ours}
+    assert labels['a'] == {'__name__': 'promlstm_anomaly_score', **ours}
+    own = {'job': 'own', 'instance': 'own', 'pod': 'own', 'promlstm_replica': 'promlstm-0'}
+    assert labels['b'] == {'__name__': 'promlstm_anomaly_score', **own}
+
+
 def test_the_values_that_the_document_shows_are_taken(tmp_path):
-    """Each YAML of docs/helm.md is one that the chart renders, and that check-config accepts."""
-    shown = re.findall(r'```yaml\n(.*?)```', (real.ROOT / 'docs/helm.md').read_text(), re.DOTALL)
-    assert shown
-    for text in shown:
+    """Each YAML of docs/helm.md but the scrape job is one that the chart renders, valid for Kubernetes, and that check-config accepts."""
+    validate = pytest.importorskip('kubernetes_validate').validate
+    texts = shown('scrape_configs')[False]
+    assert len(texts) >= 3
+    for text in texts:
         (tmp_path / 'values.yaml').write_text(text)
-        config = config_of(template('helm4', f'--set={URL}', f'--values={tmp_path}/values.yaml').stdout)
+        rendering = template('helm4', f'--set={URL}', f'--values={tmp_path}/values.yaml').stdout
+        for found in objects(rendering):
+            if not found['apiVersion'].startswith('monitoring.coreos.com/'):
+                validate(found, KUBERNETES[-1], strict=True)
+        config = config_of(rendering)
         (tmp_path / 'promlstm.yml').write_text(with_first_model(config))
         assert main(['check-config', '--offline', str(tmp_path / 'promlstm.yml')]) == 0
