@@ -5,6 +5,8 @@
 Who calls it: make (evaluate), before anything is released.
 """
 
+import math
+
 from convert import contest, gates, gather, report, resume, trial
 from promlstm import session
 from promlstm.errors import BundleError
@@ -40,13 +42,29 @@ def review(job, model, without_lstm, sha256, *, seed):
 
 
 def trials(job, seed):
-    """What models are held against each other on: the recipe's evaluation, its data's test spans, labelled sets."""
-    for each in job.recipe.evaluation.telemetry:
+    """What models are held against each other on: the recipe's evaluation, its data's test spans, labelled sets.
+
+    A model of one's own is for the detectors that it learnt from: what it finds at steps that are far from theirs closes no gate.
+    """
+    own = gather.load(job.path, job.recipe.data, job.work / 'data') if job.recipe.data else []
+    for each in near(job.recipe.evaluation.telemetry, [dataset.step_seconds for dataset in own]):
         yield (trial.linked if each.features > 1 else trial.injected)(each, seed)
-    for dataset in gather.load(job.path, job.recipe.data, job.work / 'data') if job.recipe.data else ():
+    for dataset in own:
         yield from trial.own(dataset, seed)
     for folder in sorted(job.data.iterdir()) if job.data else ():
         yield from trial.recorded(folder)
+
+
+def near(telemetry, steps):
+    """Of synthetic telemetry what is as near as any to one of the steps; all where there are none.
+
+    >>> from convert.recipe import Telemetry
+    >>> minute, hour = (Telemetry(step_seconds=step, steps=9, entities=1) for step in (60, 3600))
+    >>> near([minute, hour], [300, 30]) == [minute], near([minute, hour], [60, 1800]) == [minute, hour], near([hour], []) == [hour]
+    (True, True, True)
+    """
+    far = lambda each, step: abs(math.log(each.step_seconds / step))      # noqa: E731 (twice below)
+    return [each for each in telemetry if not steps or any(far(each, step) == min(far(other, step) for other in telemetry) for step in steps)]
 
 
 def in_service(job):
