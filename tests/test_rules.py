@@ -182,3 +182,11 @@ def test_the_queries_of_the_runbook_are_valid_and_ask_for_what_exists(tmp_path):
     real.promtool('check', 'rules', tmp_path / 'queries.yml', tmp_path / 'mine.yml')
     assert not [wrong for query in queries for wrong in foreign(query)]
     assert not [wrong for rule in rules(tmp_path / 'mine.yml') for wrong in [*foreign(rule['expr']), *foreign(rule['record'])]]
+
+
+@pytest.mark.real
+def test_the_overrides_that_the_runbook_shows_are_rules(tmp_path):
+    """Copied as they stand, promtool takes them without a lint."""
+    (shown,) = re.findall(r'```yaml\n(.*?)```', RUNBOOK, re.DOTALL)
+    (tmp_path / 'mine.yml').write_text(shown)
+    real.promtool('check', 'rules', '--lint=all', '--lint-fatal', tmp_path / 'mine.yml')
