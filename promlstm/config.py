@@ -362,7 +362,8 @@ def _check_detector(detector, where):
         raise ConfigError(
             f'{where}: by: an entity has no __name__; keep it in a label: label_replace(EXPR, "metric", "$1", "__name__", "(.+)")'
         )
-    if bad := next((label for label in detector.by if not LABEL_NAME.match(label)), None):
+    bad = next((label for label in detector.by if not LABEL_NAME.match(label)), None)
+    if bad is not None:
         raise ConfigError(f'{where}: by: {bad!r} is not a label name')
     if detector.step <= 0:
         raise ConfigError(f'{where}: step: expected more than 0')

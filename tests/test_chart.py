@@ -297,7 +297,7 @@ TRIED = {
     ('detector', 'min_relative_deviation'): (0, 0.5, -1, '1'),
     ('detector', 'range'): ([0, 1.5], [0], [0, 1, 2], [0, None], ['0', 1]),
     ('detector', 'max_entities'): (1, 0, 1.5, '1'),
-    ('joined', 'by'): (['a'], ['a', '_b'], ['_'], [], ['__a'], ['__name__'], ['a-b'], ['1a'], [1]),
+    ('joined', 'by'): (['a'], ['a', '_b'], ['_'], [], ['__a'], ['__name__'], ['a-b'], ['1a'], [''], [1]),
     ('joined', 'features'): ({'a': 'up'}, {}, {'a': ' '}, {'': 'up'}, {'a': 1}),
 }  # fmt: skip
 
