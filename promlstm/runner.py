@@ -175,6 +175,7 @@ class Runner:
         missed = round((due - detector.time) / self.config.step) - 1
         if missed and self._slow:  # too slow to keep up: replaying would only make it later
             self._telemetry.count('promlstm_detector_missed_steps', (self.config.name,), missed)
+            self._slow = False  # told once: if the step that comes now fails, it is the source that is slow, and what it lacks is made up for
             return
         if missed:
             try:

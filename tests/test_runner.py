@@ -45,10 +45,10 @@ class Odd(Samples):
 
 
 class Running:
-    """A scheduler over Odd samples with detectors `a` and `b`, and all that it publishes."""
+    """A scheduler over Odd samples (or another kind) with detectors `a` and `b`, and all that it publishes."""
 
-    def __init__(self, clock=None, **keys):
-        self.source = Odd({raw(instance=f'i{i}'): noisy(i) for i in range(3)})
+    def __init__(self, clock=None, kind=Odd, **keys):
+        self.source = kind({raw(instance=f'i{i}'): noisy(i) for i in range(3)})
         self.clock = clock or Clock(start=START, speed=SPEED)
         self.telemetry, self.board, self.watched = Telemetry(process=False), Board(self.clock.now), []
         detectors = [{'name': name, 'expr': name, 'delay': '0s', 'history': '0s'} | keys.get(name, {}) for name in 'ab']
@@ -168,6 +168,40 @@ def test_a_warm_up_with_gaps_promises_nothing():
     with running(subject):
         wait_until(lambda: 'warming' in str(subject.scheduler.statuses()['a']), 60, 'a step')
         assert str(subject.scheduler.statuses()['a']) == 'warming: no entity has 40 samples at a step of 300 s yet, for there are gaps'
+
+
+class Dying(Odd):
+    """Samples of which one answer comes four steps late, and none after it."""
+
+    last = None
+
+    def instant(self, expr, time):
+        """As Odd.instant; late if this is the last one."""
+        if expr == self.last:
+            wait_until(lambda: self.clock.now() > time + 240, 30, 'four steps to pass')
+            found = super().instant(expr, time)
+            self.errors[expr], self.last = SourceUnavailable('gone'), None
+            return found
+        return super().instant(expr, time)
+
+
+def test_a_source_that_slows_down_and_dies_is_no_slow_detector():
+    """Steps are given up once, after the late answer, not again at each try; when the source is back they are made up for."""
+    subject = Running(kind=Dying)
+    subject.source.clock = subject.clock
+    missed = lambda: subject.metric('promlstm_detector_missed_steps_total', detector='a')  # noqa: E731
+    failures = lambda: subject.metric('promlstm_detector_failures_total', detector='a', stage='query') or 0  # noqa: E731
+    with running(subject):
+        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
+        subject.source.last = 'a'
+        wait_until(lambda: failures() >= 1, 60, 'the source to be gone')
+        told = missed()
+        wait_until(lambda: failures() >= 6, 60, 'more tries')
+        assert missed() == told >= 3
+        steps = subject.metric('promlstm_detector_steps_total', detector='a')
+        subject.source.errors.clear()
+        wait_until(lambda: subject.on_page('a'), 30, 'a on the page again')
+        assert subject.metric('promlstm_detector_steps_total', detector='a') >= steps + 6 and missed() == told
 
 
 def test_missed_steps_are_made_up_for(caplog, monkeypatch):
