@@ -7,6 +7,7 @@ what is not there skips with the reason; in CI, where everything is to be there,
 import importlib.util
 import os
 
+import chart
 import pytest
 import real
 
@@ -88,3 +89,17 @@ def prometheus(tools, tmp_path):
 def node_exporter(tools):
     with real.NodeExporter() as server:
         yield server
+
+
+@pytest.fixture(scope='session')
+def helms():
+    """Both, or the reason why not."""
+    if missing := [name for name in chart.HELMS if not os.access(real.TOOLS / name, os.X_OK)]:
+        absent(f'no {", ".join(missing)} in .cache/tools/bin: make test fetches them (or .ci/install-tools)')
+
+
+@pytest.fixture(scope='session')
+def rendered(helms):
+    """{(helm, variant): text} of all variants of the chart."""
+    files = {variant: chart.CHART / f'ci/{variant}-values.yaml' for variant in chart.VARIANTS}
+    return {(helm, variant): chart.template(helm, f'--values={path}').stdout for helm in chart.HELMS for variant, path in files.items()}

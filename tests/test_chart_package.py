@@ -7,10 +7,12 @@ import tarfile
 
 import pytest
 import real
+from chart import CHART, HELMS, NEEDED, URL, template
 from conftest import absent
-from test_chart import CHART, HELMS, NEEDED, URL, helms, template  # noqa: F401  helms by itself asks for both of them
 
 from promlstm import presets
+
+pytestmark = pytest.mark.usefixtures('helms')
 
 TOOLS = real.ROOT / '.cache/chart-tools/bin'
 VALUES = f'--values={CHART}/ci/operator-values.yaml'

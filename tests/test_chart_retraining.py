@@ -7,13 +7,15 @@ import past
 import pytest
 import real
 import yaml
-from test_chart import CHART, RETRAINED, SCHEMA, URL, VALUES, config_of, deployment, helms, objects, run_container, template  # noqa: F401 (a fixture)
+from chart import RETRAINED, SCHEMA, URL, VALUES, config_of, deployment, objects, run_container, template
 
 import promlstm
 from convert import gates, incidents, recipe
 from convert.__main__ import arguments, main
 from promlstm import config as configuration
 from promlstm import session
+
+pytestmark = pytest.mark.usefixtures('helms')
 
 MADE = '/models/retrained.onnx'
 

@@ -14,8 +14,8 @@ import pytest
 import real
 import requests
 import yaml
+from chart import CHART, HELMS, URL, VARIANTS, template_of
 from cluster import NAMESPACE, Cluster, lost
-from test_chart import CHART, HELMS, URL, VARIANTS, template_of
 
 ETCD = os.environ.get('ETCD')
 KUBE_APISERVER = os.environ.get('KUBE_APISERVER')

@@ -13,8 +13,10 @@ import subprocess
 import pytest
 import real
 import yaml
+from chart import CHART, VARIANTS, template
 from conftest import absent
-from test_chart import CHART, VARIANTS, helms, template  # noqa: F401  helms by itself asks for both of them
+
+pytestmark = pytest.mark.usefixtures('helms')
 
 SOURCES = real.ROOT / '.ci/node'
 TOOLS = real.ROOT / '.cache/node-tools'

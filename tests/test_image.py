@@ -17,9 +17,9 @@ import past
 import pytest
 import real
 import yaml
+from chart import objects, template, template_of
 from conftest import absent
 from referencing import Registry, Resource
-from test_chart import objects, template, template_of
 from test_dockerfile import LOCKED
 from test_retraining import DAYS, DETECTOR, SERIES, SMALL
 
