@@ -204,11 +204,23 @@ def test_a_source_that_slows_down_and_dies_is_no_slow_detector():
         assert subject.metric('promlstm_detector_steps_total', detector='a') >= steps + 6 and missed() == told
 
 
-def test_missed_steps_are_made_up_for(caplog, monkeypatch):
+@contextmanager
+def heard(name, level='INFO'):
+    """The records of a logger, whatever the tests before did to logging."""
+    logger, records, handler = logging.getLogger(name), [], logging.Handler()
+    handler.emit, before = records.append, logger.level
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        yield records
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+def test_missed_steps_are_made_up_for():
     """After an outage the steps between are replayed from history, and the detector is back on the page; that is logged once, not per try."""
-    monkeypatch.setattr(logging.getLogger('promlstm'), 'propagate', True)
-    caplog.set_level('INFO', 'promlstm.runner')
-    with running() as subject:
+    with heard('promlstm.runner') as records, running() as subject:
         wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
         subject.source.errors['a'] = SourceUnavailable('gone')
         failures = lambda: subject.metric('promlstm_detector_failures_total', detector='a', stage='query')  # noqa: E731
@@ -219,7 +231,6 @@ def test_missed_steps_are_made_up_for(caplog, monkeypatch):
         wait_until(lambda: subject.on_page('a'), 20, 'a to come back')
         assert subject.source.asked[0][0] == last + 60
         assert subject.scheduler.statuses()['a'].reason == ''
-    records = [record for record in caplog.records if record.name == 'promlstm.runner']
     said = [record.getMessage() for record in records if record.facts['detector'] == 'a']
     failed = said.index('step failed')
     assert said[failed : failed + 4] == ['step failed', 'catching up', 'caught up', 'in order again']
