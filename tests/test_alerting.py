@@ -235,7 +235,8 @@ def test_traffic_that_stops_everywhere_is_told_once_for_all(running):
     assert re.search(r'^all_traffic is anomalous: 0 observed, \d+ expected', notes['summary'])
     many = next(notes for _, labels, notes in Pager.alerts(since) if labels['alertname'] == 'PromlstmAnomalyInDetector')
     assert re.search(r'[56] of 6 entities are anomalous at once', many['summary'])
-    for_pods = [labels for _, labels, _ in Pager.alerts(since) if 'pod' in labels]
+    # Of the detector that tells of all. What the pod of the test before is told of by another one, on its way out of its own fault, is another matter.
+    for_pods = [labels for _, labels, _ in Pager.alerts(since) if 'pod' in labels and labels['detector'] == 'shop_traffic']
     assert not for_pods, for_pods
 
     Shop.open = True
