@@ -13,6 +13,7 @@ test as `from real import Prometheus`.
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import os
 import shutil
 import signal
@@ -308,6 +309,14 @@ class Alertmanager(Server):
         response = http.get(self.url + '/api/v2/alerts', timeout=READY_SECONDS)
         response.raise_for_status()
         return response.json()
+
+
+def module(path):
+    """A Python file that is no part of a package, as a module."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
 
 
 def run_tool(name, *args, check=True, **options) -> subprocess.CompletedProcess:

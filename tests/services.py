@@ -99,6 +99,15 @@ def exporter(name, *args, **options):
     return Server([BIN / name, f'--web.listen-address=127.0.0.1:{port}', *args], '/', port=port, **options)
 
 
+def stock(seed, *setup):
+    """Lines of SQL: a table is made, then its rows are read and changed."""
+    chance = random.Random(seed)
+    yield ' '.join(setup)
+    while True:
+        item = chance.randint(1, 1000)
+        yield f'SELECT pieces FROM stock WHERE item = {item}; UPDATE stock SET pieces = pieces - 1 WHERE item = {item};'
+
+
 @contextmanager
 def redis():
     """Keys are set, and asked for one in six times in vain."""
@@ -120,14 +129,7 @@ def redis():
 @contextmanager
 def postgres():
     """Rows are read and changed."""
-
-    def lines():
-        chance = random.Random(2)
-        yield 'CREATE TABLE stock AS SELECT generate_series(1, 1000) AS item, 100 AS pieces;'
-        while True:
-            item = chance.randint(1, 1000)
-            yield f'SELECT pieces FROM stock WHERE item = {item}; UPDATE stock SET pieces = pieces - 1 WHERE item = {item};'
-
+    lines = stock(2, 'CREATE TABLE stock AS SELECT generate_series(1, 1000) AS item, 100 AS pieces;')
     with ExitStack() as held:
         directory = held.enter_context(tempfile.TemporaryDirectory(prefix='promlstm-postgres-'))
         data = f'{directory}/data'
@@ -137,21 +139,15 @@ def postgres():
         server = held.enter_context(Process([*ANYBODY, BIN / 'postgres', *options], listens(f'{directory}/.s.PGSQL.5432')))
         where = {'DATA_SOURCE_NAME': f'host={directory} user=postgres dbname=postgres sslmode=disable'}
         watcher = held.enter_context(exporter('prometheus-postgres-exporter', environment=where))
-        work = held.enter_context(Work([BIN / 'psql', '--quiet', '-h', directory, '-U', 'postgres'], lines()))
+        work = held.enter_context(Work([BIN / 'psql', '--quiet', '-h', directory, '-U', 'postgres'], lines))
         yield Service(server, watcher, work)
 
 
 @contextmanager
 def mysql():
     """Rows are read and changed."""
-
-    def lines():
-        chance = random.Random(3)
-        yield 'CREATE DATABASE shop; USE shop; CREATE TABLE stock AS SELECT seq AS item, 100 AS pieces FROM seq_1_to_1000;'
-        while True:
-            item = chance.randint(1, 1000)
-            yield f'SELECT pieces FROM stock WHERE item = {item}; UPDATE stock SET pieces = pieces - 1 WHERE item = {item};'
-
+    table = 'CREATE TABLE stock AS SELECT seq AS item, 100 AS pieces FROM seq_1_to_1000;'
+    lines = stock(3, 'CREATE DATABASE shop;', 'USE shop;', table)
     with ExitStack() as held:
         directory = held.enter_context(tempfile.TemporaryDirectory(prefix='promlstm-mysql-'))
         place = ['--no-defaults', f'--basedir={SERVICES}/mysql/usr', f'--datadir={directory}/data']
@@ -161,7 +157,7 @@ def mysql():
         server = held.enter_context(Process([*ANYBODY, BIN / 'mariadbd', *options], listens(f'{directory}/sock')))
         where = {'DATA_SOURCE_NAME': f'root@unix({directory}/sock)/'}
         watcher = held.enter_context(exporter('prometheus-mysqld-exporter', environment=where))
-        work = held.enter_context(Work([BIN / 'mariadb', '--no-defaults', f'--socket={directory}/sock', '--user=root'], lines()))
+        work = held.enter_context(Work([BIN / 'mariadb', '--no-defaults', f'--socket={directory}/sock', '--user=root'], lines))
         yield Service(server, watcher, work)
 
 

@@ -1,7 +1,6 @@
 """The example for Alertmanager on the real amtool and a real Alertmanager: who is told, who is not, and with which words."""
 
 import http.server
-import importlib.util
 import json
 import re
 import subprocess
@@ -19,15 +18,7 @@ CONFIG = yaml.safe_load((FOLDER / 'alertmanager.yml').read_text())
 NAMES = {rule['alert'] for rule in ALERTS}
 
 
-def load_robot():
-    """robot.py as a module: it is no part of the package."""
-    spec = importlib.util.spec_from_file_location('robot', FOLDER / 'robot.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-robot = load_robot()
+robot = real.module(FOLDER / 'robot.py')
 
 
 @pytest.mark.real

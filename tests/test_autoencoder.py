@@ -3,10 +3,8 @@
 import made
 import numpy as np
 import pytest
-from test_convert import convert
+from test_convert import forced
 from test_recipe import GOOD
-
-from promlstm import session
 
 pytestmark = pytest.mark.train
 TINY = (
@@ -17,11 +15,7 @@ TINY = (
 
 def test_all_makes_an_autoencoder_from_nothing(tmp_path):
     """Trained, exported, verified, calibrated, evaluated beside the rule without LSTM, released; it loads and says what it is."""
-    recipe, out = tmp_path / 'tiny.yml', tmp_path / 'tiny.onnx'
-    recipe.write_text(TINY)
-    done = convert('all', recipe, '--work', tmp_path / 'work', '--out', out, '--force')     # as little as it learnt, the gates refuse it
-    assert done.returncode == 0, done.stderr
-    bundle = session.load(out).bundle
+    _, bundle = forced(tmp_path, TINY)
     assert (bundle.manifest.family, bundle.calibration.status, bundle.manifest.warmup_steps) == ('autoencoder', 'measured', 60)
     assert 'reconstruction' in bundle.manifest.description and bundle.manifest.views == ()
     assert bundle.manifest.evaluation['training']['windows'] == 24 * 16

@@ -1,7 +1,6 @@
 """Values of the chart: what cannot work is refused with the reason, what is taken is documented, and both as the exporter would."""
 
 import base64
-import importlib.util
 import json
 import re
 
@@ -219,10 +218,7 @@ def test_every_value_is_read_by_a_template():
 
 def table():
     """The script that makes the README's table, as a module."""
-    spec = importlib.util.spec_from_file_location('table', real.ROOT / 'helm/table.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return real.module(real.ROOT / 'helm/table.py')
 
 
 def test_every_value_is_documented_and_the_readme_is_made_of_it():

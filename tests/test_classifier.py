@@ -3,10 +3,8 @@
 import made
 import numpy as np
 import pytest
-from test_convert import convert
+from test_convert import convert, forced
 from test_recipe import GOOD
-
-from promlstm import session
 
 pytestmark = pytest.mark.train
 TINY = (
@@ -17,11 +15,7 @@ TINY = (
 
 def test_all_makes_a_classifier_from_nothing(tmp_path):
     """Its labels are planted faults; the accuracy on series held out is in the card and in the log."""
-    recipe, out = tmp_path / 'tiny.yml', tmp_path / 'tiny.onnx'
-    recipe.write_text(TINY)
-    done = convert('all', recipe, '--work', tmp_path / 'work', '--out', out, '--force')     # as little as it learnt, the gates refuse it
-    assert done.returncode == 0, done.stderr
-    bundle = session.load(out).bundle
+    done, bundle = forced(tmp_path, TINY)
     assert (bundle.manifest.family, bundle.calibration.status, bundle.manifest.warmup_steps) == ('classifier', 'measured', 40)
     assert 'logit' in bundle.manifest.description
     assert 0.5 < bundle.manifest.evaluation['training']['accuracy_held_out'] <= 1 and 'accuracy on' in done.stderr

@@ -22,6 +22,15 @@ def convert(*arguments):
     return subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
+def forced(folder, recipe):
+    """(the done process, the Bundle) of `all` on the text of a recipe; as little as it learns, the gates would refuse it."""
+    path, out = folder / 'tiny.yml', folder / 'tiny.onnx'
+    path.write_text(recipe)
+    done = convert('all', path, '--work', folder / 'work', '--out', out, '--force')
+    assert done.returncode == 0, done.stderr
+    return done, session.load(out).bundle
+
+
 @pytest.mark.train
 def test_all_makes_a_model_from_nothing(tmp_path):
     """Synthesis, training, export, verification, calibration, evaluation, release: a file that the exporter loads, and its card."""

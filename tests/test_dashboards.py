@@ -1,6 +1,5 @@
 """The dashboards: made, well-formed, about nothing that does not exist, and never empty on a real Prometheus."""
 
-import importlib.util
 import json
 import re
 
@@ -11,17 +10,7 @@ from test_presets import serving
 from test_rules import ALERTS, LABELS, foreign, grouped
 
 FOLDER = real.ROOT / 'rules/dashboards'
-
-
-def load_make():
-    """make.py as a module: it is no part of the package."""
-    spec = importlib.util.spec_from_file_location('make', FOLDER / 'make.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-make = load_make()
+make = real.module(FOLDER / 'make.py')
 NAMES = list(make.DASHBOARDS)
 BOARDS = {name: json.loads((FOLDER / f'{name}.json').read_text()) for name in NAMES}
 # Empty is what they should be: nothing fires here, so that its table has no row.

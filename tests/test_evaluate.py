@@ -1,11 +1,11 @@
 """The measures agree with the project's reference implementation, and labelled telemetry is put on one clock without moving its week."""
 
-import importlib.util
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import real
 
 from convert import labelled, measures
 
@@ -17,10 +17,7 @@ def reference(request):
     file = shared / 'accuracy/operating_point.py'
     if not file.exists():
         pytest.skip(f'{file} is not there: set PROMLSTM_SHARED')
-    spec = importlib.util.spec_from_file_location('operating_point', file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return real.module(file)
 
 
 @pytest.mark.parametrize('step_seconds', [60, 300, 3600])
