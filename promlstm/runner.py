@@ -233,11 +233,11 @@ class Runner:
             self._telemetry.set(f'promlstm_detector_{gauge}', value, name)
         self._telemetry.count('promlstm_detector_alarms', (name,), int((verdicts.since == verdicts.time).sum()))
         self._tell_oddities(detector.tally, counts)
-        self._explain(counts, np.flatnonzero(verdicts.status == WARMING))
+        self._explain(counts, verdicts)
         if self._watch:
             self._watch(detector, verdicts)
 
-    def _explain(self, counts, warming):
+    def _explain(self, counts, verdicts):
         """The reason, where there is nothing to score."""
         self.status.stepped = True
         self.status.scored = self.status.scored or counts['ready'] > 0
@@ -247,7 +247,7 @@ class Runner:
             self._telemetry.count('promlstm_detector_empty_results', (self.config.name,))
             self._tell(f'empty result: {reason}')
         elif not counts['ready']:
-            reason = f'warming: {self._warmth(warming)}'
+            reason = f'warming: {self._warmth(np.flatnonzero(verdicts.status == WARMING))}'
         self.status.reason = reason
 
     def _warmth(self, rows):
