@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
-from promlstm.prometheus import POINTS_PER_ANSWER, Matrix, Vector
+from promlstm.query.prometheus import POINTS_PER_ANSWER, Matrix, Vector
 
 
 def body(entities, time=1_750_000_200.0):

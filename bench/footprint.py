@@ -9,7 +9,7 @@ RUNS = 5
 AT_REST = """
 import resource, time
 start = time.perf_counter()
-import promlstm.__main__, promlstm.scheduler, promlstm.server, promlstm.config, promlstm.check, promlstm.backtest
+import promlstm.__main__, promlstm.live.scheduler, promlstm.serve.server, promlstm.config, promlstm.check, promlstm.backtest
 imported = time.perf_counter() - start
 from promlstm.session import load, resolve
 load(resolve('builtin:default'))

@@ -3,15 +3,16 @@
 import subprocess
 import sys
 
-from promlstm.session import load, resolve
+from promlstm.engine.session import load, resolve
 
 ENTITIES = 50_000
 GROWTH = f"""
 import gc
 from bench.answers import body, config
-from promlstm.detector import Detector
-from promlstm.prometheus import _Answer, Vector
-from promlstm.session import load, resolve
+from promlstm.engine.detector import Detector
+from promlstm.query.prometheus import _Answer, Vector
+from promlstm.engine.session import load, resolve
+from promlstm.serve import exposition
 import msgspec, numpy as np
 
 def resident():
@@ -25,9 +26,13 @@ class Source:
 
 session = load(resolve('builtin:default'))
 subject = Detector(config('http://localhost').detectors[0], session, Source())
+labels = exposition.Labels('bench', ('',), session.bundle.manifest.views)
 before = resident()
 for i in range(3):
-    subject.step(1_750_000_200.0 + 60 * i)
+    step = subject.step(1_750_000_200.0 + 60 * i)
+    labels = labels.of(step.identities)
+    blocks = exposition.render(step.verdicts, labels, missing=step.missing)
+    subject.commit(step)
 print((resident() - before) / {ENTITIES})
 """
 

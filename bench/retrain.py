@@ -32,10 +32,11 @@ def main(entities=ENTITIES, weeks=WEEKS):
 def fetch(root, entities):
     """The stage fetch, without Prometheus."""
     from bench.answers import Past
-    from convert import gather, recipe
+    from convert import recipe
+    from convert.data import collect
 
     path = Path(root) / 'own.yml'
-    gather.gather(path, recipe.load(path).data, Path(root) / 'work/data', log=lambda text: None, source=Past(int(entities)))
+    collect.gather(path, recipe.load(path).data, Path(root) / 'work/data', log=lambda text: None, source=Past(int(entities)))
 
 
 def _row(stage, command):

@@ -6,11 +6,11 @@ from time import perf_counter
 import numpy as np
 
 from bench.answers import config
-from promlstm import session as sessions
-from promlstm.clock import Clock
-from promlstm.detector import Detector
-from promlstm.prometheus import Prometheus
-from promlstm.source import Source
+from promlstm.demo.source import Source
+from promlstm.engine import session as sessions
+from promlstm.engine.detector import Detector
+from promlstm.live.clock import Clock
+from promlstm.query.prometheus import Prometheus
 
 SIZES = (100, 1_000, 10_000)
 NOW = 1_750_000_200.0

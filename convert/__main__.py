@@ -9,12 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-from convert import models
+from convert import model_commands
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 EPILOG = """options are those of all stages; a stage takes what concerns it.
-stages, in order (what each reads and leaves in the work folder stands at the top of convert/make.py):
+stages, in order (what each reads and leaves in the work folder stands at the top of convert/stages.py):
   fetch      history of the exporter's own detectors out of Prometheus, incidents, and a report of its quality (docs/training-data.md)
   train      learn the weights from synthetic telemetry and, with a data section, from your own
   export     the network and its rule as one ONNX graph; operators are counted
@@ -66,8 +66,8 @@ def arguments():
 def main(argv=None):
     """Run the stages asked for; 0, or with the reason on standard error 1, or 3 where the gates refuse what was made."""
     argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] and argv[0] in models.COMMANDS:
-        return models.main(argv)
+    if argv[:1] and argv[0] in model_commands.COMMANDS:
+        return model_commands.main(argv)
     args = arguments().parse_args(argv)
     from convert import recipe  # before the heavy imports: a mistake in the recipe is told at once
 
@@ -81,11 +81,11 @@ def main(argv=None):
 
 def _fetch(args, told):
     """The one stage that needs no TensorFlow, and may run where there is none."""
-    from convert import gather
+    from convert.data import collect
 
     try:
-        gather.stage(args.recipe, told.data, args.work or Path('build') / told.name, log=_log)
-    except gather.DataError as error:
+        collect.stage(args.recipe, told.data, args.work or Path('build') / told.name, log=_log)
+    except collect.DataError as error:
         return _failed(error)
     return 0
 
@@ -95,14 +95,16 @@ def _make(args, told):
         import keras  # noqa: F401 (the first of what the extra brings)
     except ModuleNotFoundError as error:
         return _failed(f"{error.name} is not installed: making models needs the extra `train`: pip install '.[train]' in the clone")
-    from convert import calibrate, classifier, export, gates, make, release, train, verify
-    from convert.spans import DataError
+    from convert import calibrate, export, release, stages, verify
+    from convert.data.spans import DataError
+    from convert.evaluation import gates
+    from convert.families import classifier, training
     from promlstm.errors import BundleError
 
     work = args.work or Path('build') / told.name
-    job = make.Job(args.recipe, told, work, args.out or work / f'{told.name}.onnx', args.data, _log, args.service, args.force)
+    job = stages.Job(args.recipe, told, work, args.out or work / f'{told.name}.onnx', args.data, _log, args.service, args.force)
     known = (
-        DataError, make.StageMissing, train.TrainingError, classifier.NoLabels, export.ExportError, verify.VerifyError, calibrate.CalibrationError,
+        DataError, stages.StageMissing, training.TrainingError, classifier.NoLabels, export.ExportError, verify.VerifyError, calibrate.CalibrationError,
         release.ReleaseError, BundleError,
     )  # fmt: skip
     try:
@@ -118,17 +120,17 @@ def _make(args, told):
 
 
 def _run(args, job):
-    from convert import curve, make, search
+    from convert import learning_curve, search, stages
 
     if args.stage == 'evaluate' and (args.learning_curve or args.search):
         if args.learning_curve:
-            curve.curve(job)
+            learning_curve.curve(job)
         if args.search:
             search.search(job)
     elif args.stage == 'all':
-        make.run_all(job)
+        stages.run_all(job)
     else:
-        make.run(job, (args.stage,))
+        stages.run(job, (args.stage,))
 
 
 def _log(text):

@@ -10,8 +10,10 @@ counted.
 
 import numpy as np
 
-from convert import forecaster, measures, replay, synthesis
-from promlstm import bundle
+from convert.data import synthesis
+from convert.evaluation import measures, replay
+from convert.families import forecaster
+from promlstm.engine import bundle
 
 HIGHEST_PER_WEEK = 25.0     # where the tables begin
 LEAST = 4                   # independent alarms counted at the end of a table: 1/month needs 20 entity-weeks and more
@@ -25,7 +27,7 @@ class CalibrationError(Exception):
 def calibrate(session, recipe, *, seed, log):
     """bundle.Calibration measured for a recipe.Calibration.
 
-    session  promlstm.session.Session of the model file (its own calibration may be "none")
+    session  promlstm.engine.session.Session of the model file (its own calibration may be "none")
     seed     of telemetry that training has not seen
     log      function of a line of text
     """

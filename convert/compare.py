@@ -8,8 +8,9 @@ Figures that stand in the files are of whatever they were measured on; only thos
 import msgspec
 import numpy as np
 
-from convert import contest, gates, recipe, report, trial
-from promlstm import session
+from convert import recipe
+from convert.evaluation import benchmark, benchmark_sets, gates, report
+from promlstm.engine import session
 
 TELEMETRY = tuple(recipe.Telemetry(step_seconds=step, steps=2000, entities=96) for step in (60, 300))
 SEED = 4_000_037        # of telemetry that no recipe learns from or is evaluated on
@@ -29,13 +30,13 @@ def run(args):
 
 def compared(a, b, telemetry, data, told):
     """(report.Report, contest.Sights) of B against A as the model in service, on telemetry that neither has learnt from."""
-    trials = [(trial.linked if each.features > 1 else trial.injected)(each, SEED) for each in telemetry]
-    trials += [part for folder in sorted(data.iterdir()) for part in trial.recorded(folder)] if data else []
-    rivals = [contest.Contestant('B', 'model', b), contest.Contestant('A', 'in service', a)]
-    results, sights = contest.held(rivals, trials, lambda _: None)
+    trials = [(benchmark_sets.linked if each.features > 1 else benchmark_sets.injected)(each, SEED) for each in telemetry]
+    trials += [part for folder in sorted(data.iterdir()) for part in benchmark_sets.recorded(folder)] if data else []
+    rivals = [benchmark.Contestant('B', 'model', b), benchmark.Contestant('A', 'in service', a)]
+    results, sights = benchmark.held(rivals, trials, lambda _: None)
     found = report.Report(
         model=b.bundle.manifest.name, family=b.bundle.manifest.family, sha256=b.bundle.sha256, service=a.bundle.sha256,
-        budget_per_week=contest.BUDGET, results=results, verdicts=gates.judge(results, told), learning=report.learning(()),
+        budget_per_week=benchmark.BUDGET, results=results, verdicts=gates.judge(results, told), learning=report.learning(()),
     )  # fmt: skip
     return found, sights
 

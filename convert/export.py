@@ -17,8 +17,8 @@ import numpy as np
 import onnx
 import tensorflow as tf
 
-from convert.family import FORECASTER
-from promlstm import bundle
+from convert.families.registry import FORECASTER
+from promlstm.engine import bundle
 
 OPSET = 17
 FORBIDDEN = ('Loop', 'Scan', 'If')

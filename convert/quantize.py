@@ -20,8 +20,10 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from convert import calibrate, make, measures, release, replay, synthesis, verify
-from promlstm import bundle, session
+from convert import calibrate, release, stages, verify
+from convert.data import synthesis
+from convert.evaluation import measures, replay
+from promlstm.engine import bundle, session
 
 CLIP = 6.0                  # inputs of the first LSTM are logarithmic: 6 is two hundred usual deviations
 TOLERANCE = 2e-3
@@ -47,11 +49,11 @@ def quantize(path, recipe, out, log=print):
         raise QuantizeError(f'{path}: made for its own features (wrapped): there is no recipe that it could be calibrated by')
     model = quantized(onnx.load(path))
     proof = proof_of(model, whole.bundle)
-    manifest = msgspec.structs.replace(whole.bundle.manifest, name=f'{whole.bundle.manifest.name}-int8', created=make.now(), tools=make.tools())
+    manifest = msgspec.structs.replace(whole.bundle.manifest, name=f'{whole.bundle.manifest.name}-int8', created=stages.now(), tools=stages.tools())
     with tempfile.TemporaryDirectory() as folder:
-        draft = release.release(model, manifest, make.UNCALIBRATED, proof, Path(folder) / 'draft.onnx', whole.bundle.size_bytes + 2_000_000)
+        draft = release.release(model, manifest, stages.UNCALIBRATED, proof, Path(folder) / 'draft.onnx', whole.bundle.size_bytes + 2_000_000)
         moved = company(draft)
-        table = calibrate.calibrate(draft, recipe.calibration, seed=recipe.seed + make.CALIBRATION_SEED, log=log)
+        table = calibrate.calibrate(draft, recipe.calibration, seed=recipe.seed + stages.CALIBRATION_SEED, log=log)
         figures = cost(whole, draft, recipe)
     text = f'int8 variant of {whole.bundle.manifest.name} ({whole.bundle.sha256[:12]}); ' + whole.bundle.manifest.description
     if moved > ALONE:

@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 import msgspec
 import yaml
 
-from convert import incidents, spans
-from convert.gates import Gates
+from convert.data import incidents, spans
+from convert.evaluation.gates import Gates
 from promlstm.config import Duration, seconds
 
 SHIPPED = {family: Path(__file__).with_name('recipes') / f'{name}.yml' for family, name in
@@ -32,7 +32,7 @@ class RecipeError(Exception):
 
 
 class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One batch of synthetic telemetry (convert.synthesis.batch)."""
+    """One batch of synthetic telemetry (convert.data.synthesis.batch)."""
 
     step_seconds: Seconds
     steps: Count

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import onnx
 
-from convert import resume
-from promlstm import bundle, session
+from convert import files
+from promlstm.engine import bundle, session
 
 LARGEST_BYTES = 2_000_000
 
@@ -37,7 +37,7 @@ def release(model, manifest, calibration, proof, path, largest_bytes=LARGEST_BYT
             os.fsync(file.fileno())
         loaded = session.load(draft)
         os.replace(draft, path)
-        resume.synced(path.parent)
+        files.synced(path.parent)
     finally:
         draft.unlink(missing_ok=True)
     return loaded

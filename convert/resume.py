@@ -8,12 +8,12 @@ whole or not at all, and the record is written last: killed at any moment, a run
 Who calls it: make. It knows no stage.
 """
 
-import contextlib
 import hashlib
-import os
 from pathlib import Path
 
 import msgspec
+
+from convert.files import atomically, digest
 
 FILE = 'stages.json'
 
@@ -24,45 +24,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     left: dict[str, str]
     note: str = ''
-
-
-@contextlib.contextmanager
-def atomically(path):
-    """A path to write to; it gets its name when all is written and on disk, and is removed where anything fails.
-
-    The draft keeps the suffix, by which libraries choose a format.
-    """
-    path = Path(path)
-    draft = path.with_name(f'.draft.{path.name}')
-    try:
-        yield draft
-        with open(draft, 'rb') as file:
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-        synced(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def synced(folder):
-    """Have a folder's names on disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def digest(path):
-    """sha256 of a file, or of all files of a folder by name; '' where there is nothing."""
-    path = Path(path)
-    if path.is_dir():
-        return hashlib.sha256(b''.join(f'{p.relative_to(path)} {digest(p)}\n'.encode() for p in sorted(path.rglob('*')) if p.is_file())).hexdigest()
-    try:
-        with open(path, 'rb') as file:
-            return hashlib.file_digest(file, 'sha256').hexdigest()
-    except FileNotFoundError:
-        return ''
 
 
 def key(*parts):

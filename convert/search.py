@@ -10,7 +10,9 @@ folder of its own, so that what was interrupted goes on.
 
 import msgspec
 
-from convert import classifier, contest, curve, gates, make, report, resume, review
+from convert import files, learning_curve, stages
+from convert.evaluation import benchmark, gates, report, review
+from convert.families import classifier
 
 # family: (window in the recipe's training.window_steps, units). The window of a forecaster is no size.
 SIZES = {
@@ -37,20 +39,20 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 def search(job, sizes=SIZES):
     """[Candidate], smallest first, one of them chosen; written into the work folder."""
-    trials, made = list(review.trials(job, job.recipe.seed + make.EVALUATION_SEED)), []
+    trials, made = list(review.trials(job, job.recipe.seed + stages.EVALUATION_SEED)), []
     for told in _candidates(job.recipe, sizes):
         name = '_'.join(map(str, (told.family, told.training.window_steps, *told.training.units)))
         try:
-            session = make.bare(curve.variant(job, f'search/{name}', told))
+            session = stages.bare(learning_curve.variant(job, f'search/{name}', told))
         except classifier.NoLabels as error:
             job.log(f'  left out: {told.family}: {error}')
             continue
-        results, _ = contest.held([contest.Contestant(name, 'model', session)], trials, job.log, baselines=False)
-        made.append((told, session.bundle, curve.pooled(results)))
+        results, _ = benchmark.held([benchmark.Contestant(name, 'model', session)], trials, job.log, baselines=False)
+        made.append((told, session.bundle, learning_curve.pooled(results)))
     out = chosen([_candidate(*each, made) for each in made])
-    with resume.atomically(job.work / 'search.json') as draft:
+    with files.atomically(job.work / 'search.json') as draft:
         draft.write_bytes(msgspec.json.format(msgspec.json.encode(out), indent=1) + b'\n')
-    with resume.atomically(job.work / 'search.txt') as draft:
+    with files.atomically(job.work / 'search.txt') as draft:
         draft.write_text(text(out))
     job.log(text(out).rstrip('\n'))
     return out

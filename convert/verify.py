@@ -8,8 +8,8 @@ import numpy as np
 import onnxruntime
 
 from convert import export
-from convert.family import FORECASTER
-from promlstm import bundle
+from convert.families.registry import FORECASTER
+from promlstm.engine import bundle
 
 STEPS = 500
 TOLERANCE = 2e-4        # relative, and absolute for surprise, contribution, view

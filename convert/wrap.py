@@ -27,10 +27,13 @@ import msgspec
 import numpy as np
 import tensorflow as tf
 
-from convert import calibrate, export, forecaster, labelled, make, release, replay, steps, synthesis, verify, window
-from convert.family import Form
-from convert.measures import DAY
-from promlstm import bundle
+from convert import calibrate, export, release, stages, verify
+from convert.data import labelled, synthesis
+from convert.evaluation import replay
+from convert.evaluation.measures import DAY
+from convert.families import forecaster, steps, window
+from convert.families.registry import Form
+from promlstm.engine import bundle
 
 OUTPUTS = {'probability': 'classifier', 'reconstruction': 'autoencoder', 'forecast': 'forecaster'}      # output: family
 SAYS = {
@@ -298,7 +301,7 @@ def _called(foreign, ring):
 
 
 def wrap(foreign, path, *, step_seconds, name, description='', healthy='synthetic', log=print):
-    """Write the model file; returns the promlstm.session.Session that read it back.
+    """Write the model file; returns the promlstm.engine.session.Session that read it back.
 
     step_seconds  (lowest, highest) step that the model was made for
     healthy       what to calibrate on: 'synthetic', 'none', or a folder of labelled telemetry (labelled.py), whose healthy time counts
@@ -314,12 +317,12 @@ def wrap(foreign, path, *, step_seconds, name, description='', healthy='syntheti
     path = Path(path)
     put = functools.partial(release.release, model, manifest, proof=proof, largest_bytes=LARGEST_BYTES)
     if healthy == 'none':
-        loaded = put(calibration=make.UNCALIBRATED, path=path)
+        loaded = put(calibration=stages.UNCALIBRATED, path=path)
         log('  not calibrated: a replay gives its surprise without a score, and `promlstm run` refuses the file')
         return loaded
     draft = path.with_name(f'.{path.name}.uncalibrated')
     try:
-        table = calibrated(put(calibration=make.UNCALIBRATED, path=draft), foreign, step_seconds, healthy, log)
+        table = calibrated(put(calibration=stages.UNCALIBRATED, path=draft), foreign, step_seconds, healthy, log)
     finally:
         draft.unlink(missing_ok=True)
     return put(calibration=table, path=path)
@@ -335,9 +338,9 @@ def _manifest(foreign, name, description, step_seconds):
     )  # fmt: skip
     return bundle.Manifest(
         format=bundle.FORMAT, name=name, family=OUTPUTS[foreign.output], description='; '.join(filter(None, (description, SAYS[foreign.output]))),
-        created=make.now(), features=form.features, views=(), step_seconds=step_seconds, warmup_steps=form.warmup_steps,
-        replay_steps=form.warmup_steps + make.REPLAY_STEPS, season_period_seconds=0, season_slots=0, season_horizons_steps=(),
-        forecast_horizons_seconds=(), training=training, tools=make.tools(), evaluation={},
+        created=stages.now(), features=form.features, views=(), step_seconds=step_seconds, warmup_steps=form.warmup_steps,
+        replay_steps=form.warmup_steps + stages.REPLAY_STEPS, season_period_seconds=0, season_slots=0, season_horizons_steps=(),
+        forecast_horizons_seconds=(), training=training, tools=stages.tools(), evaluation={},
     )  # fmt: skip
 
 
@@ -358,7 +361,7 @@ def calibrated(session, foreign, step_seconds, healthy, log):
 
 
 def _synthetic(session, foreign, step_seconds):
-    batch = synthesis.batch(make.CALIBRATION_SEED, step_seconds=step_seconds, steps=STEPS, entities=ENTITIES, features=len(foreign.scaling))
+    batch = synthesis.batch(stages.CALIBRATION_SEED, step_seconds=step_seconds, steps=STEPS, entities=ENTITIES, features=len(foreign.scaling))
     centre, spread = (np.array(each) for each in zip(*(scale.usual for scale in foreign.scaling.values()), strict=True))
     deviation = batch.values - np.nanmean(batch.values, 0)
     values = centre + spread * deviation / np.maximum(np.nanstd(deviation, 0), 1e-12)

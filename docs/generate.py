@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from promlstm.exposition import FAMILIES
-from promlstm.telemetry import METRICS
+from promlstm.serve.exposition import FAMILIES
+from promlstm.serve.telemetry import METRICS
 
 PAGE = Path(__file__).with_name('metrics.md')
 

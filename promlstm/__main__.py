@@ -108,7 +108,7 @@ def _add_demo(commands, wanted):
         'Run the exporter against an embedded source: hours of telemetry of a little fleet, in minutes, with planted faults.',
     )
     if wanted:  # what only the demo needs is not loaded where an exporter runs
-        from promlstm.demo import arguments
+        from promlstm.demo.run import arguments
 
         arguments(parser)
 
@@ -166,12 +166,12 @@ def _add_backtest(commands):
 
 def run(args):
     """`promlstm run`: until SIGTERM or SIGINT, which end it between two chunks of work with status 0. SIGHUP looks at the file again."""
-    from promlstm.board import Board
-    from promlstm.clock import Clock
-    from promlstm.prometheus import Prometheus
-    from promlstm.scheduler import Scheduler
-    from promlstm.server import Server
-    from promlstm.telemetry import Telemetry
+    from promlstm.live.clock import Clock
+    from promlstm.live.scheduler import Scheduler
+    from promlstm.query.prometheus import Prometheus
+    from promlstm.serve.page import Board
+    from promlstm.serve.server import Server
+    from promlstm.serve.telemetry import Telemetry
 
     log = logs.logging.getLogger('promlstm.main')
     config, name = _configuration(args)
@@ -233,7 +233,7 @@ def _signals():
 
 def demo(args):
     """`promlstm demo`: status 0 only if every entity was scored, the planted faults were found and no stage failed."""
-    from promlstm.demo import main
+    from promlstm.demo.run import main
 
     return main(args)
 
@@ -268,8 +268,8 @@ def check_config(args):
 
 def check_model(args):
     """`promlstm check-model`: prints the card, or why the file is refused."""
-    from promlstm import session
     from promlstm.check import card
+    from promlstm.engine import session
 
     print(card(session.load(session.resolve(args.model), sha256=args.sha256)))
     return 0
@@ -278,9 +278,9 @@ def check_model(args):
 def backtest(args):
     """`promlstm backtest`: the reports of the detectors asked for, one after the other."""
     from promlstm import backtest as replaying
-    from promlstm.detector import Detector
-    from promlstm.prometheus import Prometheus
-    from promlstm.session import load, resolve
+    from promlstm.engine.detector import Detector
+    from promlstm.engine.session import load, resolve
+    from promlstm.query.prometheus import Prometheus
 
     (config, name), now = _configuration(args), time.time()
     start, end = instant(args.start, now, '--from'), instant(args.end, now, '--to')

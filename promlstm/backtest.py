@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from promlstm import exposition, labels
-from promlstm.columns import READY
 from promlstm.config import WEEK_SECONDS
-from promlstm.history import aligned
-from promlstm.score import merge_seconds
+from promlstm.engine import labels
+from promlstm.engine.columns import READY
+from promlstm.engine.history import aligned
+from promlstm.engine.score import merge_seconds
+from promlstm.serve import exposition
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +121,15 @@ def run(detector, start, end, *, progress=lambda done, total: None, sink=None):
     names = tuple(detector.config.queries)
     alarms, absences = Alarms(merge_seconds(step), len(names)), Alarms(step, len(names))
     report = Report(detector.config.name, first, last, step, str(detector.config.false_alarms))
-    judged = 0
+    judged, text = 0, exposition.Labels(detector.config.name, names, detector.session.bundle.manifest.views)
     for done, total, verdicts in detector.replay(first, last):
         progress(done, total)
         judged += int((verdicts.status == READY).sum())
         report.anomalies += [_anomaly(detector, names, *closed) for closed in alarms.take(verdicts, verdicts.score >= 1)]
         report.missing += [_anomaly(detector, names, *closed) for closed in absences.take(verdicts, detector.missing(verdicts))]
         if sink:
-            sink(detector.render(verdicts), verdicts.time)
+            text = text.of(detector.entities.identities)
+            sink(exposition.render(verdicts, text, missing=detector.missing(verdicts)), verdicts.time)
     report.anomalies += [_anomaly(detector, names, *closed) for closed in alarms.close()]
     report.missing += [_anomaly(detector, names, *closed) for closed in absences.close()]
     report.anomalies.sort(key=lambda anomaly: -anomaly.peak_score)

@@ -3,12 +3,12 @@
 Who calls it: __main__. What flows through: a Config or a Session; out go lines of text. It steps no detector.
 """
 
-from promlstm.detector import Detector
-from promlstm.entities import Entities
+from promlstm.engine.detector import Detector
+from promlstm.engine.entities import Entities
+from promlstm.engine.session import load, resolve
 from promlstm.errors import PromlstmError, SourceUnavailable
-from promlstm.prometheus import Prometheus
-from promlstm.selector import bare_counter
-from promlstm.session import load, resolve
+from promlstm.query.prometheus import Prometheus
+from promlstm.query.selector import bare_counter
 
 LABEL_BYTES = 2300  # of an entity: identity, tables, exposition text, the step at work (python -m bench memory prints it)
 

@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 import yaml
 
+from promlstm.engine.labels import LABEL_NAME
 from promlstm.errors import ConfigError
-from promlstm.labels import LABEL_NAME
 
 WEEK_SECONDS = 7 * 86400.0
 _UNITS = {'y': 365 * 86400.0, 'w': WEEK_SECONDS, 'd': 86400.0, 'h': 3600.0, 'm': 60.0, 's': 1.0, 'ms': 0.001}

@@ -5,11 +5,11 @@ import subprocess
 import sys
 import time
 
-import past
+import fleet_history
 import pytest
 import requests
 from exporter import Exporter
-from real import ROOT, NodeExporter, Prometheus, backfill, wait_until
+from servers import ROOT, NodeExporter, Prometheus, backfill, wait_until
 
 pytestmark = pytest.mark.accept
 
@@ -50,8 +50,8 @@ def test_ten_minutes_at_a_step_of_a_second_leave_nothing_behind(tmp_path):
 @pytest.mark.timeout(1500)
 def test_ten_thousand_series_have_first_scores_from_history(tmp_path):
     """A day of 10 000 series is replayed at the start; the time is printed, not promised."""
-    times, values, _ = past.telemetry(10_000, 1, time.time() // 60 * 60)
-    past.write_openmetrics(tmp_path / 'past.om', times, values)
+    times, values, _ = fleet_history.telemetry(10_000, 1, time.time() // 60 * 60)
+    fleet_history.write_openmetrics(tmp_path / 'past.om', times, values)
     prometheus = Prometheus(tmp_path / 'prometheus', [])
     prometheus.data.mkdir(parents=True)
     backfill(prometheus.data, tmp_path / 'past.om')

@@ -1,6 +1,7 @@
 """The laws that a reader relies on, read from the source: imports go down the tiers, and the heavy side stays out of the light one.
 
-Modules are looked at as they lie in the tree, so a new one has to take its place in TIERS before its tests pass.
+Modules are looked at as they lie in the tree, so a new package or a new file at the top has to take its place in TIERS before its tests pass.
+docs/architecture.md shows the same tiers to people; a test here holds the two together.
 """
 
 import ast
@@ -11,60 +12,58 @@ import sys
 from pathlib import Path
 
 import pytest
-import real
+from servers import ROOT
 
-PACKAGE = real.ROOT / 'promlstm'
-CONVERT = real.ROOT / 'convert'
-MODULES = {path.stem: path for path in sorted(PACKAGE.rglob('*.py'))}
-
-# A module imports only from lower tiers. __init__ runs before every other module, so it can build on none.
+# A package, or a module that belongs to none, imports only from lower tiers. `promlstm` itself runs before all others, so it builds on none.
 TIERS = {
+    'promlstm': 0,
     # what everything may build on
-    '__init__': 0,
-    'errors': 0,
-    'labels': 1,
-    'columns': 1,
-    'clock': 1,
-    'logs': 1,
-    # formats and arithmetic: no I/O
-    'bundle': 2,
-    'config': 2,
-    'score': 2,
-    'season': 2,
-    'entities': 2,
-    'exposition': 2,
-    'fleet': 2,
-    'selector': 2,
-    'table': 2,
-    # one edge or one holder of memory each
-    'http': 3,
-    'prometheus': 4,
-    'session': 3,
-    'checkpoint': 3,
-    'history': 3,
-    'memory': 3,
-    'board': 3,
-    'answers': 3,
-    'ledger': 3,
-    'presets': 3,
-    # the order of the stages; convert builds on nothing above
-    'detector': 4,
-    # what runs detectors and serves what they say
-    'telemetry': 5,
-    'server': 5,
-    'source': 5,
-    'runner': 5,
-    'backtest': 5,
-    'display': 5,
-    'scheduler': 6,
+    'promlstm.errors': 1,
+    'promlstm.logs': 1,
+    'promlstm.terminal': 1,
+    # columns in, columns out; and the way to the samples
+    'promlstm.engine': 2,
+    'promlstm.query': 2,
+    # what a user writes; text out
+    'promlstm.config': 3,
+    'promlstm.serve': 3,
+    # threads and time; replays
+    'promlstm.presets': 4,
+    'promlstm.live': 4,
+    'promlstm.backtest': 4,
     # what a user starts
-    'check': 7,
-    'demo': 7,
-    '__main__': 8,
+    'promlstm.check': 5,
+    'promlstm.demo': 5,
+    'promlstm.__main__': 6,
+    # making models
+    'convert': 10,
+    'convert.files': 11,
+    'convert.data': 12,
+    'convert.families': 13,
+    'convert.evaluation': 14,
+    # the pipeline, in the order of its stages
+    'convert.recipe': 15,
+    'convert.resume': 15,
+    'convert.export': 15,
+    'convert.verify': 16,
+    'convert.calibrate': 16,
+    'convert.release': 16,
+    'convert.stages': 17,
+    # commands that run it
+    'convert.compare': 18,
+    'convert.learning_curve': 18,
+    'convert.quantize': 18,
+    'convert.wrap': 18,
+    'convert.search': 19,
+    'convert.model_commands': 20,
+    'convert.__main__': 21,
 }
 
-# What making models may build on: all that judges a sample, nothing that serves.
-CONVERT_TIER = 4
+# Making models may build on what judges a sample and on the way to its samples, never on what runs or serves. The demo's fleet is the
+# ground of the synthetic telemetry.
+CONVERT_MAY = {
+    'promlstm', 'promlstm.errors', 'promlstm.logs', 'promlstm.terminal', 'promlstm.engine', 'promlstm.query', 'promlstm.config', 'promlstm.demo.fleet',
+}  # fmt: skip
 
 # Of these not even an indirect import: they are the training side, or weigh as much.
 HEAVY = {'tensorflow', 'keras', 'tf2onnx', 'onnx', 'pandas', 'scipy', 'sklearn', 'convert'}
@@ -74,6 +73,18 @@ NAMELESS = {'utils', 'util', 'helpers', 'helper', 'common', 'misc', 'manager', '
 
 # The name one imports, where it is not the name one installs.
 IMPORT_NAMES = {'PyYAML': 'yaml', 'prometheus-client': 'prometheus_client'}
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a module."""
+    parts = path.relative_to(ROOT).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+MODULES = {name_of(path): path for folder in ('promlstm', 'convert') for path in sorted((ROOT / folder).rglob('*.py'))}
+PACKAGES = {name for name, path in MODULES.items() if path.name == '__init__.py'}
+SUBPACKAGES = {name for name in PACKAGES if '.' in name}
+OURS = {name: path for name, path in MODULES.items() if name.startswith('promlstm')}
 
 
 def imported(path: Path) -> set[str]:
@@ -86,56 +97,94 @@ def imported(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            package = path.parent.relative_to(real.ROOT).parts
+            package = path.parent.relative_to(ROOT).parts
             above = package[: len(package) - node.level + 1] if node.level else ()
             names |= {'.'.join([*above, *filter(None, [node.module]), alias.name]) for alias in node.names}
     return names
 
 
-def of_promlstm(path: Path) -> set[str]:
-    """The modules of promlstm that a file imports; what is no module, e.g. promlstm.__version__, is out of __init__."""
-    names = [[*name.split('.'), '__init__'] for name in imported(path)]
-    return {name[1] if name[1] in MODULES else '__init__' for name in names if name[0] == 'promlstm'}
+def modules_imported(path: Path) -> set[str]:
+    """The modules of ours that a file imports: of `promlstm.engine.session.load` the longest part that is a module."""
+    found = set()
+    for name in imported(path):
+        parts = name.split('.')
+        if parts[0] in ('promlstm', 'convert'):
+            found.add(next('.'.join(parts[:n]) for n in range(len(parts), 0, -1) if '.'.join(parts[:n]) in MODULES))
+    return found
 
 
-def top_level(path: Path) -> set[str]:
-    """The packages that a file imports, by their first name."""
-    return {name.split('.')[0] for name in imported(path)}
+def room(module: str) -> str:
+    """What has a tier: the sub-package that a module lies in, else the module itself."""
+    package = '.'.join(module.split('.')[:2])
+    return package if package in SUBPACKAGES else module
 
 
 @pytest.mark.parametrize('module', MODULES)
 def test_imports_go_down_the_tiers(module):
-    """A module of promlstm has a tier and imports only modules of lower tiers."""
-    assert module in TIERS, f'promlstm/{module}.py has no tier: put it into TIERS of {Path(__file__).name}, above all that it builds on'
-    upwards = {name: TIERS[name] for name in of_promlstm(MODULES[module]) if TIERS.get(name, 0) >= TIERS[module]}
-    assert not upwards, f'promlstm/{module}.py, tier {TIERS[module]}, imports from its own tier or above: {upwards}'
+    """A module imports only from its own package and from lower tiers."""
+    mine = room(module)
+    assert mine in TIERS, f'{mine} has no tier: put it into TIERS of {Path(__file__).name}, above all that it builds on'
+    upwards = {name for name in modules_imported(MODULES[module]) if room(name) != mine and TIERS[room(name)] >= TIERS[mine]}
+    assert not upwards, f'{module}, tier {TIERS[mine]}, imports from its own tier or above: {sorted(upwards)}'
 
 
-def test_promlstm_is_flat():
-    """Every module lies in the package itself, so that its name alone says which tier it has."""
-    assert [path for path in MODULES.values() if path.parent != PACKAGE] == []
+@pytest.mark.parametrize('package', sorted(SUBPACKAGES))
+def test_no_circle_within_a_package(package):
+    """The modules of a package can be put in an order in which each imports only those before it."""
+    inside = {name: modules_imported(path) & {each for each in MODULES if room(each) == package} for name, path in MODULES.items() if room(name) == package}
+    while free := [name for name, needs in inside.items() if not needs - {name}]:
+        inside = {name: needs - set(free) for name, needs in inside.items() if name not in free}
+    assert not inside, f'these import each other: {sorted(inside)}'
+
+
+@pytest.mark.parametrize('package', sorted(SUBPACKAGES))
+def test_a_package_has_one_front_door(package):
+    """`__all__` of a package names modules that exist, its docstring says in a line what each is, and others import no other one."""
+    path = MODULES[package]
+    tree = ast.parse(path.read_text())
+    (names,) = [ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)]
+    assert all(f'{package}.{name}' in MODULES for name in names)
+    lines = {line.split()[0] for line in ast.get_docstring(tree, clean=False).splitlines() if line.startswith('    ')}
+    assert lines == set(names), lines ^ set(names)
+    for other, file in MODULES.items():
+        if room(other) != package:
+            private = {name for name in modules_imported(file) if room(name) == package} - {f'{package}.{name}' for name in names} - {package}
+            assert not private, f'{other} imports {private}: not in __all__ of {package}'
 
 
 @pytest.mark.parametrize('module', MODULES)
+def test_nothing_private_crosses_a_package(module):
+    """A name that begins with an underscore is imported by its own package only."""
+    crossing = {
+        name for name in imported(MODULES[module])
+        if name.split('.')[0] in ('promlstm', 'convert') and name.split('.')[-1].startswith('_') and not name.endswith('__')
+        and not name.startswith(room(module))
+    }  # fmt: skip
+    assert not crossing
+
+
+@pytest.mark.parametrize('module', OURS)
 def test_the_exporter_imports_only_what_it_installs(module):
     """Whatever promlstm imports is its own, in the standard library, or in install_requires of setup.cfg."""
     setup = configparser.ConfigParser()
-    setup.read(real.ROOT / 'setup.cfg')
+    setup.read(ROOT / 'setup.cfg')
     installed = {IMPORT_NAMES.get(name, name) for name in setup['options']['install_requires'].split()}
     assert not installed & HEAVY
-    assert top_level(MODULES[module]) - {'promlstm'} - set(sys.stdlib_module_names) <= installed
+    top = {name.split('.')[0] for name in imported(MODULES[module])}
+    assert top - {'promlstm'} - set(sys.stdlib_module_names) <= installed
 
 
-@pytest.mark.parametrize('path', sorted(CONVERT.rglob('*.py')), ids=lambda path: path.stem)
-def test_making_models_builds_on_nothing_that_serves(path):
-    """convert imports nothing of promlstm above the detector."""
-    above = {name for name in of_promlstm(path) if TIERS.get(name, 0) > CONVERT_TIER}
-    assert not above, f'{path.name} imports {above}, above tier {CONVERT_TIER}'
+@pytest.mark.parametrize('module', [name for name in MODULES if name.startswith('convert')])
+def test_making_models_builds_on_nothing_that_serves(module):
+    """convert imports of promlstm only what judges a sample and what asks for samples."""
+    used = {name for name in modules_imported(MODULES[module]) if name.startswith('promlstm')}
+    above = {name for name in used if not {name, room(name)} & CONVERT_MAY}
+    assert not above, f'{module} imports {above}'
 
 
 def test_no_file_is_named_after_nothing():
     """No Python file has a name, or a part of one, that would fit any content."""
-    files = [path for folder in (PACKAGE, CONVERT, real.ROOT / 'tests') for path in folder.rglob('*.py')]
+    files = [path for folder in ('promlstm', 'convert', 'tests') for path in (ROOT / folder).rglob('*.py')]
     assert [path for path in files if NAMELESS & set(path.stem.split('_'))] == []
 
 
@@ -159,8 +208,7 @@ print(json.dumps({
 @pytest.fixture(scope='module')
 def after_import():
     """What an interpreter holds after it has imported every module of promlstm and done nothing else."""
-    modules = ['promlstm' if name == '__init__' else f'promlstm.{name}' for name in MODULES]
-    done = subprocess.run([sys.executable, '-c', IMPORT_ALL, *modules], cwd=real.ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, '-c', IMPORT_ALL, *OURS], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('\n') == 1, f'an import prints: {done.stdout}'
     return json.loads(done.stdout)

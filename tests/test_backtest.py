@@ -5,11 +5,11 @@ import subprocess
 import sys
 import time
 
-import past
+import fleet_history
 import pytest
 import requests
 from exporter import Exporter
-from real import Prometheus, backfill, wait_until
+from servers import Prometheus, backfill, wait_until
 
 pytestmark = pytest.mark.real
 
@@ -22,8 +22,8 @@ def history(tmp_path_factory):
     """A running Prometheus, the planted faults, and the end of the telemetry."""
     directory = tmp_path_factory.mktemp('history')
     end = time.time() // 60 * 60
-    times, values, faults = past.telemetry(SERIES, DAYS, end)
-    past.write_openmetrics(directory / 'past.om', times, values)
+    times, values, faults = fleet_history.telemetry(SERIES, DAYS, end)
+    fleet_history.write_openmetrics(directory / 'past.om', times, values)
     prometheus = Prometheus(directory / 'prometheus', [])
     prometheus.data.mkdir(parents=True)
     backfill(prometheus.data, directory / 'past.om')

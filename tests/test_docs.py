@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
-import real
+import servers
 import yaml
 
 from convert import recipe
 from promlstm import config as configuration
-from promlstm import errors, exposition
+from promlstm import errors
 from promlstm.__main__ import main
+from promlstm.serve import exposition
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / 'README.md').read_text()
@@ -46,8 +47,8 @@ def test_promtool_accepts_the_scrape_configuration_and_the_alerts(tmp_path):
     assert yaml.safe_load(scrape)['scrape_configs'][0]['honor_labels'] is True
     (tmp_path / 'alerts.yml').write_text(alerts)
     (tmp_path / 'prometheus.yml').write_text(scrape + 'rule_files: [alerts.yml]\n')
-    real.promtool('check', 'config', tmp_path / 'prometheus.yml')
-    checked = real.promtool('check', 'rules', tmp_path / 'alerts.yml')
+    servers.promtool('check', 'config', tmp_path / 'prometheus.yml')
+    checked = servers.promtool('check', 'rules', tmp_path / 'alerts.yml')
     assert '4 rules found' in checked.stdout
 
 

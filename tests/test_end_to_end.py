@@ -13,9 +13,9 @@ import requests
 from exporter import RUNTIME, Exporter
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from real import NodeExporter, Prometheus, promtool, wait_until
+from servers import NodeExporter, Prometheus, promtool, wait_until
 
-from promlstm import exposition
+from promlstm.serve import exposition
 
 pytestmark = pytest.mark.real
 

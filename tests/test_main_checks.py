@@ -10,13 +10,13 @@ import exporter
 import msgspec
 import numpy as np
 import pytest
-import real
-import tiny
+import servers
+import tiny_model
 import yaml
 
 import promlstm
-from promlstm import bundle, session
 from promlstm.__main__ import main
+from promlstm.engine import bundle, session
 
 FILES = Path(__file__).with_name('config')
 DEFAULT = session.resolve('builtin:default')
@@ -105,7 +105,7 @@ def test_the_version(run):
 def test_it_runs_as_a_module():
     """`python -m promlstm` is the same program, with its own exit status."""
     done = subprocess.run(
-        [sys.executable, '-m', 'promlstm', 'check-model', 'none'], cwd=real.ROOT, capture_output=True, text=True, check=False
+        [sys.executable, '-m', 'promlstm', 'check-model', 'none'], cwd=servers.ROOT, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (1, '', 'promlstm: none: cannot be read: No such file or directory\n')
 
@@ -136,7 +136,7 @@ def test_the_card_of_the_default_model(run):
 
 def test_the_card_of_a_model_with_fixed_features(run, tmp_path):
     """Features by name, memory for all of them."""
-    read = card(run, tiny.write(tmp_path / 'x.onnx', features=('cpu', 'memory'), views=('above', 'below')))
+    read = card(run, tiny_model.write(tmp_path / 'x.onnx', features=('cpu', 'memory'), views=('above', 'below')))
     assert (read['features'], read['views'], read['season']) == ('cpu, memory', 'above, below', '24 slots of 1 days')
     assert read['memory'] == f'{2 * 16 + 4} bytes of state, {2 * 24 * 4} of season, per entity'
     assert read['evaluation'] == 'none: f1 0.5'
@@ -165,8 +165,8 @@ def test_another_model_than_the_pinned_one(run):
 
 def test_a_model_that_computes_other_numbers_here(run, tmp_path):
     """A failed proof is status 1 and says what differs."""
-    surprise = tiny.proven().outputs['surprise'].numpy() + np.float32(1)
-    path = tiny.write(tmp_path / 'x.onnx', proof=tiny.proven(outputs={'surprise': surprise}))
+    surprise = tiny_model.proven().outputs['surprise'].numpy() + np.float32(1)
+    path = tiny_model.write(tmp_path / 'x.onnx', proof=tiny_model.proven(outputs={'surprise': surprise}))
     assert refused(run, 'check-model', path).startswith(f'{path}: the proof fails: surprise at step 3, entity 0: got ')
 
 
@@ -231,12 +231,12 @@ def config(tmp_path, url='http://127.0.0.1:1', **detector):
 )
 def test_a_model_that_does_not_fit_is_named(run, tmp_path, detector, says):
     """Each detector says what is wrong with it, the others are checked all the same, and the status is 1."""
-    tiny.write(tmp_path / 'tiny.onnx')
-    tiny.write(tmp_path / 'two.onnx', features=('cpu', 'memory'))
-    worse = msgspec.structs.replace(tiny.ROW, klass=1, alarms_per_entity_week=(100, 50, 20))
-    classes = msgspec.structs.replace(tiny.CALIBRATION, rows=(tiny.ROW, worse))
-    tiny.write(tmp_path / 'classes.onnx', classes=True, calibration=classes)
-    tiny.write(tmp_path / 'bare.onnx', calibration=bundle.Calibration(status='none'))
+    tiny_model.write(tmp_path / 'tiny.onnx')
+    tiny_model.write(tmp_path / 'two.onnx', features=('cpu', 'memory'))
+    worse = msgspec.structs.replace(tiny_model.ROW, klass=1, alarms_per_entity_week=(100, 50, 20))
+    classes = msgspec.structs.replace(tiny_model.CALIBRATION, rows=(tiny_model.ROW, worse))
+    tiny_model.write(tmp_path / 'classes.onnx', classes=True, calibration=classes)
+    tiny_model.write(tmp_path / 'bare.onnx', calibration=bundle.Calibration(status='none'))
     path = config(tmp_path, **detector)
     tree = yaml.safe_load(path.read_text())
     tree['detectors'].append({'name': 'other', 'expr': 'up'})
@@ -335,9 +335,9 @@ def reread(running, facts):
     before = running.log.read_text().count('\n')
     running.child.send_signal(signal.SIGHUP)
     told = lambda: [line for line in running.log.read_text().splitlines()[before:] if all(fact in line for fact in facts)]  # noqa: E731
-    real.wait_until(told, 30, f'{facts} in the log')
+    servers.wait_until(told, 30, f'{facts} in the log')
     gauge = 'promlstm_config_last_reload_successful '
-    page = real.http.get(running.url + '/metrics', timeout=10).text.splitlines()
+    page = servers.http.get(running.url + '/metrics', timeout=10).text.splitlines()
     return next(line.removeprefix(gauge) for line in page if line.startswith(gauge))
 
 

@@ -10,7 +10,7 @@ import tomllib
 import zipfile
 
 import pytest
-import real
+import servers
 
 import promlstm
 
@@ -20,7 +20,7 @@ DATA = ('models/*.onnx', 'presets/*.yml')
 @pytest.fixture(scope='module')
 def setup():
     setup = configparser.ConfigParser()
-    setup.read(real.ROOT / 'setup.cfg')
+    setup.read(servers.ROOT / 'setup.cfg')
     return setup
 
 
@@ -30,7 +30,7 @@ def wheel(tmp_path_factory):
     source = tmp_path_factory.mktemp('source')
     unbuilt = shutil.ignore_patterns('__pycache__', '*.egg-info', 'build', 'dist')
     for name in ('promlstm', 'convert', 'tests', 'setup.cfg', 'pyproject.toml', 'LICENSE', 'README.md'):
-        original = real.ROOT / name
+        original = servers.ROOT / name
         if original.is_dir():
             shutil.copytree(original, source / name, ignore=unbuilt)
         elif original.exists():
@@ -50,8 +50,8 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_is_promlstm_with_its_data_and_nothing_else(wheel):
     """Every module, model and preset of promlstm is in the wheel; convert, tests and the rest of the repository are not."""
-    package = real.ROOT / 'promlstm'
-    expected = {str(path.relative_to(real.ROOT)) for pattern in ('*.py', *DATA) for path in package.glob(pattern)}
+    package = servers.ROOT / 'promlstm'
+    expected = {str(path.relative_to(servers.ROOT)) for pattern in ('*.py', *DATA) for path in package.rglob(pattern)}
     expected |= {'promlstm/' + pattern.replace('*', 'planted') for pattern in DATA}
     assert {name for name in wheel.namelist() if '.dist-info/' not in name} == expected
 
@@ -73,12 +73,12 @@ def test_the_wheel_says_what_it_is(wheel):
 
 def test_metadata_stands_in_setup_cfg_alone():
     """pyproject.toml has no [project] table: setuptools fails where both files carry metadata."""
-    assert set(tomllib.loads((real.ROOT / 'pyproject.toml').read_text())) == {'build-system', 'tool'}
+    assert set(tomllib.loads((servers.ROOT / 'pyproject.toml').read_text())) == {'build-system', 'tool'}
 
 
 def test_every_requirement_is_pinned(setup):
     """Each package of setup.cfg, with those of its extras, has an exact version in .ci/constraints.txt, and nothing there is looser."""
-    lines = (real.ROOT / '.ci' / 'constraints.txt').read_text().splitlines()
+    lines = (servers.ROOT / '.ci' / 'constraints.txt').read_text().splitlines()
     pins = [line for line in lines if line and not line.startswith('#')]
     assert [line for line in pins if not re.fullmatch(r'[\w.-]+==[\w.]+', line)] == []
 
@@ -94,7 +94,7 @@ def normal(name: str) -> str:
 
 def test_the_runtime_environment_is_light():
     """The environment that `make demo` makes has none of the training or test packages."""
-    packages = list((real.ROOT / '.venv' / 'lib').glob('python*/site-packages'))
+    packages = list((servers.ROOT / '.venv' / 'lib').glob('python*/site-packages'))
     if not packages:
         pytest.skip('no .venv here: make test makes it')
     present = {normal(path.name.split('-')[0]) for path in packages[0].glob('*.dist-info')}

@@ -6,13 +6,13 @@ import re
 import threading
 import time
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import real
+import servers
 import services
 import yaml
 from exporter import Exporter
+from http_target import serving
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from promlstm import presets
@@ -20,7 +20,7 @@ from promlstm.__main__ import main
 from promlstm.errors import ConfigError
 
 NAMES = presets.names()
-RECORDED = {path.stem: path for path in sorted((real.ROOT / 'tests/recorded').glob('*.prom'))}
+RECORDED = {path.stem: path for path in sorted((servers.ROOT / 'tests/recorded').glob('*.prom'))}
 LIVE = [name for name in NAMES if name not in RECORDED and name not in services.STARTS]  # and test_services.py has the others
 
 
@@ -89,28 +89,6 @@ def test_identities_survive_a_pod(name):
             assert re.search(r'\bby \(', expr)
 
 
-@contextmanager
-def serving(page):
-    """A target whose page is `page()`, a new one at each scrape; its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = page()
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f'127.0.0.1:{server.server_port}'
-    finally:
-        server.shutdown()
-
-
 FAST = 1000  # a rate over five minutes is small while only seconds of them are there
 
 
@@ -132,7 +110,7 @@ def test_every_expression_returns_series_of_the_recorded_page(name, tmp_path):
     """On a real Prometheus that scrapes the page as it was recorded, or as the documents have it."""
     with serving(growing(RECORDED[name].read_text())) as address:
         scrape = [{'job_name': name, 'static_configs': [{'targets': [address]}]}]
-        with real.Prometheus(tmp_path / 'prometheus', scrape) as prometheus:
+        with servers.Prometheus(tmp_path / 'prometheus', scrape) as prometheus:
             for detector, expr in expressions(name):
                 series = prometheus.wait_for(expr)
                 assert series, detector
@@ -175,10 +153,10 @@ def live(tmp_path_factory):
     """A Prometheus that scrapes itself, this machine, a machine with sensors, and a service."""
     directory = tmp_path_factory.mktemp('presets')
     (directory / 'rules.yml').write_text('groups: [{name: one, rules: [{record: one, expr: vector(1)}]}]')
-    with real.NodeExporter() as node, real.NodeExporter(hardware(directory / 'sys')) as sensors, instrumented() as address:
+    with servers.NodeExporter() as node, servers.NodeExporter(hardware(directory / 'sys')) as sensors, instrumented() as address:
         scrape = [node.scrape_config('node'), sensors.scrape_config('sensors')]
         scrape.append({'job_name': 'shop', 'static_configs': [{'targets': [address], 'labels': {'namespace': 'prod'}}]})
-        with real.Prometheus(directory / 'prometheus', scrape, [directory / 'rules.yml']) as prometheus:
+        with servers.Prometheus(directory / 'prometheus', scrape, [directory / 'rules.yml']) as prometheus:
             prometheus.scrape_configs.append(prometheus.scrape_config('prometheus'))
             prometheus.reload()
             yield prometheus
@@ -226,7 +204,7 @@ def test_ten_healthy_minutes_raise_no_page(live, tmp_path):
     ]
     with Exporter(tmp_path / 'promlstm', live.url, detectors) as exporter:
         live.scrape_configs.append(exporter.scrape_config())
-        live.rule_files += [real.ROOT / 'rules' / f'{name}.yml' for name in ('recording', 'alerts', 'self')]
+        live.rule_files += [servers.ROOT / 'rules' / f'{name}.yml' for name in ('recording', 'alerts', 'self')]
         live.reload()
         live.wait_for('count(count by (detector) (promlstm_anomaly_score)) >= 25', limit_seconds=400)
         began = time.time()

@@ -4,9 +4,9 @@ import os
 import time
 
 import pytest
-import real
 import requests
-from real import Alertmanager, NodeExporter, Process, Prometheus, answers, backfill, free_port, promtool, run_tool, wait_until
+import servers
+from servers import Alertmanager, NodeExporter, Process, Prometheus, answers, backfill, free_port, promtool, run_tool, wait_until
 
 pytestmark = pytest.mark.real
 
@@ -24,7 +24,7 @@ groups:
 def test_every_tool_runs_and_its_version_is_recorded(tools):
     """Each tool says its version, and versions.txt names the same one."""
     recorded = {line.split()[0]: line.split()[1] for line in (tools.parent / 'versions.txt').read_text().splitlines()}
-    assert set(recorded) == {*real.TOOL_NAMES, 'helm3', 'helm4'}
+    assert set(recorded) == {*servers.TOOL_NAMES, 'helm3', 'helm4'}
     for name, version in recorded.items():
         helm = name.startswith('helm')
         said = run_tool(name, *(('version', '--short') if helm else ('--version',)))
@@ -101,7 +101,7 @@ def test_a_server_that_cannot_start_says_why(tools):
     with pytest.raises(RuntimeError, match='before it was ready') as error, NodeExporter(args=['--no-such-flag']):
         pass
     assert "unknown long flag '--no-such-flag'" in error.value.__notes__[0]
-    assert real.running == []
+    assert servers.running == []
 
 
 def test_a_process_gets_its_environment_and_gives_its_exit_status(tmp_path):

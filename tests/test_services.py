@@ -6,11 +6,11 @@ import time
 from contextlib import ExitStack, suppress
 
 import pytest
-import real
+import servers
 import services
 import yaml
-from conftest import absent
 from exporter import Exporter
+from requirements import absent
 
 from promlstm import presets
 from promlstm.__main__ import main
@@ -32,9 +32,9 @@ def live(tmp_path_factory):
     with ExitStack() as held:
         running = {name: held.enter_context(start()) for name, start in services.STARTS.items()}
         scrape = [service.exporter.scrape_config(name) for name, service in running.items()]
-        rules = [real.ROOT / 'rules' / f'{name}.yml' for name in ('recording', 'alerts', 'self')]
+        rules = [servers.ROOT / 'rules' / f'{name}.yml' for name in ('recording', 'alerts', 'self')]
         directory = tmp_path_factory.mktemp('services')
-        prometheus = held.enter_context(real.Prometheus(directory / 'prometheus', scrape, rules))
+        prometheus = held.enter_context(servers.Prometheus(directory / 'prometheus', scrape, rules))
         yield prometheus, running
 
 

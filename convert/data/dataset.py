@@ -1,0 +1,168 @@
+"""Stored telemetry as the batches that synthesis makes: by spans, in groups of entities, always in the same order.
+
+Who calls it: train and evaluate, for which it makes no difference where a batch came from. Times are absolute and keep their order; a
+part (train, validate, test) never yields a sample of another one. What must not teach (exclusions, the lead before a span, padding) is
+`faulty`, and NaN in the history that fills the seasonal memory. Memory is that of one group of entities, however many there are.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from convert.data import spans, store, synthesis
+from convert.data.spans import DataError
+
+DRAWN = 16              # entities that are drawn together
+SAMPLES = 4_000_000     # of a batch at most, where a group has more than one entity: 32 MB
+
+
+class DatasetError(DataError):
+    """A span has no samples, or none are left to learn from."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded(synthesis.Batch):
+    """A synthesis.Batch of recorded telemetry.
+
+    faulty      bool [T, N, F]  not to be learnt and not healthy time: excluded, lead or padding
+    identities  N identities, bytes, sorted
+    scored      bool [T]        False in the lead that is only read to warm up, and in the padding after the end
+    labels      bool [T, N, F]  known incidents, which are faulty too; None = the recipe labels nothing
+    """
+
+    identities: tuple
+    scored: np.ndarray
+    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The telemetry of one detector.
+
+    store            store.Store
+    parts            spans.Parts
+    history_seconds  of coarse history before each batch
+    exclusions       spans.Exclusions
+    dropped          identities that no batch has (quality: constant, duplicated, too short)
+    labelled         spans.Exclusions that are known incidents
+    """
+
+    store: store.Store
+    parts: spans.Parts
+    history_seconds: float
+    exclusions: tuple = ()
+    dropped: frozenset = frozenset()
+    labelled: tuple = ()
+
+    @property
+    def detector(self):
+        """Its name."""
+        return self.store.about.detector
+
+    @property
+    def step_seconds(self):
+        """Of the fine grid."""
+        return self.store.about.step_seconds
+
+    def entities(self, part):
+        """Identities with a sample in the spans of a part, sorted; without those that are dropped."""
+        found = {name for first, end in self.steps(part) for name in self.store.identities('fine', first, end)}
+        return sorted(found - self.dropped)
+
+    def steps(self, part):
+        """The spans of a part as steps: [(first, end)] in time order."""
+        return sorted(spans.steps(span, self.step_seconds) for span in getattr(self.parts, part))
+
+    def batches(self, part, *, steps=None, lead_steps=spans.LEAD_STEPS, entities=None, series=None, seed=0):
+        """Recorded batches of a part: for each group of entities, each span in time order.
+
+        steps       None: a span is one batch, lead before it. A number: all batches are that long; a span is cut into windows of which
+                    each begins with the lead that the one before has, so that every sample of the span is learnt from once; the last
+                    one is padded with NaN
+        lead_steps  read before what counts, to warm up
+        entities    identities to yield; None = all of the part
+        series      about so many at most (entities × features, each window counts): windows drawn by the seed; None = all. What training
+                    holds in memory then does not depend on how large the fleet is or how long its history
+        raises      DatasetError  where the part has spans but no sample
+        """
+        chosen = self.entities(part) if entities is None else sorted(entities)
+        if not chosen and getattr(self.parts, part):
+            raise DatasetError(f'detector {self.detector!r}: spans.{part}: no entity has a sample there that could be used')
+        windows = [window for span in self.steps(part) for window in _windows(span, steps, lead_steps)]
+        longest = max((end - first for first, end, _, _ in windows), default=1)
+        size = max(1, min(store.GROUP if series is None else DRAWN, SAMPLES // (longest * self.store.features)))
+        pieces = [(group, window) for group in store.groups(chosen, size) for window in windows]
+        for group, window in pieces if series is None else self._drawn(pieces, series, seed):
+            batch = self._batch(group, *window)
+            if not batch.faulty.all():
+                yield batch
+
+    def _drawn(self, pieces, series, seed):
+        """Some of the pieces, in their order, until there are so many series; known incidents are rare, so chance leaves none of them out."""
+        order = np.random.default_rng(seed).permutation(len(pieces))
+        if self.labelled:
+            order = order[np.argsort([not self._tells(*pieces[place]) for place in order], kind='stable')]
+        counts = np.cumsum([len(pieces[place][0]) * self.store.features for place in order])
+        return [pieces[place] for place in sorted(order[: np.searchsorted(counts, series) + 1])]
+
+    def _tells(self, group, window):
+        """Whether a known incident lies in what of a window counts."""
+        return spans.excluded(self.labelled, np.arange(*window[2:]) * self.step_seconds, group, self.detector).any()
+
+    def _batch(self, group, first, end, begin, finish):
+        """Steps first to end, of which begin to finish count; only entities with a sample that counts."""
+        values = self.store.read('fine', first, min(end, finish), group)
+        values = np.concatenate([values, np.full((end - first - len(values), *values.shape[1:]), np.nan)])
+        number = np.arange(first, end)
+        scored = (number >= begin) & (number < finish)
+        here = np.flatnonzero(~np.isnan(values[scored]).all((0, 2)))
+        times, identities = number * self.step_seconds, [group[row] for row in here]
+        excluded = spans.excluded(self.exclusions, times, identities, self.detector)
+        known = spans.excluded(self.labelled, times, identities, self.detector)
+        past, history = self._history(first, identities)
+        each = lambda mask: np.broadcast_to(mask[..., None], (len(times), len(here), values.shape[2])).copy()   # noqa: E731 (of two masks)
+        labels = each(known & scored[:, None] & ~excluded) if self.labelled else None
+        return Recorded(
+            self.step_seconds, times.astype(np.float64), values[:, here], each(excluded | known | ~scored[:, None]), past, history,
+            tuple(identities), scored, labels,
+        )  # fmt: skip
+
+    def _history(self, first, identities):
+        """(times [H], values [H, N, F]) of the coarse past before a step; what is excluded is NaN."""
+        coarse, until = self.store.about.coarse_seconds, first * self.step_seconds
+        begin, end = spans.steps((until - self.history_seconds, until), coarse)
+        times = np.arange(begin, end) * float(coarse)
+        values = self.store.read('coarse', begin, end, identities)
+        values[spans.excluded(self.exclusions + self.labelled, times, identities, self.detector)] = np.nan
+        return times, values
+
+    def digest(self):
+        """sha256 of all that batches depend on: samples, spans, exclusions, dropped entities."""
+        wanted = spans.wanted(self.parts, self.step_seconds, self.history_seconds)
+        since = min(start for _, _, (start, _) in self.parts.named()) - self.history_seconds - spans.LEAD_STEPS * self.step_seconds
+        until = max(end for _, _, (_, end) in self.parts.named())
+        near = [[each for each in some if each.start < until and each.end > since] for some in (self.exclusions, self.labelled)]
+        parts = [(part, float(start), float(end)) for part, _, (start, end) in self.parts.named()]
+        rest = (parts, float(self.history_seconds), near, sorted(name.decode() for name in self.dropped))
+        return hashlib.sha256(self.store.digest(wanted).encode() + msgspec.json.encode(rest, order='sorted')).hexdigest()
+
+
+def _windows(span, steps, lead_steps):
+    """(first, end, begin, finish): steps first to end are read, of which begin to finish count.
+
+    >>> _windows((1000, 1300), None, 100)
+    [(900, 1300, 1000, 1300)]
+    >>> _windows((1000, 1300), 250, 100)
+    [(900, 1150, 1000, 1150), (1050, 1300, 1150, 1300)]
+    >>> _windows((1000, 1200), 250, 100)
+    [(900, 1150, 1000, 1150), (1050, 1300, 1150, 1200)]
+    """
+    first, end = span
+    if steps is None:
+        return [(first - lead_steps, end, first, end)]
+    if steps <= lead_steps:
+        raise DatasetError(f'windows of {steps} steps have no room for a lead of {lead_steps}')
+    counts = steps - lead_steps
+    return [(at - lead_steps, at + counts, at, min(at + counts, end)) for at in range(first, end, counts)]

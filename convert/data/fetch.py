@@ -1,0 +1,195 @@
+"""History out of Prometheus into the store: the exporter's own detectors, their own queries, at the aligned step minus the delay.
+
+Who calls it: gather. It asks through promlstm.engine.history and promlstm.query.prometheus, so that what is learnt is what is served; below the limit
+of points, as many requests at once as `prometheus.concurrency` allows. Each chunk is on disk before it counts, so a run that was killed or
+cut off goes on where it was. A detector that cannot be fetched is told at the end, when all others are there. It never deletes what was
+fetched: Prometheus may have forgotten it by now.
+"""
+
+import itertools
+import threading
+import time as clock
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from convert.data import spans, store
+from convert.data.spans import DataError
+from promlstm.engine import history
+from promlstm.engine.entities import Entities
+from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable
+from promlstm.query.prometheus import POINTS_PER_ANSWER
+
+CELLS = 2_000_000               # samples of a chunk in memory, 16 MB
+MOST_STEPS, LEAST_STEPS = 4096, 16
+PAUSES = (1.0, 4.0, 16.0)       # seconds before each new attempt at what may be a broken connection
+TELL_SECONDS = 5.0
+
+
+class FetchError(DataError):
+    """Some detectors could not be fetched; the others are there."""
+
+
+@dataclass(eq=False)
+class _Job:
+    """One chunk to be fetched."""
+
+    detector: object
+    store: store.Store
+    grid: str
+    first: int
+    steps: int
+    series: int
+
+
+@dataclass(eq=False)
+class _Progress:
+    """What is said while it runs."""
+
+    log: object
+    total: int
+    done: int = 0
+    samples: int = 0
+    started: float = field(default_factory=clock.monotonic)
+    told: float = field(default_factory=clock.monotonic)
+
+    def step(self, samples):
+        """One chunk more."""
+        self.done, self.samples, now = self.done + 1, self.samples + samples, clock.monotonic()
+        if now - self.told >= TELL_SECONDS or self.done == self.total:
+            self.told = now
+            left = (now - self.started) / self.done * (self.total - self.done)
+            self.log(f'  {self.done} of {self.total} chunks, {self.samples} samples, about {left:.0f} s left')
+
+
+def about(config, detector):
+    """What a detector's folder holds (store.About)."""
+    return store.About(
+        detector=detector.name, source=config.prometheus.url, queries=dict(detector.queries), by=detector.by, step_seconds=float(detector.step),
+        delay_seconds=float(detector.delay), coarse_seconds=spans.coarse_seconds(detector.step),
+        asked={**config.prometheus.params, **config.prometheus.headers},
+    )  # fmt: skip
+
+
+def fetch(config, detectors, parts, root, *, source, log, now=clock.time, pause=None):
+    """The Stores of detectors, with all that the spans want in them.
+
+    config     promlstm.config.Config
+    detectors  its Detectors that are wanted
+    parts      spans.Parts
+    root       folder of the stores, locked by the caller
+    source     Prometheus, or anything with its `instant` and `range`
+    log        function of a line of text
+    pause      function of seconds, for tests; None = wait, but no longer than until another chunk stops it all
+    raises     FetchError  naming each detector that failed, after the others are done; StoreError where the disk does not take it
+    """
+    _refuse_future(config, detectors, parts, now())
+    stores, failed, jobs = {}, {}, []
+    for detector in detectors:
+        stores[detector.name] = place = store.Store(root, about(config, detector))
+        place.prepare()
+        try:
+            jobs += _plan(detector, place, parts, source)
+        except PromlstmError as error:
+            failed[detector.name] = error
+    log(f'  {len(jobs)} chunks to fetch from {config.prometheus.url} for {len(detectors)} detectors')
+    _run(jobs, failed, config.prometheus.concurrency, source, _Progress(log, len(jobs)), pause)
+    if failed:
+        why = ''.join(f'\n  detector {name!r}: {error}' for name, error in failed.items())
+        raise FetchError(f'{len(detectors) - len(failed)} of {len(detectors)} detectors are there; run it again to go on with the others:{why}')
+    return stores
+
+
+def _refuse_future(config, detectors, parts, now):
+    delay = max(detector.delay for detector in detectors)
+    for part, number, (_, end) in parts.named():
+        if end > now - delay:
+            raise FetchError(f'spans.{part}[{number}] ends at {spans.text(end)}, which has not passed yet at {config.prometheus.url}')
+
+
+def _plan(detector, place, parts, source):
+    """Jobs for what is wanted and not there; chunks are cut at multiples of their length."""
+    jobs = []
+    for grid, pieces in spans.wanted(parts, detector.step, detector.history).items():
+        missing = spans.without(pieces, place.covered(grid))
+        if not missing:
+            continue
+        series = _series(detector, missing, place.step_seconds(grid), source)
+        length = _length(series * place.features)
+        for first, end in missing:
+            edges = [first, *range((first // length + 1) * length, end, length), end]
+            jobs += [_Job(detector, place, grid, begin, finish - begin, series) for begin, finish in itertools.pairwise(edges)]
+    return jobs
+
+
+def _length(series):
+    """Steps of a chunk for so many series: a power of two.
+
+    >>> _length(1), _length(1000), _length(1_000_000)
+    (4096, 1024, 16)
+    """
+    return int(np.clip(2 ** int(np.log2(CELLS / max(1, series))), LEAST_STEPS, MOST_STEPS)) if series < CELLS else LEAST_STEPS
+
+
+def _series(detector, pieces, step_seconds, source):
+    """How many series to expect: the most at a few instants."""
+    first, end = pieces[0][0], pieces[-1][1] - 1
+    instants = {round(place) * step_seconds - detector.delay for place in (first, (first + end) / 2, end)}
+    return max([1, *(len(source.instant(expr, instant).keys) for expr in detector.queries.values() for instant in instants)])
+
+
+def _run(jobs, failed, at_once, source, progress, pause):
+    stopped = threading.Event()
+    with ThreadPoolExecutor(at_once, 'fetch') as pool:
+        try:
+            _follow({pool.submit(_fetched, job, failed, source, pause, stopped): job for job in jobs}, failed, progress)
+        except BaseException:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _follow(running, failed, progress):
+    pending = set(running)
+    while pending:
+        done, pending = wait(pending, return_when=FIRST_COMPLETED)
+        for future in done:
+            try:
+                samples = future.result()
+            except PromlstmError as error:
+                failed.setdefault(running[future].detector.name, error)
+                continue
+            progress.step(samples)
+
+
+def _fetched(job, failed, source, pause, stopped):
+    """Fetch one chunk and write it; returns its samples. Nothing is asked for a detector that has failed."""
+    for attempt in range(len(PAUSES) + 1):
+        if job.detector.name in failed or stopped.is_set():
+            return 0
+        try:
+            identities, values, infinite, warnings = _ask(job, source, _rows(job, attempt))
+            return job.store.put(job.grid, job.first, identities, values, infinite=infinite, warnings=warnings).samples
+        except (SourceUnavailable, ResponseError):  # slow or too large perhaps: smaller requests may pass
+            if attempt == len(PAUSES):
+                raise
+            (pause or stopped.wait)(PAUSES[attempt])
+    raise AssertionError('the last attempt returns or raises')
+
+
+def _rows(job, attempt):
+    """As how many series a chunk is asked for, which decides the size of a request: a quarter of it on each new attempt."""
+    return job.series if not attempt else max(job.series, POINTS_PER_ANSWER // job.steps) * 4**attempt
+
+
+def _ask(job, source, rows):
+    """(identities, float64 [T, N, F], ±Inf met, warnings) of one chunk."""
+    detector, step, warnings = job.detector, job.store.step_seconds(job.grid), []
+    entities = Entities(len(detector.queries), detector.by or None)
+    start, end = job.first * step, (job.first + job.steps - 1) * step
+    frames = list(history.frames(source, detector, entities, start, end, step=step, rows=rows, warn=warnings.extend))
+    values = np.full((job.steps, len(entities), job.store.features), np.nan)
+    for place, (frame, _) in zip(values, frames, strict=True):
+        place[: len(frame.values)] = frame.values
+    return entities.identities, values, sum(infinite for _, infinite in frames), warnings

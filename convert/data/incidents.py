@@ -1,0 +1,206 @@
+"""Incidents do not teach: what was excluded by hand, silenced in Alertmanager, or had an alert of its own, as Exclusions.
+
+Who calls it: gather. Silences and alerts are kept beside the telemetry, and added to on each run: an Alertmanager forgets a silence days
+after it ended, and a Prometheus its alerts. A margin before each is excluded too, since an alert fires when the trouble has lasted.
+promlstm's own alerts are left out unless asked for: what it once took for an anomaly would otherwise never become normal.
+"""
+
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from convert.data import spans, store
+from convert.data.spans import DataError, Exclusion, Span
+from promlstm.config import TLS, Authorization, BasicAuth, Duration, Source
+from promlstm.errors import PromlstmError, QueryRejected
+from promlstm.query.http import Http
+from promlstm.query.selector import Matcher, selector
+
+ALERT_STEP_SECONDS = 60.0
+TIMEOUT_SECONDS = 30.0
+MOST_WHY = 200          # characters of a silence's comment
+
+
+class IncidentError(DataError):
+    """Silences or alerts that cannot be had, or an exclusion that is none."""
+
+
+class ByHand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A span to be left out, of the entities that match (`detector` is a label too), or of all."""
+
+    span: Span
+    why: str
+    match: str = ''
+
+
+class Silences(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where silences are: an Alertmanager, asked as the exporter asks Prometheus, or a file as its api/v2/silences gives it."""
+
+    alertmanager: str | None = None
+    file: str | None = None
+    margin: Duration = Duration(0)
+    basic_auth: BasicAuth | None = None
+    authorization: Authorization | None = None
+    tls_config: TLS | None = None
+    headers: dict[str, str] = {}
+    proxy_url: str | None = None
+
+
+class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which alerts of the past tell of an incident."""
+
+    match: str = '{alertname!~"Promlstm.*"}'
+    margin: Duration = Duration(900)
+
+
+class Exclude(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What must not teach."""
+
+    by_hand: tuple[ByHand, ...] = ()
+    silences: Silences | None = None
+    alerts: Alerts | None = None
+
+
+def by_hand(told, key='exclude.by_hand'):
+    """Exclusions of a list of the recipe's own (key says which); IncidentError names the one that is none."""
+    out = []
+    for number, each in enumerate(told):
+        where = f'{key}[{number}]'
+        if not each.span[0] < each.span[1]:
+            raise IncidentError(f'{where}: {spans.text(each.span[0])} is not before {spans.text(each.span[1])}')
+        out.append(Exclusion(source='by hand', why=each.why, start=float(each.span[0]), end=float(each.span[1]), matchers=_matchers(each.match, where)))
+    return out
+
+
+def _matchers(text, where):
+    """The conditions of a selector without a name; none for all. Given one here, since alone `{a!="b"}` is no query."""
+    if text and not text.lstrip().startswith('{'):
+        raise IncidentError(f'{where}.match: expected a selector such as {{instance="a"}}, got {text!r}')
+    try:
+        return tuple((each.label, each.operator, each.value) for each in selector(f'any{text.lstrip()}')[1:]) if text else ()
+    except QueryRejected as error:
+        raise IncidentError(f'{where}.match: {error}') from error
+
+
+def silences(told, root):
+    """Exclusions of an Alertmanager's silences, expired ones included, or of a file of them (relative to `root`)."""
+    if bool(told.alertmanager) == bool(told.file):
+        raise IncidentError('exclude.silences: expected either alertmanager or file')
+    where, body = _from_file(Path(root) / told.file) if told.file else _from_alertmanager(told, root)
+    try:
+        return [_silence(each) for each in json.loads(body)]
+    except (ValueError, KeyError, TypeError, AttributeError, re.error) as error:
+        raise IncidentError(f'{where}: not a list of silences as api/v2/silences has it: {error}') from error
+
+
+def _from_file(path):
+    try:
+        return str(path), path.read_bytes()
+    except OSError as error:
+        raise IncidentError(f'{path}: cannot be read: {error.strerror}') from error
+
+
+def _from_alertmanager(told, root):
+    where = told.alertmanager.rstrip('/') + '/api/v2/silences'
+    asked = {name: getattr(told, name) for name in ('basic_auth', 'authorization', 'tls_config', 'headers', 'proxy_url')}
+    try:
+        status, body = Http(Source(url=told.alertmanager, **asked), root=root).send('GET', 'api/v2/silences', {}, TIMEOUT_SECONDS)
+    except PromlstmError as error:
+        raise IncidentError(f'exclude.silences: {error}') from error
+    if status != 200:
+        raise IncidentError(f'{where}: answered {status}: {body[:120].decode(errors="replace")!r}')
+    return where, body
+
+
+def _silence(told):
+    matchers = tuple((each['name'], _operator(each), each['value']) for each in told['matchers'])
+    for each in matchers:
+        if '~' in each[1]:
+            Matcher(*each)('')      # an expression that this language cannot read is told now
+    start, end = (datetime.fromisoformat(told[name]).timestamp() for name in ('startsAt', 'endsAt'))
+    why = f'silence {told["id"]}: {told.get("comment", "")}'[:MOST_WHY]
+    return Exclusion(source='silence', why=why, start=start, end=end, matchers=matchers, shared=True)
+
+
+def _operator(matcher):
+    """=, !=, =~ or !~; a matcher of an old Alertmanager has no isEqual and is one of equality."""
+    return ('=' if matcher.get('isEqual', True) else '!') + ('~' if matcher['isRegex'] else '' if matcher.get('isEqual', True) else '=')
+
+
+def alerts(told, parts, history_seconds, source):
+    """Exclusions of alerts that fired within the spans (and the history before them); without their margin.
+
+    source  Prometheus, or anything with its `range`
+    raises  IncidentError, and what the source raises
+    """
+    conditions = ','.join(f'{label}{operator}{json.dumps(value)}' for label, operator, value in _matchers(told.match, 'exclude.alerts'))
+    expr = f'ALERTS{{alertstate="firing"{"," if conditions else ""}{conditions}}}'
+    out = []
+    for start, end in spans.union([(start - history_seconds, end + told.margin) for _, _, (start, end) in parts.named()]):
+        first = np.floor(start / ALERT_STEP_SECONDS) * ALERT_STEP_SECONDS
+        for matrix in source.range(expr, first, end, ALERT_STEP_SECONDS, 100):
+            for raw, column in zip(matrix.keys, matrix.values.T, strict=True):
+                out += _fired(msgspec.json.decode(raw), matrix.times[~np.isnan(column)])
+    return out
+
+
+def _fired(labels, times):
+    """Runs of firing; a gap of one sample does not end one."""
+    matchers = tuple(sorted((label, '=', value) for label, value in labels.items() if label not in ('__name__', 'alertstate')))
+    for run in np.split(times, np.flatnonzero(np.diff(times) > 2.5 * ALERT_STEP_SECONDS) + 1):
+        if len(run):
+            start, end = float(run[0]), float(run[-1] + ALERT_STEP_SECONDS)
+            yield Exclusion(source='alert', why=f'alert {labels.get("alertname", "")}', start=start, end=end, matchers=matchers, shared=True)
+
+
+def applied(told, known):
+    """The Exclusions that a recipe wants of those that are known, with its margins before them, and its own by hand.
+
+    told   Exclude
+    known  what `kept_in` gave
+    """
+    out = by_hand(told.by_hand)
+    if told.silences:
+        out += [_earlier(each, told.silences.margin) for each in known if each.source == 'silence']
+    if told.alerts:
+        conditions = [Matcher(*each) for each in _matchers(told.alerts.match, 'exclude.alerts')]
+        for each in known:
+            found = {label: value for label, _, value in each.matchers}
+            if each.source == 'alert' and all(condition(found.get(condition.label, '')) for condition in conditions):
+                out.append(_earlier(each, told.alerts.margin))
+    return tuple(out)
+
+
+def _earlier(exclusion, margin):
+    return msgspec.structs.replace(exclusion, start=float(exclusion.start - margin))
+
+
+def kept(path, found):
+    """Add what was found now to what a file knows, and write it back whole."""
+    anew = {(each.why, each.matchers, each.start) for each in found if each.source == 'silence'}  # one may have been ended early
+    before = [each for each in kept_in(path) if (each.why, each.matchers, each.start) not in anew]
+    store.write(path, msgspec.json.format(msgspec.json.encode(merged([*before, *found])), indent=1))
+
+
+def kept_in(path):
+    """The Exclusions in a file; none where it is not there."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[Exclusion]) if path.exists() else []
+    except (OSError, msgspec.DecodeError) as error:
+        raise IncidentError(f'{path}: cannot be read: {error}: remove it and fetch again') from error
+
+
+def merged(exclusions):
+    """Sorted; what says the same of the same entities at overlapping times is one."""
+    out = []
+    for each in sorted(exclusions, key=lambda each: (each.source, each.why, each.matchers, each.start, each.end)):
+        last = out[-1] if out else None
+        if last and (last.source, last.why, last.matchers) == (each.source, each.why, each.matchers) and each.start <= last.end:
+            out[-1] = msgspec.structs.replace(last, end=max(last.end, each.end))
+        else:
+            out.append(each)
+    return out

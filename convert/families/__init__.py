@@ -1,0 +1,12 @@
+"""The families of models: one file each, one contract for all.
+
+    registry      FAMILIES: what each family takes, gives and learns
+    steps         the arithmetic of one step that families share
+    window        the ring of the last inputs, for families that look at a window
+    training      features and training loop of the forecaster
+    forecaster    an LSTM that forecasts
+    autoencoder   an LSTM that reconstructs a window
+    classifier    an LSTM that gives the probability of an anomaly
+"""
+
+__all__ = ['autoencoder', 'classifier', 'forecaster', 'registry', 'steps', 'training', 'window']

@@ -1,0 +1,131 @@
+"""The families of models: what each graph takes and gives, how it learns, and what its numbers mean. One table, FAMILIES.
+
+Who calls it: make (which family a recipe asks for), export and verify (the Form of a graph), wrap (a Form of its own). A new family is a
+file with `states`, `network`, `step`, `examples`, `fit` and one row here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convert.data import dataset
+from convert.families import autoencoder, classifier, forecaster, steps, training
+from promlstm.engine import season
+
+
+@dataclass(frozen=True)
+class Form:
+    """Which tensors a graph has, beside those that every graph has, and what is counted in it."""
+
+    states: dict[str, tuple[str, int]]                      # name: (dtype, columns); each is [N, F, columns]
+    warmup_steps: int                                       # samples of an entity before its first surprise
+    lstms: int | None                                       # None: at least one
+    wheres: int = 2                                         # missing samples, unknown seasons
+    features: tuple[str, ...] | None = None                 # None: any number
+    views: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ('value', 'season', 'step_seconds', 'learn', 'threshold')      # no clock: the seasonal memory tells the hour
+    season_period_seconds: int = season.WEEK                # 0: no seasonal memory
+    season_slots: int = season.WEEK // steps.SLOT_SECONDS
+    season_horizons_steps: tuple[int, ...] = steps.HORIZONS
+    unit: tuple = field(default=(0.0, 1.0))                 # of the values that it is verified with: (shift, factor), each a number or one per feature
+
+    @property
+    def sizes(self):
+        """{axis letter of bundle.INPUTS and OUTPUTS: size, None = any}."""
+        return {
+            'N': None, 'F': None if self.features is None else len(self.features), 'K': 1 + len(self.season_horizons_steps),
+            'V': len(self.views), '3': 3, '4': 4,
+        }  # fmt: skip
+
+
+class Learnt(NamedTuple):
+    """A trained network, the samples it saw in all epochs, and what was measured of it while it learnt."""
+
+    network: Any
+    entity_steps: int
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Family:
+    """How one family is made. `width` and `units` are the recipe's training.window_steps and training.units."""
+
+    units: tuple            # of its LSTMs where a recipe says nothing
+    form: Callable          # width, units -> Form
+    network: Callable       # width, units -> the untrained network
+    step: Callable          # network and the contract's inputs -> {output: tensor}
+    examples: Callable      # synthesis.Batch, recipe.Training, generator of random numbers -> what there is to learn in it
+    fit: Callable           # list of those, recipe.Training, seed, log -> Learnt
+    says: str               # what its surprise and its expectation are, for the manifest
+
+
+def _forecaster_fit(parts, told, seed, log):
+    data = training.together(parts)
+    learning = {name: getattr(told, name) for name in ('epochs', 'batch_series', 'window_steps', 'learning_rate')}
+    network = training.fit(data, **learning, units=told.units or forecaster.UNITS, seed=seed, log=log)
+    return Learnt(network, int(told.epochs * data[0].shape[0] * data[0].shape[1]), {})
+
+
+def _by_series(mask):
+    """bool [T, N, F] -> [S, T]."""
+    return mask.reshape(len(mask), -1).T
+
+
+def _autoencoder_examples(batch, told, rng):
+    return autoencoder.examples(training.sights(batch), _by_series(batch.faulty), told.window_steps, rng)
+
+
+def _classifier_examples(batch, told, rng):
+    """What is faulty in synthetic telemetry was planted, and is the label; in recorded telemetry the recipe may label
+    incidents; else labels are planted now.
+    """
+    if not isinstance(batch, dataset.Recorded):
+        return classifier.examples(training.sights(batch), _by_series(batch.faulty), told.window_steps, rng)
+    if batch.labels is not None:
+        return classifier.examples(training.sights(batch), _by_series(batch.labels), told.window_steps, rng, _by_series(batch.faulty & ~batch.labels))
+    struck, labels = classifier.planted(batch, told.faults_per_1000, rng)
+    return classifier.examples(training.sights(struck), _by_series(labels), told.window_steps, rng, _by_series(batch.faulty))
+
+
+def _autoencoder_fit(parts, told, seed, log):
+    network, figures = autoencoder.fit(np.concatenate(parts), told, seed, log)
+    return Learnt(network, int(told.epochs * figures['windows'] * told.window_steps), figures)
+
+
+def _classifier_fit(parts, told, seed, log):
+    network, figures = classifier.fit([np.concatenate(each) for each in zip(*parts, strict=True)], told, seed, log)
+    return Learnt(network, int(told.epochs * figures['windows'] * told.window_steps), figures)
+
+
+FAMILIES = {
+    'forecaster': Family(
+        units=forecaster.UNITS,
+        form=lambda width, units: Form(states=forecaster.states(units), warmup_steps=steps.WARMUP, views=forecaster.VIEWS, lstms=len(units)),
+        network=lambda width, units: forecaster.Network(units),
+        step=forecaster.step,
+        examples=lambda batch, told, rng: training.examples(batch),
+        fit=_forecaster_fit,
+        says='',
+    ),
+    'autoencoder': Family(
+        units=autoencoder.UNITS,
+        form=lambda width, units: Form(states=autoencoder.states(width), warmup_steps=autoencoder.warmup_steps(width), lstms=2),
+        network=autoencoder.network,
+        step=autoencoder.step,
+        examples=_autoencoder_examples,
+        fit=_autoencoder_fit,
+        says='expected is the reconstruction of the newest sample from a window that contains it; surprise is its error in usual errors of the series',
+    ),
+    'classifier': Family(
+        units=classifier.UNITS,
+        form=lambda width, units: Form(states=classifier.states(width), warmup_steps=classifier.warmup_steps(width), lstms=len(units)),
+        network=classifier.network,
+        step=classifier.step,
+        examples=_classifier_examples,
+        fit=_classifier_fit,
+        says='surprise is the logit of the probability of an anomaly, clipped to -6 and 8, plus 6; nothing is expected, so there is no band and no latch',
+    ),
+}
+FORECASTER = FAMILIES['forecaster'].form(None, forecaster.UNITS)

@@ -1,0 +1,126 @@
+"""How much data is enough: the recipe's model made again and again from more and more of its data, and what each finds.
+
+    python -m convert evaluate own.yml --learning-curve
+
+A team's own history is shortened from its beginning, so that the newest weeks are in every part; without a data section it is the
+entities of the synthetic telemetry that grow. Each part has a work folder of its own, so that what was interrupted goes on.
+
+    curve.json, curve.txt, curve.html   in the work folder
+"""
+
+from dataclasses import replace
+
+import msgspec
+
+from convert import stages
+from convert.data import spans
+from convert.evaluation import benchmark, gates, plots, report, review
+
+SHARES = (0.1, 0.25, 0.5, 1.0)
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """One part: its share of the data, what was learnt from, and the share of all events found at the budget of false alarms."""
+
+    share: float
+    data: str
+    entity_steps: int
+    loss: float | None
+    event_recall: float
+    low: float          # of the difference to all the data, 90 % paired bootstrap
+    high: float
+
+
+def curve(job, shares=SHARES):
+    """[Point] of growing parts, the last one being all; written into the work folder."""
+    parts = [(share, variant(job, f'curve/{share:g}', shortened(job.recipe, share))) for share in shares]
+    trials = list(review.trials(job, job.recipe.seed + stages.EVALUATION_SEED))
+    found = [_measured(part, trials, job.log) for _, part in parts]
+    out = []
+    for (share, part), tally in zip(parts, found, strict=True):
+        ours, _, low, high = gates.paired((tally.found, tally.events), (found[-1].found, found[-1].events), confidence=0.9, seed=0)
+        learnt = report.learning((part.work / 'training.log').read_text().splitlines())
+        steps = stages.training_of(part).entity_steps
+        loss = learnt['loss'][-1] if learnt['loss'] else None
+        out.append(Point(share=share, data=_said(part.recipe), entity_steps=steps, loss=loss, event_recall=ours, low=low, high=high))
+    _write(job, out)
+    return out
+
+
+def variant(job, name, recipe):
+    """The job of another recipe in a folder of its own, made up to the proof."""
+    work = job.work / name
+    work.mkdir(parents=True, exist_ok=True)
+    data = job.work / 'data'
+    if data.exists() and not (work / 'data').exists():
+        (work / 'data').symlink_to(data.resolve())
+    other = replace(job, recipe=recipe, work=work, out=work / f'{recipe.name}.onnx', log=lambda line: job.log(f'    {line}'))
+    job.log(f'  {name}: {_said(recipe)}')
+    stages.run_all(other, ('train', 'export', 'verify'))
+    return other
+
+
+def shortened(recipe, share):
+    """The recipe with that share of its data: of the training spans the newest part, or of the synthetic entities as many."""
+    change = msgspec.structs.replace
+    if recipe.data:
+        parts = change(recipe.data.spans, train=newest(recipe.data.spans.train, share))
+        return change(recipe, data=change(recipe.data, spans=parts))
+    telemetry = tuple(change(each, entities=max(1, round(share * each.entities))) for each in recipe.training.telemetry)
+    series = sum(each.entities * each.features for each in telemetry)
+    return change(recipe, training=change(recipe.training, telemetry=telemetry, batch_series=min(recipe.training.batch_series, series)))
+
+
+def newest(train, share):
+    """The newest share of some spans.
+
+    >>> newest(((0, 100), (200, 300)), 0.75)
+    ((50.0, 100), (200, 300))
+    """
+    left, out = share * sum(end - start for start, end in train), []
+    for start, end in sorted(train, reverse=True):
+        if left > 0:
+            out.append((start if left >= end - start else spans.Instant(end - left), end))
+            left -= end - start
+    return tuple(sorted(out))
+
+
+def _measured(part, trials, log):
+    """The Tallies of a part's model on all trials with faults, as one."""
+    results, _ = benchmark.held([benchmark.Contestant(part.work.name, 'model', stages.bare(part))], trials, log, baselines=False)
+    return pooled(results)
+
+
+def pooled(results):
+    """One Tally of the results that have one."""
+    tallies = [each.tally for each in results if each.tally]
+    return benchmark.Tally(**{name: [value for each in tallies for value in getattr(each, name)] for name in benchmark.Tally.__struct_fields__})
+
+
+def _said(recipe):
+    if recipe.data:
+        days = sum(end - start for start, end in recipe.data.spans.train) / 86400
+        return f'{days:.3g} days'
+    return f'{sum(each.entities for each in recipe.training.telemetry)} synthetic entities'
+
+
+def text(points):
+    """The curve as a table, and in a sentence."""
+    rows = [['share', 'data', 'samples learnt from', 'loss', 'events found', 'less all the data']]
+    for each in points:
+        loss = f'{each.loss:.3f}' if each.loss is not None else ''
+        rows.append([f'{each.share:.0%}', each.data, str(each.entity_steps), loss, f'{each.event_recall:.3f}', f'{each.low:+.3f} to {each.high:+.3f}'])
+    enough = next(each for each in points if each.high >= 0)
+    more = 'all of it finds surely less, which is no reason to drop data but one to look at the recipe' if enough.low > 0 else 'more cannot be told from it'
+    return '\n'.join([*report.columns(rows), '', f'  enough: {enough.data}; {more} (on this telemetry, with this seed)']) + '\n'
+
+
+def _write(job, points):
+    line = plots.lines({'events found': ([p.share for p in points], [p.event_recall for p in points])}, x='share of the data', y='events found')
+    page = f'<!doctype html><meta charset="utf-8"><title>How much data is enough</title><style>{report.STYLE}</style><h1>How much data is enough</h1>'
+    numbers = msgspec.json.format(msgspec.json.encode(points), indent=1).decode() + '\n'
+    files = {'json': numbers, 'txt': text(points), 'html': f'{page}{line}<pre>{text(points)}</pre>\n'}
+    for suffix, content in files.items():
+        with files.atomically(job.work / f'curve.{suffix}') as draft:
+            draft.write_text(content)
+    job.log(text(points).rstrip('\n'))

@@ -1,0 +1,11 @@
+"""The demo: a fleet with planted faults behind an embedded Prometheus-compatible API. Tests and benchmarks use its source as well.
+
+    fleet     telemetry as a function of seed and time, with planted faults
+    source    the HTTP API over that telemetry
+    answers   what the API answers, and what can go wrong with it
+    scoring   which faults were found, and which alarms were false
+    display   the live table, the event lines and the summary
+    run       `promlstm demo`
+"""
+
+__all__ = ['answers', 'display', 'fleet', 'run', 'scoring', 'source']

@@ -1,0 +1,196 @@
+"""One ONNX Runtime session per model file: proven at load, run in chunks.
+
+Who calls it: detector (every step), `check-model`, convert (to read back and to replay). What flows through: numpy columns.
+It keeps no memory of entities and knows no Prometheus.
+
+Rows are independent, so N of them are cut into chunks whose working set stays in the processor's cache, and the chunks are shared
+among threads that each run the graph single-threaded: ONNX Runtime releases the interpreter lock, and in float32 a row's numbers do
+not depend on its company. (But for a row that is alone: it is run beside itself.)
+"""
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from promlstm.engine import bundle as contract
+from promlstm.errors import BundleFormatError, ProofError
+
+QUOTA = Path('/sys/fs/cgroup/cpu.max')
+CHUNK = 2048
+BUILTIN = 'builtin:'
+_DTYPES = {'tensor(float)': 'float32', 'tensor(double)': 'float64', 'tensor(int64)': 'int64'}
+
+
+def resolve(model, root='.'):
+    """The path of a model: `builtin:NAME` is shipped with the package, anything else is a path, relative to `root`.
+
+    >>> resolve('builtin:default').name
+    'default.onnx'
+    """
+    if model.startswith(BUILTIN):
+        path = Path(__file__).parent.with_name('models') / f'{model.removeprefix(BUILTIN)}.onnx'
+        if not path.exists():
+            known = ', '.join(sorted(BUILTIN + file.stem for file in path.parent.glob('*.onnx')))
+            raise BundleFormatError(f'{model}: no such model comes with promlstm; there is {known}')
+        return path
+    return Path(root) / model
+
+
+def stamp(path):
+    """What changes when a file is replaced or written to: compared at every step, it costs no reading. None = there is no file."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def load(path, *, sha256=None, threads=None, prove=True):
+    """The Session of a model file that was found in order, pinned and proven.
+
+    path     file of the model
+    sha256   expected digest of the file, or None
+    threads  how many chunks run at once; None = all cores this process may use
+    raises   BundleFormatError (missing, truncated, other format, other digest), ProofError (computes other numbers here)
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise BundleFormatError(f'{path}: cannot be read: {error.strerror}') from error
+    found = contract.digest(data)
+    if sha256 and found != sha256.lower():
+        raise BundleFormatError(f'{path}: sha256 is {found}, the configuration pins {sha256}: not the file that was meant')
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False
+    try:
+        runtime = onnxruntime.InferenceSession(data, options, providers=['CPUExecutionProvider'])
+        metadata = runtime.get_modelmeta().custom_metadata_map
+    except Exception as error:  # ONNX Runtime raises classes of its own that share no base but Exception
+        why = ' '.join(str(error).split())
+        raise BundleFormatError(f'{path}: not an ONNX file that this ONNX Runtime ({onnxruntime.__version__}) can run: {why}') from error
+    bundle = contract.parse(
+        metadata, _tensors(runtime.get_inputs()), _tensors(runtime.get_outputs()), source=str(path), sha256=found, size_bytes=len(data)
+    )
+    session = Session(runtime, bundle, threads or _cores())
+    if prove:
+        session.prove()
+    return session
+
+
+def _cores():
+    """The cores that this process may use: those it is bound to, and no more than its control group's quota pays for."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    try:
+        quota, period = QUOTA.read_text().split()
+        return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no control group here, or "max"
+        return cores
+
+
+def _tensors(described):
+    return [contract.Tensor(item.name, _DTYPES.get(item.type, item.type), tuple(item.shape)) for item in described]
+
+
+class Session:
+    """A proven model, ready to run over any number of entities."""
+
+    def __init__(self, runtime, bundle, threads):
+        self.bundle = bundle
+        self._runtime = runtime
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads, 'promlstm-session') if threads > 1 else None
+
+    def blank(self, rows, features):
+        """The memory of entities that were never seen: {state: zeros}."""
+        return {
+            name: np.zeros([{'N': rows, 'F': features}.get(axis, axis) for axis in state.shape], state.dtype)
+            for name, state in self.bundle.states.items()
+        }
+
+    def run(self, inputs, state):
+        """One step of N entities.
+
+        inputs   {name of contract.INPUTS: array}; those that the graph does not want are left out
+        state    {name: array} as `blank` or the step before gave it; not changed
+        returns  ({name of contract.OUTPUTS: array}, {state name: array after the step})
+        """
+        feeds = {name: _contiguous(array, contract.INPUTS[name][0]) for name, array in inputs.items() if name in self.bundle.inputs}
+        feeds |= {name: np.ascontiguousarray(array) for name, array in state.items()}
+        rows, features = feeds['value'].shape
+        if rows == 1:
+            return self._run_one(feeds, list(state))
+        sizes = {'N': rows, 'F': features}
+        results = {
+            tensor.name: np.empty([sizes.get(axis, axis) for axis in tensor.shape], _DTYPES[tensor.type])
+            for tensor in self._runtime.get_outputs()
+        }
+        chunk = max(2, CHUNK // max(1, features))
+        spans = [(min(start, rows - 2), min(start + chunk, rows)) for start in range(0, rows, chunk)]
+        run = lambda span: self._run_span(feeds, results, *span)  # noqa: E731 (a closure over this call's arrays)
+        for _ in self._pool.map(run, spans) if self._pool and len(spans) > 1 else map(run, spans):
+            pass
+        after = {name: results.pop(name + contract.NEXT) for name in state}
+        return results, after
+
+    def _run_one(self, feeds, states):
+        """A single row is run beside itself: alone, matrix products take another path and differ in the last bits."""
+        twice = {name: np.repeat(array, 2, axis=0) if array.ndim else array for name, array in feeds.items()}
+        results, after = self.run(
+            {name: array for name, array in twice.items() if name not in states}, {name: twice[name] for name in states}
+        )
+        return {name: array[:1] for name, array in results.items()}, {name: array[:1] for name, array in after.items()}
+
+    def _run_span(self, feeds, results, start, stop):
+        """Bind slices of the callers' arrays in place: nothing is copied on the way in or out."""
+        binding = self._runtime.io_binding()
+        for name, array in feeds.items():
+            part = array[start:stop] if array.ndim else array
+            binding.bind_input(name, 'cpu', 0, part.dtype, part.shape, part.ctypes.data)
+        for name, array in results.items():
+            part = array[start:stop]
+            binding.bind_output(name, 'cpu', 0, part.dtype, part.shape, part.ctypes.data)
+        self._runtime.run_with_iobinding(binding)
+
+    def prove(self):
+        """Replay the file's proof; ProofError names the output, step and entity where this machine first differs."""
+        proof = self.bundle.proof
+        inputs = {name: array.numpy() for name, array in proof.inputs.items()}
+        expected = {name: array.numpy() for name, array in proof.outputs.items()}
+        if missing := sorted((set(contract.OUTPUTS) & self.bundle.outputs) - set(expected)):
+            raise ProofError(f'{self.bundle.source}: the proof says nothing about {missing[0]}')
+        if 'value' not in inputs or not np.isnan(inputs['value']).any():
+            raise ProofError(f'{self.bundle.source}: the proof holds no missing sample, so it proves nothing about them')
+        steps, rows, features = inputs['value'].shape
+        state = self.blank(rows, features)
+        for step in range(steps):
+            feeds = {name: array[step] for name, array in inputs.items()} | {'step_seconds': np.float32(proof.step_seconds)}
+            got, state = self._tried(feeds, state)
+            for name, wanted in expected.items():
+                self._compare(name, step, got[name], wanted[step])
+
+    def _tried(self, feeds, state):
+        try:
+            return self.run(feeds, state)
+        except Exception as error:  # as at load: classes of the runtime's own
+            raise ProofError(f'{self.bundle.source}: the graph cannot be run: {" ".join(str(error).split())}') from error
+
+    def _compare(self, name, step, got, wanted):
+        proof = self.bundle.proof
+        close = np.isclose(got, wanted, rtol=proof.relative_tolerance, atol=proof.absolute_tolerance, equal_nan=True)
+        if not close.all():
+            where = tuple(int(index[0]) for index in np.nonzero(~close))
+            raise ProofError(
+                f'{self.bundle.source}: the proof fails: {name} at step {step}, entity {where[0]}: got {got[where]:.9g}, expected {wanted[where]:.9g} '
+                f'(relative tolerance {proof.relative_tolerance:g}, absolute {proof.absolute_tolerance:g}): this machine or ONNX Runtime '
+                f'{onnxruntime.__version__} computes other numbers than the model was made with; it is not served'
+            )
+
+
+def _contiguous(array, dtype):
+    return np.ascontiguousarray(array, dtype) if np.ndim(array) else np.asarray(array, dtype)

@@ -1,0 +1,100 @@
+"""Selectors as Prometheus writes them, `name{label="value",…}`, and what they match. Pure.
+
+Who calls it: source, for every query; answers, for faults that strike some series only; check and convert.data.quality, for expressions that
+cannot be meant. It knows no functions and no ranges: PromQL is not built twice.
+"""
+
+import re
+from dataclasses import dataclass
+
+from promlstm.errors import QueryRejected
+
+_NAME = re.compile(r'\s*([a-zA-Z_:][a-zA-Z0-9_:]*)?\s*(?:\{(.*)\})?\s*\Z', re.S)
+_MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*("(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|`[^`]*`)\s*(?:,|\Z)\s*')
+_COUNTER = re.compile(r'.*_(total|count|sum|bucket)\Z')
+_ESCAPES = {'n': '\n', 't': '\t', 'r': '\r', '\\': '\\', '"': '"', "'": "'"}
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One condition on a label; an absent label is the empty text."""
+
+    label: str
+    operator: str
+    value: str
+
+    def __call__(self, text):
+        """Whether a label's text meets it; regular expressions are anchored at both ends.
+
+        >>> Matcher('job', '=~', 'no.*')('node'), Matcher('job', '!~', 'no')('node'), Matcher('job', '!=', '')('')
+        (True, True, False)
+        """
+        same = re.fullmatch(self.value, text) is not None if '~' in self.operator else text == self.value
+        return same != self.operator.startswith('!')
+
+
+def selector(expr):
+    """The matchers of a selector, `name{label="value",…}`; that of the name is an equality of `__name__`.
+
+    raises  QueryRejected  where it is anything else
+
+    >>> selector('up{job=~"node|web"}')
+    (Matcher(label='__name__', operator='=', value='up'), Matcher(label='job', operator='=~', value='node|web'))
+    """
+    match = _NAME.match(expr)
+    if not match or not expr.strip():
+        raise rejected('query', f'1:1: parse error: this API knows selectors only, such as name{{label="value"}}: {expr}')
+    found = [Matcher('__name__', '=', match[1])] if match[1] else []
+    inside, place = (match[2] or '').strip(), 0
+    while place < len(inside):
+        matcher = _MATCHER.match(inside, place)
+        if not matcher:
+            raise rejected(
+                'query', f'parse error: unexpected {inside[place : place + 20]!r} in label matching, expected label="value": {expr}'
+            )
+        found.append(_matcher(*matcher.groups(), expr))
+        place = matcher.end()
+    if matches(found, {}):
+        raise rejected('query', '1:1: parse error: vector selector must contain at least one non-empty matcher')
+    return tuple(found)
+
+
+def _matcher(label, operator, quoted, expr):
+    value = quoted[1:-1]
+    if quoted[0] != '`':
+        if odd := next((escape for escape in re.findall(r'\\(.)', value) if escape not in _ESCAPES), None):
+            raise rejected('query', f'parse error: unknown escape sequence \\{odd}: {expr}')
+        value = re.sub(r'\\(.)', lambda match: _ESCAPES[match[1]], value)
+    if '~' in operator:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise rejected('query', f'parse error: error parsing regexp: {error}: `{value}`') from error
+    return Matcher(label, operator, value)
+
+
+def rejected(parameter, why):
+    """The error about one parameter of a request, in the words of Prometheus."""
+    return QueryRejected(f'invalid parameter "{parameter}": {why}')
+
+
+def matches(matchers, labels):
+    """Whether a label set (dict, `__name__` included) meets all conditions; a label that it lacks is the empty text.
+
+    >>> matches(selector('up{zone=""}'), {'__name__': 'up', 'job': 'node'})
+    True
+    """
+    return all(matcher(labels.get(matcher.label, '')) for matcher in matchers)
+
+
+def bare_counter(expr):
+    """The name of the counter that an expression asks for without rate, or None.
+
+    >>> bare_counter('http_requests_total{job="web"}'), bare_counter('rate(http_requests_total[5m])')
+    ('http_requests_total', None)
+    """
+    try:
+        name = next((each.value for each in selector(expr or '') if each.label == '__name__' and each.operator == '='), '')
+    except QueryRejected:
+        return None
+    return name if _COUNTER.match(name) else None

@@ -1,0 +1,9 @@
+"""What goes out: gauges as text, the exporter's own metrics, the web server. A scrape never computes anything.
+
+    exposition   columns to text, once per step
+    page         the text that is on /metrics now
+    telemetry    the exporter's own metrics
+    server       /metrics, /-/healthy, /-/ready and the landing page
+"""
+
+__all__ = ['exposition', 'page', 'server', 'telemetry']

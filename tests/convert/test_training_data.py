@@ -1,0 +1,58 @@
+"""docs/training-data.md says what there is, and nothing else."""
+
+import re
+
+import pytest
+import servers
+import yaml
+
+from convert import recipe
+from convert.data import incidents, quality, spans
+
+PAGE = (servers.ROOT / 'docs/training-data.md').read_text()
+SECTIONS = {
+    '## `data`': recipe.Data, '## `spans`': spans.Parts, '## `exclude`': incidents.Exclude, '### `by_hand`': incidents.ByHand,
+    '### `silences`': incidents.Silences, '### `alerts`': incidents.Alerts,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('heading', SECTIONS)
+def test_every_key_is_documented(heading):
+    """And no other."""
+    section = re.split(r'\n##', PAGE.split(heading)[1])[0]
+    assert set(re.findall(r'^\| `(\w+)` \|', section, re.MULTILINE)) == set(SECTIONS[heading].__struct_encode_fields__)
+
+
+def test_every_check_of_the_report_is_documented():
+    """And no other."""
+    source = (servers.ROOT / 'convert/data/quality.py').read_text()
+    known = set(re.findall(r"check='(\w+)'|_finding\('(\w+)'", source))
+    section = PAGE.split('## The report')[1].split('\n## ')[0]
+    assert set(re.findall(r'^\| `(\w+)` \|', section, re.MULTILINE)) == {a or b for a, b in known}
+    assert set(quality.Finding.__doc__.split('check     ')[1].split('\n')[0].split(', ')) == {a or b for a, b in known}
+
+
+def test_the_recipe_that_is_shown_is_one(tmp_path):
+    """With the rest of the default recipe."""
+    (shown,) = re.findall(r'```yaml\n(.*?)```', PAGE, re.DOTALL)
+    rest = (servers.ROOT / 'convert/recipes/default.yml').read_text()
+    (tmp_path / 'own.yml').write_text(f'{rest}\n{shown}')
+    told = recipe.load(tmp_path / 'own.yml').data
+    assert told.detectors == ('node_cpu',) and told.exclude.alerts.margin == 900 and len(yaml.safe_load(shown)['data']) == 4
+
+
+@pytest.mark.parametrize(
+    ('kind', 'key', 'default'),
+    [(incidents.Alerts, 'margin', '15m'), (incidents.Alerts, 'match', '{alertname!~"Promlstm.*"}'), (incidents.Silences, 'margin', '0')],
+)
+def test_documented_defaults_are_the_defaults(kind, key, default):
+    """The page and the code say the same."""
+    value = getattr(kind(), key)
+    assert f'| `{key}` | `{default}` |' in PAGE
+    assert value == (default if key == 'match' else recipe.seconds(default))
+
+
+def test_documented_numbers_are_the_numbers():
+    """Those that the page gives in words."""
+    assert (spans.LEAD_STEPS, quality.GAPS_SHARE, quality.LEAST_SAMPLES, quality.WEEKLY_SECONDS) == (400, 0.05, 500, 14 * 86400)
+    assert '400 steps' in PAGE and '5 %' in PAGE and '500 samples' in PAGE

@@ -1,0 +1,221 @@
+"""`promlstm demo` does the whole job in a minute, says honestly how it went, and its exit status means it."""
+
+import argparse
+import fcntl
+import io
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import requests
+import servers
+
+from promlstm import config
+from promlstm.demo import answers
+from promlstm.demo import run as demo
+from promlstm.demo.fleet import Fleet
+
+EVENT = re.compile(r'\d\d:\d\d:\d\d  (planted|found|MISSED|FALSE ALARM)')
+
+
+def arguments(*flags):
+    """What `main` gets from the command line."""
+    parser = argparse.ArgumentParser()
+    parser.set_defaults(log_level='error', log_format='logfmt')
+    demo.arguments(parser)
+    return parser.parse_args(['--web.listen-address=127.0.0.1:0', *flags])
+
+
+def run(*flags, prepare=lambda source: None):
+    """(exit status, what was written) of a demo in this process."""
+    out = io.StringIO()
+    status = demo.main(arguments(*flags), out=out, prepare=prepare)
+    return status, out.getvalue()
+
+
+@pytest.fixture
+def child():
+    """Starts `promlstm demo` as a child process; none outlives its test."""
+    children = []
+
+    def start(*flags, **options):
+        children.append(subprocess.Popen(servers.promlstm('demo', '--web.listen-address=127.0.0.1:0', *flags), cwd=servers.ROOT, **options))
+        return children[-1]
+
+    yield start
+    for process in children:
+        process.kill()
+        process.wait()
+
+
+def summary(text):
+    """The summary's rows: {name: value}."""
+    return dict(re.findall(r'^  (entities scored|faults|false alarms|stages failed|steps given up) +(.*)$', text, re.M))
+
+
+@pytest.fixture(scope='module')
+def twenty_seconds():
+    """(exit status, standard output, standard error) of `promlstm demo --for=20s --plain`."""
+    command = servers.promlstm('demo', '--for=20s', '--plain', '--web.listen-address=127.0.0.1:0')
+    done = subprocess.run(command, cwd=servers.ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_twenty_seconds_score_all_and_find_what_was_planted(twenty_seconds):
+    """In twenty seconds every entity is scored, several faults are planted and found, nothing is missed, nothing fails: status 0."""
+    status, out, err = twenty_seconds
+    rows = summary(out)
+    assert rows['entities scored'] == '78 of 78'
+    planted, found, missed, _ = map(int, re.findall(r'\d+', rows['faults']))
+    assert planted >= 4 and found >= 3 and missed == 0
+    assert rows['stages failed'] == 'none'
+    assert (status, err) == (0, '') and '\nIn order' in out
+    assert re.search(r'found +\w+ on [\w:-]+ after \d+ steps? by \w+: score [\d.]+, .+ observed, .+ expected \(.+ … .+\)', out)
+
+
+def test_the_summary_says_where_the_metrics_were_and_what_to_try_next(twenty_seconds):
+    """The last lines name the URL and the next commands, in the words of the command line."""
+    end = twenty_seconds[1][-900:]
+    assert re.search(r'http://127\.0\.0\.1:\d+/metrics', end)
+    assert '--print-config > promlstm.yml' in end and 'promlstm run --config.file=promlstm.yml' in end
+
+
+def test_the_same_seed_is_the_same_demo(twenty_seconds):
+    """A second run tells the same events in the same words, and another seed tells others."""
+    first = [line for line in twenty_seconds[1].splitlines() if EVENT.match(line)]
+    same = [line for line in run('--for=7s', '--plain')[1].splitlines() if EVENT.match(line)]
+    other = [line for line in run('--for=2s', '--plain', '--seed=2')[1].splitlines() if EVENT.match(line)]
+    assert len(same) >= 3 and same == first[: len(same)]
+    assert other and other != first[: len(other)]
+
+
+def test_scores_are_on_the_page_within_a_minute_and_ctrl_c_ends_with_the_summary(child):
+    """/metrics has a score of each entity within 60 s after the start; SIGINT then ends the demo at once, with summary and status 0."""
+    began = time.monotonic()
+    process = child('--plain', stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    url = re.search(r'http://\S+/metrics', process.stdout.readline())[0]
+    page = servers.wait_until(
+        lambda: 'promlstm_anomaly_score' in requests.get(url, timeout=5).text and requests.get(url, timeout=5).text, 60, 'scores'
+    )
+    assert time.monotonic() - began < 60
+    servers.wait_until(lambda: requests.get(url, timeout=5).text.count('\npromlstm_anomaly_score{') == 78, 60, 'the scores of all entities')
+    assert '# TYPE promlstm_anomaly_score gauge' in page
+    stopped = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert time.monotonic() - stopped < 10
+    assert (process.returncode, err) == (0, '')
+    assert summary(out)['entities scored'] == '78 of 78'
+
+
+def test_a_terminal_gets_a_live_table_and_its_page_back():
+    """On a terminal the demo draws entities with score, band and events on the other page, fits the size, and leaves it at the end."""
+    process, terminal = pty.fork()
+    if not process:
+        environment = {name: value for name, value in os.environ.items() if name not in ('COLUMNS', 'LINES')}
+        os.execve(sys.executable, servers.promlstm('demo', '--for=3s', '--web.listen-address=127.0.0.1:0'), environment)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('HHHH', 30, 100, 0, 0))
+    text = _read_all(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    page, after = text.split('\x1b[?1049h')[1].split('\x1b[?1049l')
+    frame = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', page.split('\x1b[H')[-1]).splitlines()
+    assert len(frame) < 30 and max(map(len, frame)) <= 100
+    assert '78 of 78 entities scored' in frame[0] and frame[3].split() == [
+        'detector',
+        'entity',
+        'score',
+        'observed',
+        'expected',
+        'band',
+        'of',
+    ]
+    assert any('cpu_burn' in line for line in frame)
+    assert 'In order' in after
+
+
+def _read_all(terminal):
+    parts = []
+    try:
+        while part := os.read(terminal, 65536):
+            parts.append(part)
+    except OSError:  # how Linux says that the other side is gone
+        pass
+    return b''.join(parts).decode()
+
+
+def test_a_dead_source_is_status_1_with_the_reason():
+    """Where Prometheus only ever answers 503, no entity is scored; the status is 1 and the words of the source are among the reasons."""
+    status, out = run('--for=1s', '--plain', prepare=lambda source: source.faults.hold(answers.unavailable))
+    assert status == 1
+    assert summary(out)['entities scored'] == '0 of 78'
+    assert 'NOT in order:' in out
+    assert re.search(r'cpu: 12 entities were never scored \(warm: .*503 unavailable: Service Unavailable', out)
+    assert re.search(r'cpu: stage warm failed \d+ time', out)
+
+
+def test_one_failed_step_is_status_1():
+    """All is scored and found, but the query of one step failed: the status is 1 and names detector and stage."""
+
+    def fault(selection):
+        struck = selection.instant and selection.series[0]['__name__'] == 'web_error_ratio' and 60 <= selection.times[0] - demo.BEGIN < 75
+        return answers.unavailable(selection) if struck else selection
+
+    status, out = run('--for=3s', '--plain', prepare=lambda source: source.faults.hold(fault))
+    assert (status, summary(out)['stages failed']) == (1, 'errors query × 1')
+    assert summary(out)['entities scored'] == '78 of 78'
+    assert 'errors: stage query failed 1 time\n' in out
+
+
+def test_a_fault_that_cannot_be_seen_is_missed_and_status_1():
+    """Where the source hides what was planted, the demo says MISSED and which fault, and the status is 1."""
+    healthy = Fleet(1, demo.BEGIN, hosts=demo.HOSTS, first_fault_seconds=10**9)
+    rows = {(series.metric, series.labels['instance']): i for i, series in enumerate(healthy.series)}
+
+    def hidden(selection):
+        columns = [healthy.value(rows[series['__name__'], series['instance']], selection.times) for series in selection.series]
+        return replace(selection, values=np.stack(columns, axis=-1))
+
+    status, out = run('--for=6s', '--plain', prepare=lambda source: source.faults.hold(hidden))
+    assert status == 1
+    assert re.search(r'MISSED +cpu_burn on ', out)
+    assert re.search(r'NOT in order:\n  cpu_burn on \S+ was missed', out)
+
+
+def test_the_printed_configuration_is_the_one_that_runs():
+    """--print-config prints a configuration that the strict parser takes, with detectors of one and of several features, and nothing else."""
+    status, out = run('--print-config')
+    printed = config.parse(out)
+    assert status == 0
+    assert printed.detectors == config.parse(demo.CONFIG.format(url='http://x', model='builtin:default')).detectors
+    assert {len(detector.queries) > 1 for detector in printed.detectors} == {True, False}
+    assert all(detector.step == printed.detectors[0].step for detector in printed.detectors)
+
+
+@pytest.mark.parametrize(
+    ('flag', 'words'), [('--for=30', 'expected a duration such as 30s'), ('--speed=0', 'expected 1 to 1000'), ('--speed=x', "got 'x'")]
+)
+def test_a_flag_that_makes_no_sense_is_explained(capsys, flag, words):
+    """A wrong value ends with the usage and what was expected."""
+    with pytest.raises(SystemExit) as raised:
+        arguments(flag)
+    assert raised.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_a_taken_port_is_named(child):
+    """A second demo on the same port says which address it could not have, with status 1 and no traceback."""
+    first = child('--plain', stdout=subprocess.PIPE, text=True)
+    address = re.search(r'http://(\S+)/metrics', first.stdout.readline())[1]
+    done = subprocess.run(
+        servers.promlstm('demo', f'--web.listen-address={address}'), cwd=servers.ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f'promlstm: --web.listen-address={address}: cannot listen')

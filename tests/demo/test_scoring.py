@@ -1,0 +1,131 @@
+"""The demo judges itself honestly: what counts as found, missed or false, step by step."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import orjson
+import pytest
+
+from promlstm import config
+from promlstm.demo import scoring
+from promlstm.demo.fleet import Fleet
+
+BEGIN, STEP, GRACE = 1_772_532_000.0, 15.0, 60.0
+CONFIG = config.parse(
+    'prometheus: {url: http://localhost}\n'
+    'detectors:\n'
+    '  - {name: cpu, expr: node_cpu_busy_ratio, step: 15s, delay: 0s}\n'
+    '  - {name: host, by: [instance], step: 15s, delay: 0s, features: {cpu: node_cpu_busy_ratio, memory: node_memory_used_bytes}}\n'
+)
+
+
+@pytest.fixture
+def fleet():
+    return Fleet(1, BEGIN, hosts=2, first_fault_seconds=90, fault_seconds=150, quiet_seconds=150)
+
+
+@pytest.fixture
+def book(fleet):
+    return scoring.Ledger(CONFIG, fleet, BEGIN, grace_seconds=GRACE)
+
+
+def steps(book, detector, scores, *, first=0, instance='host-01:9100'):
+    """Let a detector give these scores of one host, step by step from BEGIN + first."""
+    labels = {'instance': instance} if detector == 'host' else {'instance': instance, 'job': 'node'}
+    features = 2 if detector == 'host' else 1
+    entities = SimpleNamespace(identities=[orjson.dumps(labels)])
+    watching = SimpleNamespace(config=SimpleNamespace(name=detector), entities=entities)
+    column = np.ones((1, features))
+    for number, score in enumerate(scores):
+        time = BEGIN + first + number * STEP
+        verdicts = SimpleNamespace(
+            time=time, score=np.float32([score]), contribution=column / features, observed=column, expected=column, lower=column, upper=column
+        )  # fmt: skip
+        book.note(watching, verdicts)
+
+
+def fates(book, now):
+    return [verdict for _, verdict, _ in book.findings(BEGIN + now)]
+
+
+def struck(fleet):
+    """The host that the first fault, a cpu_burn from second 90 to 240, is on, and the other one."""
+    there = fleet.faults(BEGIN, BEGIN + 100)[0].labels['instance']
+    return there, 'host-02:9100' if there == 'host-01:9100' else 'host-01:9100'
+
+
+def test_the_entities_to_score_are_known_before_any_was_seen(book):
+    """They come from the configuration and the fleet: one per series, or one per `by` label set with a metric for each feature."""
+    assert [(entity.detector, str(entity), len(entity.metrics)) for entity in book.entities] == [
+        ('cpu', 'host-01:9100', 1),
+        ('cpu', 'host-02:9100', 1),
+        ('host', 'host-01:9100', 2),
+        ('host', 'host-02:9100', 2),
+    ]
+    steps(book, 'cpu', [np.nan, 0.5])
+    assert [str(entity) for entity in book.unscored() if entity.detector == 'cpu'] == ['host-02:9100']
+
+
+def test_an_alarm_within_a_fault_finds_it_and_says_after_how_many_samples(book, fleet):
+    """The third sample of the fault raises the alarm: found after 3 steps, by that detector, and nothing is false."""
+    steps(book, 'cpu', [0.1, 0.2, 1.5, 3], first=90, instance=struck(fleet)[0])
+    [(fault, verdict, [alarm])] = book.findings(BEGIN + 150)
+    assert (fault.kind, verdict, alarm.entity.detector, book.steps_until(alarm)) == ('cpu_burn', 'found', 'cpu', 3)
+    assert book.false_alarms() == []
+
+
+def test_the_earliest_alarm_counts_whoever_is_noted_first(book, fleet):
+    """Detectors race: the find is the alarm of the earliest step, and of the same step that of the detector that stands first."""
+    there = struck(fleet)[0]
+    steps(book, 'host', [0, 2], first=90, instance=there)
+    steps(book, 'cpu', [0, 2], first=90, instance=there)
+    [(_, _, alarms)] = book.findings(BEGIN + 120)
+    assert [alarm.entity.detector for alarm in alarms] == ['cpu', 'host']
+
+
+def test_an_alarm_elsewhere_is_false_and_finds_nothing(book, fleet):
+    """The other host alarms during the fault: a false alarm, and the fault goes on unfound."""
+    steps(book, 'cpu', [2, 2, 0], first=90, instance=struck(fleet)[1])
+    assert fates(book, 150) == ['on']
+    assert len(book.false_alarms()) == 1
+
+
+def test_an_alarm_a_little_after_the_end_still_counts_and_later_is_false(book, fleet):
+    """Within the grace after the end an alarm is put down to the fault; after it to nobody."""
+    there = struck(fleet)[0]
+    steps(book, 'cpu', [2], first=240 + GRACE - STEP, instance=there)
+    assert (fates(book, 300), book.false_alarms()) == (['found'], [])
+    steps(book, 'cpu', [0, 2], first=240 + GRACE, instance=there)
+    assert len(book.false_alarms()) == 1
+
+
+def test_an_alarm_that_does_not_end_with_its_fault_is_false_from_then_on(book, fleet):
+    """One alarm over fault and grace is one find; the same alarm beyond is one false alarm, not one per step."""
+    steps(book, 'cpu', [2] * 20, first=90, instance=struck(fleet)[0])
+    assert fates(book, 400)[0] == 'found'
+    [alarm] = book.false_alarms()
+    assert alarm.reading.time == BEGIN + 240 + GRACE
+
+
+def test_an_alarm_that_is_always_on_finds_nothing(book, fleet):
+    """It was on before the fault began, so it is a false alarm and the fault is missed."""
+    there = struck(fleet)[0]
+    steps(book, 'cpu', [2] * 22, first=0, instance=there)
+    steps(book, 'host', [0] * 22, first=0, instance=there)
+    assert fates(book, 310)[0] == 'missed'
+    assert len(book.false_alarms()) == 1
+
+
+def test_a_fault_is_missed_only_when_all_who_could_see_it_are_past_it(book, fleet):
+    """While one of the two detectors has not come so far, the fault is not missed yet."""
+    there = struck(fleet)[0]
+    steps(book, 'cpu', [0] * 22, instance=there)
+    assert fates(book, 310)[0] == 'on'
+    steps(book, 'host', [0] * 21, instance=there)
+    assert fates(book, 310)[0] == 'missed'
+
+
+def test_a_pause_without_score_does_not_begin_an_alarm_anew(book, fleet):
+    """Missing samples in the middle of an alarm leave it one alarm."""
+    steps(book, 'cpu', [2, np.nan, np.nan, 2, 0], first=0, instance=struck(fleet)[1])
+    assert len(book.false_alarms()) == 1

@@ -1,0 +1,98 @@
+"""The columns that flow: what a step gives is what their documentation promises, whatever comes in."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tiny_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from promlstm.engine import detector, session
+from promlstm.engine.columns import MISSING, READY, STATUS_NAMES, WARMING, Frame, Verdicts
+from promlstm.engine.memory import blank
+from promlstm.engine.score import Policy
+
+SINGLE, DOUBLE = np.float32, np.float64
+SHAPES = {
+    'status': (np.int8, 'N'), 'score': (SINGLE, 'N'), 'surprise': (SINGLE, 'N'), 'observed': (DOUBLE, 'NF'), 'expected': (DOUBLE, 'NF'),
+    'lower': (DOUBLE, 'NF'), 'upper': (DOUBLE, 'NF'), 'deviation': (DOUBLE, 'NF'), 'contribution': (SINGLE, 'NF'), 'view': (SINGLE, 'NV'),
+    'since': (DOUBLE, 'N'),
+}  # fmt: skip
+
+
+@pytest.fixture(scope='module', params=['tiny', 'tiny with views', 'default'])
+def loaded(request, tmp_path_factory):
+    if request.param == 'default':
+        return session.load(session.resolve('builtin:default'))
+    views = ('above', 'below') if 'views' in request.param else ()
+    return session.load(tiny_model.write(tmp_path_factory.mktemp('model') / 'tiny.onnx', views=views))
+
+
+def steps(loaded, blocks, policy=None):
+    """The Verdicts of frames of these values, [T, N, F]."""
+    settings_ = detector.Settings(60, policy=policy or Policy(), alarms_per_week=1)
+    memory = blank(loaded, settings_.zone, *blocks.shape[1:])
+    frames = (Frame(60.0 * number, values) for number, values in enumerate(blocks))
+    return [verdicts for verdicts, _ in detector.replay(loaded, settings_, memory, frames)]
+
+
+def check(loaded, values, verdicts, policy):
+    """Every promise of columns.Verdicts."""
+    sizes = {'N': values.shape[0], 'F': values.shape[1], 'V': len(loaded.bundle.manifest.views)}
+    for name, (dtype, axes) in SHAPES.items():
+        column = getattr(verdicts, name)
+        assert (column.dtype, column.shape) == (dtype, tuple(sizes[axis] for axis in axes)), name
+        assert not np.isinf(column).any(), name
+    missing = np.isnan(values).all(1)
+    np.testing.assert_array_equal(verdicts.status == MISSING, missing)
+    np.testing.assert_array_equal(verdicts.status == READY, ~missing & ~np.isnan(verdicts.surprise))
+    assert set(verdicts.status) <= {READY, WARMING, MISSING} == set(range(len(STATUS_NAMES)))
+    np.testing.assert_array_equal(verdicts.observed, values)
+    ready = verdicts.status == READY
+    outside = np.zeros(len(values), bool)
+    if policy.valid_range:
+        low, high = policy.valid_range
+        outside = ((values < low) | (values > high)).any(1)
+    np.testing.assert_array_equal(np.isnan(verdicts.score), ~(ready | outside))
+    assert (verdicts.score[ready] >= 0).all() and (verdicts.surprise[ready] >= 0).all() and (verdicts.score[outside] > 1).all()
+    for shares in (verdicts.contribution, verdicts.view):
+        told = shares[~np.isnan(shares).any(1)]
+        assert ((told >= 0) & (told <= 1 + 1e-6)).all()
+        np.testing.assert_allclose(told.sum(1), 1 if shares.shape[1] else 0, atol=1e-5)
+        assert (np.isnan(shares).all(1) | ~np.isnan(shares).any(1)).all()
+    told = ~np.isnan(verdicts.expected)
+    assert (verdicts.lower[told] <= verdicts.expected[told]).all() and (verdicts.expected[told] <= verdicts.upper[told]).all()
+
+
+VALUES = st.floats(-1e15, 1e15) | st.floats(-1, 1) | st.just(np.nan) | st.just(5.0)
+
+
+@given(
+    blocks=arrays.arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(1, 3), st.integers(1, 3)), elements=VALUES),
+    policy=st.sampled_from([Policy(), Policy(valid_range=(0, 1)), Policy(direction='above', min_deviation=1, hold_seconds=120)]),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_step_keeps_every_promise(loaded, blocks, policy):
+    """Shapes, types and what NaN means hold after a warm-up too, for values of any size and with any missing."""
+    calm = np.random.default_rng(1).normal(5, 1, (loaded.bundle.manifest.warmup_steps + 2, *blocks.shape[1:]))
+    whole = np.concatenate([calm, blocks])
+    for values, verdicts in zip(whole, steps(loaded, whole, policy), strict=True):
+        check(loaded, values, verdicts, policy)
+
+
+def test_after_the_warm_up_entities_are_ready(loaded):
+    """After the samples that the manifest names, and not before, there is a score."""
+    warmup = loaded.bundle.manifest.warmup_steps
+    said = steps(loaded, np.random.default_rng(2).normal(5, 1, (warmup + 1, 2, 1)))
+    assert [set(verdicts.status) for verdicts in said] == [{WARMING}] * warmup + [{READY}]
+
+
+@pytest.mark.parametrize('kind', [Frame, Verdicts])
+def test_columns_are_replaced_and_never_changed(kind):
+    """A frame or verdict that somebody holds stays what it was; the two nouns have no more fields than are checked here."""
+    made = kind(*(0.0 for _ in dataclasses.fields(kind)))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.time = 1.0
+    assert kind is Frame or {field.name for field in dataclasses.fields(kind)} == {'time', *SHAPES}

@@ -1,0 +1,335 @@
+"""One step and many: judged first, learnt then, committed at once; replayed is the same as lived."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from fakes import Samples, noisy, raw, stepped
+
+from promlstm import backtest
+from promlstm import config as configuration
+from promlstm.engine import session as sessions
+from promlstm.engine.columns import MISSING, READY, WARMING
+from promlstm.engine.detector import Detector
+from promlstm.errors import BudgetError, BundleError, SeriesError, StageError
+
+START = 1_750_000_200.0  # a multiple of 60
+STAGES = ('query', 'place', 'recall', 'judge', 'score', 'remember', 'render')
+
+
+@pytest.fixture(scope='module')
+def session():
+    return sessions.load(sessions.resolve('builtin:default'))
+
+
+def detector(session, samples, **keys):
+    keys = {'name': 'd', 'expr': 'x', 'delay': '0s', 'history': '0s'} | keys
+    if 'features' in keys:
+        del keys['expr']
+    tree = {'prometheus': {'url': 'http://localhost:9090'}, 'detectors': [keys]}
+    (settings,) = configuration.parse(str(tree)).detectors
+    return Detector(settings, session, samples)
+
+
+def live(subject, steps, start=START):
+    """Step it; the verdicts of all steps."""
+    return [stepped(subject, start + 60 * i)[0] for i in range(steps)]
+
+
+def warm(subject, until):
+    """Warm it up to an instant; the last verdicts."""
+    last = None
+    for _, _, verdicts in subject.warm(lambda: until):
+        last = verdicts or last
+    return last
+
+
+def same_memory(a, b):
+    """Bit for bit, all of it."""
+    states = all(np.array_equal(a.state[name], b.state[name]) for name in a.state)
+    latches = all(np.array_equal(getattr(a.latch, name), getattr(b.latch, name), equal_nan=True) for name in a.latch.__dataclass_fields__)
+    everything = slice(None)
+    recalled = [np.stack([season.fill([], []).take(everything)._at(slot) for slot in range(336)]) for season in (a.season, b.season)]
+    return states and latches and np.array_equal(*recalled, equal_nan=True) and np.array_equal(a.klass, b.klass)
+
+
+def same_verdicts(a, b, rows=slice(None)):
+    names = ('score', 'surprise', 'expected', 'lower', 'upper', 'deviation', 'contribution', 'status')
+    return all(np.array_equal(getattr(a, name)[rows], getattr(b, name)[rows], equal_nan=True) for name in names)
+
+
+def fleet(count=5, **keys):
+    return Samples({raw(instance=f'i{i}'): noisy(i, 10.0 * (i + 1), **keys) for i in range(count)})
+
+
+def test_warming_then_ready(session):
+    """An entity has no score before the model's warm-up is over, and one from then on."""
+    verdicts = live(detector(session, fleet()), 60)
+    warmup = session.bundle.manifest.warmup_steps
+    assert (verdicts[warmup // 2].status == WARMING).all() and np.isnan(verdicts[warmup // 2].score).all()
+    assert (verdicts[-1].status == READY).all() and np.isfinite(verdicts[-1].score).all()
+
+
+def test_a_spike_is_found_and_told_with_its_reason(session):
+    """The score is 1 or more exactly at the fault, with what was seen, expected, and the band between."""
+    struck = START + 60 * 200
+    samples = fleet()
+    samples.series[raw(instance='i0')] = noisy(0, struck=lambda time: 40.0 if time == struck else 0.0)
+    verdicts = live(detector(session, samples), 220)
+    assert verdicts[200].score[0] >= 1 and (verdicts[200].score[1:] < 1).all()
+    assert verdicts[200].observed[0, 0] > verdicts[200].upper[0, 0] > verdicts[200].expected[0, 0]
+    assert verdicts[200].deviation[0, 0] == pytest.approx(40, abs=8)
+    assert all(verdicts[i].score[0] < 1 for i in range(100, 200))
+
+
+def test_the_score_is_one_at_the_border_of_the_band(session):
+    """`score >= 1` and `outside the band` say the same, for every sample that no alarm is held for."""
+    samples = Samples({raw(instance=str(i)): noisy(i, struck=lambda time, i=i: 8.0 * i * (time % 5400 == 60.0 * i)) for i in range(60)})
+    checked = 0
+    for verdicts in live(detector(session, samples, hold='0s'), 250)[60:]:
+        outside = ((verdicts.observed < verdicts.lower) | (verdicts.observed > verdicts.upper))[:, 0]
+        clear = np.abs(verdicts.score - 1) > 1e-3
+        assert (outside == (verdicts.score >= 1))[clear].all()
+        checked += int((outside & clear).sum())
+    assert checked >= 20
+
+
+@pytest.mark.parametrize('stage', STAGES)
+def test_a_stage_that_fails_has_changed_nothing(session, stage):
+    """Whichever stage fails: memory, table and time are as before, and the next step is what it would have been."""
+    subject, other = (detector(session, fleet()) for _ in range(2))
+    live(subject, 50), live(other, 50)
+    memory, entities, time = subject.memory, list(subject.entities.identities), subject.time
+    seen = subject.entities.last_seen.copy()
+
+    @contextmanager
+    def failing(name):
+        yield
+        if name == stage:
+            raise RuntimeError('to order')
+
+    subject.stage = failing
+    subject.source.series[raw(instance='late')] = noisy(99)
+    with pytest.raises(StageError, match=f"detector 'd': {stage}: to order") as caught:
+        stepped(subject, START + 50 * 60)
+    assert caught.value.stage == stage and isinstance(caught.value.cause, RuntimeError)
+    assert subject.memory is memory and subject.time == time
+    assert subject.entities.identities == entities and np.array_equal(subject.entities.last_seen, seen)
+    subject.stage = other.stage
+    del subject.source.series[raw(instance='late')]
+    assert same_verdicts(stepped(subject, START + 50 * 60)[0], stepped(other, START + 50 * 60)[0])
+    assert same_memory(subject.memory, other.memory)
+
+
+def test_restart_equals_no_restart(session):
+    """An exporter that starts now and replays the past has the memory of one that has lived it, bit for bit."""
+    steps = session.bundle.manifest.replay_steps
+    lived, restarted = (detector(session, fleet(born=START)) for _ in range(2))
+    verdicts = live(lived, steps)[-1]
+    assert same_verdicts(verdicts, warm(restarted, START + 60 * (steps - 1)))
+    assert same_memory(lived.memory, restarted.memory)
+    after = START + 60 * steps
+    assert same_verdicts(stepped(lived, after)[0], stepped(restarted, after)[0])
+
+
+def test_catching_up_equals_no_gap(session):
+    """Steps that were missed are replayed from history: an outage of the source leaves no hole in the memory."""
+    lived, gapped = (detector(session, fleet()) for _ in range(2))
+    verdicts = live(lived, 90)[-1]
+    live(gapped, 50)
+    assert [verdicts.time for _, _, verdicts in gapped.catch_up(START + 89 * 60)] == [START + 60 * i for i in range(50, 89)]
+    assert same_verdicts(stepped(gapped, START + 89 * 60)[0], verdicts)
+    assert same_memory(gapped.memory, lived.memory)
+
+
+def test_the_future_cannot_change_the_past(session):
+    """Another sample at step n changes no verdict before n, and no expectation at n."""
+    at = START + 60 * 80
+    plain, struck = fleet(), fleet(struck=lambda time: 25.0 if time >= at else 0.0)
+    ours, theirs = live(detector(session, plain), 90), live(detector(session, struck), 90)
+    assert all(same_verdicts(a, b) for a, b in zip(ours[:80], theirs[:80], strict=True))
+    assert not same_verdicts(ours[80], theirs[80])
+
+
+def test_company_does_not_matter(session):
+    """An entity's verdicts do not depend on who else is watched, in which order, or since when."""
+    alone = live(detector(session, Samples({raw(instance='i3'): noisy(3, 40.0)})), 70)
+    many = fleet(8)
+    many.series = dict(reversed(many.series.items()))
+    together = live(detector(session, many), 70)
+    row = [f'i{i}' for i in range(8)][::-1].index('i3')
+    assert all(same_verdicts(a, b, rows) for a, b, rows in ((a, _row(b, row), slice(None)) for a, b in zip(alone, together, strict=True)))
+
+
+def _row(verdicts, row):
+    from dataclasses import fields
+
+    return type(verdicts)(
+        *(column if column is verdicts.time else column[row : row + 1] for column in (getattr(verdicts, f.name) for f in fields(verdicts)))
+    )
+
+
+def test_an_arrival_warms_up_without_disturbing_the_others(session):
+    """An entity that arrives later is warming while the others are ready; asked for again, nobody asks history for it."""
+    samples = fleet(3)
+    subject = detector(session, samples)
+    live(subject, 50)
+    samples.series[raw(instance='new')] = noisy(9)
+    verdicts, blocks = stepped(subject, START + 50 * 60)
+    assert list(verdicts.status) == [READY] * 3 + [WARMING]
+    assert b'instance="new"' not in blocks['promlstm_anomaly_score'] and b'instance="new"' in blocks['promlstm_observed']
+    assert samples.asked == []
+
+
+def test_one_who_is_gone_has_no_score_and_is_told_only_after_a_day(session):
+    """Missing has its own gauge, exported for those that had been there for a day; the score is never frozen or zero."""
+    day = START + 86400
+    old, young = noisy(1, gone=day + 600), noisy(2, born=day - 3600, gone=day + 600)
+    subject = detector(session, Samples({raw(instance='old'): old, raw(instance='young'): young}), step='10m')
+    for i in range(-5, 145):
+        stepped(subject, START + 600 * i)
+    verdicts, blocks = stepped(subject, day + 600)
+    assert list(verdicts.status) == [MISSING, MISSING] and np.isnan(verdicts.score).all()
+    assert blocks == {'promlstm_entity_missing': b'promlstm_entity_missing{detector="d",instance="old",job=""} 1.0\n'}
+
+
+def test_the_long_gone_are_forgotten(session):
+    """Rows are given back: an absent entity is dropped after as long as it had been known, and counts as new if it returns."""
+    samples = fleet(4, gone=START + 60 * 50)
+    samples.series[raw(instance='stays')] = noisy(77)
+    subject = detector(session, samples)
+    live(subject, 50)
+    forgotten = [subject.forget() for i in range(50, 110) if stepped(subject, START + 60 * i)]
+    assert sum(forgotten) == 4 and len(subject.entities) == len(subject.memory) == 1
+    assert list(stepped(subject, START + 60 * 110)[0].status) == [READY]
+
+
+def test_history_tells_of_those_that_are_gone_now(session):
+    """A warm start knows who was there before: an entity that vanished during a restart is still missed."""
+    samples = fleet(2)
+    samples.series[raw(instance='gone')] = noisy(5, gone=START - 60 * 100)
+    subject = detector(session, samples, history='2d')
+    verdicts = warm(subject, START)
+    row = subject.entities.identities.index(raw(instance='gone'))
+    assert verdicts.status[row] == MISSING and subject.missing(verdicts)[row]
+    assert subject.missing(verdicts).sum() == 1
+
+
+def test_infinite_samples_are_missing_and_counted(session):
+    """±Inf becomes no sample, is counted, and does not poison what comes later."""
+    samples = fleet(2)
+    samples.series[raw(instance='i0')] = lambda time: np.inf if time == START + 60 * 50 else noisy(0)(time)
+    subject = detector(session, samples)
+    verdicts = live(subject, 120)
+    assert verdicts[50].status[0] == MISSING and subject.tally.infinite == 1
+    assert np.isfinite(verdicts[-1].score).all()
+
+
+def test_twins_fail_the_detector_with_both_named(session):
+    """Two series that differ in their name only are one entity twice: refused, with both and the way out."""
+    samples = Samples({raw(__name__='a', instance='x'): noisy(1), raw(__name__='b', instance='x'): noisy(2)})
+    with pytest.raises(StageError) as caught:
+        stepped(detector(session, samples), START)
+    assert caught.value.stage == 'place' and isinstance(caught.value.cause, SeriesError)
+    assert all(text in str(caught.value) for text in ('"__name__":"a"', '"__name__":"b"', 'label_replace'))
+
+
+def test_over_the_limit_the_rest_is_dropped_and_counted(session):
+    """`max_entities` keeps a blow-up of series from becoming one of memory."""
+    subject = detector(session, fleet(5), max_entities=3)
+    stepped(subject, START)
+    assert len(subject.entities) == 3 and subject.tally.dropped == 2
+
+
+def lasting(verdicts):
+    """The steps at which the first entity's score is 1 or more."""
+    return [i for i, verdict in enumerate(verdicts) if verdict.score[0] >= 1]
+
+
+@pytest.mark.parametrize('size', [30.0, -300.0])
+def test_a_lasting_shift_is_an_alarm_for_the_hold_time_and_then_the_new_normal(session, size):
+    """Neither absorbed at once nor anomalous for ever: an hour of alarm, then quiet at the new level."""
+    struck = START + 60 * 100
+    samples = Samples({raw(instance='a'): noisy(1, 500.0, struck=lambda time: size if time >= struck else 0.0)})
+    alarms = lasting(live(detector(session, samples), 400))
+    assert alarms[0] == 100 and set(range(100, 160)) == set(alarms)
+
+
+def test_an_alarm_of_a_slow_detector_is_held_for_steps(session):
+    """An hour would be a single step of an hourly detector: what lasts is an alarm for 15 steps there."""
+    struck = START + 3600 * 100
+    samples = Samples({raw(instance='a'): noisy(1, 500.0, struck=lambda time: -200.0 if time >= struck else 0.0)})
+    subject = detector(session, samples, step='1h')
+    alarms = lasting([stepped(subject, START + 3600 * i)[0] for i in range(-100, 200)])
+    assert [i for i in alarms if i >= 200] == list(range(200, 215))
+
+
+def test_the_new_normal_keeps_the_rhythm_of_the_old(session):
+    """A shift of something that has its hours moves the whole week's memory: the next rise of the day is expected where it is now."""
+    struck = START + 60 * 300
+    rhythm = lambda time: 40 * np.sin(2 * np.pi * time / 86400) + (-60.0 if time >= struck else 0.0)  # noqa: E731
+    subject = detector(session, Samples({raw(instance='a'): noisy(1, 500.0, struck=rhythm)}), history='8d')
+    warm(subject, START)
+    alarms = lasting([stepped(subject, START + 60 * i)[0] for i in range(1, 1200)])
+    assert alarms[0] == 299 and len(alarms) <= 65
+
+
+def test_what_was_always_0_is_expected_at_0(session):
+    """On the page and in a backtest no reader is shown what the arithmetic makes of 0, neither as a number nor as a band."""
+    struck = START + 60 * 100
+    samples = Samples({raw(instance='a'): lambda time: 3.0 if time == struck else 0.0})
+    subject = detector(session, samples)
+    verdicts = live(subject, 100)[-1]
+    assert 0 < verdicts.upper[0, 0] < 1e-18  # what the model says, and rightly
+    _, blocks = stepped(subject, struck)
+    for family in ('promlstm_expected', 'promlstm_expected_lower', 'promlstm_expected_upper'):
+        assert blocks[family].decode() == f'{family}{{detector="d",instance="a",job=""}} 0.0\n'
+    (anomaly,) = backtest.run(detector(session, samples, hold='0s'), struck - 600, struck + 60).anomalies
+    assert (anomaly.observed, anomaly.expected) == ({'': 3.0}, {'': 0.0})
+
+
+def test_blank_stays_blank(session):
+    """A row without any sample is as one that is not there yet: an entity's past begins with its first sample."""
+    subject = detector(session, fleet(2, born=START + 60 * 30))
+    subject.entities.commit(subject.entities.place([[raw(instance='i0'), raw(instance='i1')]]), START)
+    known, late = live(subject, 80)[-1], live(detector(session, fleet(2, born=START + 60 * 30)), 80)[-1]
+    assert same_verdicts(known, late) and (known.status == READY).all()
+
+
+class Features:
+    """Several queries, told apart by their expression."""
+
+    def __init__(self, **samples):
+        self._samples = samples
+
+    def instant(self, expr, time):
+        return self._samples[expr].instant(expr, time)
+
+
+def test_features_are_joined_by_their_labels(session):
+    """One entity per label set; a feature that is not there is missing, not zero, and the culprit is named."""
+    struck = START + 60 * 100
+    cpu = Samples({raw(instance='a', mode='x'): noisy(1), raw(instance='b', mode='x'): noisy(2)})
+    memory = Samples({raw(instance='a', job='n'): noisy(3, 500.0, struck=lambda time: 60.0 if time >= struck else 0.0)})
+    source = Features(cpu=cpu, memory=memory)
+    subject = detector(session, source, features={'cpu': 'cpu', 'memory': 'memory'}, by=['instance'])
+    verdicts = live(subject, 101)[-1]
+    assert subject.entities.identities == [raw(instance='a'), raw(instance='b')]
+    assert verdicts.score[0] >= 1 > verdicts.score[1] and verdicts.contribution[0, 1] > 0.6
+    assert np.isnan(verdicts.observed[1, 1]) and verdicts.status[1] == READY
+
+
+def test_a_shared_budget_is_divided_by_the_entities(session):
+    """`in all` gives each entity its share, down to what the calibration was measured for; `each` does not change."""
+    shared, each = (detector(session, fleet(4), false_alarms=text) for text in ('8/week in all', '2/week each'))
+    assert shared.settings(4).alarms_per_week == pytest.approx(2) == each.settings(4).alarms_per_week
+    assert shared.settings(10**6).alarms_per_week == session.bundle.calibration.floor(60)
+    assert each.settings(10**6).alarms_per_week == pytest.approx(2)
+
+
+def test_a_budget_or_step_that_the_model_does_not_know_is_refused(session):
+    """What the calibration was not measured for is not extrapolated, and a model serves only the steps it was made for."""
+    with pytest.raises(BudgetError, match='the floor is'):
+        detector(session, fleet(), false_alarms='1/year each')
+    with pytest.raises(BundleError, match='is made for steps of'):
+        detector(session, fleet(), step='2w')

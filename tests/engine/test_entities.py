@@ -1,0 +1,228 @@
+"""The table of entities: who sits in which row, whatever the answers look like."""
+
+import numpy as np
+import pytest
+from fakes import raw
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promlstm.engine import entities, labels
+from promlstm.engine.entities import DAY, Entities
+from promlstm.errors import ResponseError, SeriesError
+
+HOSTS = [raw(instance=name, job='node') for name in 'abcdef']
+
+
+def step(table, *answers):
+    """One answer per feature, {raw: value}; returns {identity: values} after it was committed."""
+    placement = table.place([list(answer) for answer in answers])
+    frame = table.scatter(placement, [np.array(list(answer.values()), np.float64) for answer in answers])
+    table.commit(placement, 0.0)
+    return {identity: tuple(row) for identity, row in zip(table.identities, frame, strict=True)}
+
+
+def test_arrivals_get_the_next_rows():
+    """Known entities keep their rows, new ones come behind; who gives no sample is NaN in its row."""
+    table = Entities()
+    step(table, {HOSTS[0]: 1, HOSTS[1]: 2})
+    placement = table.place([[HOSTS[2], HOSTS[1]]])
+    assert (placement.arrivals, placement.rows[0].tolist()) == ([HOSTS[2]], [2, 1])
+    np.testing.assert_array_equal(table.scatter(placement, [np.array([5.0, 4.0])]), [[np.nan], [4], [5]])
+
+
+def test_names_and_empty_labels_make_no_other_entity():
+    """A series whose name or empty labels come and go stays where it is."""
+    table = Entities()
+    step(table, {b'{"__name__":"up","instance":"a","zone":""}': 1})
+    assert step(table, {b'{ "instance": "a" }': 2}) == {b'{"instance":"a"}': (2,)}
+
+
+def test_features_meet_by_their_labels():
+    """With by, series of several answers are one entity; a feature that only some have is NaN for the others."""
+    table = Entities(features=2, by=('instance',))
+    got = step(
+        table, {raw(instance='a', device='sda'): 1, raw(instance='b'): 2}, {raw(instance='c', job='x'): 4, raw(instance='b', job='x'): 3}
+    )
+    np.testing.assert_array_equal(list(got.values()), [[1, np.nan], [2, 3], [np.nan, 4]])
+    assert list(got) == [raw(instance=name) for name in 'abc']
+
+
+ANSWERS = st.lists(st.permutations(HOSTS).flatmap(lambda hosts: st.integers(0, 6).map(lambda n: hosts[:n])), min_size=1, max_size=5)
+
+
+@given(ANSWERS, st.randoms(use_true_random=False))
+def test_the_order_of_series_does_not_matter(answers, random):
+    """Whatever order each answer comes in, every entity gets its own sample."""
+    one, other = Entities(), Entities()
+    for number, keys in enumerate(answers):
+        answer = {key: 10.0 * number + HOSTS.index(key) for key in keys}
+        shuffled = dict(random.sample(list(answer.items()), len(answer)))
+        a, b = step(one, answer), step(other, shuffled)
+        assert {key: values for key, (values,) in a.items() if values == values} == answer
+        assert {key: values for key, (values,) in b.items() if values == values} == answer
+    assert len(one) == len(other) == len({key for keys in answers for key in keys})
+
+
+@given(ANSWERS, ANSWERS)
+def test_place_only_proposes(past, future):
+    """However often and whatever is placed, nothing changes before commit: the same answer is placed the same way."""
+    table, twin = Entities(), Entities()
+    for keys in past:
+        step(table, dict.fromkeys(keys, 1.0))
+        step(twin, dict.fromkeys(keys, 1.0))
+    for keys in future:
+        table.place([keys])
+    assert len(table) == len(twin) and table.identities == twin.identities
+    for keys in (*past, *future):
+        a, b = table.place([keys]), twin.place([keys])
+        assert (a.rows[0].tolist(), a.arrivals, a.aliases, a.dropped) == (b.rows[0].tolist(), b.arrivals, b.aliases, b.dropped)
+
+
+# -- twins
+
+
+def test_two_series_that_differ_in_their_names_alone_are_refused():
+    """Without their names they would be one: both are named, with what helps."""
+    one, other = b'{"__name__":"node_load1","instance":"a"}', b'{"__name__":"node_load5","instance":"a"}'
+    with pytest.raises(SeriesError) as caught:
+        Entities().place([[one, other]])
+    assert str(caught.value) == (
+        'two series would be the same entity {instance="a"}: {"__name__":"node_load1","instance":"a"} and '
+        '{"__name__":"node_load5","instance":"a"}; aggregate the expression, such as `sum by (instance) (…)`, or keep the name in a label: '
+        'label_replace(EXPR, "metric", "$1", "__name__", "(.+)")'
+    )
+
+
+def test_two_series_of_a_feature_that_by_makes_one_are_refused():
+    """With by the message says which labels to aggregate by."""
+    answer = [raw(instance='a', device='sda'), raw(instance='b'), raw(instance='a', device='sdb')]
+    with pytest.raises(SeriesError) as caught:
+        Entities(features=2, by=('instance', 'zone')).place([[], answer])
+    assert str(caught.value) == (
+        'two series would be the same entity {instance="a"}: {"device":"sda","instance":"a"} and {"device":"sdb","instance":"a"}; '
+        'aggregate it by (instance, zone), or add the label that tells them apart to `by`'
+    )
+
+
+def test_twins_are_refused_when_both_are_known_too():
+    """The second of two spellings that were met one after the other is a twin as soon as they come together."""
+    table = Entities(by=('instance',))
+    one, other = raw(instance='a', pod='x'), raw(instance='a', pod='y')
+    assert step(table, {one: 1}) and step(table, {other: 2}) == {raw(instance='a'): (2,)}
+    with pytest.raises(SeriesError, match='two series would be the same entity'):
+        table.place([[one, other]])
+    assert step(table, {one: 3}) == {raw(instance='a'): (3,)}
+
+
+def test_labels_that_are_none_change_nothing():
+    """Bytes that are no label set are an error of the answer, and the table is as before."""
+    table = Entities()
+    step(table, {HOSTS[0]: 1})
+    with pytest.raises(ResponseError):
+        table.place([[HOSTS[1], b'nonsense']])
+    assert table.identities == HOSTS[:1]
+
+
+# -- the limit
+
+
+def test_who_finds_no_room_is_counted_and_not_watched():
+    """Beyond the limit series are left out, first come first served, and counted as entities."""
+    table = Entities(limit=2)
+    placement = table.place([HOSTS[:5]])
+    assert (placement.rows[0].tolist(), placement.dropped) == ([0, 1, -1, -1, -1], 3)
+    assert table.scatter(placement, [np.arange(5.0)]).ravel().tolist() == [0, 1]
+
+
+def test_who_finds_no_room_is_counted_at_every_step():
+    """An answer of the same series in the same order is known by heart, and who found no room still has none."""
+    table = Entities(features=2, by=('instance',), limit=2)
+    answers = [HOSTS[:4], HOSTS[1:5]]
+    for _ in range(3):
+        placement = table.place(answers)
+        table.commit(placement, 0.0)
+        assert placement.dropped == 3
+    assert table.place([HOSTS[:2], HOSTS[1:2]]).dropped == 0
+
+
+def test_there_is_room_again_after_some_are_forgotten():
+    """The limit is of those in the table, not of those ever met."""
+    table = Entities(limit=2)
+    step(table, dict.fromkeys(HOSTS[:3], 1.0))
+    kept = table.keep(np.array([1]))
+    assert step(kept, {HOSTS[1]: 1.0, HOSTS[2]: 2.0}) == {HOSTS[1]: (1,), HOSTS[2]: (2,)}
+
+
+def test_spellings_of_an_entity_do_not_pile_up(monkeypatch):
+    """Labels outside by change with every rollout: what is kept of them is bounded, and the rows stay."""
+    monkeypatch.setattr(entities, 'SPELLINGS', 10)
+    table = Entities(by=('instance',))
+    for version in range(200):
+        got = step(table, {raw(instance='a', version=str(version)): version, raw(instance='b'): -1})
+        assert got == {raw(instance='a'): (version,), raw(instance='b'): (-1,)}
+    assert sum(map(len, table._index)) <= 2 * 2 + 10
+
+
+# -- presence
+
+
+def lived(*spans):
+    """A table of entities that had samples from first to last, unix seconds."""
+    table = Entities()
+    step(table, dict.fromkeys(HOSTS[: len(spans)], 1.0))
+    for row, (first, last) in enumerate(spans):
+        present = np.arange(len(spans)) == row
+        for time in (first, last):
+            table.seen(present, time)
+    return table
+
+
+def test_an_entity_is_established_after_a_day():
+    """Known from the first sample to the last for a day or more."""
+    assert lived((0, DAY - 1), (0, DAY), (DAY, 2 * DAY)).established().tolist() == [False, True, True]
+
+
+def test_the_first_sample_stays_the_first():
+    """Presence runs from the first sample to the last, whatever lies between."""
+    table = lived((100, 200))
+    table.seen(np.array([False]), 300)
+    table.seen(np.array([True]), 400)
+    assert (table.first_seen.tolist(), table.last_seen.tolist()) == ([100], [400])
+
+
+@pytest.mark.parametrize(
+    ('known', 'absent', 'forgotten'),
+    [(0, 600, False), (0, 601, True), (3000, 3000, False), (3000, 3001, True), (30 * DAY, DAY, False), (30 * DAY, DAY + 1, True)],
+)
+def test_an_entity_is_looked_for_as_long_as_it_was_known(known, absent, forgotten):
+    """At least ten minutes, at most the time to forget, in between as long as it had been there."""
+    table = lived((1000, 1000 + known))
+    assert table.forgettable(1000 + known + absent, forget_seconds=DAY).tolist() == [forgotten]
+
+
+def test_an_entity_that_never_had_a_sample_is_forgotten_after_a_day():
+    """A series of nothing but NaN is no reason for an alert, and no reason to grow for ever either."""
+    table = Entities()
+    step(table, {HOSTS[0]: np.nan})
+    assert (table.established().tolist(), table.forgettable(DAY - 1, DAY).tolist()) == ([False], [False])
+    assert table.forgettable(DAY + 1, DAY).tolist() == [True]
+
+
+@given(st.lists(st.integers(0, 5), unique=True, max_size=6))
+def test_keep_renumbers_in_the_order_asked_for(rows):
+    """The kept entities have their samples, spans and spellings in their new rows; the others arrive anew."""
+    table = lived(*((row, 10.0 * row + 1) for row in range(6)))
+    kept = table.keep(np.array(rows, int))
+    assert kept.identities == [HOSTS[row] for row in rows]
+    assert kept.first_seen.tolist() == rows
+    got = step(kept, {key: float(number) for number, key in enumerate(HOSTS)})
+    assert list(got) == [HOSTS[row] for row in rows] + [HOSTS[row] for row in range(6) if row not in rows]
+    assert got == {key: (number,) for number, key in enumerate(HOSTS)}
+    assert len(table) == 6
+
+
+def test_identities_are_those_of_labels():
+    """What stands in the table is what labels.pairs reads."""
+    table = Entities()
+    step(table, {b'{"job":"node","__name__":"up","instance":"a"}': 1})
+    assert labels.pairs(table.identities[0]) == (('instance', 'a'), ('job', 'node'))

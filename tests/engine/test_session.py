@@ -1,0 +1,339 @@
+"""A session: what is refused at load and why, and that a row's numbers are its own."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnxruntime
+import pytest
+import servers
+import tiny_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promlstm.engine import bundle, session
+from promlstm.errors import BundleFormatError, ProofError
+
+HERE = f'this machine or ONNX Runtime {onnxruntime.__version__} computes other numbers than the model was made with; it is not served'
+DEFAULT = session.resolve('builtin:default')
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    return tiny_model.write(tmp_path_factory.mktemp('model') / 'tiny.onnx', views=('above', 'below'), classes=True)
+
+
+# -- at load
+
+
+def refused(error, path, **options):
+    with pytest.raises(error) as caught:
+        session.load(path, **options)
+    assert type(caught.value) is error
+    return str(caught.value).removeprefix(f'{path}: ')
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    """A missing file is named."""
+    assert refused(BundleFormatError, tmp_path / 'none.onnx') == 'cannot be read: No such file or directory'
+
+
+def test_a_folder_is_no_model(tmp_path):
+    """What cannot be read is refused with the reason of the operating system."""
+    assert refused(BundleFormatError, tmp_path) == 'cannot be read: Is a directory'
+
+
+@pytest.mark.parametrize('cut', [0.05, 0.3, 0.6, 0.99])
+def test_a_truncated_file(tmp_path, model, cut):
+    """A file that ends too early is refused, wherever it ends."""
+    data = model.read_bytes()
+    (tmp_path / 'cut.onnx').write_bytes(data[: int(len(data) * cut)])
+    said = refused(BundleFormatError, tmp_path / 'cut.onnx')
+    assert said.startswith((f'not an ONNX file that this ONNX Runtime ({onnxruntime.__version__}) can run: ', 'no promlstm.', 'promlstm.'))
+
+
+@pytest.mark.parametrize('data', [b'', b'\x00', b'<!doctype html>', b'PK\x03\x04' + bytes(100), np.random.default_rng(1).bytes(5000)])
+def test_a_file_that_is_not_onnx(tmp_path, data):
+    """An empty file, a web page, a Keras archive or noise is refused as what it is not."""
+    (tmp_path / 'x.onnx').write_bytes(data)
+    said = refused(BundleFormatError, tmp_path / 'x.onnx')
+    assert said.startswith((f'not an ONNX file that this ONNX Runtime ({onnxruntime.__version__}) can run: ', 'no promlstm.manifest'))
+
+
+def test_a_bare_onnx_file_says_who_wraps_it(tmp_path):
+    """A good graph without our metadata is no model yet."""
+    path = tiny_model.write(tmp_path / 'bare.onnx', edit=lambda metadata: {})
+    assert refused(BundleFormatError, path) == (
+        'no promlstm.manifest in the file: not made by `python -m convert` (a bare ONNX file is wrapped by it)'
+    )
+
+
+def test_the_pinned_digest(model):
+    """A file with another digest than the pinned one is refused with both; letter case does not matter."""
+    found = bundle.digest(model.read_bytes())
+    assert session.load(model, sha256=found.upper()).bundle.sha256 == found
+    assert refused(BundleFormatError, model, sha256='0' * 64) == (
+        f'sha256 is {found}, the configuration pins {"0" * 64}: not the file that was meant'
+    )
+
+
+BROKEN = {
+    'single precision': ({'retype': {'value': 'float32'}}, "graph: input value is float32 ['N', 'F'], expected float64 ['N', 'F']"),
+    'double surprise': ({'retype': {'surprise': 'float64'}}, "graph: output surprise is float64 ['N'], expected float32 ['N']"),
+    'another axis': (
+        {'reshape': {'expected': ('N', 'G')}},
+        "graph: output expected is float64 ['N', 'G'], expected float64 ['N', 'F']",
+    ),
+    'features fixed in the manifest alone': (
+        {'manifest': {'features': ('a', 'b')}},
+        "graph: input value is float64 ['N', 'F'], expected float64 ['N', 2]",
+    ),
+    'no band': ({'without': ['lower']}, "graph: output 'lower' is missing"),
+    'no state after the step': (
+        {'without': ['state_mean_next']},
+        "graph: every state_NAME needs a state_NAME_next and the other way round; without partner: ['state_mean_next']",
+    ),
+    'an input that nobody gives': (
+        {'extra': [('input', bundle.Tensor('wind', 'float32', ('N',)))]},
+        "graph: unknown input 'wind'; known: value, season, clock, step_seconds, learn, threshold, state_NAME",
+    ),
+    'an output that nobody takes': (
+        {'extra': [('output', bundle.Tensor('mood', 'float32', ('N',)))]},
+        "graph: unknown output 'mood'; known: surprise, expected, lower, upper, deviation, contribution, season_next, "
+        'view, class, forecast, state_NAME',
+    ),
+    'a later format': ({'manifest': {'format': 2}}, 'format 2, expected 1: made for another version of promlstm'),
+}
+
+
+@pytest.mark.parametrize('name', BROKEN)
+def test_what_the_runtime_says_of_a_graph_is_held_against_the_contract(tmp_path, name):
+    """Types, axes and names come from the file itself, through ONNX Runtime."""
+    options, says = BROKEN[name]
+    assert refused(BundleFormatError, tiny_model.write(tmp_path / 'x.onnx', **options)) == says
+
+
+@pytest.mark.parametrize(
+    'options',
+    [{}, {'features': ('cpu',)}, {'features': ('cpu', 'memory', 'disk')}, {'views': ('a', 'b')}, {'classes': True}],
+    ids=str,
+)
+def test_every_kind_of_good_file_loads(tmp_path, options):
+    """Any number of features or fixed ones, with the optional outputs or without."""
+    loaded = session.load(tiny_model.write(tmp_path / 'x.onnx', **options))
+    assert loaded.bundle.manifest.features == options.get('features')
+    assert ('view' in loaded.bundle.outputs, 'class' in loaded.bundle.outputs) == ('views' in options, 'classes' in options)
+
+
+# -- the proof
+
+
+def wrong(name, *where, by=1.0):
+    array = tiny_model.proven().outputs[name].numpy()
+    array[where] += by
+    return tiny_model.proven(outputs={name: array})
+
+
+def test_a_machine_that_computes_other_numbers_does_not_serve(tmp_path):
+    """A failed proof names the first output, step and entity that differ, both numbers and the tolerance."""
+    path = tiny_model.write(tmp_path / 'x.onnx', proof=wrong('expected', 6, 2, 1))
+    got = tiny_model.proven().outputs['expected'].numpy()[6, 2, 1]
+    assert refused(ProofError, path) == (
+        f'the proof fails: expected at step 6, entity 2: got {got:.9g}, expected {got + 1:.9g} '
+        f'(relative tolerance 1e-06, absolute 1e-09): {HERE}'
+    )
+
+
+def test_a_number_where_none_was_expected_fails_the_proof(tmp_path):
+    """NaN equals only NaN."""
+    array = tiny_model.proven().outputs['surprise'].numpy()
+    array[9, 2] = np.nan
+    path = tiny_model.write(tmp_path / 'x.onnx', proof=tiny_model.proven(outputs={'surprise': array}))
+    assert refused(ProofError, path).startswith('the proof fails: surprise at step 9, entity 2: got 19.4683895, expected nan (')
+
+
+def test_the_tolerance_is_that_of_the_file(tmp_path):
+    """A deviation within the tolerance that the proof states passes."""
+    lax = msgspec.structs.replace(wrong('expected', 6, 2, 1, by=1e-3), absolute_tolerance=1e-2)
+    assert session.load(tiny_model.write(tmp_path / 'x.onnx', proof=lax)).bundle.proof.absolute_tolerance == 1e-2
+
+
+def test_a_proof_without_missing_samples_proves_too_little(tmp_path):
+    """Missing samples are where runtimes differ: a proof must hold some."""
+    values = np.nan_to_num(tiny_model.samples()['value'], nan=10.0)
+    path = tiny_model.write(tmp_path / 'x.onnx', proof=tiny_model.proven(inputs={'value': values}))
+    assert refused(ProofError, path) == 'the proof holds no missing sample, so it proves nothing about them'
+
+
+def test_a_proof_that_leaves_an_output_out_proves_too_little(tmp_path):
+    """Every output is proven."""
+    path = tiny_model.write(tmp_path / 'x.onnx', proof=tiny_model.proven(outputs={'upper': None}))
+    assert refused(ProofError, path) == 'the proof says nothing about upper'
+
+
+def test_the_proof_is_not_replayed_where_it_is_being_made(tmp_path):
+    """With prove=False a file with a wrong proof loads: that is how convert measures how wrong."""
+    path = tiny_model.write(tmp_path / 'x.onnx', proof=wrong('expected', 6, 2, 1))
+    loaded = session.load(path, prove=False)
+    with pytest.raises(ProofError, match=re.escape('expected at step 6, entity 2')):
+        loaded.prove()
+
+
+# -- rows
+
+FEATURES = 2
+
+
+def inputs(rows, features, horizons, seed=0):
+    """Something of everything: levels of a millionth and a terabyte, missing samples, seasons not known, entities that do not learn."""
+    random = np.random.default_rng(seed)
+    level = 10.0 ** random.integers(-6, 13, (rows, features))
+    value = level * (1 + 0.1 * random.standard_normal((rows, features)))
+    value[random.random(value.shape) < 0.1] = np.nan
+    season = (level * (1 + 0.1 * random.standard_normal((rows, features))))[..., None] * np.ones(1 + horizons)
+    season[random.random(season.shape) < 0.3] = np.nan
+    return {
+        'value': value, 'season': season, 'clock': np.tile(np.float32([0, 1, 0, 1]), (rows, 1)), 'step_seconds': np.float32(60),
+        'learn': (random.random(rows) < 0.9).astype(np.float32), 'threshold': np.full(rows, 2.4, np.float32),
+    }  # fmt: skip
+
+
+def taken(arrays, rows):
+    return {name: array[rows] if np.ndim(array) else array for name, array in arrays.items()}
+
+
+def bits(arrays):
+    return {name: array.tobytes() for name, array in arrays.items()}
+
+
+class Experience:
+    """A loaded model with entities that have lived through a while, and one more step of theirs."""
+
+    def __init__(self, path, rows=64, steps=45):
+        self.rows, self.path = rows, path
+        self.session = session.load(path, threads=1)
+        horizons = len(self.session.bundle.manifest.season_horizons_steps)
+        self.state = self.session.blank(rows, FEATURES)
+        for seed in range(steps):
+            _, self.state = self.session.run(inputs(rows, FEATURES, horizons, seed), self.state)
+        self.inputs = inputs(rows, FEATURES, horizons, seed=steps)
+        self.out, self.after = self.session.run(self.inputs, self.state)
+        assert np.isfinite(self.out['surprise']).any()
+
+
+@pytest.fixture(scope='module', params=['tiny', 'default'])
+def lived(request, model):
+    return Experience(model if request.param == 'tiny' else DEFAULT)
+
+
+@given(data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_a_row_is_the_same_in_every_order_and_company(lived, data):
+    """Any choice of rows, in any order, gives bit by bit what each gave among all."""
+    rows = np.array(data.draw(st.lists(st.integers(0, lived.rows - 1), min_size=1, max_size=lived.rows, unique=True)))
+    out, after = lived.session.run(taken(lived.inputs, rows), taken(lived.state, rows))
+    assert bits(out) == bits(taken(lived.out, rows))
+    assert bits(after) == bits(taken(lived.after, rows))
+
+
+@given(chunk=st.integers(1, 140), threads=st.integers(1, 4))
+@settings(max_examples=25, deadline=None)
+def test_a_row_is_the_same_in_every_chunk_and_thread(lived, chunk, threads):
+    """However the rows are cut and shared out, the numbers are bit by bit the same."""
+    other = session.load(lived.path, threads=threads, prove=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, 'CHUNK', chunk)
+        out, after = other.run(lived.inputs, lived.state)
+    assert (bits(out), bits(after)) == (bits(lived.out), bits(lived.after))
+
+
+def test_more_rows_than_a_chunk_in_threads_of_their_own(lived):
+    """With the chunks of every day, the last of them not full, each row is still itself."""
+    rows = np.arange(2 * session.CHUNK + 1) % lived.rows
+    out, after = session.load(lived.path, threads=3, prove=False).run(taken(lived.inputs, rows), taken(lived.state, rows))
+    assert (bits(out), bits(after)) == (bits(taken(lived.out, rows)), bits(taken(lived.after, rows)))
+
+
+@pytest.mark.parametrize('rows', [1, 2, 5])
+def test_nothing_given_is_changed(lived, rows):
+    """Inputs and state before the step are the caller's: a step that fails later can be taken again."""
+    given, state = taken(lived.inputs, np.arange(rows)), taken(lived.state, np.arange(rows))
+    before = bits(given), bits(state)
+    for array in (*given.values(), *state.values()):
+        np.asarray(array).flags.writeable = False
+    lived.session.run(given, state)
+    assert (bits(given), bits(state)) == before
+
+
+def test_the_state_after_shares_no_memory_with_the_state_before(lived):
+    """Old and new memory can live side by side until the commit."""
+    assert not any(np.shares_memory(lived.after[name], lived.state[name]) for name in lived.state)
+
+
+def test_no_entities_are_no_trouble(lived):
+    """A step over nobody gives columns of nobody."""
+    nobody = np.arange(0)
+    out, after = lived.session.run(taken(lived.inputs, nobody), taken(lived.state, nobody))
+    assert {len(array) for array in (*out.values(), *after.values())} == {0}
+
+
+def test_arrays_in_any_layout(lived):
+    """Views, other types and other orders of memory are understood as the numbers that they are."""
+    odd = {name: np.asfortranarray(array.astype(np.float64)) if np.ndim(array) else float(array) for name, array in lived.inputs.items()}
+    state = {name: np.repeat(array, 2, axis=0)[::2] for name, array in lived.state.items()}
+    out, after = lived.session.run(odd, state)
+    assert (bits(out), bits(after)) == (bits(lived.out), bits(lived.after))
+
+
+def test_the_graph_agrees_with_a_reference_of_its_own(model):
+    """Over many carried steps, ONNX Runtime gives what a few lines of numpy give for the tiny model."""
+    loaded, random = session.load(model), np.random.default_rng(7)
+    values = 900 + 60 * random.standard_normal((60, 5, 3))
+    values[random.random(values.shape) < 0.2] = np.nan
+    learn = (random.random((60, 5)) < 0.8).astype(np.float32)
+    threshold = random.uniform(1, 3, (60, 5)).astype(np.float32)
+    expected = tiny_model.reference(values, learn, threshold, views=('above', 'below'), classes=True)
+    state = loaded.blank(5, 3)
+    for t in range(60):
+        given = {'value': values[t], 'learn': learn[t], 'threshold': threshold[t], 'season': np.full((5, 3, 2), np.nan)}
+        out, state = loaded.run(given | {'clock': np.zeros((5, 4)), 'step_seconds': 60}, state)
+        for name, wanted in expected.items():
+            np.testing.assert_allclose(out[name], wanted[t], rtol=1e-6, atol=1e-9, err_msg=f'{name} at step {t}')
+
+
+@pytest.mark.parametrize(('system', 'cores'), [('Linux', 3), ('macOS', 5)])
+def test_as_many_threads_as_cores(model, monkeypatch, system, cores):
+    """Cores that this process may not use do not count, where the operating system can tell."""
+    monkeypatch.setattr(os, 'cpu_count', lambda: 5)
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: {0, 1, 2}, raising=False)
+    if system == 'macOS':
+        monkeypatch.delattr(os, 'sched_getaffinity')
+    assert session.load(model, prove=False).threads == cores
+
+
+# -- which file
+
+
+def test_a_builtin_that_is_not_there_is_told_with_those_that_are():
+    """Whoever mistypes a name reads which there are."""
+    with pytest.raises(BundleFormatError, match='builtin:defualt: no such model comes with promlstm; there is builtin:default'):
+        session.resolve('builtin:defualt')
+
+
+def test_a_model_is_a_path_or_shipped(tmp_path):
+    """`builtin:` names a file of the package; anything else is a path that starts at the configuration's folder."""
+    assert DEFAULT.exists()
+    assert session.resolve('models/mine.onnx', tmp_path) == tmp_path / 'models/mine.onnx'
+    assert session.resolve('/srv/mine.onnx', tmp_path) == Path('/srv/mine.onnx')
+
+
+def test_nothing_is_reported_to_anybody(tmp_path):
+    """ONNX Runtime keeps what it would send in the user's cache; of a model that is loaded and run there is nothing."""
+    code = f'from promlstm.engine import session; session.load({str(DEFAULT)!r})'
+    environment = {'HOME': str(tmp_path), 'PATH': '/usr/bin:/bin'}
+    subprocess.run([sys.executable, '-c', code], check=True, env=environment, cwd=servers.ROOT, timeout=60)
+    assert list(tmp_path.rglob('*')) == []

@@ -1,0 +1,245 @@
+"""Values of the chart: what cannot work is refused with the reason, what is taken is documented, and both as the exporter would."""
+
+import base64
+import json
+import re
+
+import pytest
+import servers
+import yaml
+from chart import CHART, HELMS, RETRAINED, SCHEMA, URL, VALUES, VARIANTS, config_of, template, with_first_model
+
+from promlstm import config as configuration
+from promlstm import presets
+from promlstm.__main__ import main
+from promlstm.errors import ConfigError
+
+pytestmark = pytest.mark.usefixtures('helms')
+
+BLANK = '--set=prometheus.url='
+REFUSED = {
+    'no url': ([BLANK], 'prometheus.url is not set'),
+    'nothing to watch': (['--set-json=presets=[]'], 'neither presets nor detectors are set'),
+    'name taken by a preset': (['--set-json=detectors=[{"name":"node_cpu","expr":"up"}]'], 'the name node_cpu is taken by preset node'),
+    'name taken': (['--set-json=detectors=[{"name":"a","expr":"up"},{"name":"a","expr":"up"}]'], 'the name a is taken by another detector'),
+    'two authorizations': (
+        [
+            '--set-json=prometheus.basic_auth={"username":"a","password_secret":{"name":"a","key":"a"}}',
+            '--set-json=prometheus.authorization={"credentials_secret":{"name":"a","key":"a"}}',
+        ],
+        'prometheus: basic_auth and authorization are both set: a request has one Authorization header',
+    ),
+    'half a pair for silences': (
+        ['--set-json=retraining.exclude.silences={"alertmanager":"http://a","tls_config":{"key_secret":{"name":"a","key":"a"}}}'],
+        'retraining.exclude.silences.tls_config: cert_secret and key_secret go together',
+    ),
+    'no expression': (['--set-json=detectors=[{"name":"a"}]'], 'detectors: a: expected either expr, or features with by'),
+    'expression and features': (
+        ['--set-json=detectors=[{"name":"a","expr":"up","features":{"b":"up"},"by":["c"]}]'], 'detectors: a: expected either expr, or features with by',
+    ),
+    'features without labels': (['--set-json=detectors=[{"name":"a","features":{"b":"up"}}]'], 'detectors: a: features are joined into entities'),
+    'range upside down': (['--set-json=detectors=[{"name":"a","expr":"up","range":[1,0.5]}]'], 'detectors: a: range is [low, high]'),
+    'no such model': (['--set-json=detectors=[{"name":"a","expr":"up","model":"/models/a.onnx"}]'], 'a runs /models/a.onnx, and nothing puts it there'),
+    'another model': (
+        ['--set-json=detectors=[{"name":"a","expr":"up","model":"/models/a.onnx"}]', f'--values={CHART}/ci/fetch-values.yaml'],
+        'a runs /models/a.onnx, and nothing puts it there',
+    ),
+    'half a pair': (['--set-json=prometheus.tls_config={"cert_secret":{"name":"a","key":"a"}}'], 'cert_secret and key_secret go together'),
+    'two sources': (['--set=models.existingClaim=a', '--set=models.inline.a=YQ=='], 'all mean the folder /models'),
+    'two pods on a claim of one': (['--set=replicas=2', '--set=models.existingClaim=a'], 'can be mounted by one node only'),
+    'budget of one pod': (['--set=podDisruptionBudget=true'], 'podDisruptionBudget is for two replicas or more'),
+    'two monitors': (['--set=serviceMonitor.enabled=true,podMonitor.enabled=true'], 'every pod would be scraped twice'),
+    'nobody scrapes': (['--set=networkPolicy.enabled=true'], 'networkPolicy.scrapeFrom is empty'),
+    'no way out': (
+        ['--set=networkPolicy.enabled=true', '--set-json=networkPolicy.scrapeFrom=[{"podSelector":{}}]'],
+        'networkPolicy.prometheus.to is empty',
+    ),
+    'no names': (
+        ['--set=networkPolicy.enabled=true', *(f'--set-json=networkPolicy.{key}=[{{"podSelector":{{}}}}]' for key in ('scrapeFrom', 'prometheus.to'))],
+        'networkPolicy.dns.to is empty',
+    ),
+    'no way to the models': (
+        [f'--values={CHART}/ci/fetch-values.yaml', '--set-json=networkPolicy.fetch.to=[]'],
+        'networkPolicy.fetch.to is empty',
+    ),
+    'nowhere to write a model': (['--set=retraining.enabled=true'], 'there is no volume to write the new model to'),
+    'nobody to run a model': (
+        [RETRAINED, '--set-json=presets=[]', '--set-json=retraining.detectors=[]', '--set-json=detectors=[{"name":"a","expr":"up","model":"/models/a.onnx"}]'],
+        'nobody would run what is made',
+    ),
+    'nobody of that name': ([RETRAINED, '--set-json=retraining.detectors=["node_cpus"]'], 'retraining.detectors: node_cpus is no detector'),
+    'no way to the silences': ([RETRAINED, '--set-json=networkPolicy.alertmanager.to=[]'], 'networkPolicy.alertmanager.to is empty'),
+    # What is wrong in itself is the schema's to refuse.
+    'unknown preset': (['--set-json=presets=["nod"]'], 'kubernetes'),
+    'password in the url': (['--set=prometheus.url=http://user:secret@a'], 'url'),
+    'password to a model': (['--set-json=models.fetch=[{"name":"a","url":"https://a:b@c","sha256":"' + '0' * 64 + '"}]'], 'url'),
+    'no budget': (['--set-json=detectors=[{"name":"a","expr":"up","false_alarms":"1 per day"}]'], 'false_alarms'),
+    'unknown value': (['--set=replica=2'], 'replica'),
+    'unknown key of a detector': (['--set-json=detectors=[{"name":"a","exprs":"up"}]'], 'exprs'),
+    'unhashed model': (['--set-json=models.fetch=[{"name":"a","url":"https://a"}]'], 'sha256'),
+    'no pods': (['--set=replicas=0'], 'replicas'),
+    'a password': (['--set=prometheus.basic_auth.password=secret'], 'password'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('case', REFUSED)
+def test_values_that_cannot_work_are_refused_with_the_reason(case):
+    """By both helms, before anything is in the cluster."""
+    settings, message = REFUSED[case]
+    for helm in HELMS:
+        done = template(helm, f'--set={URL}', *settings, check=False)
+        assert done.returncode != 0
+        assert message in done.stderr
+
+
+def test_models_too_large_for_a_configmap_are_refused(tmp_path):
+    """With the reason and the way out; what fits is taken."""
+    for size_bytes, fits in ((690_000, True), (710_000, False)):
+        (tmp_path / 'values.yaml').write_text(
+            yaml.safe_dump({'models': {'inline': {'a.onnx': base64.b64encode(b'a' * size_bytes).decode()}}})
+        )
+        done = template('helm4', f'--set={URL}', f'--values={tmp_path}/values.yaml', check=False)
+        assert (done.returncode == 0) == fits
+    assert 'a ConfigMap ends at 1 MiB' in done.stderr and 'models.fetch' in done.stderr
+
+
+def schemas(schema):
+    """A schema and all below it."""
+    yield schema
+    for below in [*schema.get('properties', {}).values(), *([schema['items']] if 'items' in schema else [])]:
+        yield from schemas(below)
+
+
+def test_unknown_keys_are_refused_at_every_level():
+    """An object is either closed, or a map of strings, or Kubernetes' own."""
+    assert SCHEMA['$schema'] == 'http://json-schema.org/draft-07/schema#'
+    for schema in schemas(SCHEMA):
+        if 'properties' in schema:
+            assert schema['additionalProperties'] is False
+
+
+def test_the_schema_and_the_values_know_the_same_keys():
+    """Nothing is allowed that has no default, and the other way round; `global` is a parent chart's."""
+
+    def compare(schema, values, where):
+        known = set(schema['properties']) - ({'global'} if not where else set())
+        assert known == set(values), where
+        for key, value in values.items():
+            if value and 'properties' in schema['properties'][key]:
+                compare(schema['properties'][key], value, [*where, key]) if key not in ('requests', 'limits') else None
+
+    compare(SCHEMA, VALUES, [])
+
+
+def test_detectors_have_the_keys_of_the_configuration():
+    """What docs/configuration.md says of a detector is what the chart takes."""
+    assert set(SCHEMA['properties']['detectors']['items']['properties']) == set(configuration.Detector.__struct_encode_fields__)
+    keys = {re.sub('_secret$', '', key) for key in SCHEMA['properties']['prometheus']['properties']}
+    assert keys == set(configuration.Source.__struct_encode_fields__)
+
+
+# What docs/configuration.md allows of a key, and what comes close to it.
+DURATIONS = ('0', '0s', '30s', '1h30m', '500ms', '1y2w', '', '5', '30 s', '1m1h', '1s1s', '-1s', '1.5h', '5M', '1234567890123s')
+URLS = (
+    'http://a', 'https://a.b:9090/prefix/', 'http://[::1]:9090', 'a:9090', 'ftp://a', 'http://', 'http://:9090', 'http://u:p@a', 'http://u@a/b',
+    'http://a/b@c', 'http://a?b=c', 'http://a#b', 'http://a:b',
+)  # fmt: skip
+TRIED = {
+    ('prometheus', 'url'): URLS,
+    ('prometheus', 'proxy_url'): URLS,
+    ('prometheus', 'timeout'): DURATIONS,
+    ('prometheus', 'max_response'): ('64MB', '1.5GB', '512B', '9KB', '0MB', '64', '64MiB', '64 MB', '1TB', 'MB', '-1MB'),
+    ('prometheus', 'concurrency'): (1, 64, 0, 65, '4', 1.5),
+    ('prometheus', 'headers'): (
+        {'X-Scope-OrgID': 'team'}, {'a': 'b c'}, {'a': 'é'}, {'a b': 'c'}, {'': 'a'}, {'a': ''}, {'a': 'b\nc'}, {'a': ' b'}, {'a': 1},
+        {'authoriZation': 'Bearer a'},
+    ),
+    ('prometheus', 'params'): ({'dedup': 'true'}, {'dedup': True}),
+    ('detector', 'name'): ('a b', '', 1),
+    ('detector', 'expr'): ('up', '', ' ', 1),
+    ('detector', 'step'): DURATIONS,
+    **{('detector', key): DURATIONS for key in ('delay', 'hold', 'forget', 'history')},
+    ('detector', 'sha256'): ('a' * 64, 'A' * 64, 'a' * 63, 'g' * 64, ''),
+    ('detector', 'timezone'): ('UTC', 'Europe/Berlin', 'America/Argentina/Buenos_Aires', 'Etc/GMT+5', '', '/etc', 'Europe Berlin', '../UTC'),
+    ('detector', 'false_alarms'): (
+        '1/week each', '0.5/day in all', '10/minute each', '1 per day', '1/day', '0/day each', '0.0/day each', '1/days each', '1/day  each', '1./day each',
+    ),
+    ('detector', 'direction'): ('both', 'above', 'below', 'up', ''),
+    ('detector', 'missing'): ('alert', 'ignore', 'drop', True),
+    ('detector', 'min_deviation'): (0, 0.5, -1, '1'),
+    ('detector', 'min_relative_deviation'): (0, 0.5, -1, '1'),
+    ('detector', 'range'): ([0, 1.5], [0], [0, 1, 2], [0, None], ['0', 1]),
+    ('detector', 'max_entities'): (1, 0, 1.5, '1'),
+    ('joined', 'by'): (['a'], ['a', '_b'], ['_'], [], ['__a'], ['__name__'], ['a-b'], ['1a'], [''], [1]),
+    ('joined', 'features'): ({'a': 'up'}, {}, {'a': ' '}, {'': 'up'}, {'a': 1}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(('where', 'key'), TRIED)
+def test_the_schema_refuses_what_the_configuration_refuses(where, key):
+    """Before it is in the cluster; and it takes what the program takes. A model and its place are another matter."""
+    jsonschema = pytest.importorskip('jsonschema')
+    told = set()
+    for value in TRIED[where, key]:
+        source, detector = (
+            {'url': 'http://a'},
+            {'name': 'a', **({'features': {'a': 'up'}, 'by': ['a']} if where == 'joined' else {'expr': 'up'})},
+        )
+        (source if where == 'prometheus' else detector)[key] = value
+        tree = {'prometheus': source, 'detectors': [detector]}
+        try:
+            configuration.parse(yaml.safe_dump(tree), source='tried')
+            takes = True
+        except ConfigError:
+            takes = False
+        assert jsonschema.Draft7Validator(SCHEMA).is_valid(tree) == takes, value
+        told.add(takes)
+    assert told == {True, False}
+
+
+def test_every_key_of_a_detector_was_tried():
+    """And of the way to Prometheus, but for the parts that hold Secrets; `model` is refused by the templates."""
+    keys = {'joined': 'detectors', 'detector': 'detectors', 'prometheus': 'prometheus'}
+    tried = {(keys[where], key) for where, key in TRIED}
+    detectors = {('detectors', key) for key in SCHEMA['properties']['detectors']['items']['properties']}
+    source = {('prometheus', key) for key in SCHEMA['properties']['prometheus']['properties']}
+    parts = {('prometheus', key) for key in ('basic_auth', 'authorization', 'tls_config')}
+    assert tried == (detectors | source) - parts - {('detectors', 'model')}
+
+
+def test_every_value_is_read_by_a_template():
+    """No dead value; those of `prometheus` go into promlstm.yml as they are."""
+    text = ''.join(path.read_text() for path in CHART.glob('templates/**/*') if path.is_file())
+    for path, _ in table().leaves(VALUES):
+        keys = path.split('.')
+        assert f'.Values.{keys[0]}' in text or f'$v.{keys[0]}' in text, path
+        assert re.search(rf'\b{keys[-1]}\b', text) or keys[0] == 'prometheus', path
+
+
+def table():
+    """The script that makes the README's table, as a module."""
+    return servers.module(servers.ROOT / 'helm/table.py')
+
+
+def test_every_value_is_documented_and_the_readme_is_made_of_it():
+    """`python helm/table.py` makes the table anew."""
+    module = table()
+    comments = dict(module.documented((CHART / 'values.yaml').read_text()))
+    assert [path for path, _ in module.leaves(VALUES) if path not in comments] == []
+    assert module.README.read_text() == module.page(module.README.read_text())
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+def test_check_config_accepts_the_rendered_configuration(rendered, variant, tmp_path, monkeypatch, capsys):
+    """Taken out of the ConfigMap as it is."""
+    (tmp_path / 'promlstm.yml').write_text(with_first_model(config_of(rendered['helm4', variant])))
+    assert main(['check-config', '--offline', str(tmp_path / 'promlstm.yml')]) == 0, capsys.readouterr().out
+
+
+def test_presets_are_those_of_the_package():
+    """All of them, rendered, are the very detectors that `--preset` gives, numbers included."""
+    names = presets.names()
+    text = config_of(template('helm4', f'--set={URL}', f'--set-json=presets={json.dumps(names)}').stdout)
+    assert configuration.parse(text, source='rendered').detectors == presets.config(names).detectors
+    assert SCHEMA['properties']['presets']['items']['enum'] == names
+    assert set(names) == set(re.findall(r'\w+', re.search(r'Ready detectors by name: (.*)', (CHART / 'values.yaml').read_text())[1]))

@@ -1,0 +1,247 @@
+"""Detectors on their clocks: what fails is told, counted and made up for; the others never notice."""
+
+import logging
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from fakes import noisy, raw
+from running import SPEED, START, Odd, Running, running
+from servers import wait_until
+
+from promlstm.engine.session import resolve
+from promlstm.errors import QueryRejected, SourceUnavailable, StageError
+from promlstm.live.clock import Clock
+from promlstm.live.runner import spoken
+
+
+def test_all_detectors_score_and_say_so():
+    """Every detector publishes its entities, is up, and makes the exporter ready."""
+    with running() as subject:
+        wait_until(lambda: subject.on_page('a') and subject.on_page('b'), 60, 'both on the page')
+        wait_until(subject.scheduler.ready, 10, 'ready')
+        assert subject.metric('promlstm_detector_up', detector='a') == 1
+        assert subject.metric('promlstm_detector_entities', detector='a', state='ready') == 3
+        assert subject.metric('promlstm_detector_memory_bytes', detector='a') > 3 * 1000
+        assert str(subject.scheduler.statuses()['a']) == 'scoring'
+
+
+def test_first_scores_do_not_wait_for_a_step():
+    """What the warm start replayed last is published at once: the first time on the page lies before the first live step."""
+    with running() as subject:
+        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
+        assert min(time for name, time in subject.watched if name == 'a') <= subject.clock.now()
+        assert subject.metric('promlstm_detector_steps_total', detector='a') >= 400
+
+
+def test_a_detector_that_fails_leaves_the_page_and_no_other():
+    """Its gauges go at once, the failure is counted by stage and told by /-/ready; the other goes on."""
+    with running() as subject:
+        wait_until(lambda: subject.on_page('a') and subject.on_page('b'), 60, 'both on the page')
+        subject.source.errors['a'] = QueryRejected('rejects the expression: a')
+        wait_until(lambda: not subject.on_page('a'), 10, 'a to leave the page')
+        assert subject.metric('promlstm_detector_failures_total', detector='a', stage='query') >= 1
+        assert subject.metric('promlstm_detector_up', detector='a') == 0
+        assert subject.scheduler.statuses()['a'].reason == 'query: rejects the expression: a'
+        steps = subject.metric('promlstm_detector_steps_total', detector='b')
+        wait_until(lambda: subject.metric('promlstm_detector_steps_total', detector='b') > steps + 3, 10, 'b to go on')
+        assert subject.on_page('b') and subject.scheduler.ready()
+
+
+def test_what_has_never_computed_a_step_is_not_ready():
+    """All have said why they fail: not ready. From the first step of one of them on it is ready, and stays so when the source goes away."""
+    subject, wrong = Running(), QueryRejected('rejects the expression')
+    subject.source.errors = {'a': wrong, 'b': wrong}
+    with running(subject):
+        wait_until(lambda: all(status.reason for status in subject.scheduler.statuses().values()), 60, 'both to say why not')
+        assert not subject.scheduler.ready()
+        del subject.source.errors['a']
+        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
+        assert subject.scheduler.ready() and subject.scheduler.statuses()['b'].reason == 'warm: rejects the expression'
+        subject.source.errors['a'] = SourceUnavailable('gone')
+        wait_until(lambda: not subject.on_page('a'), 10, 'a to leave the page')
+        assert subject.scheduler.ready()
+
+
+def test_a_detector_without_series_is_ready():
+    """It has asked and was answered: that nothing is there yet must not hold up a rollout."""
+    subject = Running()
+    subject.source.series.clear()
+    with running(subject):
+        wait_until(subject.scheduler.ready, 60, 'ready')
+        assert {str(status) for status in subject.scheduler.statuses().values()} == {'the expression returns no series'}
+
+
+def test_a_warm_up_tells_how_far_it_is():
+    """Steps since the first sample, of how many, and how long it takes at least; the next step is one nearer."""
+    subject = Running(clock=Clock(start=START, speed=60.0), a={'step': '5m'})
+    subject.source.series = {raw(instance='a'): noisy(1, born=START - 300 * 11), raw(instance='gone'): noisy(2, gone=START - 86400)}
+    with running(subject):
+        told = []
+        wait_until(lambda: told.append(str(subject.scheduler.statuses()['a'])) or len(set(told)) > 2, 60, 'two steps')
+    said = [text for text in dict.fromkeys(told) if text != 'starting']
+    ages = [12 + round((time - START) / 300) for name, time in subject.watched if name == 'a'][: len(said)]
+    left = [spoken(300 * (41 - age)) for age in ages]
+    assert said == [
+        f'warming: {age} of 40 steps of 300 s since the first sample, about {rest} more if none is missing'
+        for age, rest in zip(ages, left, strict=True)
+    ]
+
+
+def test_a_warm_up_with_gaps_promises_nothing():
+    """Where there were steps enough and still no score, samples were missing, and it is not known how many will."""
+    subject = Running(a={'step': '5m'})
+    subject.source.series = {raw(instance='a'): lambda time: noisy(1)(time) if (START - time) % 3000 == 0 else np.nan}
+    with running(subject):
+        wait_until(lambda: 'warming' in str(subject.scheduler.statuses()['a']), 60, 'a step')
+        assert str(subject.scheduler.statuses()['a']) == 'warming: no entity has 40 samples at a step of 300 s yet, for there are gaps'
+
+
+class Dying(Odd):
+    """Samples of which one answer comes four steps late, and none after it."""
+
+    last = None
+
+    def instant(self, expr, time):
+        """As Odd.instant; late if this is the last one."""
+        if expr == self.last:
+            wait_until(lambda: self.clock.now() > time + 240, 30, 'four steps to pass')
+            found = super().instant(expr, time)
+            self.errors[expr], self.last = SourceUnavailable('gone'), None
+            return found
+        return super().instant(expr, time)
+
+
+def test_a_source_that_slows_down_and_dies_is_no_slow_detector():
+    """Steps are given up once, after the late answer, not again at each try; when the source is back they are made up for."""
+    subject = Running(kind=Dying)
+    subject.source.clock = subject.clock
+    missed = lambda: subject.metric('promlstm_detector_missed_steps_total', detector='a')  # noqa: E731
+    failures = lambda: subject.metric('promlstm_detector_failures_total', detector='a', stage='query') or 0  # noqa: E731
+    with running(subject):
+        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
+        subject.source.last = 'a'
+        wait_until(lambda: failures() >= 1, 60, 'the source to be gone')
+        told = missed()
+        wait_until(lambda: failures() >= 6, 60, 'more tries')
+        assert missed() == told >= 3
+        steps = subject.metric('promlstm_detector_steps_total', detector='a')
+        subject.source.errors.clear()
+        wait_until(lambda: subject.on_page('a'), 30, 'a on the page again')
+        assert subject.metric('promlstm_detector_steps_total', detector='a') >= steps + 6 and missed() == told
+
+
+@contextmanager
+def heard(name, level='INFO'):
+    """The records of a logger, whatever the tests before did to logging."""
+    logger, records, handler = logging.getLogger(name), [], logging.Handler()
+    handler.emit, before = records.append, logger.level
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        yield records
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+def test_missed_steps_are_made_up_for():
+    """After an outage the steps between are replayed from history, and the detector is back on the page; that is logged once, not per try."""
+    with heard('promlstm.runner') as records, running() as subject:
+        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
+        subject.source.errors['a'] = SourceUnavailable('gone')
+        failures = lambda: subject.metric('promlstm_detector_failures_total', detector='a', stage='query')  # noqa: E731
+        wait_until(lambda: failures() >= 4, 20, 'some failures')
+        last = max(time for name, time in subject.watched if name == 'a')
+        subject.source.asked.clear()
+        del subject.source.errors['a']
+        wait_until(lambda: subject.on_page('a'), 20, 'a to come back')
+        assert subject.source.asked[0][0] == last + 60
+        assert subject.scheduler.statuses()['a'].reason == ''
+    said = [record.getMessage() for record in records if record.facts['detector'] == 'a']
+    failed = said.index('step failed')
+    assert said[failed : failed + 4] == ['step failed', 'catching up', 'caught up', 'in order again']
+
+
+def test_scores_are_not_frozen_while_a_query_hangs():
+    """A step that does not end takes the gauges off the page at the first missed deadline, without any error."""
+    with running() as subject:
+        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
+        subject.source.held.clear()
+        wait_until(lambda: not subject.on_page('a'), 10, 'a to leave the page')
+
+
+def test_a_model_that_cannot_be_loaded_is_told_and_tried_again(tmp_path):
+    """A missing model file stops its detector only; once the file is there the detector starts by itself."""
+    path = tmp_path / 'model.onnx'
+    with running(b={'model': str(path)}) as subject:
+        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
+        assert 'cannot be read' in subject.scheduler.statuses()['b'].reason and subject.scheduler.ready()
+        assert subject.metric('promlstm_detector_failures_total', detector='b', stage='load') >= 1
+        path.write_bytes(resolve('builtin:default').read_bytes())
+        wait_until(lambda: subject.on_page('b'), 60, 'b on the page')
+
+
+def test_an_empty_result_is_told_and_counted():
+    """An expression without series is no failure: the page has no entities of it, readiness says why."""
+    with running() as subject:
+        subject.source.series.clear()
+        wait_until(lambda: subject.metric('promlstm_detector_empty_results_total', detector='a') > 1, 60, 'empty results')
+        wait_until(lambda: 'no series' in subject.scheduler.statuses()['a'].reason, 10, 'a reason')
+        assert not subject.on_page('a') and subject.metric('promlstm_detector_up', detector='a') == 1
+
+
+class Jumping(Clock):
+    """A clock that can be set."""
+
+    moved = 0.0
+
+    def now(self):
+        """With what it was moved by."""
+        return super().now() + self.moved
+
+
+def test_a_clock_that_moves_back_starts_the_memory_anew():
+    """Far back: the memory is of a future that has not been; it is made anew from history, and that is counted."""
+    with running(clock=Jumping(start=START, speed=SPEED)) as subject:
+        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
+        subject.clock.moved = -86400.0
+        wait_until(lambda: subject.metric('promlstm_detector_clock_backwards_total', detector='a') == 1, 20, 'the jump to be counted')
+        wait_until(lambda: subject.watched[-1][1] < START - 80000 and subject.on_page('a'), 60, 'a to score again')
+
+
+@pytest.mark.parametrize('jump', [-120.0, -300.0])
+def test_a_clock_that_moves_back_a_little_is_waited_for(jump):
+    """A few steps back: no step is judged twice, the memory is kept."""
+    with running(clock=Jumping(start=START, speed=SPEED)) as subject:
+        wait_until(lambda: len([1 for name, _ in subject.watched if name == 'a']) > 2, 60, 'some steps')
+        subject.clock.moved = jump
+        seen = len(subject.watched)
+        wait_until(lambda: len([1 for name, _ in subject.watched[seen:] if name == 'a']) > 2, 60, 'some more')
+        times = [time for name, time in subject.watched if name == 'a']
+        assert (np.diff(times) > 0).all() and subject.metric('promlstm_detector_clock_backwards_total', detector='a') == 0
+
+
+def test_stopping_does_not_wait_for_a_warm_start():
+    """SIGTERM in the middle of a replay ends it between two steps."""
+    subject = Running()
+    subject.source.series = {raw(instance=f'i{i}'): noisy(i) for i in range(40)}
+    subject.scheduler.start()
+    wait_until(lambda: subject.source.asked, 30, 'a replay to begin')
+    assert subject.scheduler.stop(10)
+    assert not subject.watched
+
+
+def test_a_step_that_cannot_be_rendered_is_not_committed(monkeypatch):
+    """Columns become text before memory is replaced: where that fails, memory and time are as they were, and the stage is named."""
+    runner = Running().scheduler.runners[0]
+    runner._cycle(START - 60)
+    detector = runner._detector
+    memory, time = detector.memory, detector.time
+    monkeypatch.setattr('promlstm.serve.exposition.render', lambda *_, **__: 1 / 0)
+    with pytest.raises(StageError, match='render: division by zero'):
+        runner._step(time + 60)
+    assert detector.memory is memory and detector.time == time
+    monkeypatch.undo()
+    runner._step(time + 60)
+    assert detector.memory is not memory and detector.time == time + 60

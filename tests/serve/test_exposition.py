@@ -1,0 +1,195 @@
+"""The text of the gauges: exactly this, for every scraper, and every number as it was."""
+
+import gzip
+
+import numpy as np
+import pytest
+import servers
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from promlstm.engine.columns import MISSING, READY, WARMING, Verdicts
+from promlstm.serve.exposition import FAMILIES, Labels, header, render
+from promlstm.serve.page import Board
+
+GOLDEN = servers.ROOT / 'tests/golden' / 'metrics.txt'
+nan, inf = np.nan, np.inf
+
+
+def verdicts(**columns):
+    """Verdicts of what is given; the rest is NaN, of as many rows as scores and as many features as observed."""
+    given_columns = {name: np.array(value) for name, value in columns.items()}
+    rows, features = given_columns['observed'].shape
+    whole = {name: np.full((rows, features), nan) for name in ('expected', 'lower', 'upper', 'deviation', 'contribution')}
+    whole |= {'score': np.full(rows, nan), 'surprise': np.full(rows, nan), 'since': np.full(rows, nan), 'view': np.empty((rows, 0))}
+    whole |= given_columns
+    status = np.where(np.isnan(whole['score']), WARMING, READY)
+    status[np.isnan(whole['observed']).all(1)] = MISSING
+    single = {name: whole[name].astype(np.float32) for name in ('score', 'surprise', 'contribution', 'view')}
+    return Verdicts(time=1e9, status=status.astype(np.int8), **(whole | single))
+
+
+# Four hosts: one as expected, one anomalous, one warming up, one missing, and labels that need care.
+HOSTS = Labels('host "a"', ('cpu', 'memory'), ('shift', 'spike')).of(
+    [b'{"instance":"a:9100","job":"node"}', b'{"instance":"b","view":"x"}', b'{"path":"C:\\\\d\\n"}', b'{"instance":"gone"}']
+)
+SAID = verdicts(
+    score=[0.25, 12.5, nan, nan],
+    observed=[[0.5, 1e12 + 1], [0.1, -inf], [0.75, 2], [nan, nan]],
+    expected=[[0.5, 1e12], [nan, 0.3], [nan, nan], [nan, nan]],
+    lower=[[0.25, 1e12 - 4], [nan, 1e-9], [nan, nan], [nan, nan]],
+    upper=[[0.75, 1e12 + 4], [nan, inf], [nan, nan], [nan, nan]],
+    contribution=[[0.5, 0.5], [0, 1], [nan, nan], [nan, nan]],
+    view=[[1, 0], [0.1, 0.9], [nan, nan], [nan, nan]],
+    since=[nan, 1e9 - 60, nan, nan],
+)
+MISSING_ROWS = np.array([False, False, False, True])
+CPU = Labels('cpu', ('',)).of([b'{}'])
+CPU_SAID = verdicts(score=[1.5], observed=[[3.0]], expected=[[2.0]], lower=[[1.0]], upper=[[3.0]], contribution=[[1.0]])
+
+
+def board():
+    made = Board(lambda: 1e9)
+    made.publish('host "a"', render(SAID, HOSTS, missing=MISSING_ROWS), 1e9 + 120)
+    made.publish('cpu', render(CPU_SAID, CPU, missing=np.array([False])), 1e9 + 120)
+    return made
+
+
+def samples(parse, page):
+    return {(sample.name, *sorted(sample.labels.items())): sample.value for family in parse(page) for sample in family.samples}
+
+
+def test_the_page_is_this_text():
+    """Two detectors, one with two features and two views: every line as in tests/golden/metrics.txt."""
+    assert b''.join(board().page()).decode() == GOLDEN.read_text()
+
+
+def test_both_formats_read_it_alike():
+    """The classic parser and that of OpenMetrics find the same samples, none of them with a timestamp."""
+    page = b''.join(board().page()).decode()
+    classic, open_metrics = samples(parse_text, page), samples(parse_openmetrics, page + '# EOF\n')
+    assert classic == open_metrics and len(classic) == page.count('\n') - page.count('#')
+    assert {sample.timestamp for family in parse_openmetrics(page + '# EOF\n') for sample in family.samples} == {None}
+
+
+def test_each_family_is_one_block():
+    """However many detectors there are, a family begins once, in the order of the table, and its help and type are there."""
+    page = b''.join(board().page()).decode()
+    begun = [line.split()[2] for line in page.splitlines() if line.startswith('# TYPE')]
+    assert begun == list(FAMILIES)
+    assert [line.split('{')[0] for line in page.splitlines() if '{' in line] == [
+        family for family in FAMILIES for line in page.splitlines() if line.startswith(family + '{')
+    ]
+
+
+def test_the_compressed_page_is_the_plain_one():
+    """Blocks are compressed one by one, and joined they are one gzip file of the same text."""
+    assert gzip.decompress(b''.join(board().page(gzip=True))) == b''.join(board().page())
+
+
+def test_what_is_not_known_is_not_there():
+    """A warming entity shows its sample and nothing else, a missing one at most that it is missing."""
+    blocks = {family: block.decode() for family, block in render(SAID, HOSTS, missing=MISSING_ROWS).items()}
+    assert [family for family in blocks if 'path=' in blocks[family]] == ['promlstm_observed']
+    assert [family for family in blocks if '"gone"' in blocks[family]] == ['promlstm_entity_missing']
+    assert not any('NaN' in block or 'null' in block for block in blocks.values())
+
+
+def test_views_are_those_of_anomalous_entities():
+    """What kind of anomaly it is is told where there is one."""
+    block = render(SAID, HOSTS, missing=MISSING_ROWS)['promlstm_view'].decode()
+    assert 'instance="b"' in block and 'instance="a:9100"' not in block
+
+
+def test_a_single_feature_has_no_feature_label_and_no_contribution():
+    """With nothing to tell apart, nothing is told apart."""
+    blocks = render(CPU_SAID, CPU, missing=np.array([False]))
+    assert 'promlstm_contribution' not in blocks and not any(b'feature=' in block for block in blocks.values())
+
+
+def test_nobody_gives_an_empty_page():
+    """Without lines there is no family, not even its header."""
+    empty = verdicts(observed=np.empty((0, 1)))
+    assert render(empty, Labels('cpu', ('',)), missing=np.zeros(0, bool)) == {}
+    only_nan = verdicts(observed=[[nan]])
+    blocks = render(only_nan, CPU, missing=np.array([False]))
+    assert blocks == {}
+    quiet = Board(lambda: 0)
+    quiet.publish('cpu', blocks, 1)
+    assert quiet.page() == quiet.page(gzip=True) == []
+
+
+def test_labels_keep_their_rows():
+    """The text of row i is that of identity i: kept where entities arrive, made anew where rows were dropped or all were forgotten."""
+    a, b, c = (b'{"instance":"%s"}' % name for name in (b'a', b'b', b'c'))
+    few = CPU.of([a, b])
+    more = few.of([a, b, c])
+    assert few.of([a, b]) is few and len(few) == 2
+    assert more.opened[:2] == few.opened and more.opened[0] is few.opened[0]
+    assert more.opened[2] == b'{detector="cpu",instance="c",job=""'
+    assert more.of([c, a]).opened == [more.opened[2], more.opened[0]]
+    assert more.of([]).opened == []
+
+
+@pytest.mark.parametrize(
+    ('features', 'views', 'becomes'),
+    [
+        (('',), (), 'detector="d",exported_detector="1",feature="2",instance="",job="",view="3"'),
+        (('a', 'b'), (), 'detector="d",exported_detector="1",exported_feature="2",instance="",job="",view="3"'),
+        (('a', 'b'), ('v',), 'detector="d",exported_detector="1",exported_feature="2",exported_view="3",instance="",job=""'),
+    ],
+)
+def test_collisions_are_decided_alike_in_all_families(features, views, becomes):
+    """A label that any family of the detector needs is renamed in all of them, so that they can be joined."""
+    made = Labels('d', features, views).of([b'{"detector":"1","feature":"2","view":"3"}'])
+    assert made.opened[0].decode() == '{' + becomes
+
+
+@given(arrays.arrays(np.float64, st.integers(1, 20), elements=st.floats(allow_nan=True)))
+@example(np.array([5e-324, 1.7976931348623157e308, -0.0, 1e16, 123456789012345680.0, 0.1, -1e-7, inf, -inf, nan, 2**53 + 1.0]))
+def test_doubles_come_back_bit_by_bit(column):
+    """Observed values, of any size, are those that Prometheus had; NaN is absent."""
+    made = Labels('d', ('',)).of([b'{"row":"%d"}' % row for row in range(len(column))])
+    page = render(verdicts(observed=column[:, None]), made, missing=np.zeros(len(column), bool)).get('promlstm_observed', b'').decode()
+    for parse, end in ((parse_text, ''), (parse_openmetrics, '# EOF\n')):
+        got = samples(parse, '# TYPE promlstm_observed gauge\n' + page + end)
+        back = {int(dict(labels)['row']): value for (_, *labels), value in got.items()}
+        assert back == {row: value for row, value in enumerate(column.tolist()) if value == value}
+        assert all(np.signbit(back[row]) == np.signbit(column[row]) for row in back)
+
+
+@given(arrays.arrays(np.float32, st.integers(1, 20), elements=st.floats(allow_nan=False, width=32)))
+@example(np.float32([1.4e-45, 3.4028235e38, 0.1, 16777217, 1e10, -0.0]))
+def test_singles_come_back_bit_by_bit_in_their_own_digits(column):
+    """A score is written in the digits of float32, 0.1 as 0.1, and reads back as the very score."""
+    made = Labels('d', ('',)).of([b'{"row":"%d"}' % row for row in range(len(column))])
+    said = verdicts(score=column, observed=np.full((len(column), 1), nan))
+    lines = render(said, made, missing=np.zeros(len(column), bool))['promlstm_anomaly_score'].decode().splitlines()
+    texts = [line.split()[-1] for line in lines]
+    assert np.array_equal(np.array([float(text) for text in texts], np.float32).view(np.int32), column.view(np.int32))
+    assert all(len(text.lstrip('-').replace('.', '').lstrip('0').split('e')[0].rstrip('0')) <= 9 for text in texts)
+
+
+def test_next_to_nothing_is_expected_as_0():
+    """What the arithmetic leaves of a constant 0 is shown as 0; samples, and what is small in some unit, stay as they are."""
+    said = verdicts(
+        score=[0, 0], observed=[[1e-30], [2e-9]], expected=[[-4.53e-34], [1e-9]], lower=[[-1e-29], [-1e-17]], upper=[[1e-29], [3e-9]]
+    )
+    blocks = render(said, Labels('d', ('',)).of([b'{"row":"0"}', b'{"row":"1"}']), missing=np.zeros(2, bool))
+    numbers = {family: [line.split()[-1] for line in block.decode().splitlines()] for family, block in blocks.items()}
+    assert (numbers['promlstm_observed'], numbers['promlstm_expected']) == (['1e-30', '2e-9'], ['0.0', '1e-9'])
+    assert (numbers['promlstm_expected_lower'], numbers['promlstm_expected_upper']) == (['0.0', '-1e-17'], ['0.0', '3e-9'])
+
+
+def test_headers_are_one_line_each():
+    """Help texts hold nothing that the formats would have to escape, and every family is a gauge."""
+    for family, (help_text, labels) in FAMILIES.items():
+        assert header(family) == f'# HELP {family} {help_text}\n# TYPE {family} gauge\n'.encode()
+        assert not set(help_text) & set('\\\n"') and help_text.endswith('.') and set(labels) <= {'feature', 'view'}
+
+
+if __name__ == '__main__':  # PYTHONPATH=.:tests/support python tests/serve/test_exposition.py writes the golden text, to be read before it is committed
+    GOLDEN.write_bytes(b''.join(board().page()))

@@ -1,0 +1,372 @@
+"""The web side: what it answers to whom, and that nobody can keep it from answering others."""
+
+import errno
+import gzip
+import logging
+import os
+import re
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from servers import http
+
+from promlstm import __version__
+from promlstm.errors import ConfigError
+from promlstm.live.runner import Status
+from promlstm.serve import server
+from promlstm.serve.page import Board
+from promlstm.serve.server import Server
+from promlstm.serve.telemetry import Telemetry
+
+LIMIT = 20  # of every wait, in seconds; what is waited for takes milliseconds
+BLOCK = b'promlstm_anomaly_score{detector="cpu",instance="a",job=""} 1.5\n'
+PROMETHEUS_2 = 'application/openmetrics-text;version=1.0.0;q=0.75,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.3'
+PROMETHEUS_3 = (
+    'application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,'
+    'text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2'
+)
+
+
+class Exporter:
+    """A server with a page of one sample, and what it says of its detectors."""
+
+    def __init__(self, listen='127.0.0.1:0'):
+        self.board = Board(lambda: 0.0)
+        self.board.publish('cpu', {'promlstm_anomaly_score': BLOCK}, expires=1)
+        self.statuses, self.ready = {'cpu': Status(scored=True), '<b>"disk"</b>': Status(reason='query: no & route')}, True
+        self.server = Server(
+            listen, board=self.board, telemetry=Telemetry(process=False), statuses=lambda: self.statuses, ready=lambda: self.ready
+        )
+
+    def __enter__(self):
+        self.server.start()
+        self.url, self.port = self.server.url, self.server.server_port
+        return self
+
+    def __exit__(self, *_):
+        self.server.stop()
+
+    def get(self, path='/metrics', method='GET', **headers):
+        return http.request(method, self.url + path, headers={'Accept-Encoding': 'identity', **headers}, timeout=LIMIT)
+
+    def connect(self):
+        """A bare connection."""
+        return closing(socket.create_connection(('127.0.0.1', self.port), timeout=LIMIT))
+
+    def say(self, data):
+        """What is answered to these bytes, until the connection is closed."""
+        with self.connect() as connection:
+            try:
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
+                return b''.join(iter(lambda: connection.recv(65536), b''))
+            except ConnectionError:  # closed before all was read
+                return b''
+
+
+@pytest.fixture(scope='module')
+def exporter():
+    with Exporter() as running:
+        yield running
+
+
+# -- pages
+
+
+def test_the_page_has_entities_and_the_exporter_itself(exporter):
+    """Gauges of the board first, then the own metrics, in the classic format unless asked otherwise."""
+    got = exporter.get()
+    assert (got.status_code, got.headers['Content-Type']) == (200, 'text/plain; version=0.0.4; charset=utf-8')
+    assert BLOCK.decode() in got.text
+    assert {family.name for family in parse_text(got.text)} >= {'promlstm_anomaly_score', 'promlstm_build_info'}
+
+
+@pytest.mark.parametrize('accept', [PROMETHEUS_2, PROMETHEUS_3])
+def test_prometheus_gets_openmetrics_with_its_end(exporter, accept):
+    """What Prometheus asks for first it gets, whole, with # EOF as its last line."""
+    got = exporter.get(Accept=accept)
+    assert got.headers['Content-Type'].startswith('application/openmetrics-text; version=1.0.0')
+    assert got.text.endswith('\n# EOF\n') and got.text.count('# EOF') == 1
+    assert 'promlstm_anomaly_score' in {family.name for family in parse_openmetrics(got.text)}
+
+
+@pytest.mark.parametrize(
+    'accept', ['', '*/*', 'text/html', 'application/openmetrics-text; version=a.b', ';;,=', 'application/openmetrics-text; version=']
+)
+def test_whatever_is_accepted_there_is_a_page(exporter, accept):
+    """A header that makes no sense gets a format that its content type names."""
+    got = exporter.get(Accept=accept)
+    parse = parse_openmetrics if 'openmetrics' in got.headers['Content-Type'] else parse_text
+    assert got.status_code == 200 and 'promlstm_anomaly_score' in {family.name for family in parse(got.text)}
+
+
+@pytest.mark.parametrize('accept', ['', PROMETHEUS_3])
+@pytest.mark.parametrize(
+    ('encoding', 'packed'),
+    [
+        ('gzip', True), ('deflate, gzip;q=1.0, *;q=0.5', True), ('GZIP', True),
+        ('identity', False), ('gzip;q=0', False), ('gzip; q=0.0', False), ('xgzip', False),
+    ],
+)  # fmt: skip
+def test_the_page_is_compressed_for_who_asks(exporter, accept, encoding, packed):
+    """The same text either way, also to a reader that takes one gzip member after the other."""
+    got = http.get(f'{exporter.url}/metrics', headers={'Accept': accept, 'Accept-Encoding': encoding}, timeout=LIMIT, stream=True)
+    body = got.raw.read(decode_content=False)
+    assert (got.headers.get('Content-Encoding') == 'gzip') == packed
+    assert int(got.headers['Content-Length']) == len(body)
+    assert (gzip.decompress(body) if packed else body).decode() == exporter.get(Accept=accept).text
+
+
+def test_healthy_says_so(exporter):
+    """Liveness is that of the process, not of Prometheus."""
+    got = exporter.get('/-/healthy')
+    assert (got.status_code, got.text) == (200, 'promlstm is healthy.\n')
+
+
+def test_ready_says_what_each_detector_does(exporter):
+    """Not ready is a 503; either way each detector says why."""
+    got = exporter.get('/-/ready')
+    assert (got.status_code, got.text) == (200, 'promlstm is ready.\ncpu: scoring\n<b>"disk"</b>: query: no & route\n')
+    exporter.ready = False
+    try:
+        got = exporter.get('/-/ready')
+    finally:
+        exporter.ready = True
+    assert got.status_code == 503 and got.text.startswith('promlstm is not ready.\n')
+    assert got.headers['Content-Type'] == 'text/plain; charset=utf-8'
+
+
+def test_the_landing_page_runs_nothing(exporter):
+    """Names and reasons come from elsewhere: they are escaped, and the page forbids scripts."""
+    got = exporter.get('/')
+    assert (got.status_code, got.headers['Content-Type']) == (200, 'text/html; charset=utf-8')
+    assert '&lt;b&gt;&quot;disk&quot;&lt;/b&gt;' in got.text and '<b>' not in got.text and 'no &amp; route' in got.text
+    assert got.headers['Content-Security-Policy'].startswith("default-src 'none'") and got.headers['X-Content-Type-Options'] == 'nosniff'
+    assert __version__ in got.text and 'href="/metrics"' in got.text
+
+
+@pytest.mark.parametrize('path', ['/metrics/', '/favicon.ico', '/-/reload', '/../etc/passwd', '/%2e%2e/'])
+def test_there_is_nothing_else(exporter, path):
+    """Any other path is a 404 that names what there is."""
+    got = exporter.say(f'GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n'.encode())
+    assert got.startswith(b'HTTP/1.1 404 ') and got.endswith(b'Not found. There are /, /metrics, /-/healthy and /-/ready.\n')
+
+
+def test_a_query_string_changes_nothing(exporter):
+    """Prometheus' `params` of a scrape are ignored."""
+    assert exporter.get('/metrics?x=1').text == exporter.get('/metrics').text
+
+
+@pytest.mark.parametrize('path', ['/metrics', '/-/healthy', '/-/ready', '/', '/none'])
+def test_head_is_get_without_the_body(exporter, path):
+    """Status and headers are those of GET, the length too, and the connection goes on."""
+    with closing(http):
+        got, whole = exporter.get(path, method='HEAD'), exporter.get(path)
+    assert (got.status_code, got.content) == (whole.status_code, b'')
+    assert {name: value for name, value in got.headers.items() if name != 'Date'} == {
+        name: value for name, value in whole.headers.items() if name != 'Date'
+    }
+
+
+@pytest.mark.parametrize('method', ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'])
+def test_there_is_nothing_to_change(exporter, method):
+    """Every other method is refused."""
+    assert exporter.get('/metrics', method=method).status_code == 501
+
+
+def test_a_connection_is_used_again(exporter):
+    """Several requests over one connection, as Prometheus does."""
+    with exporter.connect() as connection, connection.makefile('rb') as answers:
+        for _ in range(3):
+            connection.sendall(b'GET /-/healthy HTTP/1.1\r\n\r\n')
+            assert answers.readline().startswith(b'HTTP/1.1 200')
+            length = next(int(line.split()[1]) for line in answers if line.lower().startswith(b'content-length'))
+            while answers.readline() != b'\r\n':
+                pass
+            assert answers.read(length) == b'promlstm is healthy.\n'
+
+
+# -- nonsense
+
+
+@pytest.mark.parametrize(
+    ('data', 'status'),
+    [
+        (b'nonsense\r\n\r\n', b'400'),
+        (b'GET /metrics HTTP/x\r\n\r\n', b'400'),
+        (b'GET /metrics HTTP/2.0\r\n\r\n', b'505'),
+        (b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 \x00 \r\n\r\n', b'400'),
+        (b'GET /' + b'x' * 65532, b'414'),
+        (b'GET / HTTP/1.1\r\n' + b'A: b\r\n' * 200 + b'\r\n', b'431'),
+        (b'GET http://[ HTTP/1.1\r\n\r\n', b'404'),
+    ],
+)
+def test_a_malformed_request_is_told_so(exporter, data, status):
+    """A request that is none gets a 4xx or 505, without a head where it names no version that has one, and the connection is closed."""
+    assert re.search(rb'^HTTP/1.1 %b |^<!DOCTYPE[^$]*Error code: %b<' % (status, status), exporter.say(data))
+
+
+class Errors(logging.Handler):
+    """What was logged as an error."""
+
+    def __init__(self):
+        super().__init__(logging.ERROR)
+        self.records = []
+
+    def emit(self, record):
+        self.records.append(record)
+
+
+@given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda data: b'GET ' + data + b' HTTP/1.1\r\nAccept: ' + data + b'\r\n\r\n'))
+@example(b'GET http://[ HTTP/1.1\r\n\r\n')
+@example(b'GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text; version=\xff\r\n\r\n')
+@settings(max_examples=60, deadline=None)
+def test_no_bytes_break_the_server(exporter, data):
+    """Whatever is sent, it is no error of the server, and the next scrape is answered."""
+    errors = Errors()
+    logging.getLogger('promlstm.server').addHandler(errors)
+    try:
+        exporter.say(data)
+        assert exporter.get('/-/healthy').status_code == 200
+    finally:
+        logging.getLogger('promlstm.server').removeHandler(errors)
+    assert errors.records == []
+
+
+# -- many and slow ones
+
+
+def test_scrapes_at_once_are_all_answered(exporter):
+    """Forty at a time, all with the whole page."""
+    with ThreadPoolExecutor(40) as pool:
+        pages = list(pool.map(lambda _: exporter.get().text, range(80)))
+    assert len(set(pages)) == 1 and BLOCK.decode() in pages[0]
+
+
+def test_who_never_asks_blocks_nobody(exporter):
+    """Connections on which nothing or half a request comes do not keep others waiting."""
+    silent = [socket.create_connection(('127.0.0.1', exporter.port)) for _ in range(20)]
+    try:
+        for connection in silent[::2]:
+            connection.sendall(b'GET /metrics HTTP/1.1\r\nHost: ')
+        assert exporter.get().status_code == 200
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_who_never_reads_blocks_nobody():
+    """A page that is larger than all buffers and that one client does not take is still served to others."""
+    with Exporter() as exporter:
+        exporter.board.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 500_000}, expires=1)
+        slow = [socket.create_connection(('127.0.0.1', exporter.port)) for _ in range(3)]
+        try:
+            for connection in slow:
+                connection.sendall(b'GET /metrics HTTP/1.1\r\n\r\n')
+                assert connection.recv(12) == b'HTTP/1.1 200'
+            assert len(exporter.get().content) > 17_000_000
+        finally:
+            for connection in slow:
+                connection.close()
+
+
+def test_a_silent_connection_is_closed(monkeypatch):
+    """Who says nothing for the time limit is hung up on."""
+    monkeypatch.setattr(server.Handler, 'timeout', 0.05)
+    with Exporter() as exporter, exporter.connect() as connection:
+        assert connection.recv(1) == b''
+
+
+def test_beyond_the_limit_connections_wait_and_are_served(monkeypatch):
+    """With all places taken by silent ones, the next is served as soon as one of them is hung up on."""
+    monkeypatch.setattr(server.Handler, 'timeout', 0.3)
+    monkeypatch.setattr(server, 'CONNECTIONS', 2)
+    with Exporter() as exporter, exporter.connect(), exporter.connect():
+        assert exporter.get('/-/healthy').status_code == 200
+
+
+def test_it_stops_though_all_places_are_taken(monkeypatch):
+    """Neither an open connection nor one that waits for a place keeps the exporter from ending."""
+    monkeypatch.setattr(server, 'CONNECTIONS', 1)
+    with Exporter() as exporter, exporter.connect(), exporter.connect():
+        stopping = threading.Thread(target=exporter.server.stop)
+        stopping.start()
+        stopping.join(LIMIT)
+        assert not stopping.is_alive()
+    with pytest.raises(OSError):
+        exporter.get('/-/healthy')
+
+
+# -- addresses
+
+
+@pytest.mark.parametrize('text', ['', 'localhost', '9855', 'localhost:', ':http', ':-1', ':65536', ':1.5', 'a:²', '[::1]', ': 80', ':80 '])
+def test_what_is_no_listen_address(text):
+    """The flag, what was got, and what is expected."""
+    with pytest.raises(ConfigError) as caught:
+        server.address(text)
+    assert str(caught.value) == f'--web.listen-address: expected HOST:PORT or :PORT, got {text!r}'
+
+
+@pytest.mark.parametrize(
+    ('text', 'is_'),
+    [(':9855', ('', 9855)), ('0.0.0.0:0', ('0.0.0.0', 0)), ('[::1]:80', ('::1', 80)), ('example.org:65535', ('example.org', 65535))],
+)
+def test_listen_addresses_are_those_of_prometheus(text, is_):
+    """All interfaces, one of them, IPv6 in brackets, a name."""
+    assert server.address(text) == is_
+
+
+@pytest.mark.parametrize('listen', ['no-such-host.invalid:0', 'a..b:0', 'x' * 80 + ':0', '203.0.113.1:0', '1::2::3:0'])
+def test_an_address_that_cannot_be_had(listen):
+    """A host that does not exist or is not ours is a mistake of the command line, whatever the resolver says of it."""
+    with pytest.raises(ConfigError, match=f'^--web.listen-address={re.escape(listen)}: cannot listen: .'):
+        Exporter(listen)
+
+
+def test_a_port_in_use(exporter):
+    """The message names the address and says that it is taken."""
+    with pytest.raises(ConfigError) as caught:
+        Exporter(f'127.0.0.1:{exporter.port}')
+    in_use = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    assert str(caught.value) == f'--web.listen-address=127.0.0.1:{exporter.port}: cannot listen: {in_use}'
+
+
+def test_a_port_is_free_again_at_once():
+    """A restart need not wait for old connections to be forgotten."""
+    with Exporter() as first:
+        first.get()
+        port = first.port
+    with Exporter(f'127.0.0.1:{port}') as second:
+        assert second.get('/-/healthy').status_code == 200
+
+
+def can_bind(host):
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not can_bind('::1'), reason='this machine has no IPv6')
+def test_ipv6(exporter):
+    """On one IPv6 address, which the URL puts into brackets."""
+    with Exporter('[::1]:0') as running:
+        assert running.url == f'http://[::1]:{running.port}' and running.get('/-/healthy').status_code == 200
+
+
+def test_without_a_host_it_listens_everywhere():
+    """Over IPv4, and over IPv6 where there is any."""
+    with Exporter(':0') as running:
+        assert running.url == f'http://localhost:{running.port}'
+        for host in ['127.0.0.1', *(['[::1]'] if can_bind('::1') else [])]:
+            assert http.get(f'http://{host}:{running.port}/-/healthy', timeout=LIMIT).status_code == 200

@@ -1,0 +1,68 @@
+"""The chart, as tests see it: renderings by helm 3 and helm 4, what is in them, and the programs that they carry, run.
+
+A test file that renders uses the fixture `helms` of conftest.py, which skips it where they are not there.
+"""
+
+import json
+import subprocess
+import sys
+
+import servers
+import yaml
+
+CHART = servers.ROOT / 'helm/promlstm'
+VARIANTS = sorted(path.name.removesuffix('-values.yaml') for path in CHART.glob('ci/*-values.yaml'))
+HELMS = ('helm3', 'helm4')
+URL = 'prometheus.url=http://prometheus.monitoring:9090'
+SCHEMA = json.loads((CHART / 'values.schema.json').read_text())
+VALUES = yaml.safe_load((CHART / 'values.yaml').read_text())
+NEEDED = ('recording.yml', 'alerts.yml', 'self.yml')
+PUSHED = '--set=image.repository=registry.example.org/promlstm'
+RETRAINED = f'--values={CHART}/ci/retraining-values.yaml'
+
+
+def template(helm, *args, check=True):
+    """The done process of one rendering into the namespace monitoring."""
+    return servers.run_tool(helm, 'template', 'promlstm', CHART, '--namespace=monitoring', *args, check=check)
+
+
+def objects(text, kind=None):
+    """The objects of a rendering; with `kind`, only those."""
+    return [found for found in yaml.safe_load_all(text) if found and kind in (None, found['kind'])]
+
+
+def pods(text):
+    """(name, pod spec) of whatever runs."""
+    return [(found['metadata']['name'], template['spec']) for found in objects(text) if (template := template_of(found))]
+
+
+def template_of(found):
+    """{metadata, spec} of the pods that an object makes, or None."""
+    inner = found.get('spec', {})
+    return {'Pod': found, 'Deployment': inner.get('template'), 'CronJob': inner.get('jobTemplate', {}).get('spec', {}).get('template')}.get(
+        found['kind']
+    )
+
+
+def deployment(*settings):
+    """The Deployment of some --set's."""
+    (found,) = objects(template('helm4', f'--set={URL}', *settings).stdout, 'Deployment')
+    return found
+
+
+def config_of(text):
+    """The promlstm.yml of a rendering."""
+    return next(found['data']['promlstm.yml'] for found in objects(text, 'ConfigMap') if 'promlstm.yml' in found['data'])
+
+
+def with_first_model(config):
+    """A configuration in which what retraining makes is what it begins with: the default model."""
+    return config.replace('/models/retrained.onnx', str(servers.ROOT / 'promlstm/models/default.onnx'))
+
+
+def run_container(container, **environment):
+    """Runs the Python that a container's command holds, as it was rendered."""
+    program, flag, code = container['command']
+    assert (program, flag) == ('python', '-c')
+    told = {'NO_PROXY': '*', **{item['name']: item['value'] for item in container['env']}, **environment}
+    return subprocess.run([sys.executable, '-c', code], env=told, capture_output=True, text=True, check=False, timeout=180)

@@ -1,0 +1,26 @@
+"""The exporter as a child process, for tests at its real edges."""
+
+import sys
+
+import yaml
+from servers import ROOT, Process, answers, free_port
+
+RUNTIME = ROOT / '.venv/bin/python'  # what users install: no TensorFlow, no test tools
+
+
+class Exporter(Process):
+    """`promlstm run` with a configuration of these detectors; ready when it serves, not when it has scored."""
+
+    def __init__(self, directory, prometheus_url, detectors, *args, prometheus=None, **options):
+        directory.mkdir(parents=True, exist_ok=True)
+        self.config = directory / 'promlstm.yml'
+        self.config.write_text(yaml.safe_dump({'prometheus': {'url': prometheus_url, **(prometheus or {})}, 'detectors': detectors}))
+        self.address = f'127.0.0.1:{free_port()}'
+        self.url = f'http://{self.address}'
+        python = RUNTIME if RUNTIME.exists() else sys.executable
+        command = [python, '-m', 'promlstm', 'run', f'--config.file={self.config}', f'--web.listen-address={self.address}', *args]
+        super().__init__(command, answers(self.url + '/-/healthy'), log=directory / 'promlstm.log', **options)
+
+    def scrape_config(self):
+        """What README tells people to write."""
+        return {'job_name': 'promlstm', 'honor_labels': True, 'static_configs': [{'targets': [self.address]}]}

@@ -1,0 +1,72 @@
+"""The files in rules/, and what they ask of promlstm."""
+
+import re
+
+import servers
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from promlstm.serve import exposition, telemetry
+
+RULES = servers.ROOT / 'rules'
+ORDER = ('alerts', 'self', 'retraining')
+FILES = sorted(RULES.glob('*.yml'))
+COMPAT = sorted(RULES.glob('compat/*.yml'))
+TESTS = sorted(RULES.glob('tests/*.yml'))
+RUNBOOK = (RULES / 'runbook.md').read_text()
+OF_ENTITIES = set(exposition.FAMILIES)
+OF_EXPORTER = {
+    name + ('_total' if kind == 'counter' else ''): {*labels, 'job', 'instance'} for name, (kind, _, labels) in telemetry.METRICS.items()
+}
+# What the rules and the scrape add to what the code exports.
+OURS = {'promlstm_replica', 'promlstm_scope', 'promlstm_entity'}
+
+
+def rules(path):
+    """The rules of a file, in order."""
+    return [rule for group in yaml.safe_load(path.read_text())['groups'] for rule in group['rules']]
+
+
+RECORDED = {rule['record'] for path in FILES for rule in rules(path) if 'record' in rule}
+RECORDED_BY_USERS = {f'{name}:override' for name in RECORDED} | {'promlstm:score_threshold:of_entity'}
+ALERTS = [rule for path in FILES for rule in rules(path) if 'alert' in rule]
+
+
+def selectors(text):
+    """(metric, set of labels in its braces) of all selectors of ours in a text; `promlstm_(a|b)` are two metrics."""
+    text = re.sub(r'promlstm_\(([\w|]+)\)', lambda match: ' '.join(f'promlstm_{name}' for name in match[1].split('|')), text)
+    for match in re.finditer(r'(?<![\w:/$.])(promlstm[_:][\w:]*)(\{[^{}]*\})?', text):
+        if match[1] not in OURS:
+            yield match[1], set(re.findall(r'(\w+)\s*(?:=~|!~|!=|=)', match[2] or ''))
+
+
+def expressions(rule):
+    """The PromQL of a rule, that of its annotations' queries included."""
+    asked = ' '.join(line for text in rule.get('annotations', {}).values() for line in re.findall(r'(?:query|graphLink) (.*?)\}\}', text))
+    return rule['expr'] + ' ' + asked
+
+
+def foreign(text):
+    """What a text asks of promlstm that neither the code exports nor the rules record: list of words."""
+    wrong = []
+    for metric, labels in selectors(text):
+        if metric in OF_EXPORTER:
+            wrong += [f'{metric}{{{label}}}' for label in labels - OF_EXPORTER[metric]]
+        elif metric not in OF_ENTITIES | RECORDED | RECORDED_BY_USERS:
+            wrong.append(metric)
+    return wrong
+
+
+def grouped(text):
+    """The labels that a text aggregates by or matches on."""
+    return {label for names in re.findall(r'\b(?:by|on|without|ignoring)\s*\(([^()]*)\)', text) for label in re.findall(r'\w+', names)}
+
+
+LABELS = {'detector', 'job', 'instance', 'promlstm_replica', 'feature', 'view', 'state', 'stage'}
+
+
+def recorded(path):
+    """{metric: labels} of others that a rule file may read, as their recorded page has them."""
+    page = servers.ROOT / f'tests/recorded/rules/{path.stem}.prom'
+    text = page.read_text() if page.exists() else ''
+    return {sample.name: set(sample.labels) for family in text_string_to_metric_families(text) for sample in family.samples}

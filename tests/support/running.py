@@ -1,0 +1,81 @@
+"""Detectors on a fast clock over samples that fail as ordered."""
+
+import threading
+from contextlib import contextmanager
+
+from fakes import Samples, noisy, raw
+
+from promlstm import config as configuration
+from promlstm.live.clock import Clock
+from promlstm.live.scheduler import Scheduler
+from promlstm.serve.page import Board
+from promlstm.serve.telemetry import Telemetry
+
+START = 1_750_000_200.0
+SPEED = 600.0  # a step of a minute takes a tenth of a second
+
+
+class Odd(Samples):
+    """Samples that fail as ordered: {expression: error}; and that can be held up."""
+
+    def __init__(self, series):
+        super().__init__(series)
+        self.errors, self.held = {}, threading.Event()
+        self.held.set()
+
+    def instant(self, expr, time):
+        """As Prometheus.instant, or what was ordered."""
+        self.held.wait(30)
+        if expr in self.errors:
+            raise self.errors[expr]
+        return super().instant(expr, time)
+
+    def range(self, expr, start, end, step, series=1):
+        """As Prometheus.range, or what was ordered."""
+        if expr in self.errors:
+            raise self.errors[expr]
+        yield from super().range(expr, start, end, step, series)
+
+
+class Running:
+    """A scheduler over Odd samples (or another kind) with detectors `a` and `b`, and all that it publishes."""
+
+    def __init__(self, clock=None, kind=Odd, **keys):
+        self.source = kind({raw(instance=f'i{i}'): noisy(i) for i in range(3)})
+        self.clock = clock or Clock(start=START, speed=SPEED)
+        self.telemetry, self.board, self.watched = Telemetry(process=False), Board(self.clock.now), []
+        detectors = [{'name': name, 'expr': name, 'delay': '0s', 'history': '0s'} | keys.get(name, {}) for name in 'ab']
+        config = configuration.parse(str({'prometheus': {'url': 'http://localhost:9090'}, 'detectors': detectors}))
+        self.scheduler = Scheduler(
+            config,
+            self.source,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            publish=self.board.publish,
+            withdraw=self.board.withdraw,
+            watch=lambda detector, verdicts: self.watched.append((detector.config.name, verdicts.time)),
+        )
+
+    @property
+    def page(self):
+        """What a scrape would see."""
+        return b''.join(self.board.page())
+
+    def on_page(self, name):
+        """Whether a detector's scores are there."""
+        return f'promlstm_anomaly_score{{detector="{name}"'.encode() in self.page
+
+    def metric(self, name, **labels):
+        """A number of telemetry."""
+        return self.telemetry.registry.get_sample_value(name, labels)
+
+
+@contextmanager
+def running(subject=None, **keys):
+    subject = subject or Running(**keys)
+    subject.scheduler.start()
+    try:
+        yield subject
+    finally:
+        subject.source.held.set()
+        assert subject.scheduler.stop(20)
