@@ -1,11 +1,11 @@
-"""Write docs/metrics.md from the tables that the code exports from: `python docs/generate.py`. A test holds it to them."""
+"""Write docs/reference/metrics.md from the tables that the code exports from: `python docs/generate.py`. A test holds it to them."""
 
 from pathlib import Path
 
 from promlstm.serve.exposition import FAMILIES
 from promlstm.serve.telemetry import METRICS
 
-PAGE = Path(__file__).with_name('metrics.md')
+PAGE = Path(__file__).with_name('reference') / 'metrics.md'
 
 
 def metrics():

@@ -17,7 +17,7 @@ from promlstm.serve import exposition
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / 'README.md').read_text()
-CONFIGURATION = (ROOT / 'docs/configuration.md').read_text()
+CONFIGURATION = (ROOT / 'docs/reference/configuration.md').read_text()
 
 
 def blocks(text, language, containing):
@@ -54,7 +54,7 @@ def test_promtool_accepts_the_scrape_configuration_and_the_alerts(tmp_path):
 
 def test_alerts_read_metrics_that_exist():
     """Every metric of README's alerts is one that the code exports."""
-    known = set(exposition.FAMILIES) | set(re.findall(r'`(promlstm_\w+)`', (ROOT / 'docs/metrics.md').read_text()))
+    known = set(exposition.FAMILIES) | set(re.findall(r'`(promlstm_\w+)`', (ROOT / 'docs/reference/metrics.md').read_text()))
     (alerts,) = blocks(README, 'yaml', 'groups:')
     assert set(re.findall(r'promlstm_\w+', alerts)) <= known
 
@@ -68,7 +68,7 @@ def test_readme_names_every_gauge_of_an_entity():
 
 
 def test_docs_metrics_is_what_the_tables_say():
-    """docs/metrics.md is made, not kept: `python docs/generate.py`."""
+    """docs/reference/metrics.md is made, not kept: `python docs/generate.py`."""
     sys.path.insert(0, str(ROOT / 'docs'))
     import generate
 
@@ -118,14 +118,14 @@ def test_readme_commands_exist():
 @pytest.mark.parametrize('page', ['retraining', 'training-data'])
 def test_the_recipe_of_a_document_is_a_whole_one(page, tmp_path):
     """What is shown can be copied as it stands."""
-    (shown,) = blocks((ROOT / f'docs/{page}.md').read_text(), 'yaml', '  spans:')
+    (shown,) = blocks((ROOT / f'docs/how-to/{page}.md').read_text(), 'yaml', '  spans:')
     (tmp_path / 'own.yml').write_text(shown)
     assert recipe.load(tmp_path / 'own.yml').name == 'own'
 
 
 def test_every_key_of_a_recipe_is_documented():
     """Those of the whole, and of its sections, and no other."""
-    text = (ROOT / 'docs/retraining.md').read_text()
+    text = (ROOT / 'docs/how-to/retraining.md').read_text()
     table = text[text.index('## A recipe') : text.index('## What `evaluate` measures')]
     told = set(re.findall(r'`([a-z0-9_.]+)`', ' '.join(line.split('|')[1] for line in table.splitlines() if line.startswith('| `'))))
     sections = {'training': recipe.Training, 'calibration': recipe.Calibration, 'evaluation': recipe.Evaluation}

@@ -128,10 +128,10 @@ def test_an_unmistakable_fault_is_found_and_its_culprit_named(shipped):
 
 
 def test_the_documents_figures_are_the_files(shipped):
-    """docs/model.md holds the very tables that the file gives; after a release print them anew (the command stands there)."""
+    """docs/explanation/accuracy.md holds the very tables that the file gives; after a release print them anew (the command stands there)."""
     from convert.evaluation import figures
 
-    with open(os.path.join(ROOT, 'docs/model.md'), encoding='utf-8') as file:
+    with open(os.path.join(ROOT, 'docs/explanation/accuracy.md'), encoding='utf-8') as file:
         assert figures.markdown(shipped.bundle) in file.read()
 
 

@@ -1,4 +1,4 @@
-"""docs/training-data.md says what there is, and nothing else."""
+"""docs/how-to/training-data.md says what there is, and nothing else."""
 
 import re
 
@@ -9,7 +9,7 @@ import yaml
 from convert import recipe
 from convert.data import incidents, quality, spans
 
-PAGE = (servers.ROOT / 'docs/training-data.md').read_text()
+PAGE = (servers.ROOT / 'docs/how-to/training-data.md').read_text()
 SECTIONS = {
     '## `data`': recipe.Data, '## `spans`': spans.Parts, '## `exclude`': incidents.Exclude, '### `by_hand`': incidents.ByHand,
     '### `silences`': incidents.Silences, '### `alerts`': incidents.Alerts,

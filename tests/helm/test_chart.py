@@ -360,8 +360,8 @@ def test_the_rendered_command_scores_what_a_real_prometheus_has(tmp_path):
 
 
 def shown(key):
-    """The YAML examples of docs/helm.md that have a key at their top, or those that have not."""
-    found = re.findall(r'```yaml\n(.*?)```', (servers.ROOT / 'docs/helm.md').read_text(), re.DOTALL)
+    """The YAML examples of docs/how-to/helm.md that have a key at their top, or those that have not."""
+    found = re.findall(r'```yaml\n(.*?)```', (servers.ROOT / 'docs/how-to/helm.md').read_text(), re.DOTALL)
     return {has: [text for text in found if (key in yaml.safe_load(text)) == has] for has in (True, False)}
 
 
@@ -399,7 +399,7 @@ def test_the_scrape_job_of_the_document_gives_entities_no_label_but_the_replica(
 
 
 def test_the_values_that_the_document_shows_are_taken(tmp_path):
-    """Each YAML of docs/helm.md but the scrape job is one that the chart renders, valid for Kubernetes, and that check-config accepts."""
+    """Each YAML of docs/how-to/helm.md but the scrape job is one that the chart renders, valid for Kubernetes, and that check-config accepts."""
     validate = pytest.importorskip('kubernetes_validate').validate
     texts = shown('scrape_configs')[False]
     assert len(texts) >= 3

@@ -132,13 +132,13 @@ def test_the_schema_and_the_values_know_the_same_keys():
 
 
 def test_detectors_have_the_keys_of_the_configuration():
-    """What docs/configuration.md says of a detector is what the chart takes."""
+    """What docs/reference/configuration.md says of a detector is what the chart takes."""
     assert set(SCHEMA['properties']['detectors']['items']['properties']) == set(configuration.Detector.__struct_encode_fields__)
     keys = {re.sub('_secret$', '', key) for key in SCHEMA['properties']['prometheus']['properties']}
     assert keys == set(configuration.Source.__struct_encode_fields__)
 
 
-# What docs/configuration.md allows of a key, and what comes close to it.
+# What docs/reference/configuration.md allows of a key, and what comes close to it.
 DURATIONS = ('0', '0s', '30s', '1h30m', '500ms', '1y2w', '', '5', '30 s', '1m1h', '1s1s', '-1s', '1.5h', '5M', '1234567890123s')
 URLS = (
     'http://a', 'https://a.b:9090/prefix/', 'http://[::1]:9090', 'a:9090', 'ftp://a', 'http://', 'http://:9090', 'http://u:p@a', 'http://u@a/b',

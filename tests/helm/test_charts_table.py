@@ -1,4 +1,4 @@
-"""Our own column of docs/charts.md says what the chart is."""
+"""Our own column of docs/explanation/charts.md says what the chart is."""
 
 import re
 
@@ -7,7 +7,7 @@ import servers
 import yaml
 
 CHART = servers.ROOT / 'helm/promlstm'
-PAGE = (servers.ROOT / 'docs/charts.md').read_text()
+PAGE = (servers.ROOT / 'docs/explanation/charts.md').read_text()
 TEMPLATES = '\n'.join(path.read_text() for path in sorted(CHART.glob('templates/**/*')) if path.is_file())
 
 

@@ -88,8 +88,8 @@ def test_the_interval_of_a_paired_difference_covers_it():
 
 
 def test_the_documented_gates_are_the_defaults(request):
-    """docs/retraining.md shows every key with its default."""
-    (shown,) = re.findall(r'```yaml\n(gates:.*?)```', (request.config.rootpath / 'docs/retraining.md').read_text(), re.DOTALL)
+    """docs/how-to/retraining.md shows every key with its default."""
+    (shown,) = re.findall(r'```yaml\n(gates:.*?)```', (request.config.rootpath / 'docs/how-to/retraining.md').read_text(), re.DOTALL)
     assert msgspec.yaml.decode(shown, type=dict[str, gates.Gates]) == {'gates': gates.Gates()}
 
 
