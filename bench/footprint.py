@@ -11,7 +11,7 @@ import resource, time
 start = time.perf_counter()
 import promlstm.__main__, promlstm.live.scheduler, promlstm.serve.server, promlstm.config, promlstm.check, promlstm.backtest
 imported = time.perf_counter() - start
-from promlstm.session import load, resolve
+from promlstm.engine.session import load, resolve
 load(resolve('builtin:default'))
 proven = time.perf_counter() - start - imported
 rss = int(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmRSS')))
