@@ -12,7 +12,7 @@ from promlstm.engine import session as sessions
 from promlstm.engine.detector import Detector
 from promlstm.query.prometheus import Prometheus
 from promlstm.serve import exposition
-from promlstm.serve.page import Board
+from promlstm.serve.page import Page
 
 SIZES = (1_000, 10_000, 100_000)
 STEPS = 7
@@ -43,7 +43,7 @@ def measure(session, url):
 
     subject = Detector(settings.detectors[0], session, Prometheus(settings.prometheus), stage)
     labels = exposition.Labels('bench', ('',), session.bundle.manifest.views)
-    board = Board(lambda: 0.0)
+    page = Page(lambda: 0.0)
     gc.freeze()
     gc.disable()
     for i in range(STEPS + 2):
@@ -55,7 +55,7 @@ def measure(session, url):
             blocks = exposition.render(step.verdicts, labels, missing=step.missing)
         subject.commit(step)
         with stage('publish'):
-            board.publish('bench', blocks, 1.0)
+            page.publish('bench', blocks, 1.0)
         with stage('transfer'):
             requests.post(url + '/api/v1/query', data={'query': 'x'}, timeout=60).content  # noqa: B018 (read to its end)
     gc.enable()

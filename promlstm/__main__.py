@@ -169,17 +169,17 @@ def run(args):
     from promlstm.live.clock import Clock
     from promlstm.live.scheduler import Scheduler
     from promlstm.query.prometheus import Prometheus
-    from promlstm.serve.page import Board
+    from promlstm.serve.page import Page
     from promlstm.serve.server import Server
     from promlstm.serve.telemetry import Telemetry
 
     log = logs.logging.getLogger('promlstm.main')
     config, name = _configuration(args)
     clock, telemetry = Clock(), Telemetry()
-    board = Board(clock.now)
+    page = Page(clock.now)
     source = Prometheus(config.prometheus, root=config.root)
-    scheduler = Scheduler(config, source, clock=clock, telemetry=telemetry, publish=board.publish, withdraw=board.withdraw)
-    server = Server(args.listen, board=board, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready)
+    scheduler = Scheduler(config, source, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw)
+    server = Server(args.listen, page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready)
     telemetry.set('promlstm_config_last_reload_successful', 1)
     telemetry.set('promlstm_config_last_reload_success_timestamp_seconds', time.time())
     signals = _signals()

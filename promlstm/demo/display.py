@@ -1,7 +1,7 @@
 """What a demo shows: one line per event, or a live table on a terminal, and the summary at its end.
 
-Who calls it: demo. What flows through: a Show to look at, a stream to write to. It changes nothing and decides nothing: what was found
-and what was missed is in the ledger.
+Who calls it: demo. What flows through: a Demo to look at, a stream to write to. It changes nothing and decides nothing: what was found
+and what was missed is in `scoring`.
 """
 
 import shutil
@@ -30,70 +30,70 @@ def clock_text(seconds):
     return f'{datetime.fromtimestamp(seconds, UTC):%H:%M:%S}'
 
 
-def events(show, told):
-    """What happened since the last call, as (time, kind, words); `told` is a set that remembers."""
+def events(demo, shown):
+    """What happened since the last call, as (time, kind, words); `shown` is a set that remembers."""
     found = {}
-    for fault, verdict, alarms in show.findings():
+    for fault, verdict, alarms in demo.findings():
         found['planted', fault.start] = (fault.start, fault_text(fault))
         if verdict == 'missed':
             found['MISSED', fault.start] = (fault.end, fault_text(fault))
         if alarms:
-            found['found', fault.start] = (alarms[0].reading.time, _find(show, fault, alarms[0]))
-    for alarm in show.ledger.false_alarms():
+            found['found', fault.start] = (alarms[0].reading.time, _found_text(demo, fault, alarms[0]))
+    for alarm in demo.scoring.false_alarms():
         words = f'{alarm.entity.detector} on {alarm.entity}: {reading_text(alarm.reading)}'
         found['FALSE ALARM', alarm] = (alarm.reading.time, words)
-    new = [(when, key[0], words) for key, (when, words) in found.items() if key not in told]
-    told.update(found)
+    new = [(when, key[0], words) for key, (when, words) in found.items() if key not in shown]
+    shown.update(found)
     return sorted(new)
 
 
-def _find(show, fault, alarm):
-    return f'{fault_text(fault)} {delay_text(show, alarm)}: {reading_text(alarm.reading)}'
+def _found_text(demo, fault, alarm):
+    return f'{fault_text(fault)} {delay_text(demo, alarm)}: {reading_text(alarm.reading)}'
 
 
-def delay_text(show, alarm):
+def delay_text(demo, alarm):
     """How fast a fault was found, and by whom."""
-    steps = show.ledger.steps_until(alarm)
+    steps = demo.scoring.steps_until(alarm)
     return f'after {steps} step{"s" * (steps != 1)} by {alarm.entity.detector}'
 
 
-def summary(show, reasons):
+def summary(demo, reasons):
     """What a demo says at its end, list of lines."""
-    ledger, args, findings = show.ledger, show.args, show.findings()
+    scoring, args, findings = demo.scoring, demo.args, demo.findings()
     counts = {verdict: sum(found == verdict for _, found, _ in findings) for verdict in ('found', 'missed', 'on')}
-    watched = show.clock.now() - show.begin
+    watched = demo.clock.now() - demo.begin
     rows = [
-        ('entities scored', f'{len(ledger.scored)} of {len(ledger.entities)}'),
+        ('entities scored', f'{len(scoring.scored)} of {len(scoring.entities)}'),
         ('faults', f'{len(findings)} planted, {counts["found"]} found, {counts["missed"]} missed, {counts["on"]} too young to tell'),
-        *(('', _fate(show, *finding)) for finding in findings),
-        ('false alarms', f'{len(ledger.false_alarms())} in {len(ledger.entities) * watched / 3600:.0f} entity-hours'),
-        ('stages failed', ', '.join(f'{name} {stage} × {n}' for (name, stage), n in show.exhibition.failures().items()) or 'none'),
-        ('steps given up', f'{show.exhibition.missed_steps()}'),
+        *(('', _fault_line(demo, *finding)) for finding in findings),
+        ('false alarms', f'{len(scoring.false_alarms())} in {len(scoring.entities) * watched / 3600:.0f} entity-hours'),
+        ('stages failed', ', '.join(f'{name} {stage} × {n}' for (name, stage), n in demo.exporter.failures().items()) or 'none'),
+        ('steps given up', f'{demo.exporter.missed_steps()}'),
     ]
     what = (
-        f'{watched / 60:.0f} minutes of {show.hosts} hosts and {len(SERVICES)} services in {watched / args.speed:.0f} s, seed {args.seed}'
+        f'{watched / 60:.0f} minutes of {demo.hosts} hosts and {len(SERVICES)} services in {watched / args.speed:.0f} s, seed {args.seed}'
     )
-    return ['', f'promlstm demo: {what}', *('  ' + line for line in terminal.columns(rows)), '', *_verdict(show, reasons), '', *_next(show)]
+    return ['', f'promlstm demo: {what}', *('  ' + line for line in terminal.columns(rows)), '', *_verdict(demo, reasons), '', *_next(demo)]
 
 
-def _fate(show, fault, verdict, alarms):
+def _fault_line(demo, fault, verdict, alarms):
     """One fault of the summary."""
     words = {'on': 'too young to tell', 'missed': 'MISSED'}
-    said = f'found {delay_text(show, alarms[0])}' if alarms else words[verdict]
+    said = f'found {delay_text(demo, alarms[0])}' if alarms else words[verdict]
     return f'{clock_text(fault.start)} {fault_text(fault)}: {said}'
 
 
-def _verdict(show, reasons):
+def _verdict(demo, reasons):
     if reasons:
         return ['NOT in order:', *(f'  {reason}' for reason in reasons)]
-    false = len(show.ledger.false_alarms())
+    false = len(demo.scoring.false_alarms())
     return [f'In order{f", but for {false} false alarm" + "s" * (false != 1) if false else ""}.']
 
 
-def _next(show):
+def _next(demo):
     """What to try next."""
     return [
-        f'While it ran, Prometheus could scrape {show.exhibition.server.url}/metrics. Next:',
+        f'While it ran, Prometheus could scrape {demo.exporter.server.url}/metrics. Next:',
         '  promlstm demo                                   until Ctrl-C, with time to look at that page',
         '  promlstm demo --print-config > promlstm.yml     a configuration to begin with: put in your url and expressions',
         '  promlstm check-config promlstm.yml              what it costs, and whether Prometheus answers',
@@ -104,24 +104,24 @@ def _next(show):
 class Lines:
     """One line per event."""
 
-    def __init__(self, show, out):
-        self._show, self._out, self._told = show, out, set()
+    def __init__(self, demo, out):
+        self._demo, self._out, self._shown = demo, out, set()
 
     def begin(self):
         """Before anything is known."""
-        entities, server = len(self._show.ledger.entities), self._show.exhibition.server
+        entities, server = len(self._demo.scoring.entities), self._demo.exporter.server
         self._say(f'promlstm demo: {entities} entities, warming up from days of history; metrics: {server.url}/metrics')
 
     def warm(self, seconds):
         """The clock starts."""
-        scored, entities = len(self._show.ledger.scored), len(self._show.ledger.entities)
+        scored, entities = len(self._demo.scoring.scored), len(self._demo.scoring.entities)
         self._say(
-            f'{scored} of {entities} entities scored after {seconds:.1f} s; the clock starts, {self._show.args.speed:g} times faster than life'
+            f'{scored} of {entities} entities scored after {seconds:.1f} s; the clock starts, {self._demo.args.speed:g} times faster than life'
         )
 
     def look(self):
         """Tell what is new."""
-        for when, kind, words in events(self._show, self._told):
+        for when, kind, words in events(self._demo, self._shown):
             self._say(f'{clock_text(when)}  {kind:11}  {words}')
 
     def end(self):
@@ -135,12 +135,12 @@ class Lines:
 class Screen:
     """A live table on the terminal's other page, so that what was there before comes back."""
 
-    def __init__(self, show, out):
-        self._show, self._out, self._told, self._recent = show, out, set(), deque(maxlen=8)
+    def __init__(self, demo, out):
+        self._demo, self._out, self._shown, self._recent = demo, out, set(), deque(maxlen=8)
 
     def begin(self):
         """Take the terminal; log lines join the events."""
-        logs.setup(self._show.log_level, self._show.args.log_format, stream=self)
+        logs.setup(self._demo.log_level, self._demo.args.log_format, stream=self)
         self._out.write('\x1b[?1049h\x1b[?25l')
         self.look()
 
@@ -158,7 +158,7 @@ class Screen:
     def look(self):
         """Draw all of it."""
         colours = {'found': terminal.GREEN, 'MISSED': terminal.RED, 'FALSE ALARM': terminal.RED, 'planted': terminal.BOLD}
-        for when, kind, words in events(self._show, self._told):
+        for when, kind, words in events(self._demo, self._shown):
             self._recent.append(f'{clock_text(when)}  {colours[kind]}{kind:11}{terminal.PLAIN}  {words}')
         size = shutil.get_terminal_size()
         lines = [*self._head(), '', *self._rows(size.lines - 6 - self._recent.maxlen), '', *self._recent]
@@ -166,18 +166,18 @@ class Screen:
         self._out.flush()
 
     def _head(self):
-        show, ledger = self._show, self._show.ledger
-        verdicts = [verdict for _, verdict, _ in show.findings()]
+        demo, scoring = self._demo, self._demo.scoring
+        verdicts = [verdict for _, verdict, _ in demo.findings()]
         counts = f'{len(verdicts)} faults planted, {verdicts.count("found")} found, {verdicts.count("missed")} missed'
         return [
-            f'{terminal.BOLD}promlstm demo{terminal.PLAIN}   {clock_text(show.clock.now())} × {show.args.speed:g}   '
-            f'{len(ledger.scored)} of {len(ledger.entities)} entities scored   {counts}, {len(ledger.false_alarms())} false alarms',
-            f'{terminal.DIM}metrics: {show.exhibition.server.url}/metrics   Ctrl-C ends{terminal.PLAIN}',
+            f'{terminal.BOLD}promlstm demo{terminal.PLAIN}   {clock_text(demo.clock.now())} × {demo.args.speed:g}   '
+            f'{len(scoring.scored)} of {len(scoring.entities)} entities scored   {counts}, {len(scoring.false_alarms())} false alarms',
+            f'{terminal.DIM}metrics: {demo.exporter.server.url}/metrics   Ctrl-C ends{terminal.PLAIN}',
         ]
 
     def _rows(self, room):
         """The entities with the highest scores."""
-        readings = sorted(self._show.ledger.newest().items(), key=lambda item: -item[1].score if item[1].score == item[1].score else 0)
+        readings = sorted(self._demo.scoring.newest().items(), key=lambda item: -item[1].score if item[1].score == item[1].score else 0)
         rows = [('detector', 'entity', 'score', '', 'observed', 'expected', 'band', 'of')]
         rows += [self._row(entity, reading) for entity, reading in readings[: max(0, room)]]
         return terminal.columns(rows)
@@ -194,4 +194,4 @@ class Screen:
         """Give the terminal back."""
         self._out.write('\x1b[?25h\x1b[?1049l')
         self._out.flush()
-        logs.setup(self._show.log_level, self._show.args.log_format)
+        logs.setup(self._demo.log_level, self._demo.args.log_format)

@@ -2,7 +2,7 @@
 
     source      a little fleet behind a Prometheus-compatible API on a free loopback port
     scheduler   the real one, with the real HTTP client, server and gauges, by the configuration that --print-config shows
-    ledger      which faults were found, and which alarms were false
+    scoring      which faults were found, and which alarms were false
     display     what is shown meanwhile: a live table on a terminal, else one line per event
 
 The demo's clock stands still until every detector has warmed up from the fleet's past, so the same seed gives the same demo on a slow
@@ -21,12 +21,12 @@ from promlstm import config as configuration
 from promlstm import logs
 from promlstm.demo import display
 from promlstm.demo.fleet import Fleet
-from promlstm.demo.scoring import Ledger
+from promlstm.demo.scoring import Scoring
 from promlstm.demo.source import Source
 from promlstm.live.clock import Clock
 from promlstm.live.scheduler import Scheduler
 from promlstm.query.prometheus import Prometheus
-from promlstm.serve.page import Board
+from promlstm.serve.page import Page
 from promlstm.serve.server import Server
 from promlstm.serve.telemetry import Telemetry
 
@@ -156,13 +156,13 @@ def main(args, *, out=None, prepare=lambda source: None):
     with Source(fleet, clock.now) as source:
         prepare(source)
         config = configuration.parse(CONFIG.format(url=source.url, model=args.model), source='demo')
-        ledger = Ledger(config, fleet, BEGIN, grace_seconds=GRACE_SECONDS)
-        with Exhibition(config, clock, args.listen, ledger.note) as exhibition:
-            show = Show(args, clock, ledger, exhibition)
+        scoring = Scoring(config, fleet, BEGIN, grace_seconds=GRACE_SECONDS)
+        with Exporter(config, clock, args.listen, scoring.note) as exporter:
+            demo = Demo(args, clock, scoring, exporter)
             follower = display.Lines if args.plain or not out.isatty() else display.Screen
-            _follow(show, follower(show, out), stopwatch)
-    reasons = show.reasons()
-    out.write('\n'.join(display.summary(show, reasons)) + '\n')
+            _follow(demo, follower(demo, out), stopwatch)
+    reasons = demo.reasons()
+    out.write('\n'.join(display.summary(demo, reasons)) + '\n')
     out.flush()
     return 1 if reasons else 0
 
@@ -193,17 +193,17 @@ class Stopwatch:
         self._stopped = self._monotonic()
 
 
-class Exhibition:
+class Exporter:
     """The exporter as `promlstm run` puts it together, while it is entered."""
 
     def __init__(self, config, clock, listen, watch):
-        self.telemetry, board = Telemetry(), Board(clock.now)
+        self.telemetry, page = Telemetry(), Page(clock.now)
         source = Prometheus(config.prometheus)
         self.scheduler = Scheduler(
-            config, source, clock=clock, telemetry=self.telemetry, publish=board.publish, withdraw=board.withdraw, watch=watch
+            config, source, clock=clock, telemetry=self.telemetry, publish=page.publish, withdraw=page.withdraw, watch=watch
         )
         ready, statuses = self.scheduler.ready, self.scheduler.statuses
-        self.server = Server(listen, board=board, telemetry=self.telemetry, statuses=statuses, ready=ready)
+        self.server = Server(listen, page=page, telemetry=self.telemetry, statuses=statuses, ready=ready)
 
     def __enter__(self):
         self.server.start()
@@ -227,13 +227,13 @@ class Exhibition:
 
 
 @dataclass(frozen=True, slots=True)
-class Show:
-    """All that can be told of a running demo, for display."""
+class Demo:
+    """A running demo, as display sees it."""
 
     args: object
     clock: Clock
-    ledger: Ledger
-    exhibition: Exhibition
+    scoring: Scoring
+    exporter: Exporter
     begin: float = BEGIN
     hosts: int = HOSTS
 
@@ -243,28 +243,28 @@ class Show:
         return log_level(self.args)
 
     def findings(self):
-        """As Ledger.findings, at this moment."""
-        return self.ledger.findings(self.clock.now())
+        """As Scoring.findings, at this moment."""
+        return self.scoring.findings(self.clock.now())
 
     def reasons(self):
         """Why the demo was no success, in words; empty = it was."""
-        unscored, statuses = self.ledger.unscored(), self.exhibition.scheduler.statuses()
+        unscored, statuses = self.scoring.unscored(), self.exporter.scheduler.statuses()
         detectors = dict.fromkeys(entity.detector for entity in unscored)
         return [
             *(f'{name}: {sum(e.detector == name for e in unscored)} entities were never scored ({statuses[name]})' for name in detectors),
             *(f'{display.fault_text(fault)} was missed' for fault, verdict, _ in self.findings() if verdict == 'missed'),
             *(
                 f'{name}: stage {stage} failed {count} time{"s" * (count != 1)}'
-                for (name, stage), count in self.exhibition.failures().items()
+                for (name, stage), count in self.exporter.failures().items()
             ),
         ]
 
 
-def _follow(show, follower, stopwatch):
+def _follow(demo, follower, stopwatch):
     """Keep the follower informed until the time is over or somebody presses Ctrl-C."""
     stop, began = threading.Event(), time.monotonic()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    warm, ready, limit = False, show.exhibition.scheduler.ready, show.args.seconds
+    warm, ready, limit = False, demo.exporter.scheduler.ready, demo.args.seconds
     try:
         follower.begin()
         while not stop.wait(LOOK_SECONDS):

@@ -77,7 +77,7 @@ def watched(config, telemetry):
     return tuple(Watched(name, pairs, tuple(metrics)) for (name, pairs), metrics in found.items())
 
 
-class Ledger:
+class Scoring:
     """Keeps the readings, the alarms and the faults of one demo.
 
     begin          unix seconds: faults from here on count

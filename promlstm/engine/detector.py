@@ -10,7 +10,7 @@
 
 `step` changes nothing: it returns columns and what memory would be. `commit` cannot fail half-way. So a stage that raises leaves memory as
 it was, and so does a caller that fails to render the columns. Live steps, warm start, catch-up after a gap and backtest all go through
-`advance`; a replay commits each of its steps itself, for nobody renders them.
+`advance`; a replay commits each of its steps itself, since nobody renders them.
 
 An entity that arrives while the detector runs has no past to ask for: the step before would have returned it. So history is asked at the
 start and after a gap only, for all at once, and never for 100 000 entities because one pod is new.
@@ -71,11 +71,11 @@ class Settings:
 
 
 @contextmanager
-def _unwatched(_stage):
+def _no_stage(_stage):
     yield
 
 
-def advance(session, settings, memory, frame, stage=_unwatched):
+def advance(session, settings, memory, frame, stage=_no_stage):
     """One step: judge first, then learn.
 
     frame    Frame of N entities; memory has as many rows
@@ -88,17 +88,17 @@ def advance(session, settings, memory, frame, stage=_unwatched):
         recalled = memory.season.recall(frame.time, horizons, settings.step_seconds)
     with stage('judge'):
         threshold = settings.thresholds(session.bundle.calibration, memory.klass)
-        anew = memory.latch.expires(frame.time, settings.policy, observed)
+        accepted = memory.latch.expires(frame.time, settings.policy, observed)
         inputs = {
             'value': observed, 'season': recalled, 'clock': np.tile(seasonal.clock(frame.time, settings.zone), (len(observed), 1)),
-            'step_seconds': np.float32(settings.step_seconds), 'learn': np.where(anew, np.float32(2), ~memory.latch.held), 'threshold': threshold,
+            'step_seconds': np.float32(settings.step_seconds), 'learn': np.where(accepted, np.float32(2), ~memory.latch.held), 'threshold': threshold,
         }  # fmt: skip
         out, state = session.run(inputs, memory.state)
     with stage('score'):
         scores, latch = _score(settings, memory.latch, frame, threshold, out)
         alarm = memory.alarm.after(frame.time, scores, settings.step_seconds)
     with stage('remember'):
-        season = memory.season.remember(frame.time, out['season_next'], recalled[..., 0], anew)
+        season = memory.season.remember(frame.time, out['season_next'], recalled[..., 0], accepted)
     none = np.isnan(observed).all(axis=1)
     verdicts = Verdicts(
         time=frame.time, status=np.where(none, MISSING, np.where(np.isnan(out['surprise']), WARMING, READY)).astype(np.int8), score=scores,
@@ -112,9 +112,9 @@ def advance(session, settings, memory, frame, stage=_unwatched):
 def _score(settings, latch, frame, threshold, out):
     if settings.alarms_per_week is None and settings.threshold is None:
         return np.full(len(threshold), np.nan, np.float32), latch
-    told = {name: out[name] for name in ('expected', 'contribution')} | {'observed': frame.values}
-    scores = scoring.heed(scoring.score(out['surprise'], threshold), settings.policy, deviation=out['deviation'], **told)
-    return scoring.hold(latch, settings.policy, frame.time, scores, lower=out['lower'], upper=out['upper'], **told)
+    common = {name: out[name] for name in ('expected', 'contribution')} | {'observed': frame.values}
+    scores = scoring.apply_policy(scoring.score(out['surprise'], threshold), settings.policy, deviation=out['deviation'], **common)
+    return scoring.apply_latch(latch, settings.policy, frame.time, scores, lower=out['lower'], upper=out['upper'], **common)
 
 
 def replay(session, settings, memory, frames):
@@ -162,8 +162,8 @@ class Detector:
     config: object
     session: object
     source: object
-    stage: object = _unwatched
-    ask: object = map  # how to run the queries of several features: a pool's map, or one after the other
+    stage: object = _no_stage
+    run_queries: object = map  # how to run the queries of several features: a pool's map, or one after the other
     entities: Entities = None
     memory: Memory = None
     time: float | None = None  # the last committed step
@@ -192,13 +192,13 @@ class Detector:
         self.memory = blank(self.session, self._settings.zone, 0, len(config.queries))
         self.time = None
 
-    def succeeded(self, session):
+    def with_session(self, session):
         """This detector with another model: with all that it remembers where the model remembers the same things, blank otherwise.
 
         raises  BundleError  where the model does not suit the detector; this one is not changed
         """
-        new = Detector(self.config, session, self.source, self.stage, self.ask, tally=self.tally)
-        if _remembered(self.session) == _remembered(session):
+        new = Detector(self.config, session, self.source, self.stage, self.run_queries, tally=self.tally)
+        if _memory_layout(self.session) == _memory_layout(session):
             new.entities, new.memory, new.time = self.entities, self.memory, self.time
         return new
 
@@ -216,15 +216,15 @@ class Detector:
         returns  Step
         raises   StageError
         """
-        with self.watched('query'):
+        with self.in_stage('query'):
             answers = self._query(time)
-        with self.watched('place'):
+        with self.in_stage('place'):
             placement = self.entities.place([vector.keys for vector in answers])
             values = self.entities.scatter(placement, [vector.values for vector in answers])
             infinite = int(np.isinf(values).sum())
             frame = Frame(time, np.where(np.isinf(values), np.nan, values) if infinite else values)
             memory = self.memory.grown(self.session, len(values))
-        verdicts, memory = advance(self.session, self.settings(_present(frame)), memory, frame, self.watched)
+        verdicts, memory = advance(self.session, self.settings(_present(frame)), memory, frame, self.in_stage)
         known = self.entities.identities
         identities = known + placement.arrivals if placement.arrivals else known
         return Step(verdicts, self.missing(verdicts), identities, memory, placement, infinite)
@@ -239,7 +239,7 @@ class Detector:
         self.tally.dropped = step.placement.dropped
 
     @contextmanager
-    def watched(self, name):
+    def in_stage(self, name):
         """Run a stage; whatever it raises becomes a StageError that names it."""
         try:
             with self.stage(name):
@@ -249,7 +249,7 @@ class Detector:
 
     def _query(self, time):
         at = time - self.config.delay
-        answers = list(self.ask(lambda expr: self.source.instant(expr, at), self.config.queries.values()))
+        answers = list(self.run_queries(lambda expr: self.source.instant(expr, at), self.config.queries.values()))
         self._warn([text for vector in answers for text in vector.warnings])
         return answers
 
@@ -259,7 +259,7 @@ class Detector:
             self.tally.last_warning = warnings[0]
 
     def missing(self, verdicts):
-        """bool [N]: entities whose absence is worth an alert; arrivals, beyond the table's end, are none."""
+        """bool [N]: entities to report as missing; arrivals, beyond the table's end, never are."""
         missing = np.zeros(len(verdicts.status), bool)
         if self.config.missing == 'alert':
             known = len(self.entities)
@@ -267,7 +267,7 @@ class Detector:
         return missing
 
     def forgettable(self, time):
-        """bool [N]: entities that are gone for so long that nobody waits for them."""
+        """bool [N]: entities that have been absent for longer than `forget`."""
         return self.entities.forgettable(time, self.config.forget, 3 * self.config.step)
 
     def warm(self, now):
@@ -307,7 +307,7 @@ class Detector:
             visit = list(visit)
             rows = len(visit[-1].values)
             for frame in visit:
-                self._note(frame)
+                self._mark_seen(frame)
             season = season.grown(rows).fill(
                 [frame.time for frame in visit], np.stack([seasonal.padded(frame.values, rows) for frame in visit])
             )
@@ -324,12 +324,12 @@ class Detector:
                 memory = self.memory.grown(self.session, len(frame.values))
                 verdicts, self.memory = advance(self.session, self.settings(_present(frame)), memory, frame)
                 self.time = frame.time
-                self._note(frame)
+                self._mark_seen(frame)
                 self.tally.infinite += infinite
                 yield done + 1, total, verdicts
             start = end + step
 
-    def _note(self, frame):
+    def _mark_seen(self, frame):
         present = np.zeros(len(self.entities), bool)
         present[: len(frame.values)] = ~np.isnan(frame.values).all(axis=1)
         self.entities.seen(present, frame.time)
@@ -349,7 +349,7 @@ class Detector:
         return int(gone.sum())
 
 
-def _remembered(session):
+def _memory_layout(session):
     """What the memory of a model's entities is made of."""
     manifest = session.bundle.manifest
     return manifest.family, session.bundle.states, manifest.season_period_seconds, manifest.season_slots

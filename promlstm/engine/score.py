@@ -1,11 +1,11 @@
-"""Surprise becomes a score that people can alert on: the budget, what they care about, and the latch. Pure numpy.
+"""Surprise becomes a score that people can alert on: the budget, the policy of the detector, and the latch. Pure numpy.
 
 Who calls it: detector, between the graph and the commit. What flows through: columns of N entities. It never sees a model or a clock.
 
-    score   surprise against the surprise that the budget allows          1 = no more often than promised
-    heed    direction, minimal deviation, valid range: what matters here  0 = not here, at least 1.01 = always
-    hold    the latch: a lasting shift stays an alarm until it is over or has become the normal
-    Alarm   when it began, as the budget counts: held or not, alarms close together are one
+    score          surprise against the surprise that the budget allows   1 = no more often than the budget
+    apply_policy   direction, minimal deviation, valid range              0 = does not matter, 1.01 or more = outside the range
+    apply_latch    a lasting shift stays an alarm until it is over or has become the new normal
+    Alarm          when an alarm began; alarms close together are one, as the budget counts them
 """
 
 from dataclasses import dataclass, replace
@@ -64,21 +64,21 @@ def score(surprise, threshold):
     return (surprise / threshold).astype(np.float32)
 
 
-def heed(score, policy, *, observed, expected, deviation, contribution):
+def apply_policy(score, policy, *, observed, expected, deviation, contribution):
     """The score after the owner's policy: only the share of it that lies in deviations that matter, and the valid range.
 
     score                          float32 [N]     NaN = not judged
     observed, expected, deviation  float64 [N, F]  contribution  float32 [N, F], NaN = all shares alike
     returns                        float32 [N]     at least 1.01 where a feature is outside the range, warm or not
 
-    >>> heed(np.float32([3]), Policy(direction='below'), observed=np.array([[5.]]), expected=np.array([[1.]]),
+    >>> apply_policy(np.float32([3]), Policy(direction='below'), observed=np.array([[5.]]), expected=np.array([[1.]]),
     ...      deviation=np.array([[4.]]), contribution=np.float32([[1]]))
     array([0.], dtype=float32)
     """
     counted = np.sum(_shares(contribution) * policy.matters(deviation, expected), axis=1)
-    heeded = np.where(np.isnan(score) | (counted > 0), score, 0)  # an infinite score times nothing would be no number
-    heeded = (heeded * np.where(counted > 0, np.minimum(counted, 1), 1)).astype(np.float32)
-    return np.where(policy.outside(observed), np.fmax(heeded, OUTSIDE_RANGE), heeded)
+    adjusted = np.where(np.isnan(score) | (counted > 0), score, 0)  # an infinite score times nothing would be no number
+    adjusted = (adjusted * np.where(counted > 0, np.minimum(counted, 1), 1)).astype(np.float32)
+    return np.where(policy.outside(observed), np.fmax(adjusted, OUTSIDE_RANGE), adjusted)
 
 
 def _shares(contribution):
@@ -87,7 +87,7 @@ def _shares(contribution):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Latch:
-    """What is kept of an alarm while it lasts; columns of N entities, replaced whole, never changed.
+    """What is remembered of an alarm while it lasts; columns of N entities, replaced whole, never changed.
 
     since     float64 [N]     unix seconds of the first sample with a score >= 1; NaN = no alarm is held
     peak      float32 [N]     highest score of this alarm
@@ -139,15 +139,15 @@ class Latch:
         """bool [N]: the hold time is over with this sample, which is taken for the new normal."""
         return self.held & (time - self.since >= policy.hold_seconds) & ~np.isnan(observed).all(axis=1)
 
-    def told(self, observed):
+    def culprit_sampled(self, observed):
         """bool [N]: the feature that had contributed most has a sample, so that it can be seen whether it came back."""
         return ~np.isnan(np.take_along_axis(observed, self.weight.argmax(axis=1)[:, None], axis=1)[:, 0])
 
 
-def hold(latch, policy, time, score, *, observed, expected, lower, upper, contribution):
+def apply_latch(latch, policy, time, score, *, observed, expected, lower, upper, contribution):
     """The score while alarms are held, and the latch after this sample.
 
-    score    float32 [N]  after `heed`; NaN = not judged
+    score    float32 [N]  after `apply_policy`; NaN = not judged
     returns  (float32 [N], Latch)
 
     While an alarm is held the score is the larger of the current one and the distance from the held expectation, the latter
@@ -158,27 +158,27 @@ def hold(latch, policy, time, score, *, observed, expected, lower, upper, contri
     if not policy.hold_seconds:
         return score, latch
     sampled = ~np.isnan(observed).all(axis=1)
-    anew = latch.expires(time, policy, observed)
+    accepted = latch.expires(time, policy, observed)
     expired = latch.held & (time - latch.since >= policy.hold_seconds)
     held = latch.held & ~expired
     distance = np.where(held, latch.distance(observed, policy), np.float32(0))
     peak = np.where(held, np.fmax(latch.peak, score), np.float32(0))
     scored = np.where(
-        held & sampled, np.fmax(score, np.minimum(distance, peak)), np.where(anew & ~policy.outside(observed), np.minimum(score, 0), score)
+        held & sampled, np.fmax(score, np.minimum(distance, peak)), np.where(accepted & ~policy.outside(observed), np.minimum(score, 0), score)
     )
-    calm = np.where(held & ~(scored >= 1), latch.calm + latch.told(observed), 0).astype(np.int8)
+    calm = np.where(held & ~(scored >= 1), latch.calm + latch.culprit_sampled(observed), 0).astype(np.int8)
     over = expired | (held & (calm >= CALM_SAMPLES))
-    begins = ~held & ~anew & (score >= 1) & np.isfinite(upper - lower).any(axis=1)
+    begins = ~held & ~accepted & (score >= 1) & np.isfinite(upper - lower).any(axis=1)
     since = np.where(begins, time, np.where(over, np.nan, latch.since))
-    kept = replace(
+    latched = replace(
         latch, since=since, peak=np.where(begins, score, peak).astype(np.float32), calm=np.where(begins, 0, calm).astype(np.int8)
     )
     if not begins.any():
-        return scored, kept
+        return scored, latched
     begun = begins[:, None]
     choose = lambda new, old: np.where(begun, new, old).astype(old.dtype)  # noqa: E731 (one row per column below)
     return scored, replace(
-        kept, expected=choose(expected, latch.expected), lower=choose(lower, latch.lower), upper=choose(upper, latch.upper),
+        latched, expected=choose(expected, latch.expected), lower=choose(lower, latch.lower), upper=choose(upper, latch.upper),
         weight=choose(_shares(contribution), latch.weight),
     )  # fmt: skip
 

@@ -111,20 +111,20 @@ class Season:
         between = a + np.float32(share) * (b - a)
         return np.where(np.isnan(between), np.where(np.isnan(a), b, a), between)
 
-    def remember(self, time, season_next, recalled, anew=False):
+    def remember(self, time, season_next, recalled, shifted=False):
         """The memory after a step: the slot nearest to the instant takes the change that the graph asked for.
 
         The graph saw the interpolated memory and answered with what it should be, so the slot moves by the difference.
 
         season_next  float64 [N, F]  the graph's answer; NaN = leave the slot
         recalled     float64 [N, F]  what it had been shown, `recall(…)[..., 0]`
-        anew         bool [N]        all slots move by the difference: the level has changed for good, the rhythm has not
+        shifted         bool [N]        all slots move by the difference: the level has changed for good, the rhythm has not
         """
         if not self.period_seconds:
             return self
         slot = self.slot(time)
         difference = season_next - recalled
-        moved = np.where(np.reshape(anew, (-1, 1)) & ~np.isnan(difference), difference, 0)
+        moved = np.where(np.reshape(shifted, (-1, 1)) & ~np.isnan(difference), difference, 0)
         anchor = np.where(np.isnan(self.anchor), season_next, self.anchor + moved)
         old = padded(self.columns[slot], len(anchor)).astype(np.float64)
         change = np.where(np.isnan(old), season_next - anchor, old + (difference - moved))

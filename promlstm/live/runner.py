@@ -1,6 +1,6 @@
 """One detector on its clock: warm up, step, catch up, publish; whatever fails is reported and tried again.
 
-Who calls it: scheduler, one thread each. What flows through: aligned instants; out go blocks of text to the board and numbers to
+Who calls it: scheduler, one thread each. What flows through: aligned instants; out go blocks of text to the page and numbers to
 telemetry. It renders the columns of a step before it commits the step, so that a step that cannot be shown has changed nothing. It never computes a
 score and never answers a scrape.
 
@@ -64,7 +64,7 @@ class Runner:
         self._clock, self._telemetry = scheduler.clock, scheduler.telemetry
         self._detector = None
         self._labels = None  # the text of the entities' labels, made with the detector
-        self._told = {}  # condition: when it was logged last
+        self._logged_at = {}  # condition: when it was logged last
         self._failures = 0  # in a row
         self._attempted = -np.inf  # the last aligned step that was tried
         self._slow = False
@@ -91,7 +91,7 @@ class Runner:
                 except Exception as error:  # noqa: BLE001 (the one broad catch: a detector never takes the exporter down)
                     self._failed(error)
                 self._attempted = max(due, self._detector.time if self._detector and self._detector.time else due)
-                self._scheduler.collect()
+                self._scheduler.collect_garbage()
             due = self._next()
 
     def _next(self):
@@ -124,10 +124,10 @@ class Runner:
         try:
             session = self._scheduler.session(self.config, self._root)
             name = self.config.name
-            self._detector = Detector(self.config, session, self._source, partial(self._telemetry.stage, name), self._scheduler.ask)
+            self._detector = Detector(self.config, session, self._source, partial(self._telemetry.stage, name), self._scheduler.run_queries)
         except Exception as error:
             raise StageError(self.config.name, 'load', error) from error
-        self._say_model('model loaded and proven')
+        self._report_model('model loaded and proven')
 
     def _reload(self):
         """Take the model file that has changed since the last step; where it is no good the one that runs goes on."""
@@ -135,9 +135,9 @@ class Runner:
         try:
             session = self._scheduler.session(self.config, self._root)
             if session.bundle.sha256 != running:
-                self._detector = self._detector.succeeded(session)
-                kept = 'kept' if self._detector.time is not None else 'made anew: the models remember different things'
-                self._say_model('model file changed, new one loaded and proven', memory=kept)
+                self._detector = self._detector.with_session(session)
+                memory = 'kept' if self._detector.time is not None else 'made anew: the models remember different things'
+                self._report_model('model file changed, new one loaded and proven', memory=memory)
             elif self._refused:
                 event(log, 'info', 'model file is again the one that runs', detector=name, sha256=running[:12])
         except PromlstmError as error:
@@ -150,7 +150,7 @@ class Runner:
         self._refused = ''
         self._telemetry.set('promlstm_model_reload_successful', 1, name)
 
-    def _say_model(self, message, **facts):
+    def _report_model(self, message, **facts):
         """Report the model that runs from now on; its views decide which labels of the entities collide with ours."""
         name, bundle = self.config.name, self._detector.session.bundle
         manifest = bundle.manifest
@@ -165,7 +165,7 @@ class Runner:
         """Start from history; what comes out of its last step is published at once."""
         detector, began, verdicts = self._detector, time.monotonic(), None
         try:
-            verdicts = self._play(detector.warm(self._clock.now), 'warming up from history')
+            verdicts = self._run_replay(detector.warm(self._clock.now), 'warming up from history')
         except Stopping:
             raise
         except Exception as error:
@@ -174,7 +174,7 @@ class Runner:
         event(log, 'info', 'warm', detector=self.config.name, entities=len(detector.memory), seconds=time.monotonic() - began)
         if verdicts is not None:
             blocks = self._rendered(verdicts, detector.entities.identities, detector.missing(verdicts))
-            self._say(verdicts, blocks, time.monotonic() - began)
+            self._publish_step(verdicts, blocks, time.monotonic() - began)
 
     def _catch_up(self, due):
         detector = self._detector
@@ -189,23 +189,23 @@ class Runner:
                 first = next(replay, None)  # while the source is away there is nothing to tell but the failure
                 if first:
                     event(log, 'info', 'catching up', detector=self.config.name, steps=missed)
-                    self._play(chain([first], replay), 'catching up')
+                    self._run_replay(chain([first], replay), 'catching up')
                     event(log, 'info', 'caught up', detector=self.config.name, steps=missed)
             except Stopping:
                 raise
             except Exception as error:
                 raise StageError(self.config.name, 'query', error) from error
 
-    def _play(self, replay, what):
+    def _run_replay(self, replay, what):
         """Run a replay, stop between two of its steps if asked to, and tell how far it is; returns its last verdicts."""
-        told, verdicts = time.monotonic(), None
+        logged, verdicts = time.monotonic(), None
         for done, total, newest in replay:
             verdicts = newest or verdicts
             self._telemetry.count('promlstm_detector_steps', (self.config.name,), newest is not None)
             if self._clock.stopping.is_set():
                 raise Stopping
-            if time.monotonic() - told > PROGRESS_SECONDS:
-                told = time.monotonic()
+            if time.monotonic() - logged > PROGRESS_SECONDS:
+                logged = time.monotonic()
                 entities = len(self._detector.entities)
                 self._telemetry.set('promlstm_detector_entities', entities, self.config.name, 'warming')
                 event(log, 'info', what, detector=self.config.name, entities=entities, step=f'{done}/{total}')
@@ -214,13 +214,13 @@ class Runner:
     def _step(self, due):
         began = time.monotonic()
         step = self._detector.step(due)
-        with self._detector.watched('render'):
+        with self._detector.in_stage('render'):
             blocks = self._rendered(step.verdicts, step.identities, step.missing)
         self._detector.commit(step)
         took = time.monotonic() - began
         self._slow = took > self.config.step / self._clock.speed
         self._telemetry.count('promlstm_detector_steps', (self.config.name,))
-        self._say(step.verdicts, blocks, took)
+        self._publish_step(step.verdicts, blocks, took)
         if forgotten := self._detector.forget():
             event(log, 'info', 'forgot entities that are long gone', detector=self.config.name, entities=forgotten)
 
@@ -229,7 +229,7 @@ class Runner:
         self._labels = self._labels.of(identities)
         return exposition.render(verdicts, self._labels, missing=missing)
 
-    def _say(self, verdicts, blocks, took):
+    def _publish_step(self, verdicts, blocks, took):
         """Publish a step and what telemetry says of it."""
         name, detector = self.config.name, self._detector
         self._publish(blocks, verdicts.time + 2 * self.config.step)
@@ -246,12 +246,12 @@ class Runner:
         for gauge, value in gauges.items():
             self._telemetry.set(f'promlstm_detector_{gauge}', value, name)
         self._telemetry.count('promlstm_detector_alarms', (name,), int((verdicts.since == verdicts.time).sum()))
-        self._tell_oddities(detector.tally, counts)
-        self._explain(counts, verdicts)
+        self._report_odd_samples(detector.tally, counts)
+        self._update_reason(counts, verdicts)
         if self._watch:
             self._watch(detector, verdicts)
 
-    def _explain(self, counts, verdicts):
+    def _update_reason(self, counts, verdicts):
         """The reason, where there is nothing to score."""
         self.status.stepped = True
         self.status.scored = self.status.scored or counts['ready'] > 0
@@ -259,12 +259,12 @@ class Runner:
         if not counts['ready'] + counts['warming']:
             reason = 'the expression returns no series'
             self._telemetry.count('promlstm_detector_empty_results', (self.config.name,))
-            self._tell(f'empty result: {reason}')
+            self._log_repeatedly(f'empty result: {reason}')
         elif not counts['ready']:
-            reason = f'warming: {self._warmth(np.flatnonzero(verdicts.status == WARMING))}'
+            reason = f'warming: {self._warmup_progress(np.flatnonzero(verdicts.status == WARMING))}'
         self.status.reason = reason
 
-    def _warmth(self, rows):
+    def _warmup_progress(self, rows):
         """How far the first of some entities is on its way to a score. Samples are not counted, so a gap is known only once it shows."""
         step, needed = self.config.step, self._detector.session.bundle.manifest.warmup_steps
         entities = self._detector.entities
@@ -272,19 +272,19 @@ class Runner:
         if age > needed:
             return f'no entity has {needed} samples at a step of {step:g} s yet, for there are gaps'
         left = (needed - age + 1) * step  # the sample after the last of these is the first that is judged
-        return f'{age} of {needed} steps of {step:g} s since the first sample, about {spoken(left)} more if none is missing'
+        return f'{age} of {needed} steps of {step:g} s since the first sample, about {duration_text(left)} more if none is missing'
 
-    def _tell_oddities(self, tally, counts):
+    def _report_odd_samples(self, tally, counts):
         for counter, attribute in (('nonfinite_samples', 'infinite'), ('query_warnings', 'warnings')):
             if amount := getattr(tally, attribute):
                 self._telemetry.count(f'promlstm_detector_{counter}', (self.config.name,), amount)
                 setattr(tally, attribute, 0)
                 if counter == 'query_warnings':
-                    self._tell(f'the query API warns, data may be partial: {tally.last_warning}')
+                    self._log_repeatedly(f'the query API warns, data may be partial: {tally.last_warning}')
                 else:
-                    self._tell('samples of ±Inf are taken as missing: look for a division by zero in the expression')
+                    self._log_repeatedly('samples of ±Inf are taken as missing: look for a division by zero in the expression')
         if counts['dropped']:
-            self._tell(f'{counts["dropped"]} entities over max_entities ({self.config.max_entities}) are not watched')
+            self._log_repeatedly(f'{counts["dropped"]} entities over max_entities ({self.config.max_entities}) are not watched')
 
     def _failed(self, error):
         stage = error.stage if isinstance(error, StageError) else 'schedule'
@@ -297,7 +297,7 @@ class Runner:
         self.status.reason = f'{stage}: {describe(cause)}'
         self._failures += 1
         expected = describe(cause) == str(cause)
-        self._tell(
+        self._log_repeatedly(
             'step failed', level='error', key=self.status.reason, exc_info=None if expected else cause, stage=stage, err=describe(cause)
         )
 
@@ -305,20 +305,20 @@ class Runner:
         if self._failures:
             event(log, 'info', 'in order again', detector=self.config.name, failed_steps=self._failures)
             self._failures = 0
-            self._told.clear()
+            self._logged_at.clear()
 
-    def _tell(self, message, *, level='warn', key=None, exc_info=None, **facts):
+    def _log_repeatedly(self, message, *, level='warn', key=None, exc_info=None, **facts):
         """Log a condition when it begins, and every few minutes while it lasts."""
         key, now = key or message, time.monotonic()
-        if now - self._told.get(key, -REPEAT_SECONDS) >= REPEAT_SECONDS:
-            self._told[key] = now
+        if now - self._logged_at.get(key, -REPEAT_SECONDS) >= REPEAT_SECONDS:
+            self._logged_at[key] = now
             event(log, level, message, detector=self.config.name, exc_info=exc_info, **facts)
 
 
-def spoken(seconds):
+def duration_text(seconds):
     """A time as people say it, in its two largest units.
 
-    >>> spoken(140), spoken(40 * 3600), spoken(7200), spoken(0.4)
+    >>> duration_text(140), duration_text(40 * 3600), duration_text(7200), duration_text(0.4)
     ('2 min 20 s', '1 d 16 h', '2 h', '1 s')
     """
     units = {'d': 86400, 'h': 3600, 'min': 60, 's': 1}

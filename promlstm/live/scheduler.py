@@ -38,7 +38,7 @@ class Scheduler:
     def start(self):
         """Start all clocks."""
         gc.freeze()
-        gc.disable()  # columns make no cycles worth a pause in a step; `collect` takes what errors leave behind
+        gc.disable()  # columns make no cycles worth a pause in a step; `collect_garbage` takes what errors leave behind
         for thread in self._threads:
             thread.start()
 
@@ -65,7 +65,7 @@ class Scheduler:
         statuses = [runner.status for runner in self.runners]
         return all(status.scored or status.reason for status in statuses) and any(status.stepped for status in statuses)
 
-    def ask(self, function, items):
+    def run_queries(self, function, items):
         """Run the queries of a detector, those of several features at once."""
         items = list(items)
         return self._pool.map(function, items) if len(items) > 1 else map(function, items)
@@ -85,7 +85,7 @@ class Scheduler:
             raise error.with_traceback(None)
         return session
 
-    def collect(self):
+    def collect_garbage(self):
         """Take the cyclic garbage that exceptions leave, once a minute and never within a step."""
         with self._lock:
             if time.monotonic() - self._collected < COLLECT_SECONDS:

@@ -1,4 +1,4 @@
-"""The web side: /metrics, /-/healthy, /-/ready, a landing page. A scrape only reads what is on the board.
+"""The web side: /metrics, /-/healthy, /-/ready, a landing page. A scrape only reads the text that lies ready.
 
 Who calls it: `run` and `demo`. What flows through: bytes that were rendered before. A small bounded server of our own, because the one of
 prometheus_client answers every path with metrics, has no time-outs, and compresses on every scrape; its registry, families and content
@@ -41,7 +41,7 @@ def address(text):
 class Server(HTTPServer):
     """Serves one exporter; every connection in a thread, at most CONNECTIONS of them.
 
-    board      Board
+    page      Page
     telemetry  Telemetry
     statuses   callable: {detector: Status};  ready: callable: bool
     """
@@ -49,10 +49,10 @@ class Server(HTTPServer):
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, listen, *, board, telemetry, statuses, ready):
+    def __init__(self, listen, *, page, telemetry, statuses, ready):
         host, port = address(listen)
         self.address_family = socket.AF_INET6 if ':' in host or (not host and socket.has_dualstack_ipv6()) else socket.AF_INET
-        self.board, self.telemetry, self.statuses, self.ready = board, telemetry, statuses, ready
+        self.page, self.telemetry, self.statuses, self.ready = page, telemetry, statuses, ready
         self._slots, self._stopping = threading.BoundedSemaphore(CONNECTIONS), threading.Event()
         try:
             super().__init__((host or ('::' if self.address_family == socket.AF_INET6 else '0.0.0.0'), port), Handler)
@@ -134,7 +134,7 @@ class Handler(BaseHTTPRequestHandler):
         own = encoder(self.server.telemetry.registry)
         gzip = _takes_gzip(self.headers.get('Accept-Encoding', ''))
         # The library ends an OpenMetrics page with `# EOF`: its part goes last.
-        parts = [*self.server.board.page(gzip=gzip), compressed(own) if gzip else own]
+        parts = [*self.server.page.parts(gzip=gzip), compressed(own) if gzip else own]
         self._send(200, content_type, parts, {'Content-Encoding': 'gzip'} if gzip else {})
 
     def _healthy(self):

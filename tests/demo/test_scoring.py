@@ -26,7 +26,7 @@ def fleet():
 
 @pytest.fixture
 def book(fleet):
-    return scoring.Ledger(CONFIG, fleet, BEGIN, grace_seconds=GRACE)
+    return scoring.Scoring(CONFIG, fleet, BEGIN, grace_seconds=GRACE)
 
 
 def steps(book, detector, scores, *, first=0, instance='host-01:9100'):

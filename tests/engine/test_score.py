@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from promlstm.engine import detector, session
 from promlstm.engine.columns import Frame
 from promlstm.engine.memory import blank
-from promlstm.engine.score import CALM_SAMPLES, OUTSIDE_RANGE, Alarm, Latch, Policy, heed, hold, score
+from promlstm.engine.score import CALM_SAMPLES, OUTSIDE_RANGE, Alarm, Latch, Policy, apply_latch, apply_policy, score
 
 nan, inf = np.nan, np.inf
 SCORES = st.floats(0, 1e6, width=32) | st.just(nan) | st.just(inf)
@@ -36,13 +36,13 @@ def test_what_was_not_judged_has_no_score():
 # -- what matters
 
 
-def heeded(scores, policy, deviation, contribution=None, observed=None, expected=10.0):
+def adjusted(scores, policy, deviation, contribution=None, observed=None, expected=10.0):
     deviation = np.atleast_2d(np.float64(deviation))
     expected = np.broadcast_to(np.float64(expected), deviation.shape)
     contribution = np.full(deviation.shape, 1 / deviation.shape[1]) if contribution is None else np.atleast_2d(contribution)
     observed = expected + deviation if observed is None else np.atleast_2d(observed)
     told = {'observed': observed, 'expected': expected, 'deviation': deviation, 'contribution': np.float32(contribution)}
-    return heed(np.float32(np.atleast_1d(scores)), policy, **told)
+    return apply_policy(np.float32(np.atleast_1d(scores)), policy, **told)
 
 
 @pytest.mark.parametrize(
@@ -60,35 +60,35 @@ def heeded(scores, policy, deviation, contribution=None, observed=None, expected
 )
 def test_only_deviations_that_matter_keep_their_score(policy, counts):
     """Direction and least deviation take the others to 0; a view without direction (NaN) always counts. Expected is 10."""
-    got = heeded([3] * 5, policy, [[-3], [-1.5], [1.5], [3], [nan]])
+    got = adjusted([3] * 5, policy, [[-3], [-1.5], [1.5], [3], [nan]])
     assert got.tolist() == [3.0 if counted else 0.0 for counted in counts]
 
 
 def test_a_deviation_of_just_the_least_one_counts():
     """Ignored is what is smaller."""
-    assert heeded(2, Policy(min_deviation=2, min_relative_deviation=0.2), [[2]], expected=10) == 2
+    assert adjusted(2, Policy(min_deviation=2, min_relative_deviation=0.2), [[2]], expected=10) == 2
 
 
 def test_relative_deviations_are_relative_to_the_size():
     """A level below zero is as large as one above."""
-    assert heeded([2, 2], Policy(min_relative_deviation=0.5), [[4], [6]], expected=-10).tolist() == [0, 2]
+    assert adjusted([2, 2], Policy(min_relative_deviation=0.5), [[4], [6]], expected=-10).tolist() == [0, 2]
 
 
 def test_of_several_features_only_the_share_that_matters_counts():
     """A score of 4, three quarters of it upwards, is 3 for who asks for upwards."""
-    assert heeded(4, Policy(direction='above'), [5, -5], contribution=[0.75, 0.25]) == 3
+    assert adjusted(4, Policy(direction='above'), [5, -5], contribution=[0.75, 0.25]) == 3
 
 
 def test_without_contributions_all_features_share_alike():
     """A model that does not tell who is to blame blames all."""
-    assert heeded(4, Policy(direction='above'), [5, -5], contribution=[nan, nan]) == 2
+    assert adjusted(4, Policy(direction='above'), [5, -5], contribution=[nan, nan]) == 2
 
 
 @pytest.mark.parametrize('policy', [Policy(), Policy(valid_range=(0, 100))])
 def test_a_score_that_is_none_stays_none(policy):
     """Where nothing was judged there is no score, whatever the policy says of the deviation."""
-    assert np.isnan(heeded(nan, policy, [[nan]], observed=[[50]]))
-    assert np.isnan(heeded(nan, policy, [[nan]], observed=[[nan]]))
+    assert np.isnan(adjusted(nan, policy, [[nan]], observed=[[50]]))
+    assert np.isnan(adjusted(nan, policy, [[nan]], observed=[[nan]]))
 
 
 @pytest.mark.parametrize('value', [-0.01, 1.01, -inf, inf])
@@ -96,23 +96,23 @@ def test_a_score_that_is_none_stays_none(policy):
 def test_outside_the_range_is_always_anomalous(value, judged):
     """Warming up, expected or ignored by direction: a value that cannot be scores 1.01."""
     policy = Policy(valid_range=(0, 1), direction='above', min_deviation=1000)
-    assert heeded(judged, policy, [[nan if np.isnan(judged) else 0.1]], observed=[[value]]) == OUTSIDE_RANGE == np.float32(1.01)
+    assert adjusted(judged, policy, [[nan if np.isnan(judged) else 0.1]], observed=[[value]]) == OUTSIDE_RANGE == np.float32(1.01)
 
 
 @pytest.mark.parametrize('value', [0, 0.5, 1])
 def test_the_borders_of_the_range_are_inside(value):
     """A ratio of exactly 0 or 1 is a good ratio."""
-    assert heeded(0.5, Policy(valid_range=(0, 1)), [[0.1]], observed=[[value]]) == 0.5
+    assert adjusted(0.5, Policy(valid_range=(0, 1)), [[0.1]], observed=[[value]]) == 0.5
 
 
 def test_outside_the_range_a_higher_score_stays():
     """1.01 is the least, not the most."""
-    assert heeded(7, Policy(valid_range=(0, 1)), [[5]], observed=[[6]]) == 7
+    assert adjusted(7, Policy(valid_range=(0, 1)), [[5]], observed=[[6]]) == 7
 
 
 def test_one_feature_outside_is_enough():
     """The range holds for every feature of the entity."""
-    assert heeded([0, 0], Policy(valid_range=(0, 1)), [[0, 0], [0, 0]], observed=[[0.5, 2], [0.5, nan]]).tolist() == [OUTSIDE_RANGE, 0]
+    assert adjusted([0, 0], Policy(valid_range=(0, 1)), [[0, 0], [0, 0]], observed=[[0.5, 2], [0.5, nan]]).tolist() == [OUTSIDE_RANGE, 0]
 
 
 POLICIES = st.builds(
@@ -129,7 +129,7 @@ POLICIES = st.builds(
 def test_a_policy_never_raises_a_score_but_for_the_range(given_score, policy, deviation, blamed):
     """Heeding gives between 0 and the score that was, or NaN where that was, or at least 1.01 outside the range."""
     contribution = np.eye(3)[blamed]
-    (got,) = heeded(given_score, policy, deviation, contribution=contribution)
+    (got,) = adjusted(given_score, policy, deviation, contribution=contribution)
     outside = policy.valid_range and (np.abs(10 + np.nan_to_num(deviation)) > 50).any()
     if outside:
         assert got >= OUTSIDE_RANGE
@@ -154,7 +154,7 @@ class Entity:
         observed, expected = np.array([[observed]], np.float64), np.array([[expected]], np.float64)
         now = np.abs(observed - expected)[:, 0] / REACH if given_score is None else np.array([given_score])
         self.held = self.latch.held & (self.time - self.latch.since < self.policy.hold_seconds)  # while this sample is judged
-        scored, self.latch = hold(
+        scored, self.latch = apply_latch(
             self.latch, self.policy, self.time, now.astype(np.float32), observed=observed, expected=expected, lower=expected - REACH,
             upper=expected + REACH, contribution=np.float32([[1]]),
         )  # fmt: skip
@@ -263,9 +263,9 @@ def test_a_band_without_width_is_left_by_any_deviation():
     entity = Entity()
     same = {'lower': np.array([[LEVEL]]), 'upper': np.array([[LEVEL]]), 'contribution': np.float32([[1]])}
     told = same | {'expected': np.array([[LEVEL]])}
-    _, latch = hold(entity.latch, entity.policy, 0.0, np.float32([4]), observed=np.array([[11.0]]), **told)
+    _, latch = apply_latch(entity.latch, entity.policy, 0.0, np.float32([4]), observed=np.array([[11.0]]), **told)
     for time, value, wanted in ((60, 11.0, 4), (120, 10.0, 0)):
-        scored, latch = hold(latch, entity.policy, float(time), np.float32([0]), observed=np.array([[value]]), **told)
+        scored, latch = apply_latch(latch, entity.policy, float(time), np.float32([0]), observed=np.array([[value]]), **told)
         assert scored[0] == wanted
 
 
@@ -326,7 +326,7 @@ def play(samples, blame, expected=(10.0, 10.0), first=4.0):
         now = np.float32([0 if number else first])
         if np.isnan(sample).all():
             now[:] = nan
-        scored, latch = hold(latch, policy, 60.0 * number, now, observed=np.array([sample], np.float64), **band)
+        scored, latch = apply_latch(latch, policy, 60.0 * number, now, observed=np.array([sample], np.float64), **band)
         scores.append(float(scored[0]))
         held.append(bool(latch.held[0]))
     return scores, held
@@ -405,7 +405,7 @@ def test_entities_do_not_see_each_other(everyone):
         observed, expected = (np.array([[steps[number][i]] for steps in everyone]) for i in (0, 1))
         before = [getattr(latch, name).copy() for name in latch.__dataclass_fields__]
         old = latch
-        scored, latch = hold(
+        scored, latch = apply_latch(
             latch, policy, STEP * number, (np.abs(observed - expected)[:, 0] / REACH).astype(np.float32), observed=observed,
             expected=expected, lower=expected - REACH, upper=expected + REACH, contribution=np.ones((len(everyone), 1), np.float32),
         )  # fmt: skip

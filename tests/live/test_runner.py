@@ -12,7 +12,7 @@ from servers import wait_until
 from promlstm.engine.session import resolve
 from promlstm.errors import QueryRejected, SourceUnavailable, StageError
 from promlstm.live.clock import Clock
-from promlstm.live.runner import spoken
+from promlstm.live.runner import duration_text
 
 
 def test_all_detectors_score_and_say_so():
@@ -81,7 +81,7 @@ def test_a_warm_up_tells_how_far_it_is():
         wait_until(lambda: told.append(str(subject.scheduler.statuses()['a'])) or len(set(told)) > 2, 60, 'two steps')
     said = [text for text in dict.fromkeys(told) if text != 'starting']
     ages = [12 + round((time - START) / 300) for name, time in subject.watched if name == 'a'][: len(said)]
-    left = [spoken(300 * (41 - age)) for age in ages]
+    left = [duration_text(300 * (41 - age)) for age in ages]
     assert said == [
         f'warming: {age} of 40 steps of 300 s since the first sample, about {rest} more if none is missing'
         for age, rest in zip(ages, left, strict=True)

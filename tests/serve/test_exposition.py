@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from promlstm.engine.columns import MISSING, READY, WARMING, Verdicts
 from promlstm.serve.exposition import FAMILIES, Labels, header, render
-from promlstm.serve.page import Board
+from promlstm.serve.page import Page
 
 GOLDEN = servers.ROOT / 'tests/golden' / 'metrics.txt'
 nan, inf = np.nan, np.inf
@@ -51,8 +51,8 @@ CPU = Labels('cpu', ('',)).of([b'{}'])
 CPU_SAID = verdicts(score=[1.5], observed=[[3.0]], expected=[[2.0]], lower=[[1.0]], upper=[[3.0]], contribution=[[1.0]])
 
 
-def board():
-    made = Board(lambda: 1e9)
+def page():
+    made = Page(lambda: 1e9)
     made.publish('host "a"', render(SAID, HOSTS, missing=MISSING_ROWS), 1e9 + 120)
     made.publish('cpu', render(CPU_SAID, CPU, missing=np.array([False])), 1e9 + 120)
     return made
@@ -64,30 +64,30 @@ def samples(parse, page):
 
 def test_the_page_is_this_text():
     """Two detectors, one with two features and two views: every line as in tests/golden/metrics.txt."""
-    assert b''.join(board().page()).decode() == GOLDEN.read_text()
+    assert b''.join(page().parts()).decode() == GOLDEN.read_text()
 
 
 def test_both_formats_read_it_alike():
     """The classic parser and that of OpenMetrics find the same samples, none of them with a timestamp."""
-    page = b''.join(board().page()).decode()
-    classic, open_metrics = samples(parse_text, page), samples(parse_openmetrics, page + '# EOF\n')
-    assert classic == open_metrics and len(classic) == page.count('\n') - page.count('#')
-    assert {sample.timestamp for family in parse_openmetrics(page + '# EOF\n') for sample in family.samples} == {None}
+    text = b''.join(page().parts()).decode()
+    classic, open_metrics = samples(parse_text, text), samples(parse_openmetrics, text + '# EOF\n')
+    assert classic == open_metrics and len(classic) == text.count('\n') - text.count('#')
+    assert {sample.timestamp for family in parse_openmetrics(text + '# EOF\n') for sample in family.samples} == {None}
 
 
 def test_each_family_is_one_block():
     """However many detectors there are, a family begins once, in the order of the table, and its help and type are there."""
-    page = b''.join(board().page()).decode()
-    begun = [line.split()[2] for line in page.splitlines() if line.startswith('# TYPE')]
+    text = b''.join(page().parts()).decode()
+    begun = [line.split()[2] for line in text.splitlines() if line.startswith('# TYPE')]
     assert begun == list(FAMILIES)
-    assert [line.split('{')[0] for line in page.splitlines() if '{' in line] == [
-        family for family in FAMILIES for line in page.splitlines() if line.startswith(family + '{')
+    assert [line.split('{')[0] for line in text.splitlines() if '{' in line] == [
+        family for family in FAMILIES for line in text.splitlines() if line.startswith(family + '{')
     ]
 
 
 def test_the_compressed_page_is_the_plain_one():
     """Blocks are compressed one by one, and joined they are one gzip file of the same text."""
-    assert gzip.decompress(b''.join(board().page(gzip=True))) == b''.join(board().page())
+    assert gzip.decompress(b''.join(page().parts(gzip=True))) == b''.join(page().parts())
 
 
 def test_what_is_not_known_is_not_there():
@@ -117,9 +117,9 @@ def test_nobody_gives_an_empty_page():
     only_nan = verdicts(observed=[[nan]])
     blocks = render(only_nan, CPU, missing=np.array([False]))
     assert blocks == {}
-    quiet = Board(lambda: 0)
+    quiet = Page(lambda: 0)
     quiet.publish('cpu', blocks, 1)
-    assert quiet.page() == quiet.page(gzip=True) == []
+    assert quiet.parts() == quiet.parts(gzip=True) == []
 
 
 def test_labels_keep_their_rows():
@@ -153,9 +153,9 @@ def test_collisions_are_decided_alike_in_all_families(features, views, becomes):
 def test_doubles_come_back_bit_by_bit(column):
     """Observed values, of any size, are those that Prometheus had; NaN is absent."""
     made = Labels('d', ('',)).of([b'{"row":"%d"}' % row for row in range(len(column))])
-    page = render(verdicts(observed=column[:, None]), made, missing=np.zeros(len(column), bool)).get('promlstm_observed', b'').decode()
+    text = render(verdicts(observed=column[:, None]), made, missing=np.zeros(len(column), bool)).get('promlstm_observed', b'').decode()
     for parse, end in ((parse_text, ''), (parse_openmetrics, '# EOF\n')):
-        got = samples(parse, '# TYPE promlstm_observed gauge\n' + page + end)
+        got = samples(parse, '# TYPE promlstm_observed gauge\n' + text + end)
         back = {int(dict(labels)['row']): value for (_, *labels), value in got.items()}
         assert back == {row: value for row, value in enumerate(column.tolist()) if value == value}
         assert all(np.signbit(back[row]) == np.signbit(column[row]) for row in back)
@@ -192,4 +192,4 @@ def test_headers_are_one_line_each():
 
 
 if __name__ == '__main__':  # PYTHONPATH=.:tests/support python tests/serve/test_exposition.py writes the golden text, to be read before it is committed
-    GOLDEN.write_bytes(b''.join(board().page()))
+    GOLDEN.write_bytes(b''.join(page().parts()))

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from promlstm.serve.exposition import FAMILIES
-from promlstm.serve.page import Board, compressed
+from promlstm.serve.page import Page, compressed
 
 SCORE, OBSERVED = 'promlstm_anomaly_score', 'promlstm_observed'
 
@@ -27,75 +27,75 @@ def time():
 
 
 @pytest.fixture
-def board(time):
-    return Board(time)
+def subject(time):
+    return Page(time)
 
 
-def lines(board, *, gzip_too=True):
+def lines(subject, *, gzip_too=True):
     """The samples on the page; the compressed page is looked at as well."""
-    plain = b''.join(board.page())
+    plain = b''.join(subject.parts())
     if gzip_too:
-        assert gzip.decompress(b''.join(board.page(gzip=True)) or compressed(b'')) == plain
+        assert gzip.decompress(b''.join(subject.parts(gzip=True)) or compressed(b'')) == plain
     return [line for line in plain.decode().splitlines() if not line.startswith('#')]
 
 
-def test_an_empty_board_is_an_empty_page(board):
+def test_an_empty_board_is_an_empty_page(subject):
     """Nothing published, nothing said."""
-    assert lines(board) == []
+    assert lines(subject) == []
 
 
-def test_blocks_leave_the_page_when_they_expire(board, time):
+def test_blocks_leave_the_page_when_they_expire(subject, time):
     """At the instant of expiry a detector's gauges are gone, without anybody doing anything, and the others stay."""
-    board.publish('early', {SCORE: b'a 1\n'}, expires=1060)
-    board.publish('late', {SCORE: b'b 1\n'}, expires=1120)
+    subject.publish('early', {SCORE: b'a 1\n'}, expires=1060)
+    subject.publish('late', {SCORE: b'b 1\n'}, expires=1120)
     time.now = 1059.9
-    assert lines(board) == ['a 1', 'b 1']
+    assert lines(subject) == ['a 1', 'b 1']
     time.now = 1060
-    assert lines(board) == ['b 1']
+    assert lines(subject) == ['b 1']
     time.now = 1120
-    assert lines(board) == []
+    assert lines(subject) == []
 
 
-def test_withdrawn_blocks_are_gone_at_once(board):
+def test_withdrawn_blocks_are_gone_at_once(subject):
     """A failed step takes its detector's gauges off the page; to withdraw what is not there is no error."""
-    board.publish('one', {SCORE: b'a 1\n', OBSERVED: b'c 1\n'}, expires=2000)
-    board.publish('other', {SCORE: b'b 1\n'}, expires=2000)
-    board.withdraw('one')
-    board.withdraw('one')
-    assert lines(board) == ['b 1']
+    subject.publish('one', {SCORE: b'a 1\n', OBSERVED: b'c 1\n'}, expires=2000)
+    subject.publish('other', {SCORE: b'b 1\n'}, expires=2000)
+    subject.withdraw('one')
+    subject.withdraw('one')
+    assert lines(subject) == ['b 1']
 
 
-def test_a_new_step_replaces_all_families_of_the_last(board):
+def test_a_new_step_replaces_all_families_of_the_last(subject):
     """What the new step does not say is not left over from the old one, and the newest expiry counts."""
-    board.publish('one', {SCORE: b'a 1\n', OBSERVED: b'c 1\n'}, expires=1001)
-    board.publish('one', {SCORE: b'a 2\n'}, expires=2000)
-    assert lines(board) == ['a 2']
+    subject.publish('one', {SCORE: b'a 1\n', OBSERVED: b'c 1\n'}, expires=1001)
+    subject.publish('one', {SCORE: b'a 2\n'}, expires=2000)
+    assert lines(subject) == ['a 2']
 
 
-def test_families_and_detectors_have_one_order(board):
+def test_families_and_detectors_have_one_order(subject):
     """Families as in the table, detectors by name, whatever came first."""
-    board.publish('z', {OBSERVED: b'z o\n', SCORE: b'z s\n'}, expires=2000)
-    board.publish('a', {OBSERVED: b'a o\n', SCORE: b'a s\n'}, expires=2000)
-    assert lines(board) == ['a s', 'z s', 'a o', 'z o']
+    subject.publish('z', {OBSERVED: b'z o\n', SCORE: b'z s\n'}, expires=2000)
+    subject.publish('a', {OBSERVED: b'a o\n', SCORE: b'a s\n'}, expires=2000)
+    assert lines(subject) == ['a s', 'z s', 'a o', 'z o']
     assert list(FAMILIES).index(SCORE) < list(FAMILIES).index(OBSERVED)
 
 
-def test_a_scrape_renders_and_compresses_nothing(board, monkeypatch):
+def test_a_scrape_renders_and_compresses_nothing(subject, monkeypatch):
     """The bytes of a page are those that were made when the step was published."""
-    board.publish('one', {SCORE: b'a 1\n' * 1000}, expires=2000)
-    first = board.page(gzip=True)
+    subject.publish('one', {SCORE: b'a 1\n' * 1000}, expires=2000)
+    first = subject.parts(gzip=True)
     monkeypatch.setattr('promlstm.serve.page.compressed', None)  # would raise if it were called
-    assert [id(part) for part in board.page(gzip=True)] == [id(part) for part in first]
+    assert [id(part) for part in subject.parts(gzip=True)] == [id(part) for part in first]
 
 
 def test_a_step_is_replaced_whole_while_others_read():
     """However scrapes and steps meet, a page never mixes two steps of a detector."""
-    board, done, torn = Board(lambda: 0.0), threading.Event(), []
+    subject, done, torn = Page(lambda: 0.0), threading.Event(), []
 
     def read():
         while not done.is_set():
             for packed in (False, True):
-                page = b''.join(board.page(gzip=packed))
+                page = b''.join(subject.parts(gzip=packed))
                 text = gzip.decompress(page) if packed and page else page
                 seen = {line for line in text.splitlines() if not line.startswith(b'#')}
                 if len(seen) > 1:
@@ -106,9 +106,9 @@ def test_a_step_is_replaced_whole_while_others_read():
     for reader in readers:
         reader.start()
     for step in range(300):
-        board.publish('one', dict.fromkeys(names, b'%d\n' % step), expires=1)
+        subject.publish('one', dict.fromkeys(names, b'%d\n' % step), expires=1)
         if step % 10 == 9:
-            board.withdraw('one')
+            subject.withdraw('one')
     done.set()
     for reader in readers:
         reader.join(30)

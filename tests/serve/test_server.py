@@ -21,7 +21,7 @@ from promlstm import __version__
 from promlstm.errors import ConfigError
 from promlstm.live.runner import Status
 from promlstm.serve import server
-from promlstm.serve.page import Board
+from promlstm.serve.page import Page
 from promlstm.serve.server import Server
 from promlstm.serve.telemetry import Telemetry
 
@@ -38,11 +38,11 @@ class Exporter:
     """A server with a page of one sample, and what it says of its detectors."""
 
     def __init__(self, listen='127.0.0.1:0'):
-        self.board = Board(lambda: 0.0)
-        self.board.publish('cpu', {'promlstm_anomaly_score': BLOCK}, expires=1)
+        self.gauges = Page(lambda: 0.0)
+        self.gauges.publish('cpu', {'promlstm_anomaly_score': BLOCK}, expires=1)
         self.statuses, self.ready = {'cpu': Status(scored=True), '<b>"disk"</b>': Status(reason='query: no & route')}, True
         self.server = Server(
-            listen, board=self.board, telemetry=Telemetry(process=False), statuses=lambda: self.statuses, ready=lambda: self.ready
+            listen, page=self.gauges, telemetry=Telemetry(process=False), statuses=lambda: self.statuses, ready=lambda: self.ready
         )
 
     def __enter__(self):
@@ -81,7 +81,7 @@ def exporter():
 
 
 def test_the_page_has_entities_and_the_exporter_itself(exporter):
-    """Gauges of the board first, then the own metrics, in the classic format unless asked otherwise."""
+    """Gauges of the detectors first, then the own metrics, in the classic format unless asked otherwise."""
     got = exporter.get()
     assert (got.status_code, got.headers['Content-Type']) == (200, 'text/plain; version=0.0.4; charset=utf-8')
     assert BLOCK.decode() in got.text
@@ -265,7 +265,7 @@ def test_who_never_asks_blocks_nobody(exporter):
 def test_who_never_reads_blocks_nobody():
     """A page that is larger than all buffers and that one client does not take is still served to others."""
     with Exporter() as exporter:
-        exporter.board.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 500_000}, expires=1)
+        exporter.gauges.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 500_000}, expires=1)
         slow = [socket.create_connection(('127.0.0.1', exporter.port)) for _ in range(3)]
         try:
             for connection in slow:

@@ -8,7 +8,7 @@ from fakes import Samples, noisy, raw
 from promlstm import config as configuration
 from promlstm.live.clock import Clock
 from promlstm.live.scheduler import Scheduler
-from promlstm.serve.page import Board
+from promlstm.serve.page import Page
 from promlstm.serve.telemetry import Telemetry
 
 START = 1_750_000_200.0
@@ -43,7 +43,7 @@ class Running:
     def __init__(self, clock=None, kind=Odd, **keys):
         self.source = kind({raw(instance=f'i{i}'): noisy(i) for i in range(3)})
         self.clock = clock or Clock(start=START, speed=SPEED)
-        self.telemetry, self.board, self.watched = Telemetry(process=False), Board(self.clock.now), []
+        self.telemetry, self.gauges, self.watched = Telemetry(process=False), Page(self.clock.now), []
         detectors = [{'name': name, 'expr': name, 'delay': '0s', 'history': '0s'} | keys.get(name, {}) for name in 'ab']
         config = configuration.parse(str({'prometheus': {'url': 'http://localhost:9090'}, 'detectors': detectors}))
         self.scheduler = Scheduler(
@@ -51,15 +51,15 @@ class Running:
             self.source,
             clock=self.clock,
             telemetry=self.telemetry,
-            publish=self.board.publish,
-            withdraw=self.board.withdraw,
+            publish=self.gauges.publish,
+            withdraw=self.gauges.withdraw,
             watch=lambda detector, verdicts: self.watched.append((detector.config.name, verdicts.time)),
         )
 
     @property
     def page(self):
         """What a scrape would see."""
-        return b''.join(self.board.page())
+        return b''.join(self.gauges.parts())
 
     def on_page(self, name):
         """Whether a detector's scores are there."""
