@@ -5,6 +5,11 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Tests of one file share their servers, so a file is run by one worker; much of a test is waiting, so there are more workers than cores.
+PARALLEL ?= -n 3 --dist loadfile
+# What `make check` runs: every unit, no server, no training.
+UNITS := tests/test_architecture.py tests/test_config.py tests/test_docs.py tests/test_logs.py tests/test_main_checks.py \
+         tests/engine tests/query tests/serve tests/live tests/convert promlstm
 
 checksum = $(shell { pwd; cat $(1); } | cksum | cut -d ' ' -f 1)
 MADE := made-$(call checksum,.ci/constraints.txt)
@@ -19,17 +24,22 @@ NODE_TOOLS := .cache/node-tools/made-$(call checksum,.ci/install-node-tools .ci/
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 PINNED := PIP_CONSTRAINT=.ci/constraints.txt PIP_BUILD_CONSTRAINT=.ci/constraints.txt
 
-.PHONY: help demo test accept cluster-check lint model bench clean .venv .venv-test tools
+.PHONY: help demo check test accept cluster-check lint model bench clean .venv .venv-test tools
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/make \1@\2/p' Makefile | while IFS=@ read -r command text; do printf '%-18s %s\n' "$$command" "$$text"; done
-	@echo 'ARGS="…" goes to the command behind demo, test, accept, cluster-check, model and bench; PYTHON=python3.12 chooses another Python.'
+	@echo 'ARGS="…" goes to the command behind demo, check, test, accept, cluster-check, model and bench; PYTHON=python3.12 chooses another Python.'
 
 demo: .venv  ## Watch promlstm score a little fleet with planted faults (runtime packages only)
 	.venv/bin/promlstm demo $(ARGS)
 
+check: .venv-test  ## Run what a commit must pass, in under two minutes: ruff, mypy, the unit tests
+	.venv-test/bin/ruff check .
+	.venv-test/bin/mypy
+	.venv-test/bin/python -m pytest $(PARALLEL) -q -m 'not real and not train and not slow' $(UNITS) $(ARGS)
+
 test: .venv .venv-test tools  ## Run all tests but the full-length ones, against real servers where they can be had
-	$(if $(CI),PROMLSTM_REQUIRE_TOOLS=1) .venv-test/bin/python -m pytest $(ARGS)
+	$(if $(CI),PROMLSTM_REQUIRE_TOOLS=1) .venv-test/bin/python -m pytest $(PARALLEL) --durations=10 $(ARGS)
 
 accept: export PROMLSTM_ACCEPT := 1
 accept: .venv-test $(IMAGE_TOOLS) test  ## Run all tests at full length

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import importlib.util
+import itertools
 import os
 import shutil
 import signal
@@ -77,11 +78,29 @@ def wait_until(predicate, limit_seconds, what):
         time.sleep(POLL_SECONDS)
 
 
+def _port_block():
+    """The ports that this process may use, from a place of its own on: below the kernel's range, so that no outgoing connection has one,
+    and in a block for each worker of a parallel run, so that no two of them take the same one at the same time.
+    """
+    worker = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
+    block = range(20_000 + 1_000 * (worker % 10), 21_000 + 1_000 * (worker % 10))
+    first = os.getpid() % len(block)
+    return itertools.cycle([*block[first:], *block[:first]])
+
+
+_ports = _port_block()
+
+
 def free_port() -> int:
     """A loopback port that nobody listens on at this moment."""
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        return sock.getsockname()[1]
+    for port in itertools.islice(_ports, 1_000):
+        with socket.socket() as sock:
+            try:
+                sock.bind(('127.0.0.1', port))
+            except OSError:
+                continue
+            return port
+    raise OSError('no free port between 20000 and 30000')
 
 
 def answers(url):
