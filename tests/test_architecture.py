@@ -21,6 +21,7 @@ TIERS = {
     'promlstm.errors': 1,
     'promlstm.logs': 1,
     'promlstm.terminal': 1,
+    'promlstm.limits': 1,
     # columns in, columns out; and the way to the samples
     'promlstm.engine': 2,
     'promlstm.query': 2,

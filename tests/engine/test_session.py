@@ -305,6 +305,39 @@ def test_the_graph_agrees_with_a_reference_of_its_own(model):
             np.testing.assert_allclose(out[name], wanted[t], rtol=1e-6, atol=1e-9, err_msg=f'{name} at step {t}')
 
 
+# In a process of its own, whose memory nothing else moves. 2 000 rows first, so that buffers have their size.
+SIZES = """
+import os
+import numpy as np
+from promlstm.engine import session
+
+def resident():
+    return int(open('/proc/self/statm').read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 1e6
+
+subject = session.load(session.resolve('builtin:default'), threads=1)
+horizons = len(subject.bundle.manifest.season_horizons_steps)
+
+def step(rows):
+    inputs = {'value': np.ones((rows, 1)), 'season': np.zeros((rows, 1, horizons + 1)), 'clock': np.zeros((rows, 4)), 'step_seconds': 60}
+    subject.run(inputs | {'learn': np.ones(rows), 'threshold': np.ones(rows)}, subject.blank(rows, 1))
+
+for rows in (2000,) * 20:
+    step(rows)
+before = resident()
+for rows in range(1000, 1500):
+    step(rows)
+print(resident() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != 'linux', reason='resident memory is read from /proc')
+def test_a_fleet_of_ever_new_sizes_takes_no_more_memory():
+    """500 numbers of entities, as autoscaling brings them: under 12 MB more. With a memory plan for each size it is 25 MB and grows."""
+    done = subprocess.run([sys.executable, '-c', SIZES], check=True, capture_output=True, text=True, cwd=servers.ROOT, timeout=300)
+    assert float(done.stdout) < 12
+
+
 @pytest.mark.parametrize(('system', 'cores'), [('Linux', 3), ('macOS', 5)])
 def test_as_many_threads_as_cores(model, monkeypatch, system, cores):
     """Cores that this process may not use do not count, where the operating system can tell."""
