@@ -1,15 +1,16 @@
 """One step of a detector: columns in, columns out. It knows no HTTP, no text format and no clock of its own.
 
-    columns    the two nouns that flow: Frame and Verdicts
+    columns    the two values that flow: Frame and Verdicts
+    interfaces what the engine expects from outside: source, configuration
     bundle     the model contract: what a model file holds
     session    a model file in ONNX Runtime
     labels     the identity of a series
     entities   which row belongs to which series
     season     the seasonal memory
     score      surprise to score; policy; latch
-    memory     all that is carried from step to step
+    memory     everything that is carried from step to step
     history    the past, frame by frame
     detector   the order of the stages; the caller commits
 """
 
-__all__ = ['bundle', 'columns', 'detector', 'entities', 'history', 'labels', 'memory', 'score', 'season', 'session']
+__all__ = ['bundle', 'columns', 'detector', 'entities', 'history', 'interfaces', 'labels', 'memory', 'score', 'season', 'session']

@@ -1,11 +1,22 @@
-"""The two nouns that flow: a Frame goes into a detector, Verdicts come out. Columns of N entities, never objects.
+"""The two values that flow: a Frame goes into a detector, Verdicts come out. Columns of N entities, never one object per entity.
 
 Row i is the same entity everywhere: in the entity table, in every array of memory, in the frame, in the verdicts.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+# Types of arrays by their dtype. Docstrings give the shapes, which the type checker does not know.
+Floats = npt.NDArray[np.float64]
+Floats32 = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+SmallInts = npt.NDArray[np.int8]
+Bools = npt.NDArray[np.bool_]
+# Inputs, outputs or states of a graph by name. Their dtypes differ: bundle.parse checks each against the model contract.
+Tensors = dict[str, npt.NDArray[Any]]
 
 READY, WARMING, MISSING = 0, 1, 2  # codes of Verdicts.status
 STATUS_NAMES = ('ready', 'warming', 'missing')
@@ -20,12 +31,12 @@ class Frame:
     """
 
     time: float
-    values: np.ndarray
+    values: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdicts:
-    """What one step says of the same rows.
+    """What one step says about the rows of a frame.
 
     time          float            unix seconds of the frame
     status        int8 [N]         READY, WARMING (no surprise yet) or MISSING (no sample at this step)
@@ -40,14 +51,14 @@ class Verdicts:
     """
 
     time: float
-    status: np.ndarray
-    score: np.ndarray
-    surprise: np.ndarray
-    observed: np.ndarray
-    expected: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    deviation: np.ndarray
-    contribution: np.ndarray
-    view: np.ndarray
-    since: np.ndarray
+    status: SmallInts
+    score: Floats32
+    surprise: Floats32
+    observed: Floats
+    expected: Floats
+    lower: Floats
+    upper: Floats
+    deviation: Floats
+    contribution: Floats32
+    view: Floats32
+    since: Floats

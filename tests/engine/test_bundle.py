@@ -101,8 +101,8 @@ class Mistake:
         return texts
 
 
-NOT_OURS = 'in the file: not made by `python -m convert` (a bare ONNX file is wrapped by it)'
-HOLE = 'calibration: class {} has a hole: no row for a step of {} s, the manifest promises up to 3600 s'
+NOT_OURS = 'in the file: not made by `python -m convert` (`python -m convert wrap` wraps a plain ONNX file)'
+HOLE = 'calibration: class {} has a gap: no row for a step of {} s, the manifest says up to 3600 s'
 
 MISTAKES = {
     'no manifest': Mistake(f'no promlstm.manifest {NOT_OURS}', raw={'manifest': lambda _: None}),
@@ -146,7 +146,7 @@ MISTAKES = {
         "manifest: created: got 'yesterday', expected a time such as 2026-01-31T12:00:00Z", {'created': 'yesterday'}
     ),
     'made at a time of no zone': Mistake("manifest: created: '2026-01-31T12:00:00' has no time zone", {'created': '2026-01-31T12:00:00'}),
-    'a feature twice': Mistake('manifest: features: a name stands twice', {'features': ['cpu', 'cpu']}),
+    'a feature twice': Mistake('manifest: features: a name occurs twice', {'features': ['cpu', 'cpu']}),
     'no feature': Mistake('manifest: features: none; expected names, or null for any number', {'features': []}),
     'no warm-up': Mistake('manifest: replay_steps: got 20, expected at least warmup_steps (0 >= 1)', {'warmup_steps': 0}),
     'replay shorter than the warm-up': Mistake(
@@ -259,11 +259,11 @@ GRAPHS = {
     'no band': ({'outputs': [tensor for tensor in OUTPUTS if tensor.name != 'upper']}, "graph: output 'upper' is missing"),
     'a state that is not carried on': (
         {'outputs': [tensor for tensor in OUTPUTS if tensor.name != 'state_mean_next']},
-        "graph: every state_NAME needs a state_NAME_next and the other way round; without partner: ['state_mean_next']",
+        "graph: every state_NAME needs a state_NAME_next and vice versa; without counterpart: ['state_mean_next']",
     ),
     'a state out of nowhere': (
         {'inputs': [tensor for tensor in INPUTS if tensor.name != 'state_samples']},
-        "graph: every state_NAME needs a state_NAME_next and the other way round; without partner: ['state_samples_next']",
+        "graph: every state_NAME needs a state_NAME_next and vice versa; without counterpart: ['state_samples_next']",
     ),
     'a state of integers': (
         {'inputs': changed(INPUTS, 'state_samples', dtype='int64'), 'outputs': changed(OUTPUTS, 'state_samples_next', dtype='int64')},
@@ -366,7 +366,7 @@ def test_an_array_that_does_not_hold_what_it_says_is_refused(name):
     array = msgspec.structs.replace(bundle.Array.of(np.float32([1, 2])), **given)
     with pytest.raises(BundleFormatError) as caught:
         array.numpy()
-    assert str(caught.value) == f'an array of the proof does not hold what it says (float32 {list(array.shape)}): {says}'
+    assert str(caught.value) == f'an array of the proof does not fit its dtype and shape (float32 {list(array.shape)}): {says}'
 
 
 # -- the budget
