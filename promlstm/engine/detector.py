@@ -93,7 +93,7 @@ def advance(session, settings, memory, frame, stage=_no_stage):
             'value': observed, 'season': recalled, 'clock': np.tile(seasonal.clock(frame.time, settings.zone), (len(observed), 1)),
             'step_seconds': np.float32(settings.step_seconds), 'learn': np.where(accepted, np.float32(2), ~memory.latch.held), 'threshold': threshold,
         }  # fmt: skip
-        out, state = session.run(inputs, memory.state)
+        out, state = _run(session, inputs, memory.state, settings.policy.invalid(observed))
     with stage('score'):
         scores, latch = _score(settings, memory.latch, frame, threshold, out)
         alarm = memory.alarm.after(frame.time, scores, settings.step_seconds)
@@ -107,6 +107,23 @@ def advance(session, settings, memory, frame, stage=_no_stage):
         since=np.where(scores >= 1, alarm.since, np.nan),
     )  # fmt: skip
     return verdicts, Memory(state, season, latch, alarm, out.get('class', memory.klass))
+
+
+def _run(session, inputs, state, invalid):
+    """Outputs and next state of the graph, which judges every sample and learns from those inside the valid range only.
+
+    invalid  bool [N, F]: samples outside the valid range. To the memory they are missing samples: a model that judges without learning still
+             keeps the sample among its last ones. So their rows are judged once more as they are, and that state is dropped.
+    """
+    if not invalid.any():
+        return session.run(inputs, state)
+    out, after = session.run(inputs | {'value': np.where(invalid, np.nan, inputs['value'])}, state)
+    rows = np.flatnonzero(invalid.any(axis=1))
+    some = {name: array[rows] if np.ndim(array) else array for name, array in inputs.items()}
+    judged, _ = session.run(some, {name: array[rows] for name, array in state.items()})
+    for name in judged.keys() - {'season_next', 'class'}:
+        out[name][rows] = judged[name]
+    return out, after
 
 
 def _score(settings, latch, frame, threshold, out):
@@ -234,7 +251,7 @@ class Detector:
         verdicts = step.verdicts
         self.entities.commit(step.placement, verdicts.time)
         self.memory, self.time = step.memory, verdicts.time
-        self.entities.seen(verdicts.status != MISSING, verdicts.time)
+        self.entities.mark_seen(verdicts.status != MISSING, verdicts.time)
         self.tally.infinite += step.infinite
         self.tally.dropped = step.placement.dropped
 
@@ -308,9 +325,9 @@ class Detector:
             rows = len(visit[-1].values)
             for frame in visit:
                 self._mark_seen(frame)
-            season = season.grown(rows).fill(
-                [frame.time for frame in visit], np.stack([seasonal.padded(frame.values, rows) for frame in visit])
-            )
+            values = np.stack([seasonal.padded(frame.values, rows) for frame in visit])
+            valid = np.where(self._settings.policy.invalid(values), np.nan, values)
+            season = season.grown(rows).fill([frame.time for frame in visit], valid)
             yield season
 
     def _replay(self, start, now, series):
@@ -332,7 +349,7 @@ class Detector:
     def _mark_seen(self, frame):
         present = np.zeros(len(self.entities), bool)
         present[: len(frame.values)] = ~np.isnan(frame.values).all(axis=1)
-        self.entities.seen(present, frame.time)
+        self.entities.mark_seen(present, frame.time)
 
     def catch_up(self, time):
         """Replay the steps that were missed before an aligned instant; a generator as `warm`. Each step is a commit of its own."""

@@ -45,10 +45,14 @@ class Policy:
         wrong = {'above': deviation < 0, 'below': deviation > 0, 'both': False}[self.direction]
         return ~(small | wrong)
 
+    def invalid(self, observed):
+        """bool, shape of the input: the sample is outside the valid range; False for NaN."""
+        low, high = self.valid_range or (-np.inf, np.inf)
+        return (observed < low) | (observed > high)
+
     def outside(self, observed):
         """bool [N]: a feature is outside the valid range."""
-        low, high = self.valid_range or (-np.inf, np.inf)
-        return ((observed < low) | (observed > high)).any(axis=1)
+        return self.invalid(observed).any(axis=1)
 
 
 def score(surprise, threshold):

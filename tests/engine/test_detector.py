@@ -333,3 +333,44 @@ def test_a_budget_or_step_that_the_model_does_not_know_is_refused(session):
         detector(session, fleet(), false_alarms='1/year each')
     with pytest.raises(BundleError, match='is made for steps of'):
         detector(session, fleet(), step='2w')
+
+
+@pytest.mark.parametrize('wild', [2.0**63, 1e300, -5.0])
+def test_a_sample_outside_the_valid_range_is_judged_and_never_learnt(session, wild):
+    """It is an alarm with its observed value and what was expected; to the memory it is a missing sample, bit for bit."""
+    struck = START + 60 * 200
+
+    def at(value):
+        samples = Samples({raw(instance='a'): lambda time: value if time == struck else noisy(1, 50.0)(time)})
+        return detector(session, samples, range=[0, 100], hold='0s')
+
+    subject, twin = at(wild), at(np.nan)
+    live(subject, 200), live(twin, 200)
+    verdicts, _ = stepped(subject, struck)
+    stepped(twin, struck)
+    assert verdicts.observed[0, 0] == wild and verdicts.score[0] >= 1 and 45 < verdicts.expected[0, 0] < 55
+    for name, array in subject.memory.state.items():
+        assert np.array_equal(array, twin.memory.state[name], equal_nan=True), name
+    later = [stepped(each, struck + 60)[0] for each in (subject, twin)]
+    assert later[0].surprise == later[1].surprise and later[0].expected == later[1].expected
+
+
+def test_after_a_sample_outside_the_valid_range_faults_are_found_as_before(session):
+    """With alarms held as by default: a doubling an hour after a counter's glitch of 2^63 is an alarm."""
+    glitch, doubled = START + 60 * 200, START + 60 * 260
+
+    def value(time):
+        return 2.0**63 if time == glitch else noisy(1, 40.0)(time) * (2 if time >= doubled else 1)
+
+    subject = detector(session, Samples({raw(instance='a'): value}), range=[0, 100])
+    scores = [verdicts.score[0] for verdicts in live(subject, 265)]
+    assert scores[200] >= 1 and not any(score >= 1 for score in scores[206:260]) and max(scores[260:]) >= 1
+
+
+def test_coarse_history_outside_the_valid_range_fills_no_season(session):
+    """A warm start takes such samples for missing, as live steps do."""
+    level = lambda time: 1e12 if time % 86400 < 7200 and time < START - 86400 else noisy(1, 50.0)(time)  # noqa: E731
+    subject = detector(session, Samples({raw(instance='a'): level}), range=[0, 100], history='3d')
+    warm(subject, START)
+    known = subject.memory.season.anchor[0, 0] + np.array([column[0, 0] for column in subject.memory.season.columns if len(column)])
+    assert np.nanmax(known) < 100
