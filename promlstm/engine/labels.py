@@ -1,29 +1,32 @@
-r"""A series' identity and its exposition text.
+r"""The identity of a series and its exposition text.
 
-Who calls it: entities (identity of an arriving series), exposition (label text, once per entity). What flows through: label JSON as the query
+Who calls it: entities (identity of a new series), exposition (label text, once per entity). What flows through: label JSON as the query
 API wrote it, tuples of (name, value) sorted by name, exposition bytes. It never sees a sample.
 """
 
 import re
+from collections.abc import Collection, Iterable
 
 import msgspec
 
 from promlstm.errors import ResponseError
 
-LABEL_NAME = re.compile(r'(?!__)[a-zA-Z_][a-zA-Z0-9_]*\Z')  # a leading __ is reserved: parsers may refuse a page for it
-_FOREIGN = re.compile(r'[^a-zA-Z0-9]')
+Pairs = tuple[tuple[str, str], ...]  # (label name, value), sorted by name
+
+LABEL_NAME = re.compile(r'(?!__)[a-zA-Z_][a-zA-Z0-9_]*\Z')  # a leading __ is reserved: parsers may reject a page for it
+_NOT_ALPHANUMERIC = re.compile(r'[^a-zA-Z0-9]')
 _ESCAPED, _PREFIX = 'U__', 'exported_'
 
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 
-def identity(raw, by=None):
+def identity(raw: bytes, by: tuple[str, ...] | None = None) -> bytes:
     """What makes a series an entity: its labels without `__name__` and empty values, as compact sorted JSON.
 
     raw      bytes  the `metric` object as the query API wrote it
     by       None, or the names of the only labels that count
-    returns  bytes; the very object that came in where nothing had to be changed, since there are many of them
-    raises   ResponseError  where it is not an object of strings
+    returns  bytes; `raw` itself if it is in this form already, which saves memory
+    raises   ResponseError  if `raw` is not a JSON object of strings
 
     >>> identity(b'{"__name__":"up","job":"node","instance":"a:9100","zone":""}')
     b'{"instance":"a:9100","job":"node"}'
@@ -39,7 +42,7 @@ def identity(raw, by=None):
     return raw if canonical == raw else canonical
 
 
-def pairs(identity):
+def pairs(identity: bytes) -> Pairs:
     """The labels of an identity, as a tuple of (name, value) sorted by name.
 
     >>> pairs(b'{"instance":"a:9100","job":"node"}')
@@ -48,8 +51,8 @@ def pairs(identity):
     return tuple(_decode(identity).items())
 
 
-def selector(labels):
-    r"""How people write a label set: `{a="x",b="y"}`, for messages and logs.
+def selector(labels: Iterable[tuple[str, str]]) -> str:
+    r"""A label set as PromQL has it, `{a="x",b="y"}`, for messages and logs.
 
     >>> selector((('job', 'say "hi"'),))
     '{job="say \\"hi\\""}'
@@ -57,8 +60,8 @@ def selector(labels):
     return '{' + ','.join(f'{name}="{escape(value)}"' for name, value in labels) + '}'
 
 
-def escape(value):
-    r"""A label value as the exposition formats want it: backslash, double quote and line feed escaped.
+def escape(value: str) -> str:
+    r"""A label value as the exposition formats need it: backslash, double quote and line feed are escaped.
 
     >>> print(escape('a\\b"c\nd'))
     a\\b\"c\nd
@@ -66,17 +69,16 @@ def escape(value):
     return value.replace('\\', '\\\\').replace('"', '\\"').replace('\n', '\\n')
 
 
-def exported(labels, ours):
-    """The entity's labels where those that collide with ours are renamed `exported_…`, as Prometheus itself does on a scrape.
+def exported(labels: Pairs, ours: Collection[str]) -> Pairs:
+    """Rename the labels that collide with ours to `exported_…`, as Prometheus does on a scrape.
 
-    What a label becomes depends on its name alone, never on its company, so that it is the same for all entities of a detector,
-    and two names never become one. `exported_detector` therefore gets the prefix once more. Names that not every scraper reads
-    (UTF-8 names of Prometheus 3, and `__…`) are escaped as Prometheus does it ("values" escaping): quoted they would cost an
-    older one the whole page.
+    The new name depends on the old name alone, not on the other labels: it is the same for all entities of a detector, and two names
+    never become one. Therefore `exported_detector` gets the prefix once more. Names that not every scraper can read (the UTF-8 names of
+    Prometheus 3, and `__…`) are escaped as Prometheus does it ("values" escaping), because an older scraper would reject the whole page
+    if they were quoted.
 
-    labels   tuple of (name, value)
-    ours     set of names that the exporter writes itself
-    returns  tuple of (name, value), sorted
+    ours     label names that the exporter writes itself
+    returns  (name, value) pairs, sorted
 
     >>> exported((('detector', 'x'), ('exported_detector', 'y')), {'detector'})
     (('exported_detector', 'x'), ('exported_exported_detector', 'y'))
@@ -86,20 +88,20 @@ def exported(labels, ours):
     return tuple(sorted((_renamed(name, ours), value) for name, value in labels))
 
 
-def _renamed(name, ours):
+def _renamed(name: str, ours: Collection[str]) -> str:
     if not LABEL_NAME.match(name) or name.startswith(_ESCAPED):
-        return _ESCAPED + _FOREIGN.sub(lambda match: '__' if match[0] == '_' else f'_{ord(match[0]):x}_', name)
+        return _ESCAPED + _NOT_ALPHANUMERIC.sub(lambda match: '__' if match[0] == '_' else f'_{ord(match[0]):x}_', name)
     base = name
     while base.startswith(_PREFIX):
         base = base.removeprefix(_PREFIX)
     return _PREFIX + name if base in ours else name
 
 
-def text(labels):
-    """Exposition text of a label set, with the explicit empty `job` and `instance` that keep Prometheus from stamping its own.
+def text(labels: Pairs) -> bytes:
+    """Exposition text of a label set. `job` and `instance` are written even if they are empty.
 
-    `honor_labels: true` keeps a label that is there and adds those that are not; an empty label is the way to say "none"
-    (the Pushgateway does the same).
+    With `honor_labels: true` Prometheus keeps the labels of a series and adds its own `job` and `instance` only if they are absent. An
+    empty label prevents that (the Pushgateway does the same).
 
     >>> text((('detector', 'cpu'), ('instance', 'a')))
     b'{detector="cpu",instance="a",job=""}'

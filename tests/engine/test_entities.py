@@ -155,7 +155,7 @@ def test_there_is_room_again_after_some_are_forgotten():
 
 def test_spellings_of_an_entity_do_not_pile_up(monkeypatch):
     """Labels outside by change with every rollout: what is kept of them is bounded, and the rows stay."""
-    monkeypatch.setattr(entities, 'SPELLINGS', 10)
+    monkeypatch.setattr(entities, 'SPARE_ALIASES', 10)
     table = Entities(by=('instance',))
     for version in range(200):
         got = step(table, {raw(instance='a', version=str(version)): version, raw(instance='b'): -1})
@@ -173,7 +173,7 @@ def lived(*spans):
     for row, (first, last) in enumerate(spans):
         present = np.arange(len(spans)) == row
         for time in (first, last):
-            table.seen(present, time)
+            table.mark_seen(present, time)
     return table
 
 
@@ -185,8 +185,8 @@ def test_an_entity_is_established_after_a_day():
 def test_the_first_sample_stays_the_first():
     """Presence runs from the first sample to the last, whatever lies between."""
     table = lived((100, 200))
-    table.seen(np.array([False]), 300)
-    table.seen(np.array([True]), 400)
+    table.mark_seen(np.array([False]), 300)
+    table.mark_seen(np.array([True]), 400)
     assert (table.first_seen.tolist(), table.last_seen.tolist()) == ([100], [400])
 
 
