@@ -1,9 +1,11 @@
 """Nothing the documents say is untested, and nothing that exists is left out."""
 
+import doctest
 import re
 import subprocess
 import sys
-from pathlib import Path
+import tomllib
+import unicodedata
 
 import pytest
 import servers
@@ -13,25 +15,126 @@ from convert import recipe
 from promlstm import config as configuration
 from promlstm import errors
 from promlstm.__main__ import main
+from promlstm.engine import session
 from promlstm.serve import exposition
 
-ROOT = Path(__file__).parent.parent
+ROOT = servers.ROOT
 README = (ROOT / 'README.md').read_text()
 CONFIGURATION = (ROOT / 'docs/reference/configuration.md').read_text()
+ASSEMBLE = servers.module(ROOT / 'docs/assemble.py')
+GENERATE = servers.module(ROOT / 'docs/generate.py')
+PAGES = [
+    'README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'rules/runbook.md', 'helm/promlstm/README.md',
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / 'docs').rglob('*.md'))),
+]  # fmt: skip
+SITE = tomllib.loads((ROOT / 'zensical.toml').read_text())['project']
+NAVIGATION = ASSEMBLE.navigation(SITE['nav'])
 
 
-def blocks(text, language, containing):
+def read(page):
+    """The text of a page."""
+    return (ROOT / page).read_text()
+
+
+def blocks(text, language, containing=''):
     """The fenced blocks of a language that hold some text."""
     return [block for block in re.findall(rf'```{language}\n(.*?)```', text, re.DOTALL) if containing in block]
 
 
-@pytest.mark.parametrize('text', [README, CONFIGURATION], ids=['README', 'configuration'])
-def test_configurations_that_are_shown_are_in_order(text, tmp_path, capsys):
-    """`check-config` accepts every configuration that a document shows."""
-    shown = blocks(text, 'yaml', 'detectors:')
-    assert len(shown) == 1
-    (tmp_path / 'promlstm.yml').write_text(shown[0])
-    assert main(['check-config', '--offline', str(tmp_path / 'promlstm.yml')]) == 0, capsys.readouterr().out
+def anchors(page):
+    """The anchors of a page's headings, as GitHub and the site make them.
+
+    Both drop punctuation, put hyphens for spaces, and number what comes again.
+    """
+    found = []
+    for heading in re.findall(
+        r'^#+ (.*)$', ASSEMBLE.CODE.sub(lambda match: match[0] if match[0].count('`') == 2 else '', read(page)), re.MULTILINE
+    ):
+        text = re.sub(r'\[([^]]*)\]\([^)]*\)', r'\1', heading).replace('`', '').lower()
+        words = ''.join(each for each in text if each in ' -_' or unicodedata.category(each)[0] in 'LN')
+        found.append(words.replace(' ', '-'))
+    return set(found)
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_every_link_leads_somewhere(page):
+    """A relative link names a file that is there and, behind `#`, a heading of it. Folders are no pages of the site."""
+    text = ASSEMBLE.CODE.sub('', read(page))
+    for target in re.findall(r'\]\(([^()\s]+)\)', text):
+        if '://' in target:
+            continue
+        path, _, anchor = target.partition('#')
+        found = (ROOT / page).parent / path if path else ROOT / page
+        assert found.is_file(), target
+        if anchor and found.suffix == '.md':
+            assert anchor in anchors(found.resolve().relative_to(ROOT)), target
+
+
+def test_every_page_is_in_the_navigation():
+    """Once, and nothing else is."""
+    assert sorted(NAVIGATION) == sorted(PAGES)
+
+
+def test_every_page_can_be_reached_from_readme_in_two_clicks():
+    """README leads to what it costs, how to try it, how to write an alert, what it cannot do, and to all other pages."""
+    assert set(PAGES) == {'README.md'} | {
+        str((ROOT / link).resolve().relative_to(ROOT)) for link in ASSEMBLE.links(README) if link.endswith('.md')
+    }
+    asked = README.split('## ')[0]
+    for page in ('cost', 'limits', 'alerts', 'get-started'):
+        assert re.search(rf'\]\(docs/(\w|-|/)*{page}\.md\)', asked), page
+
+
+def test_the_site_holds_each_page_and_each_file_that_a_page_links_to(tmp_path, monkeypatch):
+    """At the same relative paths, so that no link breaks on the way; without npm, diagrams are shown as their source."""
+    monkeypatch.setattr(ASSEMBLE, 'TARGET', tmp_path / 'source')
+    monkeypatch.setattr(ASSEMBLE, 'CACHE', tmp_path / 'cache')
+    monkeypatch.setenv('PATH', '')
+    assert ASSEMBLE.main() == 0
+    for page in PAGES:
+        text = (tmp_path / 'source' / page).read_text()
+        assert text == read(page).replace('```mermaid', '```text')
+        assert all(((tmp_path / 'source' / page).parent / link).is_file() for link in ASSEMBLE.links(text))
+    assert not (tmp_path / 'source/mermaid.min.js').exists()
+
+
+def test_the_site_asks_no_other_server():
+    """Fonts come with the reader's system; Mermaid, where a page has a diagram, from the site itself."""
+    assert SITE['theme']['font'] is False
+    diagrams = [page for page in PAGES if '```mermaid' in read(page)]
+    assert diagrams and all('mermaid.min.js"></script>' in ASSEMBLE.with_diagrams(page, read(page)) for page in diagrams)
+
+
+@pytest.mark.parametrize('module', [ASSEMBLE, GENERATE], ids=['assemble', 'generate'])
+def test_doctests_of_the_scripts(module):
+    """docs/ is no package, so its doctests are run here."""
+    assert doctest.testmod(module).failed == 0 < doctest.testmod(module).attempted
+
+
+@pytest.mark.parametrize('path', GENERATE.PAGES, ids=lambda path: path.stem)
+def test_what_pages_take_from_the_code_is_what_it_says(path):
+    """`python docs/generate.py` makes tables and the diagram; only meanings are written by hand."""
+    assert path.read_text() == GENERATE.page(path)
+
+
+def test_a_key_without_a_meaning_is_named():
+    """A new key is not documented by an empty cell."""
+    with pytest.raises(SystemExit, match=r'promlstm\.config\.BasicAuth: write a meaning for password_file'):
+        GENERATE.with_tables('<!-- from promlstm.config.BasicAuth -->\n| `username` | | a name |\n<!-- end -->\n')
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if blocks(read(page), 'yaml', 'detectors:\n  - name')])
+def test_configurations_that_are_shown_are_in_order(page, tmp_path, capsys):
+    """`check-config` accepts every whole configuration that a document shows."""
+    shown = [
+        block
+        for block in blocks(read(page), 'yaml', 'detectors:\n  - name')
+        if 'url:' in block and 'prometheus:' in block and '_secret' not in block
+    ]
+    assert shown or page == 'docs/how-to/helm.md'
+    for text in shown:
+        (tmp_path / 'promlstm.yml').write_text(text)
+        assert main(['check-config', '--offline', str(tmp_path / 'promlstm.yml')]) == 0, capsys.readouterr().out
 
 
 def test_the_first_configuration_has_six_lines():
@@ -41,38 +144,63 @@ def test_the_first_configuration_has_six_lines():
 
 
 @pytest.mark.real
-def test_promtool_accepts_the_scrape_configuration_and_the_alerts(tmp_path):
-    """What README tells people to paste into Prometheus is what Prometheus takes."""
-    (scrape,), (alerts,) = blocks(README, 'yaml', 'scrape_configs:'), blocks(README, 'yaml', 'groups:')
+@pytest.mark.parametrize(('page', 'rules'), [('README.md', 4), ('docs/get-started.md', 1)])
+def test_promtool_accepts_the_scrape_configuration_and_the_alerts(page, rules, tmp_path):
+    """What people are told to paste into Prometheus is what Prometheus takes."""
+    (scrape,), (alerts,) = blocks(read(page), 'yaml', 'scrape_configs:'), blocks(read(page), 'yaml', 'groups:')
     assert yaml.safe_load(scrape)['scrape_configs'][0]['honor_labels'] is True
-    (tmp_path / 'alerts.yml').write_text(alerts)
-    (tmp_path / 'prometheus.yml').write_text(scrape + 'rule_files: [alerts.yml]\n')
+    (tmp_path / 'promlstm-rules.yml').write_text(alerts)
+    (tmp_path / 'prometheus.yml').write_text(scrape if 'rule_files:' in scrape else scrape + 'rule_files: [promlstm-rules.yml]\n')
     servers.promtool('check', 'config', tmp_path / 'prometheus.yml')
-    checked = servers.promtool('check', 'rules', tmp_path / 'alerts.yml')
-    assert '4 rules found' in checked.stdout
+    checked = servers.promtool('check', 'rules', '--lint=all', '--lint-fatal', tmp_path / 'promlstm-rules.yml')
+    assert f'{rules} rules found' in checked.stdout
+
+
+ALERTED = """
+rule_files: [rules.yml]
+tests:
+  - interval: 30s
+    input_series:
+      - {series: 'promlstm_anomaly_score{detector="request_rate",service="checkout"}', values: '0.2x3 2x30'}
+      - {series: 'promlstm_observed{detector="request_rate",service="checkout"}', values: '1500x40'}
+    alert_rule_test:
+      - eval_time: 15m
+        alertname: CheckoutAnomaly
+        exp_alerts:
+          - exp_labels: {severity: critical, detector: request_rate, service: checkout}
+            exp_annotations: {summary: 'checkout: 1.5k requests/s, which is unusual'}
+"""
+
+
+@pytest.mark.real
+def test_the_alert_that_is_shown_fires_with_its_text(tmp_path):
+    """The example of how to write an alert, on promtool."""
+    (shown,) = blocks(read('docs/how-to/alerts.md'), 'yaml', 'groups:')
+    (tmp_path / 'rules.yml').write_text(shown)
+    (tmp_path / 'test.yml').write_text(ALERTED)
+    servers.promtool('test', 'rules', tmp_path / 'test.yml')
+
+
+def test_the_range_that_get_started_shows_is_a_key_of_its_detector(tmp_path):
+    """Appended to the configuration it is valid, and a running host is outside of it."""
+    text = read('docs/get-started.md')
+    (config,), (line,) = blocks(text, 'yaml', 'detectors:'), blocks(text, 'yaml', 'range:')
+    detector = configuration.parse(config + line).detectors[0]
+    assert detector.range == (0, 0.0001) and detector.direction == 'above'
 
 
 def test_alerts_read_metrics_that_exist():
-    """Every metric of README's alerts is one that the code exports."""
-    known = set(exposition.FAMILIES) | set(re.findall(r'`(promlstm_\w+)`', (ROOT / 'docs/reference/metrics.md').read_text()))
-    (alerts,) = blocks(README, 'yaml', 'groups:')
-    assert set(re.findall(r'promlstm_\w+', alerts)) <= known
+    """Every metric of an alert in a page is one that the code exports."""
+    known = set(exposition.FAMILIES) | set(re.findall(r'`(promlstm_\w+)`', read('docs/reference/metrics.md')))
+    for page in PAGES:
+        for alerts in blocks(read(page), 'yaml', 'groups:') if page != 'rules/runbook.md' else ():  # whose rules tests/rules checks
+            assert set(re.findall(r'promlstm_\w+', alerts)) <= known, page
 
 
 def test_readme_names_every_gauge_of_an_entity():
     """The table of gauges is complete, and has none that is not exported."""
     table = README[README.index('## The gauges') : README.index('## Four alerts')]
-    assert set(re.findall(r'^\| (.*?) \|', table, re.MULTILINE)[2:]) and set(re.findall(r'`(promlstm_\w+)`', table)) == set(
-        exposition.FAMILIES
-    )
-
-
-def test_docs_metrics_is_what_the_tables_say():
-    """docs/reference/metrics.md is made, not kept: `python docs/generate.py`."""
-    sys.path.insert(0, str(ROOT / 'docs'))
-    import generate
-
-    assert generate.PAGE.read_text() == generate.metrics()
+    assert set(re.findall(r'`(promlstm_\w+)`', table)) == set(exposition.FAMILIES)
 
 
 @pytest.mark.parametrize(('heading', 'kind'), [('## `prometheus`', configuration.Source), ('## `detectors`', configuration.Detector)])
@@ -84,7 +212,7 @@ def test_every_key_of_the_configuration_is_documented(heading, kind):
 
 @pytest.mark.parametrize(('heading', 'kind'), [('## `prometheus`', configuration.Source), ('## `detectors`', configuration.Detector)])
 def test_documented_defaults_are_the_defaults(heading, kind):
-    """The default beside a key is what the code has."""
+    """The default beside a key, read as YAML, is what the code has."""
     section = CONFIGURATION.split(heading)[1].split('\n## ')[0]
     minimal = {'prometheus': {'url': 'http://x'}, 'detectors': [{'name': 'x', 'expr': 'x'}]}
     parsed = configuration.parse(str(minimal))
@@ -105,29 +233,97 @@ def test_every_error_is_in_the_tree_that_explains_it():
     assert tree == {name for name, item in vars(errors).items() if isinstance(item, type)}
 
 
-def test_readme_commands_exist():
-    """Each `promlstm …` and `make …` that README shows is one that there is."""
-    told = subprocess.run([sys.executable, '-m', 'promlstm', '--help'], capture_output=True, text=True, check=True).stdout
-    makefile = (ROOT / 'Makefile').read_text()
-    for command in re.findall(r'^promlstm ([\w-]+)', '\n'.join(blocks(README, 'sh', '')), re.MULTILINE):
-        assert re.search(rf'^\s+{command}\b', told, re.MULTILINE), command
-    for target in re.findall(r'^make ([\w-]+)', '\n'.join(blocks(README, 'sh', '')), re.MULTILINE):
+@pytest.mark.parametrize('page', [page for page in PAGES if page != 'CHANGELOG.md'])
+def test_commands_exist(page):
+    """Each `promlstm …`, `python -m …` and `make …` in a page, in a block or in a line, is one that there is, and so is each of its options."""
+    shown = '\n'.join(
+        blocks(read(page), 'sh')
+        + [line + '\n' for line in re.findall(r'`([^`\n]+)`', re.sub(r'```.*?```', '', read(page), flags=re.DOTALL))]
+    )
+    for command, rest in re.findall(r'(?:^|bin/|-- )promlstm ([a-z][\w-]*)([^#\n]*)', shown, re.MULTILINE):
+        told = helped('promlstm', command)
+        assert options(rest) <= options(told), (command, rest)
+    for module, command, rest in re.findall(r'python -m (convert|bench) ?([\w-]*)([^#\n|…]*)', shown):
+        if module == 'convert' and command and command.islower():
+            told = helped('convert', command)
+            assert options(rest) <= options(told), (command, rest)
+        elif module == 'bench' and command:
+            assert (ROOT / f'bench/{command}.py').exists(), command
+    makefile = read('Makefile')
+    for target in re.findall(r'(?:^|`)make ([a-z][\w-]*)', shown, re.MULTILINE):
         assert re.search(rf'^{target}:', makefile, re.MULTILINE), target
+
+
+def options(text):
+    """The long options in a text."""
+    return set(re.findall(r'(?<!\S)\[?(--[a-z][\w.-]*)', text.replace('=', ' ')))
+
+
+HELPED = {}
+
+
+def helped(*command):
+    """What `--help` of a command prints."""
+    if command not in HELPED:
+        done = subprocess.run([sys.executable, '-m', *command, '--help'], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (command, done.stderr)
+        HELPED[command] = done.stdout
+    return HELPED[command]
 
 
 @pytest.mark.parametrize('page', ['retraining', 'training-data'])
 def test_the_recipe_of_a_document_is_a_whole_one(page, tmp_path):
     """What is shown can be copied as it stands."""
-    (shown,) = blocks((ROOT / f'docs/how-to/{page}.md').read_text(), 'yaml', '  spans:')
+    (shown,) = blocks(read(f'docs/how-to/{page}.md'), 'yaml', '  spans:')
     (tmp_path / 'own.yml').write_text(shown)
     assert recipe.load(tmp_path / 'own.yml').name == 'own'
 
 
-def test_every_key_of_a_recipe_is_documented():
-    """Those of the whole, and of its sections, and no other."""
-    text = (ROOT / 'docs/how-to/retraining.md').read_text()
-    table = text[text.index('## A recipe') : text.index('## What `evaluate` measures')]
-    told = set(re.findall(r'`([a-z0-9_.]+)`', ' '.join(line.split('|')[1] for line in table.splitlines() if line.startswith('| `'))))
-    sections = {'training': recipe.Training, 'calibration': recipe.Calibration, 'evaluation': recipe.Evaluation}
-    wanted = set(recipe.Recipe.__struct_fields__) | {f'{name}.{key}' for name, kind in sections.items() for key in kind.__struct_fields__}
-    assert {key if not key.startswith('.') else f'training{key}' for key in told} == wanted
+def test_every_part_of_a_recipe_is_documented():
+    """Each section that a key of the recipe leads to has its own table."""
+    tables = set(re.findall(r'<!-- from ([\w.]+) -->', read('docs/reference/recipe.md')))
+    assert {
+        f'convert.recipe.{name}' for name in ('Recipe', 'Data', 'Training', 'Calibration', 'Range', 'Evaluation', 'Telemetry')
+    } <= tables
+    assert {'convert.data.spans.Parts', 'convert.data.incidents.Exclude', 'convert.evaluation.gates.Gates'} <= tables
+
+
+def test_what_the_model_finds_is_what_its_file_says():
+    """The table of docs/explanation/limits.md, by kind of fault, at a minute and at five."""
+    figures = session.load(session.resolve('builtin:default')).bundle.manifest.evaluation
+    rows = re.findall(r'^\| ([a-z ]+) \| (0\.\d\d), (0\.\d\d) \|', read('docs/explanation/limits.md'), re.MULTILINE)
+    names = {'level shift': 'shift', 'drift over ten hours': 'drift', 'changed variance': 'variance'}
+    found = {names.get(kind, kind).replace(' ', '_'): (minute, five) for kind, minute, five in rows}
+    told = '_recall_at_1_per_week'
+    assert found == {
+        key.removesuffix(told): (f'{value:.2f}', f'{figures["injected_300s"][key]:.2f}')
+        for key, value in figures['injected_60s'].items() if key.endswith(told)
+    }  # fmt: skip
+
+
+def test_the_changelog_begins_with_what_is_not_released():
+    """As Keep a Changelog has it: newest first, known groups, one line for each change; the newest release is the version of the code."""
+    from promlstm import __version__
+
+    text = read('CHANGELOG.md')
+    heads = re.findall(r'^## \[(.*?)\](.*)$', text, re.MULTILINE)
+    assert heads[0] == ('Unreleased', '') and heads[1][0] == __version__
+    assert all(re.fullmatch(r' - \d{4}-\d\d-\d\d', date) for _, date in heads[1:])
+    assert [date for _, date in heads[1:]] == sorted((date for _, date in heads[1:]), reverse=True)
+    assert set(re.findall(r'^### (.*)$', text, re.MULTILINE)) <= {'Added', 'Changed', 'Deprecated', 'Removed', 'Fixed', 'Security'}
+    changes = text[text.index('## [Unreleased]') : text.index('\n[Unreleased]:')]
+    assert all(re.match(r'(- |#|$|The first)', line) for line in changes.splitlines())
+
+
+def test_documents_that_are_named_exist():
+    """Where code, charts and rules say docs/….md, the page is there."""
+    named = re.compile(r'\bdocs/[\w/-]+\.(?:md|py)\b')
+    for folder in ('promlstm', 'convert', 'rules', 'helm', 'tests', 'bench', '.ci', 'docs'):
+        for path in (ROOT / folder).rglob('*'):
+            if (
+                path.is_file()
+                and path.suffix in ('.py', '.yml', '.yaml', '.md', '.tpl', '.txt', '.json', '')
+                and path != ROOT / 'tests/test_docs.py'
+            ):
+                for page in named.findall(path.read_text(errors='ignore')):
+                    assert (ROOT / page).exists(), f'{path.relative_to(ROOT)}: {page}'
