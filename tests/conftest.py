@@ -7,11 +7,16 @@ what is not there skips with the reason; in CI, where everything is to be there,
 import os
 
 import chart
+import hypothesis
 import pytest
 import servers
 from requirements import absent, has_tensorflow, is_accept, need_tools
 
 import promlstm as promlstm  # before any test loads ONNX Runtime, which it keeps from reporting
+
+# A busy machine is no failure: examples have no time limit.
+hypothesis.settings.register_profile('untimed', deadline=None)
+hypothesis.settings.load_profile('untimed')
 
 
 def pytest_configure(config):
