@@ -1,64 +1,75 @@
-"""What is carried from step to step, for all entities of a detector: one value, replaced whole and never changed.
+"""What is carried from step to step for all entities of a detector: one value that is replaced as a whole and never changed.
 
-Who calls it: detector (advance, commit, forget), and whoever replays. It knows what a step leaves, not how a step is made.
+Who calls it: detector (advance, commit, forget), convert.evaluation.replay. It knows what a step leaves, not how a step is computed.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import numpy as np
+import numpy.typing as npt
 
+from promlstm.engine.columns import Ints, Tensors
 from promlstm.engine.score import Alarm, Latch
 from promlstm.engine.season import Season
+from promlstm.engine.session import Session
+
+_Columns = TypeVar('_Columns', Latch, Alarm)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Memory:
-    """Of N entities.
+    """The memory of N entities.
 
-    state   {name: [N, …]}  the graph's own
+    state   {name: [N, …]}  the states of the graph
     season  Season
     latch   Latch
     alarm   Alarm
-    klass   int64 [N]       which calibration rows hold, as the graph said last
+    klass   int64 [N]       which calibration rows apply, from the last output `class` of the graph
     """
 
-    state: dict
+    state: Tensors
     season: Season
     latch: Latch
     alarm: Alarm
-    klass: np.ndarray
+    klass: Ints
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.klass)
 
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Size of all columns in bytes."""
-        columns = [getattr(part, name) for part in (self.latch, self.alarm) for name in part.__dataclass_fields__]
-        columns += [self.season.anchor, *self.season.columns, *self.state.values(), self.klass]
+        columns = [*_columns(self.latch), *_columns(self.alarm), self.season.anchor, *self.season.columns, *self.state.values(), self.klass]
         return sum(column.nbytes for column in columns)
 
-    def grown(self, session, rows):
-        """The same with blank memory for the entities up to `rows`."""
+    def grown(self, session: Session, rows: int) -> 'Memory':
+        """The same with blank memory for new entities, so that it has as many rows as asked for."""
         if rows == len(self):
             return self
         new = blank(session, self.season.zone, rows - len(self), self.season.anchor.shape[1])
         return Memory(
             {name: np.concatenate([array, new.state[name]]) for name, array in self.state.items()},
             self.season.grown(rows),
-            _each(lambda mine, yours: np.concatenate([mine, yours]), self.latch, new.latch),
-            _each(lambda mine, yours: np.concatenate([mine, yours]), self.alarm, new.alarm),
+            _map_columns(_joined, self.latch, new.latch),
+            _map_columns(_joined, self.alarm, new.alarm),
             np.concatenate([self.klass, new.klass]),
         )
 
-    def take(self, rows):
+    def take(self, rows: Ints) -> 'Memory':
         """The memory of some rows only (int [n])."""
-        state = {name: array[rows] for name, array in self.state.items()}
-        latch, alarm = (_each(lambda column: column[rows], part) for part in (self.latch, self.alarm))
-        return Memory(state, self.season.take(rows), latch, alarm, self.klass[rows])
+        return Memory(
+            {name: array[rows] for name, array in self.state.items()},
+            self.season.take(rows),
+            _map_columns(lambda column: column[rows], self.latch),
+            _map_columns(lambda column: column[rows], self.alarm),
+            self.klass[rows],
+        )
 
 
-def blank(session, zone, rows, features):
-    """The Memory of entities that were never seen, for a model (Session) and the time zone of its seasons (ZoneInfo)."""
+def blank(session: Session, zone: ZoneInfo, rows: int, features: int) -> Memory:
+    """The memory of entities that were never seen, for a model and the time zone of its seasonal memory."""
     manifest = session.bundle.manifest
     return Memory(
         session.blank(rows, features),
@@ -69,6 +80,15 @@ def blank(session, zone, rows, features):
     )
 
 
-def _each(change, *parts):
-    """Dataclasses of columns as one of their kind, column by column."""
-    return type(parts[0])(*(change(*(getattr(part, name) for part in parts)) for name in parts[0].__dataclass_fields__))
+def _columns(part: Latch | Alarm) -> list[npt.NDArray[Any]]:
+    """All columns of a dataclass of columns."""
+    return [getattr(part, field.name) for field in fields(part)]
+
+
+def _map_columns(function: Callable[..., npt.NDArray[Any]], *parts: _Columns) -> _Columns:
+    """One dataclass of columns made of others of its type: the function is called with each of their columns."""
+    return type(parts[0])(*map(function, *map(_columns, parts)))
+
+
+def _joined(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.concatenate([first, second])

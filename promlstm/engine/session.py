@@ -1,22 +1,26 @@
-"""One ONNX Runtime session per model file: proven at load, run in chunks.
+"""One ONNX Runtime session per model file: its proof is verified at load, and it is run in chunks.
 
 Who calls it: detector (every step), `check-model`, convert (to read back and to replay). What flows through: numpy columns.
 It keeps no memory of entities and knows no Prometheus.
 
-Rows are independent, so N of them are cut into chunks whose working set stays in the processor's cache, and the chunks are shared
-among threads that each run the graph single-threaded: ONNX Runtime releases the interpreter lock, and in float32 a row's numbers do
-not depend on its company. (But for a row that is alone: it is run beside itself.)
+Rows are independent. So they are split into chunks whose working set stays in the processor's cache, and several threads run the chunks, each
+with a single-threaded run of the graph; ONNX Runtime releases the interpreter lock. In float32 the results of a row do not depend on the
+other rows of its chunk, except that a row alone gives slightly different results; so a single row is run twice in one chunk.
 """
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 
 from promlstm import limits
 from promlstm.engine import bundle as contract
+from promlstm.engine.columns import Tensors
 from promlstm.errors import BundleFormatError, ProofError
 
 CHUNK = 2048
@@ -24,7 +28,15 @@ BUILTIN = 'builtin:'
 _DTYPES = {'tensor(float)': 'float32', 'tensor(double)': 'float64', 'tensor(int64)': 'int64'}
 
 
-def resolve(model, root='.'):
+class _Node(Protocol):
+    """An input or output of a graph, as ONNX Runtime describes it."""
+
+    name: str
+    type: str
+    shape: Sequence[int | str]
+
+
+def resolve(model: str, root: str | Path = '.') -> Path:
     """The path of a model: `builtin:NAME` is shipped with the package, anything else is a path, relative to `root`.
 
     >>> resolve('builtin:default').name
@@ -39,8 +51,8 @@ def resolve(model, root='.'):
     return Path(root) / model
 
 
-def stamp(path):
-    """What changes when a file is replaced or written to: compared at every step, it costs no reading. None = there is no file."""
+def stamp(path: str | Path) -> tuple[int, int, int, int] | None:
+    """A value that changes when a file is replaced or written to, found without reading the file; None = there is no file."""
     try:
         found = os.stat(path)
     except OSError:
@@ -48,12 +60,12 @@ def stamp(path):
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def load(path, *, sha256=None, threads=None, prove=True):
-    """The Session of a model file that was found in order, pinned and proven.
+def load(path: str | Path, *, sha256: str | None = None, threads: int | None = None, prove: bool = True) -> 'Session':
+    """Load a model file: check its digest and its format, and verify its proof.
 
-    path     file of the model
     sha256   expected digest of the file, or None
     threads  how many chunks run at once; None = as many as limits.threads gives
+    prove    False = do not verify the proof
     raises   BundleFormatError (missing, truncated, other format, other digest), ProofError (computes other numbers here)
     """
     try:
@@ -71,7 +83,7 @@ def load(path, *, sha256=None, threads=None, prove=True):
     try:
         runtime = onnxruntime.InferenceSession(data, options, providers=['CPUExecutionProvider'])
         metadata = runtime.get_modelmeta().custom_metadata_map
-    except Exception as error:  # ONNX Runtime raises classes of its own that share no base but Exception
+    except Exception as error:  # ONNX Runtime raises its own classes, which have no common base but Exception
         why = ' '.join(str(error).split())
         raise BundleFormatError(f'{path}: not an ONNX file that this ONNX Runtime ({onnxruntime.__version__}) can run: {why}') from error
     bundle = contract.parse(
@@ -83,31 +95,28 @@ def load(path, *, sha256=None, threads=None, prove=True):
     return session
 
 
-def _tensors(described):
-    return [contract.Tensor(item.name, _DTYPES.get(item.type, item.type), tuple(item.shape)) for item in described]
+def _tensors(nodes: Iterable[_Node]) -> list[contract.Tensor]:
+    return [contract.Tensor(node.name, _DTYPES.get(node.type, node.type), tuple(node.shape)) for node in nodes]
 
 
 class Session:
-    """A proven model, ready to run over any number of entities."""
+    """A loaded model, ready to run over any number of entities."""
 
-    def __init__(self, runtime, bundle, threads):
+    def __init__(self, runtime: onnxruntime.InferenceSession, bundle: contract.Bundle, threads: int) -> None:
         self.bundle = bundle
         self._runtime = runtime
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads, 'promlstm-session') if threads > 1 else None
 
-    def blank(self, rows, features):
-        """The memory of entities that were never seen: {state: zeros}."""
-        return {
-            name: np.zeros([{'N': rows, 'F': features}.get(axis, axis) for axis in state.shape], state.dtype)
-            for name, state in self.bundle.states.items()
-        }
+    def blank(self, rows: int, features: int) -> Tensors:
+        """The states of entities that were never seen: {state name: zeros}."""
+        return {name: np.zeros(_sized(state.shape, rows, features), state.dtype) for name, state in self.bundle.states.items()}
 
-    def run(self, inputs, state):
+    def run(self, inputs: Mapping[str, npt.ArrayLike], state: Tensors) -> tuple[Tensors, Tensors]:
         """One step of N entities.
 
-        inputs   {name of contract.INPUTS: array}; those that the graph does not want are left out
-        state    {name: array} as `blank` or the step before gave it; not changed
+        inputs   {name of contract.INPUTS: array}; inputs that the graph does not have are ignored
+        state    {state name: array} from `blank` or from the step before; not changed
         returns  ({name of contract.OUTPUTS: array}, {state name: array after the step})
         """
         feeds = {name: _contiguous(array, contract.INPUTS[name][0]) for name, array in inputs.items() if name in self.bundle.inputs}
@@ -115,29 +124,29 @@ class Session:
         rows, features = feeds['value'].shape
         if rows == 1:
             return self._run_one(feeds, list(state))
-        sizes = {'N': rows, 'F': features}
-        results = {
-            tensor.name: np.empty([sizes.get(axis, axis) for axis in tensor.shape], _DTYPES[tensor.type])
-            for tensor in self._runtime.get_outputs()
+        results: Tensors = {
+            node.name: np.empty(_sized(node.shape, rows, features), _DTYPES[node.type]) for node in self._runtime.get_outputs()
         }
         chunk = max(2, CHUNK // max(1, features))
         spans = [(min(start, rows - 2), min(start + chunk, rows)) for start in range(0, rows, chunk)]
-        run = lambda span: self._run_span(feeds, results, *span)  # noqa: E731 (a closure over this call's arrays)
-        for _ in self._pool.map(run, spans) if self._pool and len(spans) > 1 else map(run, spans):
+
+        def run_span(span: tuple[int, int]) -> None:
+            self._run_span(feeds, results, *span)
+
+        for _ in self._pool.map(run_span, spans) if self._pool and len(spans) > 1 else map(run_span, spans):
             pass
         after = {name: results.pop(name + contract.NEXT) for name in state}
         return results, after
 
-    def _run_one(self, feeds, states):
-        """A single row is run beside itself: alone, matrix products take another path and differ in the last bits."""
+    def _run_one(self, feeds: Tensors, states: Sequence[str]) -> tuple[Tensors, Tensors]:
+        """Run a single row as two equal rows: for one row, matrix products take another path and differ in the last bits."""
         twice = {name: np.repeat(array, 2, axis=0) if array.ndim else array for name, array in feeds.items()}
-        results, after = self.run(
-            {name: array for name, array in twice.items() if name not in states}, {name: twice[name] for name in states}
-        )
+        inputs = {name: array for name, array in twice.items() if name not in states}
+        results, after = self.run(inputs, {name: twice[name] for name in states})
         return {name: array[:1] for name, array in results.items()}, {name: array[:1] for name, array in after.items()}
 
-    def _run_span(self, feeds, results, start, stop):
-        """Bind slices of the callers' arrays in place: nothing is copied on the way in or out."""
+    def _run_span(self, feeds: Tensors, results: Tensors, start: int, stop: int) -> None:
+        """Run some of the rows. Slices of the arrays are bound in place, so nothing is copied on the way in or out."""
         binding = self._runtime.io_binding()
         for name, array in feeds.items():
             part = array[start:stop] if array.ndim else array
@@ -147,30 +156,30 @@ class Session:
             binding.bind_output(name, 'cpu', 0, part.dtype, part.shape, part.ctypes.data)
         self._runtime.run_with_iobinding(binding)
 
-    def prove(self):
+    def prove(self) -> None:
         """Replay the file's proof; ProofError names the output, step and entity where this machine first differs."""
         proof = self.bundle.proof
         inputs = {name: array.numpy() for name, array in proof.inputs.items()}
         expected = {name: array.numpy() for name, array in proof.outputs.items()}
         if missing := sorted((set(contract.OUTPUTS) & self.bundle.outputs) - set(expected)):
-            raise ProofError(f'{self.bundle.source}: the proof says nothing about {missing[0]}')
+            raise ProofError(f'{self.bundle.source}: the proof has no output {missing[0]}')
         if 'value' not in inputs or not np.isnan(inputs['value']).any():
-            raise ProofError(f'{self.bundle.source}: the proof holds no missing sample, so it proves nothing about them')
+            raise ProofError(f'{self.bundle.source}: the proof has no missing sample, so it does not verify what the model does with one')
         steps, rows, features = inputs['value'].shape
         state = self.blank(rows, features)
         for step in range(steps):
             feeds = {name: array[step] for name, array in inputs.items()} | {'step_seconds': np.float32(proof.step_seconds)}
-            got, state = self._tried(feeds, state)
+            got, state = self._run_for_proof(feeds, state)
             for name, wanted in expected.items():
                 self._compare(name, step, got[name], wanted[step])
 
-    def _tried(self, feeds, state):
+    def _run_for_proof(self, feeds: Mapping[str, npt.ArrayLike], state: Tensors) -> tuple[Tensors, Tensors]:
         try:
             return self.run(feeds, state)
-        except Exception as error:  # as at load: classes of the runtime's own
+        except Exception as error:  # as in `load`: classes without a common base
             raise ProofError(f'{self.bundle.source}: the graph cannot be run: {" ".join(str(error).split())}') from error
 
-    def _compare(self, name, step, got, wanted):
+    def _compare(self, name: str, step: int, got: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> None:
         proof = self.bundle.proof
         close = np.isclose(got, wanted, rtol=proof.relative_tolerance, atol=proof.absolute_tolerance, equal_nan=True)
         if not close.all():
@@ -182,5 +191,11 @@ class Session:
             )
 
 
-def _contiguous(array, dtype):
+def _sized(shape: Iterable[int | str], rows: int, features: int) -> list[int]:
+    """A shape with numbers for its axes N and F."""
+    sizes = {'N': rows, 'F': features}
+    return [sizes[axis] if isinstance(axis, str) else axis for axis in shape]
+
+
+def _contiguous(array: npt.ArrayLike, dtype: str) -> npt.NDArray[Any]:
     return np.ascontiguousarray(array, dtype) if np.ndim(array) else np.asarray(array, dtype)

@@ -68,7 +68,7 @@ def test_a_bare_onnx_file_says_who_wraps_it(tmp_path):
     """A good graph without our metadata is no model yet."""
     path = tiny_model.write(tmp_path / 'bare.onnx', edit=lambda metadata: {})
     assert refused(BundleFormatError, path) == (
-        'no promlstm.manifest in the file: not made by `python -m convert` (a bare ONNX file is wrapped by it)'
+        'no promlstm.manifest in the file: not made by `python -m convert` (`python -m convert wrap` wraps a plain ONNX file)'
     )
 
 
@@ -95,7 +95,7 @@ BROKEN = {
     'no band': ({'without': ['lower']}, "graph: output 'lower' is missing"),
     'no state after the step': (
         {'without': ['state_mean_next']},
-        "graph: every state_NAME needs a state_NAME_next and the other way round; without partner: ['state_mean_next']",
+        "graph: every state_NAME needs a state_NAME_next and vice versa; without counterpart: ['state_mean_next']",
     ),
     'an input that nobody gives': (
         {'extra': [('input', bundle.Tensor('wind', 'float32', ('N',)))]},
@@ -166,13 +166,13 @@ def test_a_proof_without_missing_samples_proves_too_little(tmp_path):
     """Missing samples are where runtimes differ: a proof must hold some."""
     values = np.nan_to_num(tiny_model.samples()['value'], nan=10.0)
     path = tiny_model.write(tmp_path / 'x.onnx', proof=tiny_model.proven(inputs={'value': values}))
-    assert refused(ProofError, path) == 'the proof holds no missing sample, so it proves nothing about them'
+    assert refused(ProofError, path) == 'the proof has no missing sample, so it does not verify what the model does with one'
 
 
 def test_a_proof_that_leaves_an_output_out_proves_too_little(tmp_path):
     """Every output is proven."""
     path = tiny_model.write(tmp_path / 'x.onnx', proof=tiny_model.proven(outputs={'upper': None}))
-    assert refused(ProofError, path) == 'the proof says nothing about upper'
+    assert refused(ProofError, path) == 'the proof has no output upper'
 
 
 def test_the_proof_is_not_replayed_where_it_is_being_made(tmp_path):
