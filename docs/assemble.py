@@ -48,8 +48,10 @@ def links(text):
 def main():
     """Copy the pages and what they link to."""
     shutil.rmtree(TARGET, ignore_errors=True)
-    script = mermaid()
-    for page in navigation(tomllib.loads((ROOT / 'zensical.toml').read_text())['project']['nav']):
+    script, project = mermaid(), tomllib.loads((ROOT / 'zensical.toml').read_text())['project']
+    for style in project['extra_css']:
+        _place(style).write_bytes((ROOT / style).read_bytes())
+    for page in navigation(project['nav']):
         text = (ROOT / page).read_text()
         for link in links(text):
             path = (ROOT / page).parent / link

@@ -249,6 +249,7 @@ def test_commands_exist(page):
             assert options(rest) <= options(told), (command, rest)
         elif module == 'bench' and command:
             assert (ROOT / f'bench/{command}.py').exists(), command
+    assert all((ROOT / f'bench/{name}.py').exists() for name in re.findall(r'make bench ARGS=(\w+)', shown))
     makefile = read('Makefile')
     for target in re.findall(r'(?:^|`)make ([a-z][\w-]*)', shown, re.MULTILINE):
         assert re.search(rf'^{target}:', makefile, re.MULTILINE), target
