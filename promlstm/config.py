@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 import msgspec
 import yaml
 
-from promlstm.engine.labels import LABEL_NAME
 from promlstm.errors import ConfigError
 
 WEEK_SECONDS = 7 * 86400.0
@@ -25,6 +24,15 @@ _SIZE = re.compile(r'(\d{1,12}(?:\.\d+)?)(B|KB|MB|GB)\Z')
 _BUDGET = re.compile(r'(\d{1,12}(?:\.\d+)?)/(minute|hour|day|week|month|year) (each|in all)\Z')
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _HEADER_VALUE = re.compile(r'[\x21-\x7e\xa0-\xff](?:[\t\x20-\x7e\xa0-\xff]*[\x21-\x7e\xa0-\xff])?\Z')
+_PLACEHOLDER = re.compile(r'\{\{.*?\}\}|\$\{.*?\}|\$\(.*?\)|\$[A-Za-z_]\w*|<.*?>|[{}<>]')  # of Helm, shells, Kubernetes, manuals
+# What a URL ends in that was copied out of a browser, a manual or another tool: the API itself, or a page for people.
+_TOO_LONG = re.compile(r'(/api/v1(/query|/query_range)?|(/classic)?/graph|/vmui|/-/(ready|healthy))/*\Z')
+_QUESTION = ('query', 'time', 'start', 'end', 'step', 'timeout')  # parameters that are ours
+# What the exchange itself needs; as Prometheus reserves them in its own http_headers.
+_RESERVED_HEADERS = {
+    'accept-encoding', 'connection', 'content-encoding', 'content-length', 'content-type', 'expect', 'host', 'keep-alive', 'proxy-authenticate',
+    'proxy-authorization', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'www-authenticate',
+}  # fmt: skip
 _PERIODS = {'minute': 60.0, 'hour': 3600.0, 'day': 86400.0, 'week': WEEK_SECONDS, 'month': 30 * 86400.0, 'year': 365 * 86400.0}
 
 
@@ -131,7 +139,8 @@ class Source(_Strict, frozen=True):
     authorization: Authorization | None = None
     tls_config: TLS | None = None
     headers: dict[str, str] = {}  # such as X-Scope-OrgID
-    params: dict[str, str] = {}  # added to every query, such as dedup, partial_response
+    params: dict[str, str] = {}  # added to the URL of every query, such as dedup, partial_response, namespace
+    method: Literal['auto', 'GET', 'POST'] = 'auto'  # of queries; auto: POST, and GET where the server does not take it
     proxy_url: str | None = None  # the environment's proxies are not used
     max_response: Size = Size(512_000_000)
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4  # queries in flight
@@ -315,6 +324,10 @@ def _check(config, source):
 
 def _check_source(source, where):
     _check_url(source.url, f'{where}.url', 'use basic_auth with password_file')
+    if ending := _TOO_LONG.search(source.url):
+        raise ConfigError(
+            f'{where}.url: it ends in {ending[1]}, and promlstm adds the path of the API itself: write {source.url[: ending.start()]}'
+        )
     if source.proxy_url is not None:
         _check_url(source.proxy_url, f'{where}.proxy_url', 'use a proxy that needs none')
     for name in ('timeout', 'max_response'):
@@ -325,6 +338,11 @@ def _check_source(source, where):
             raise ConfigError(f'{where}.headers: {name!r} is not a header name, or its value not one line of Latin-1 text')
         if name.lower() == 'authorization':
             raise ConfigError(f'{where}.headers: {name}: no secrets here; use authorization with credentials_file')
+        if name.lower() in _RESERVED_HEADERS:
+            raise ConfigError(f'{where}.headers: {name}: it belongs to the exchange itself and cannot be set')
+    for name in source.params:
+        if name.strip() in _QUESTION:
+            raise ConfigError(f'{where}.params: {name}: promlstm sets it for every query; here it would replace what a detector asks')
     if source.authorization and not _HEADER_NAME.match(source.authorization.type):
         raise ConfigError(f'{where}.authorization.type: expected one word such as Bearer, got {source.authorization.type!r}')
     if source.basic_auth and source.authorization:
@@ -337,6 +355,11 @@ def _check_url(text, where, instead):
     """A URL may hold a password where it is not yet known to be one, so it is looked for first and never printed."""
     if '@' in text:
         raise ConfigError(f'{where}: no user name and password here, they would end up in logs; {instead}')
+    if placeholder := _PLACEHOLDER.search(text):
+        raise ConfigError(
+            f'{where}: {placeholder[0]!r} was not replaced by its value: templates and variables are not read here; write the address itself, '
+            f'such as http://prometheus:9090'
+        )
     try:
         url = urlsplit(text)
         good = url.scheme in ('http', 'https') and url.hostname and url.port != 0
@@ -362,9 +385,8 @@ def _check_detector(detector, where):
         raise ConfigError(
             f'{where}: by: an entity has no __name__; keep it in a label: label_replace(EXPR, "metric", "$1", "__name__", "(.+)")'
         )
-    bad = next((label for label in detector.by if not LABEL_NAME.match(label)), None)
-    if bad is not None:
-        raise ConfigError(f'{where}: by: {bad!r} is not a label name')
+    if '' in detector.by:  # else any text: Prometheus 3 and OpenTelemetry have dots and all of UTF-8 in names
+        raise ConfigError(f"{where}: by: '' is not a label name")
     if detector.step <= 0:
         raise ConfigError(f'{where}: step: expected more than 0')
     if detector.range and not detector.range[0] < detector.range[1]:

@@ -75,7 +75,7 @@ def test_five_lines_are_enough():
     assert got.root == str(FILES)
     assert msgspec.structs.asdict(got.prometheus) == {
         'url': 'http://localhost:9090', 'timeout': 30, 'basic_auth': None, 'authorization': None, 'tls_config': None, 'headers': {},
-        'params': {}, 'proxy_url': None, 'max_response': 512_000_000, 'concurrency': 4,
+        'params': {}, 'method': 'auto', 'proxy_url': None, 'max_response': 512_000_000, 'concurrency': 4,
     }  # fmt: skip
     (detector,) = got.detectors
     assert msgspec.structs.asdict(detector) == {
@@ -98,6 +98,43 @@ def test_every_key_can_be_set():
         default = {field.name: field.default for field in msgspec.structs.fields(struct)}
         unset = [name for name, value in msgspec.structs.asdict(struct).items() if value == default[name]]
         assert unset in ([], ['authorization'], ['expr'])  # the other of two ways
+
+
+URL = 'prometheus: {{url: "{}", params: {}}}\ndetectors: [{{name: up, expr: up}}]'
+
+
+@pytest.mark.parametrize('name', ['query', 'time', 'start', 'end', 'step', 'timeout'])
+def test_parameters_cannot_replace_the_question(name):
+    """What a detector asks, when, and for how long it waits is no parameter of the source; those that tenants and replicas need are."""
+    with pytest.raises(ConfigError, match=f'prometheus.params: {name}: promlstm sets it'):
+        config.parse(URL.format('http://localhost:9090', f'{{{name}: "1"}}'))
+    given = '{dedup: "true", namespace: shop, "extra_filters[]": "{a=\'b\'}", max_source_resolution: 5m, lookback_delta: 2m}'
+    assert len(config.parse(URL.format('http://localhost:9090', given)).prometheus.params) == 5
+
+
+@pytest.mark.parametrize(
+    'url',
+    [
+        'http://localhost:9090/',
+        'http://localhost:9090/prometheus',
+        'http://localhost:8481/select/0/prometheus',
+        'https://kubernetes/api/v1/namespaces/monitoring/services/prometheus:9090/proxy',
+        'https://gateway.example/api/metrics/v1/shop',
+        'https://gateway.example/graphs',
+        'http://prometheus.monitoring.svc.cluster.local.:9090',
+        'http://[::1]:9090',
+    ],
+)
+def test_a_path_before_the_api_is_no_mistake(url):
+    """Prefixes of proxies, tenants and clusters are part of the URL, also where they look like a part of the API."""
+    assert config.parse(URL.format(url, '{}')).prometheus.url == url
+
+
+@pytest.mark.parametrize('label', ['k8s.pod', 'http.response.status_code', 'Größe', 'a label', '__tenant_id__', 'exported_job', 'exported_detector'])
+def test_whatever_prometheus_calls_a_label_can_be_joined_by(label):
+    """Dots and all of UTF-8, as Prometheus 3 and OpenTelemetry have them, what federation adds, and what a scrape renamed."""
+    text = f'prometheus: {{url: http://x}}\ndetectors: [{{name: a, features: {{u: up, d: down}}, by: ["{label}"]}}]'
+    assert config.parse(text).detectors[0].by == (label,)
 
 
 def test_what_is_read_cannot_be_changed():

@@ -1,74 +1,208 @@
-"""One HTTP API as a configuration describes it: TLS, credentials, proxy, headers, limits.
+"""One HTTP API as a configuration describes it: TLS, credentials, proxy, headers, parameters, limits.
 
 Who calls it: prometheus, and convert for what an Alertmanager knows. What flows through: a path and a form; out come a status and the bytes
-of the body. It never follows a redirect (it would lose the form, and could take credentials elsewhere), never reads an answer beyond its
-limit, never waits longer than it was told, and never puts a secret into a message.
+of the body. It never follows a redirect nor reads its body (it would lose the form, and could take credentials elsewhere), keeps no cookie,
+never reads an answer beyond its limit, never waits longer than its time-out, whatever it waits for, and never puts a secret into a message.
+
+Connections are kept and used again. One that the other side has closed meanwhile costs nothing: where no byte of an answer has come, the
+request is sent once more on a fresh one. All that is asked here is read-only, so asking twice does no harm.
 """
 
+import base64
+import os
 import re
-import time as clock
+import ssl
+import threading
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from email.message import Message
 from pathlib import Path
-
-import requests
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode, urlsplit
 
 from promlstm import __version__
 from promlstm.errors import ConfigError, ResponseError, SourceUnavailable
+from promlstm.query.connection import Connection, Deadline, ProtocolError, Unanswered
+from promlstm.query.interfaces import Source
 
-_CHUNK_BYTES = 1 << 20
+REDIRECTS = (301, 302, 303, 307, 308)
+UNPACKED_BYTES = 1 << 20  # of a piece, so that a bomb is noticed before it is in memory
+SHOWN = 200  # characters of what a server says, in a message
+_PATH = "/%:@!$&'()*+,;=~-._"  # characters of a path that stay as they are
 
-urllib3 = requests.packages.urllib3.exceptions  # what reading a body raises: requests translates only what it reads itself
+
+Request = tuple[str, str, Mapping[str, str], bytes | None]
+
+
+class Reply(NamedTuple):
+    """An answer: `headers` is an email.message.Message, `body` a bytearray."""
+
+    status: int
+    headers: Message
+    body: bytearray
 
 
 class Http:
     """What `source` (config.Source) leads to; files that it names are relative to `root`."""
 
-    def __init__(self, source, *, root='.'):
-        self._source = source
+    def __init__(self, source: Source, *, root: str | Path = '.', environment: Mapping[str, str] = os.environ) -> None:
+        self._source, self._root, self._environment = source, Path(root), environment
         self.url = source.url.rstrip('/')
-        self._http = requests.Session()
-        self._http.trust_env = False
-        self._http.headers = {
-            'User-Agent': f'promlstm/{__version__}',
-            'Accept': 'application/json',
-            'Accept-Encoding': 'gzip',
-            **source.headers,
-        }
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=source.concurrency, pool_block=True)
-        self._http.mount('http://', adapter)
-        self._http.mount('https://', adapter)
-        self._root = Path(root)
-        if source.proxy_url:
-            self._http.proxies = {'http': source.proxy_url, 'https': source.proxy_url}
-        if source.tls_config:
-            self._use_tls(source.tls_config)
+        parts = urlsplit(self.url)
+        self._base = f'{parts.scheme}://{parts.netloc}{quote(parts.path, safe=_PATH)}'
+        self._slots = threading.BoundedSemaphore(source.concurrency)
+        self._kept: list[Connection] = []
+        self._lock = threading.Lock()
+        self._trusted: tuple[list[Any], ssl.SSLContext] | None = None  # when the certificates were made, and the ssl.SSLContext that holds them
+        ours = {'User-Agent': f'promlstm/{__version__}', 'Accept': 'application/json', 'Accept-Encoding': 'gzip', 'Connection': 'keep-alive'}
+        theirs = {name.lower() for name in source.headers}
+        self._headers = {name: value for name, value in ours.items() if name.lower() not in theirs} | dict(source.headers)
 
-    def _use_tls(self, tls):
-        self._http.verify = not tls.insecure_skip_verify and (str(self._root / tls.ca_file) if tls.ca_file else True)
-        if tls.cert_file:
-            files = [str(self._root / file) for file in (tls.cert_file, tls.key_file) if file]
-            self._http.cert = tuple(files) if tls.key_file else files[0]
+    def send(self, method: str, path: str, form: Mapping[str, str], timeout: float) -> Reply:
+        """The Reply of a path below the URL.
 
-    def _check_tls(self):
-        """Looked at for each query, as certificates are rotated; the library tells a missing one from a broken connection by no class."""
-        tls = self._source.tls_config
+        method   POST: the form is sent in the body; GET: in the URL
+        form     {key: text}
+        timeout  seconds for the whole exchange: waiting for a free connection, connecting, sending, and every byte of the answer
+        raises   SourceUnavailable, ResponseError; ConfigError where a secret or certificate cannot be read
+        """
+        url, body = f'{self._base}/{path}', b''
+        query, headers = dict(self._source.params), self._headers | self._credentials()
+        if method == 'POST':
+            body, headers['Content-Type'] = urlencode(form).encode(), 'application/x-www-form-urlencoded'
+        else:
+            query |= dict(form)
+        deadline = Deadline(timeout)
+        with self._explained(f'{self.url}/{path}', timeout), self._slot(deadline):
+            return self._exchange((method, f'{url}?{urlencode(query)}' if query else url, headers, body if method == 'POST' else None), deadline)
+
+    def _exchange(self, request: Request, deadline: Deadline) -> Reply:
+        context = self._context()  # before a kept connection is taken: a certificate that is gone is told at once
+        if kept := self._idle():
+            try:
+                return self._ask(kept, request, deadline)
+            except Unanswered:
+                pass
+        fresh = Connection(self.url, proxy=self._source.proxy_url, context=context, deadline=deadline)
+        return self._ask(fresh, request, deadline)
+
+    def _idle(self) -> Connection | None:
+        """A kept connection on which nothing has happened since, or None."""
+        while True:
+            with self._lock:
+                if not self._kept:
+                    return None
+                connection = self._kept.pop()
+            if connection.idle():
+                return connection
+            connection.close()
+
+    def _ask(self, connection: Connection, request: Request, deadline: Deadline) -> Reply:
+        try:
+            status, headers = connection.request(*request, deadline)
+            if status in REDIRECTS and headers.get('Location'):
+                raise _Redirected(headers['Location'])
+            body = self._body(_until_broken(connection.pieces()), headers.get('Content-Encoding', 'identity').strip().lower())
+        except BaseException:
+            connection.close()
+            raise
+        if connection.reusable():
+            with self._lock:
+                self._kept.append(connection)
+        else:
+            connection.close()
+        return Reply(status, headers, body)
+
+    def _body(self, pieces: Iterable[bytes], encoding: str) -> bytearray:
+        """The whole body, unpacked as it comes, so that neither a bomb nor a second copy is ever held."""
+        body, limit = bytearray(), self._source.max_response
+        if encoding not in ('identity', 'gzip', 'x-gzip'):
+            raise ResponseError(f'{self.url} gave an answer that cannot be decompressed: it is packed with {printable(encoding)}, asked for was gzip')
+        for piece in pieces if encoding == 'identity' else _unpacked(pieces):
+            body += piece
+            if len(body) > limit:
+                raise ResponseError(f'{self.url} answered with more than max_response ({limit} bytes): aggregate the expression')
+        return body
+
+    @contextmanager
+    def _slot(self, deadline: Deadline) -> Iterator[None]:
+        """One of the `concurrency` exchanges that may run at once."""
+        if not self._slots.acquire(timeout=deadline.left()):
+            raise SourceUnavailable(
+                f'{self.url} was not asked: {self._source.concurrency} queries were in flight all the time (prometheus.concurrency)'
+            )
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    @contextmanager
+    def _explained(self, url: str, timeout: float) -> Iterator[None]:
+        """Whatever goes wrong, in words."""
+        try:
+            yield
+        except _Redirected as error:
+            raise ResponseError(
+                f'{url} redirects to {printable(str(error))}: put the address that answers in the place of its url'
+            ) from error
+        except TimeoutError as error:
+            raise SourceUnavailable(f'{self.url} was slower than the timeout of {timeout:g} s') from error
+        except ssl.SSLCertVerificationError as error:
+            what = f'its certificate is not trusted ({error.verify_message}); name the authority in tls_config.ca_file'
+            raise SourceUnavailable(f'{self.url} cannot be reached: {what}') from error
+        except ssl.SSLError as error:
+            raise SourceUnavailable(f'{self.url} cannot be reached: TLS: {_tls_reason(error)}') from error
+        except _Broken as error:
+            raise SourceUnavailable(f'{self.url} broke off in the middle of an answer: {error}') from error
+        except OSError as error:
+            raise SourceUnavailable(f'{self.url} cannot be reached: {error.strerror or error}') from error
+        except zlib.error as error:
+            raise ResponseError(f'{self.url} gave an answer that cannot be decompressed: {error}') from error
+        except (ProtocolError, ValueError) as error:
+            raise ResponseError(f'{self.url} gave an answer that is not HTTP: {printable(str(error))}') from error
+
+    def _context(self) -> ssl.SSLContext | None:
+        """The ssl.SSLContext; the files are looked at for each query, as certificates are rotated."""
+        tls, files = self._source.tls_config, dict[str, Path]()
         for name in ('ca_file', 'cert_file', 'key_file') if tls else ():
-            file = getattr(tls, name)
-            if file and not (self._root / file).is_file():
-                raise ConfigError(f'{self._root / file}: tls_config.{name} is no file')
+            if file := getattr(tls, name):
+                files[name] = path = self._root / file
+                if not path.is_file():
+                    raise ConfigError(f'{path}: tls_config.{name} is no file')
+        if not any(url and url.startswith('https:') for url in (self._source.url, self._source.proxy_url)):
+            return None
+        stamp = [(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files.values()]
+        if not self._trusted or self._trusted[0] != stamp:
+            self._trusted = stamp, self._made_context(files)
+        return self._trusted[1]
 
-    def _headers(self):
-        """Credentials are read anew for each query, so that a rotated file is used at once; they are never kept."""
-        if self._source.authorization:
-            secret = self._secret(self._source.authorization.credentials_file, 'printable ASCII')
-            return {'Authorization': f'{self._source.authorization.type} {secret}'}
+    def _made_context(self, files: Mapping[str, Path]) -> ssl.SSLContext:
+        # Without a file of its own the authorities of the system are trusted, those of SSL_CERT_FILE and SSL_CERT_DIR in their place (OpenSSL
+        # reads these), and besides what REQUESTS_CA_BUNDLE names, which many images and charts set.
+        context = ssl.create_default_context(cafile=files.get('ca_file'))
+        bundle = self._environment.get('REQUESTS_CA_BUNDLE')
+        if bundle and 'ca_file' not in files:
+            folder = Path(bundle).is_dir()
+            context.load_verify_locations(None if folder else bundle, bundle if folder else None)
+        if self._source.tls_config and self._source.tls_config.insecure_skip_verify:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if 'cert_file' in files:
+            context.load_cert_chain(files['cert_file'], files.get('key_file'))
+        return context
+
+    def _credentials(self) -> dict[str, str]:
+        """Credentials are read for each query, so that a rotated file is used at once; they are never kept."""
+        source = self._source
+        if source.authorization:
+            return {'Authorization': f'{source.authorization.type} {self._secret(source.authorization.credentials_file, "printable ASCII")}'}
+        if source.basic_auth:
+            both = f'{source.basic_auth.username}:{self._secret(source.basic_auth.password_file, "printable text")}'
+            return {'Authorization': f'Basic {base64.b64encode(both.encode()).decode()}'}
         return {}
 
-    def _basic_auth(self):
-        auth = self._source.basic_auth
-        return (auth.username.encode(), self._secret(auth.password_file, 'printable text').encode()) if auth else _no_auth
-
-    def _secret(self, name, kind):
-        """What stands in a file, which no message may show: an HTTP library would print a header that it refuses."""
+    def _secret(self, name: str, kind: str) -> str:
+        """What stands in a file, which no message may show."""
         try:
             secret = (self._root / name).read_text(encoding='utf-8').strip()
         except OSError as error:
@@ -79,64 +213,49 @@ class Http:
             raise ConfigError(f'{self._root / name}: expected a secret of one line of {kind}')
         return secret
 
-    def send(self, method, path, form, timeout):
-        """(status, body) of a path below the URL.
 
-        form     {key: text} to be sent in the body; none if empty
-        timeout  seconds for the whole answer, from the request to the last byte
-        raises   SourceUnavailable, ResponseError; ConfigError where a secret or certificate cannot be read
-        """
-        url = f'{self.url}/{path}'
-        self._check_tls()
-        until = clock.monotonic() + timeout
-        try:
-            with self._http.request(
-                method, url, data=form or None, stream=True, timeout=(min(5.0, timeout), timeout), headers=self._headers(), allow_redirects=False,
-                auth=self._basic_auth(),
-            ) as response:  # fmt: skip
-                if response.is_redirect:
-                    raise ResponseError(
-                        f'{url} redirects to {response.headers["Location"]}: put the address that answers in the place of its url'
-                    )
-                return response.status_code, self._body(response, until)
-        except (requests.ReadTimeout, urllib3.ReadTimeoutError) as error:
-            raise self._too_slow() from error
-        except urllib3.DecodeError as error:
-            raise ResponseError(f'{self.url} gave an answer that cannot be decompressed: {_reason(error)}') from error
-        except urllib3.HTTPError as error:
-            raise SourceUnavailable(f'{self.url} broke off in the middle of an answer: {_reason(error)}') from error
-        except OSError as error:  # every exception of requests is one
-            raise SourceUnavailable(f'{self.url} cannot be reached: {_reason(error)}') from error
-        except ValueError as error:  # requests follows a Location in thought, and lets through what parsing it raises
-            raise ResponseError(f'{self.url} gave an answer with headers that make no sense: {error}') from error
-
-    def _body(self, response, until):
-        """The whole body. Read as it comes: to wait for a full buffer would let a server that drips hold us for ever."""
-        parts, total = [], 0
-        while part := response.raw.read1(_CHUNK_BYTES, decode_content=True):
-            parts.append(part)
-            total += len(part)
-            if total > self._source.max_response:
-                raise ResponseError(
-                    f'{self.url} answered with more than max_response ({self._source.max_response} bytes): aggregate the expression'
-                )
-            if clock.monotonic() > until:
-                raise self._too_slow()
-        return b''.join(parts)
-
-    def _too_slow(self):
-        return SourceUnavailable(f'{self.url} was slower than the timeout of {self._source.timeout:g} s')
+class _Redirected(Exception):
+    """An answer that names another place."""
 
 
-def _no_auth(request):
-    """Keeps requests from looking for credentials of its own."""
-    return request
+class _Broken(OSError):
+    """An answer that ended too early."""
 
 
-def _reason(error):
-    """The innermost message of a chain of connection errors: what a person can act on."""
-    while getattr(error, 'args', None) and isinstance(error.args[0], BaseException):
-        error = error.args[0]
-    error = getattr(error, 'reason', None) or error
-    text = error.args[0] if len(error.args) > 1 and isinstance(error.args[0], str) else str(error)
-    return re.sub(r'^(<[^>]*>|HTTPS?Connection\([^)]*\)): ', '', text)
+def _until_broken(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The pieces; what goes wrong on the way to them is told from what goes wrong before."""
+    try:
+        yield from pieces
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise _Broken(error.strerror or str(error)) from error
+
+
+def _unpacked(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Pieces of gzip unpacked, each of a bounded size; several members may follow each other."""
+    unpacker = None
+    for piece in pieces:
+        while piece:
+            unpacker = unpacker or zlib.decompressobj(zlib.MAX_WBITS | 16)
+            yield unpacker.decompress(piece, UNPACKED_BYTES)
+            piece = unpacker.unconsumed_tail
+            if unpacker.eof:
+                piece, unpacker = unpacker.unused_data, None
+    if unpacker:
+        raise zlib.error('it ends too early')
+
+
+def printable(text: str) -> str:
+    """What a server said, short and on one line, for a message.
+
+    >>> printable('no such\\n  tenant\\x00')
+    'no such tenant?'
+    """
+    return ''.join(character if character.isprintable() else '?' for character in ' '.join(text[:SHOWN].split()))
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    if error.reason in ('WRONG_VERSION_NUMBER', 'HTTP_REQUEST'):
+        return 'the server does not speak it at this port: write http:// in its url'
+    return re.sub(r'^\[[^\]]*\] | \(_ssl\.c:\d+\)$', '', str(error))

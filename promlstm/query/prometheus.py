@@ -1,44 +1,75 @@
 """The HTTP API of Prometheus (and of those that speak it): instant and range queries, as columns.
 
 Who calls it: detector (instant, every step), warm start and backtest (range, in chunks), `check-config`. What flows through: an
-expression and times; out come raw label bytes and float64 columns. It never retries by itself (the clock comes round again).
+expression and times; out come raw label bytes and float64 columns. A query that failed is not sent again (the clock comes round again).
+
+What servers do differently is settled here: which method they take, on which grid they answer a range (grid.py), how they say that an
+answer is partial, and what stands in an answer that is no number: that series is left out and counted, the others are of use.
 
 Labels stay the raw bytes of the answer: parsing 100 000 label sets costs more than all the rest of a step.
 """
 
 import math
+import re
+import time as clock
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from email.message import Message
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from promlstm.errors import QueryRejected, ResponseError, SourceUnavailable
-from promlstm.query.http import Http
+from promlstm.query import grid
+from promlstm.query.http import Http, Reply, printable
+from promlstm.query.interfaces import QuerySource
+
+Floats = npt.NDArray[np.float64]
+T = TypeVar('T')
 
 POINTS_PER_SERIES = 11_000  # Prometheus refuses a range query beyond
 POINTS_PER_ANSWER = 400_000  # what we ask for at once: about 10 MB of JSON
+CLOCK_SECONDS = 1.0  # a sample of an instant query may be this far from the instant that was asked for: times may come in whole seconds
+
+# Where GET is worth a try after POST (405 and 501 as Prometheus' own clients do), and what a gateway says that allows by method:
+# Kubernetes takes POST for `create` and GET for `get`.
+_NO_POST = (405, 415, 501)
+_SAYS_METHOD = re.compile(rb'(?i)\bmethod\b|\bPOST\b|\bcannot create\b')
+_HINT = re.compile(r'PromQL (info|warning):')  # annotations of the engine on the expression, which 2.48 to 2.53 send among the warnings
+
+
+# An escape in JSON; groups 1 and 2: one that there is not, as half of a surrogate pair is, and a bare control character.
+_HEX = rb'[0-9a-fA-F]'
+_ESCAPE = re.compile(
+    rb'\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])' + _HEX + rb'{4}|u[dD][89abAB]' + _HEX + rb'{2}\\u[dD][c-fC-F]' + _HEX + rb'{2}|(.|\Z))'
+    rb'|([\x00-\x08\x0b\x0c\x0e-\x1f])', re.S
+)
 
 
 class _Series(msgspec.Struct, gc=False):
     metric: msgspec.Raw
-    value: tuple[float, str] | None = None
-    values: list[tuple[float, str]] = []
+    value: tuple[float, str] = None  # type: ignore[assignment]  # of a native histogram
+    values: list[tuple[float, str]] | None = None
     histogram: Any = None
     histograms: Any = None
 
 
 class _Data(msgspec.Struct, gc=False):
     resultType: str
-    result: msgspec.Raw
+    result: msgspec.Raw = msgspec.Raw(b'null')
 
 
 class _Answer(msgspec.Struct, gc=False):
     status: str
-    data: _Data | None = None
-    errorType: str = ''
-    error: str = ''
-    warnings: list[str] = []
+    data: _Data | msgspec.UnsetType | None = msgspec.UNSET
+    errorType: Any = ''
+    error: Any = ''
+    warnings: list[str] | None = None
+    isPartial: bool | None = None  # VictoriaMetrics
 
 
 class _Build(msgspec.Struct, gc=False):
@@ -49,121 +80,281 @@ class _Build(msgspec.Struct, gc=False):
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
-_decode_series = msgspec.json.Decoder(list[_Series]).decode
+_decode_series = msgspec.json.Decoder(list[_Series] | None).decode
+_decode_each = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_one = msgspec.json.Decoder(_Series).decode
 _decode_scalar = msgspec.json.Decoder(tuple[float, str]).decode
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vector:
-    """An instant answer: raw label bytes of n series and their values (float64 [n]; NaN and ±Inf as Prometheus has them)."""
+    """An instant answer.
 
-    keys: list
-    values: np.ndarray
-    warnings: tuple = ()
+    keys      list of bytes, n: raw labels
+    values    float64 [n]; NaN and ±Inf as Prometheus has them
+    warnings  why the answer may be partial, in the server's words
+    partial   the server says that series may be lacking: nobody is missing because of it
+    unread    series that were left out, for they hold a native histogram or no number
+    offset_seconds  how far the samples are from the instant that was asked for: more than a second comes out of a cache, or of a
+              parameter that was replaced on the way; 0 = within a second
+    """
+
+    keys: list[bytes]
+    values: Floats
+    warnings: tuple[str, ...] = ()
+    partial: bool = False
+    unread: int = 0
+    offset_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matrix:
-    """A range answer on its grid: times [T], raw label bytes of n series, values float64 [T, n], NaN = no sample."""
+    """A range answer on its grid: times [T], and as Vector with values float64 [T, n], NaN = no sample."""
 
-    times: np.ndarray
-    keys: list
-    values: np.ndarray
-    warnings: tuple = ()
+    times: Floats
+    keys: list[bytes]
+    values: Floats
+    warnings: tuple[str, ...] = ()
+    partial: bool = False
+    unread: int = 0
 
 
 class Prometheus:
-    """One query API, as the configuration describes it."""
+    """One query API, as the configuration describes it.
 
-    def __init__(self, source, *, root='.'):
-        self._source = source
+    clock_skew_seconds  how far its clock was ahead of ours at the last answer that had a Date; NaN = not known
+    """
+
+    def __init__(self, source: QuerySource, *, root: str | Path = '.', now: Callable[[], float] = clock.time) -> None:
+        self._source, self._now = source, now
         self._http = Http(source, root=root)
         self._url = self._http.url
+        self._method: str = 'POST' if source.method == 'auto' else source.method
+        self.clock_skew_seconds = math.nan
 
-    def instant(self, expr, time):
+    def instant(self, expr: str, time: float) -> Vector:
         """The value of an expression at an instant (unix seconds), as a Vector."""
         data, warnings = self._ask('query', {'query': expr, 'time': f'{time:.3f}'}, self._source.timeout)
+        if data is None:
+            return Vector([], np.empty(0), warnings, bool(warnings))
         if data.resultType == 'scalar':
-            return Vector([b'{}'], np.array([_number(_typed(_decode_scalar, data.result)[1])]), warnings)
+            return Vector([b'{}'], np.array([_number(_typed(_decode_scalar, data.result)[1])]), warnings, bool(warnings))
         if data.resultType != 'vector':
             raise QueryRejected(f'the expression gives a {data.resultType}, expected a vector (one value per series): {expr}')
-        series = _typed(_decode_series, data.result)
-        if any(item.value is None for item in series):
-            raise QueryRejected(
-                f'the expression gives native histograms, expected numbers (use histogram_quantile or histogram_count): {expr}'
-            )
-        values = np.fromiter((_number(item.value[1]) for item in series), np.float64, len(series))
-        return Vector([bytes(item.metric) for item in series], values, warnings)
+        found, unread = _found(data.result)
+        series, values = _values(found, expr)
+        unread += len(found) - len(series)
+        return Vector([bytes(item.metric) for item in series], values, warnings, bool(warnings), unread, _offset(series, time))
 
-    def range(self, expr, start, end, step, series=1):
+    def range(self, expr: str, start: float, end: float, step: float, series: int = 1) -> Iterator[Matrix]:
         """The values of an expression at start, start + step, … end (unix seconds), as Matrices in time order.
 
         series   how many are expected: decides how many steps are asked for at once
-        returns  iterator of Matrix; together they cover the grid, each with the series that it met
+        returns  iterator of Matrix; together they cover the grid, each with the series that it met. A row has the sample at or just before
+                 its instant, on whatever grid the server answers
         """
         steps = math.floor((end - start) / step + 1e-6) + 1
-        at_once = max(1, min(POINTS_PER_SERIES - 1, POINTS_PER_ANSWER // max(1, series)))
+        at_once = max(1, min(POINTS_PER_SERIES - 2, POINTS_PER_ANSWER // max(1, series)))
         for first in range(0, steps, at_once):
             count = min(at_once, steps - first)
             yield self._range(expr, start + first * step, count, step)
 
-    def _range(self, expr, start, count, step):
-        times = start + step * np.arange(count)
-        form = {'query': expr, 'start': f'{start:.3f}', 'end': f'{times[-1]:.3f}', 'step': f'{step:.3f}'}
+    def _range(self, expr: str, start: float, count: int, step: float) -> Matrix:
+        """One Matrix. A step more is asked for, before the first: where the server's grid is another, row 0 has its sample there."""
+        times = start + step * np.arange(count, dtype=np.float64)
+        form = {'query': expr, 'start': f'{start - step:.3f}', 'end': f'{times[-1]:.3f}', 'step': f'{step:.3f}'}
         data, warnings = self._ask('query_range', form, self._source.timeout)
+        if data is None:
+            return Matrix(times, [], np.empty((count, 0)), warnings, bool(warnings))
         if data.resultType != 'matrix':
             raise ResponseError(f'query_range gave a {data.resultType}, expected a matrix: {expr}')
-        series = _typed(_decode_series, data.result)
-        values = np.full((count, len(series)), np.nan)
-        for column, item in enumerate(series):
-            rows = np.rint((np.fromiter((sample[0] for sample in item.values), np.float64, len(item.values)) - start) / step)
-            kept = (rows >= 0) & (rows < count)
-            found = np.fromiter((_number(sample[1]) for sample in item.values), np.float64, len(item.values))
-            values[rows[kept].astype(np.int64), column] = found[kept]
-        return Matrix(times, [bytes(item.metric) for item in series], values, warnings)
+        found, unread = _found(data.result)
+        series = _without_histograms(found, lambda item: item.values or not item.histograms, expr)
+        columns: list[tuple[msgspec.Raw, Floats, Floats]] = []
+        problem: ResponseError | None = None
+        for item in series:
+            try:
+                columns.append((item.metric, *_samples(item.values or ())))
+            except ResponseError as error:
+                problem = error
+        if problem and not columns:
+            raise problem
+        unread += len(found) - len(columns)
+        rows = grid.rows(np.concatenate([np.empty(0), *(instants for _, instants, _ in columns)]), start, step, count)
+        parts = np.split(rows, np.cumsum([len(instants) for _, instants, _ in columns[:-1]])) if columns else []
+        met = [(metric, row, values) for (metric, _, values), row in zip(columns, parts, strict=True) if (row >= 0).any()]
+        values = np.full((count, len(met)), np.nan)
+        for column, (_, row, samples) in enumerate(met):
+            values[row[row >= 0], column] = samples[row >= 0]
+        return Matrix(times, [bytes(metric) for metric, _, _ in met], values, warnings, bool(warnings), unread)
 
-    def build(self):
+    def build(self) -> dict[str, str]:
         """What the server says of itself: a dict, empty where it does not say (Prometheus has `version`)."""
-        _, body = self._http.send('GET', 'api/v1/status/buildinfo', {}, min(10.0, self._source.timeout))
+        _, _, body = self._http.send('GET', 'api/v1/status/buildinfo', {}, min(10.0, self._source.timeout))
         try:
             return msgspec.json.decode(body, type=_Build).data
         except _NO_JSON:
             return {}
 
-    def _ask(self, what, form, timeout):
-        form = {**form, 'timeout': f'{max(1, round(timeout))}s', **self._source.params}
-        status, body = self._http.send('POST', f'api/v1/{what}', form, timeout)
-        try:
-            answer = _decode_answer(body)
-        except _NO_JSON as error:
-            raise self._not_json(status, body, error) from error
+    def _ask(self, what: str, form: Mapping[str, str], timeout: float) -> tuple[_Data | None, tuple[str, ...]]:
+        """(_Data or None, warnings) of a successful answer."""
+        form = {**form, 'timeout': f'{max(1, round(timeout))}s'}
+        status, headers, body = self._send(f'api/v1/{what}', form, timeout)
+        self._note_clock(headers)
+        answer = self._answer(status, headers, body)
         if answer.status == 'success':
-            if answer.data is None:
+            if answer.data is msgspec.UNSET:
                 raise ResponseError(f'{self._url} answered {status} with a success without data')
-            return answer.data, tuple(answer.warnings)
-        said = f'{answer.errorType or status}: {answer.error or "no reason given"}'
+            return answer.data, _partial(answer)
+        said = f'{_text(answer.errorType) or status}: {_text(answer.error) or "no reason given"}'
         if status in (400, 422):
             raise QueryRejected(f'{self._url} rejects the expression ({status} {said}): {form["query"]}')
-        raise SourceUnavailable(f'{self._url} could not answer ({status} {said})')
+        raise _unavailable(f'{self._url} could not answer ({status} {said})', headers)
 
-    def _not_json(self, status, body, error):
-        start = ' '.join(body[:120].decode(errors='replace').split())
+    def _answer(self, status: int, headers: Message, body: bytearray) -> _Answer:
+        try:
+            return _decode_answer(body)
+        except _NO_JSON as error:
+            problem = error
+        try:
+            return _decode_answer(_ESCAPE.sub(_unreadable, body))
+        except _NO_JSON:
+            raise self._not_json(status, headers, body, problem) from problem
+
+    def _send(self, path: str, form: Mapping[str, str], timeout: float) -> Reply:
+        """The Reply to a query, by the method that this server takes: found out once, where the configuration does not name it."""
+        began = clock.monotonic()
+        reply = self._http.send(self._method, path, form, timeout)
+        if self._source.method != 'auto' or not _refuses_method(reply):
+            return reply
+        other = 'GET' if self._method == 'POST' else 'POST'
+        again = self._http.send(other, path, form, max(0.001, timeout - (clock.monotonic() - began)))
+        if again.status in (401, 403, 404) or _refuses_method(again):
+            return reply
+        self._method = other
+        return again
+
+    def _note_clock(self, headers: Message) -> None:
+        try:
+            self.clock_skew_seconds = parsedate_to_datetime(headers['Date']).timestamp() - self._now()
+        except (TypeError, ValueError, OverflowError, IndexError):  # none, or none that can be read
+            self.clock_skew_seconds = math.nan
+
+    def _not_json(self, status: int, headers: Message, body: bytearray, error: Exception) -> ResponseError | SourceUnavailable:
+        start = repr(' '.join(bytes(body[:120]).decode(errors='replace').split()))
         if status == 429 or status >= 500:
-            return SourceUnavailable(f'{self._url} answered {status}: {start!r}')
+            return _unavailable(f'{self._url} answered {status}: {start}', headers)
         if status in (401, 403):
-            return SourceUnavailable(f'{self._url} answered {status}: not allowed; check basic_auth or authorization: {start!r}')
-        return ResponseError(f'{self._url} answered {status} with something that is not a query result ({error}); it begins with {start!r}')
+            return SourceUnavailable(f'{self._url} answered {status}: not allowed; check basic_auth or authorization: {start}')
+        if status == 404:
+            return ResponseError(f'{self._url} answered 404: there is no api/v1/query below it; check the path of its url: {start}')
+        if status in _NO_POST:
+            return ResponseError(f'{self._url} answered {status}: it takes another method than {self._method}; check prometheus.method: {start}')
+        if status == 414:
+            return ResponseError(f'{self._url} answered 414: the expression is too long for a URL; set prometheus.method to POST: {start}')
+        return ResponseError(f'{self._url} answered {status} with something that is not a query result ({error}); it begins with {start}')
 
 
-def _typed(decode, raw):
+def _unreadable(escape: re.Match[bytes]) -> bytes:
+    """A byte that makes one label or sample unreadable, in the place of an escape that would make the whole answer so."""
+    return escape[0] if escape[1] is None and escape[2] is None else b'\xff'
+
+
+def _refuses_method(reply: Reply) -> bool:
+    return reply.status in (*_NO_POST, 414) or (reply.status == 403 and _SAYS_METHOD.search(reply.body[:4096]) is not None)
+
+
+def _unavailable(text: str, headers: Message) -> SourceUnavailable:
+    error = SourceUnavailable(text)
+    wait = headers.get('Retry-After', '').strip()
+    if wait.isascii() and wait.isdigit():
+        error.retry_after_seconds = float(wait[:9])
+    return error
+
+
+def _partial(answer: _Answer) -> tuple[str, ...]:
+    """Why an answer may be partial: warnings that are not hints on the expression, and what VictoriaMetrics says."""
+    warnings = tuple(printable(text) for text in answer.warnings or () if not _HINT.match(text))
+    return warnings + (('the server says that the answer is partial (isPartial)',) if answer.isPartial else ())
+
+
+def _text(said: Any) -> str:
+    return said if isinstance(said, str) else '' if said is None else msgspec.json.encode(said)[:300].decode(errors='replace')
+
+
+def _found(raw: msgspec.Raw) -> tuple[list[_Series], int]:
+    """(list of _Series, how many were left out for they cannot be read); ResponseError where none can."""
+    try:
+        return _decode_series(raw) or [], 0
+    except _NO_JSON as error:
+        problem = error
+    each: list[msgspec.Raw] = []
+    found: list[_Series] = []
+    try:
+        each = _decode_each(raw)
+        for one in each:
+            try:
+                found.append(_decode_one(one))
+            except _NO_JSON:
+                continue
+    except _NO_JSON:
+        pass
+    if not found:
+        raise ResponseError(f'the result of a query has an unknown shape: {problem}') from problem
+    return found, len(each) - len(found)
+
+
+def _without_histograms(series: list[_Series], has_numbers: Callable[[_Series], object], expr: str) -> list[_Series]:
+    """The series that have numbers; QueryRejected where there are none but native histograms."""
+    kept = [item for item in series if has_numbers(item)]
+    if series and not kept:
+        raise QueryRejected(f'the expression gives native histograms, expected numbers (use histogram_quantile or histogram_count): {expr}')
+    return kept
+
+
+def _values(series: list[_Series], expr: str) -> tuple[list[_Series], Floats]:
+    """(series with a number, float64 [n]) of an instant answer; an error where there are series and none has one."""
+    try:
+        return series, np.fromiter((float(item.value[1]) for item in series), np.float64, len(series))
+    except (TypeError, ValueError):  # of one at least there is no value, or it is no number
+        pass
+    series = _without_histograms(series, lambda item: item.value is not None, expr)
+    readable = [item for item in series if _is_number(item.value[1])]
+    if not readable:
+        _number(series[0].value[1])
+    return readable, np.fromiter((float(item.value[1]) for item in readable), np.float64, len(readable))
+
+
+def _offset(series: list[_Series], time: float) -> float:
+    """How far the samples of an instant answer are from the instant that was asked for, by the one that is furthest off."""
+    offsets = np.fromiter((item.value[0] for item in series), np.float64, len(series)) - time
+    furthest = float(offsets[np.abs(offsets).argmax()]) if len(offsets) else 0.0
+    return furthest if abs(furthest) > CLOCK_SECONDS else 0.0
+
+
+def _samples(pairs: Sequence[tuple[float, str]]) -> tuple[Floats, Floats]:
+    """(times, values) of a series of a range answer, float64."""
+    values = np.fromiter((_number(text) for _, text in pairs), np.float64, len(pairs))
+    return np.fromiter((time for time, _ in pairs), np.float64, len(pairs)), values
+
+
+def _typed(decode: Callable[[msgspec.Raw], T], raw: msgspec.Raw) -> T:
     try:
         return decode(raw)
     except _NO_JSON as error:
         raise ResponseError(f'the result of a query has an unknown shape: {error}') from error
 
 
-def _number(text):
+def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
         raise ResponseError(f'a sample is not a number: {text[:40]!r}') from error
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -5,12 +5,15 @@ cannot be meant. It knows no functions and no ranges: PromQL is not built twice.
 """
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from promlstm.errors import QueryRejected
 
 _NAME = re.compile(r'\s*([a-zA-Z_:][a-zA-Z0-9_:]*)?\s*(?:\{(.*)\})?\s*\Z', re.S)
-_MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*("(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|`[^`]*`)\s*(?:,|\Z)\s*')
+_QUOTED = r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|`[^`]*`'
+_MATCHER = re.compile(rf'\s*([a-zA-Z_][a-zA-Z0-9_]*|{_QUOTED})\s*(=~|!~|!=|=)\s*({_QUOTED})\s*(?:,|\Z)\s*')
+_QUOTED_NAME = re.compile(rf'\s*({_QUOTED})\s*(?:,|\Z)\s*')
 _COUNTER = re.compile(r'.*_(total|count|sum|bucket)\Z')
 _ESCAPES = {'n': '\n', 't': '\t', 'r': '\r', '\\': '\\', '"': '"', "'": "'"}
 
@@ -23,7 +26,7 @@ class Matcher:
     operator: str
     value: str
 
-    def __call__(self, text):
+    def __call__(self, text: str) -> bool:
         """Whether a label's text meets it; regular expressions are anchored at both ends.
 
         >>> Matcher('job', '=~', 'no.*')('node'), Matcher('job', '!~', 'no')('node'), Matcher('job', '!=', '')('')
@@ -33,13 +36,15 @@ class Matcher:
         return same != self.operator.startswith('!')
 
 
-def selector(expr):
+def selector(expr: str) -> tuple[Matcher, ...]:
     """The matchers of a selector, `name{label="value",…}`; that of the name is an equality of `__name__`.
 
     raises  QueryRejected  where it is anything else
 
     >>> selector('up{job=~"node|web"}')
     (Matcher(label='__name__', operator='=', value='up'), Matcher(label='job', operator='=~', value='node|web'))
+    >>> selector('{"http.requests", "k8s.pod"="a"}') == selector('{__name__="http.requests", "k8s.pod"="a"}')
+    True
     """
     match = _NAME.match(expr)
     if not match or not expr.strip():
@@ -47,38 +52,47 @@ def selector(expr):
     found = [Matcher('__name__', '=', match[1])] if match[1] else []
     inside, place = (match[2] or '').strip(), 0
     while place < len(inside):
+        if name := _QUOTED_NAME.match(inside, place):  # a name that is no identifier stands in the braces, as Prometheus 3 has it
+            found.append(Matcher('__name__', '=', _unquoted(name[1], expr)))
+            place = name.end()
+            continue
         matcher = _MATCHER.match(inside, place)
         if not matcher:
             raise rejected(
                 'query', f'parse error: unexpected {inside[place : place + 20]!r} in label matching, expected label="value": {expr}'
             )
-        found.append(_matcher(*matcher.groups(), expr))
+        found.append(_matcher(matcher[1], matcher[2], matcher[3], expr))
         place = matcher.end()
     if matches(found, {}):
         raise rejected('query', '1:1: parse error: vector selector must contain at least one non-empty matcher')
     return tuple(found)
 
 
-def _matcher(label, operator, quoted, expr):
-    value = quoted[1:-1]
-    if quoted[0] != '`':
-        if odd := next((escape for escape in re.findall(r'\\(.)', value) if escape not in _ESCAPES), None):
-            raise rejected('query', f'parse error: unknown escape sequence \\{odd}: {expr}')
-        value = re.sub(r'\\(.)', lambda match: _ESCAPES[match[1]], value)
+def _matcher(label: str, operator: str, quoted: str, expr: str) -> Matcher:
+    value = _unquoted(quoted, expr)
     if '~' in operator:
         try:
             re.compile(value)
         except re.error as error:
             raise rejected('query', f'parse error: error parsing regexp: {error}: `{value}`') from error
-    return Matcher(label, operator, value)
+    return Matcher(_unquoted(label, expr) if label[0] in '"\'`' else label, operator, value)
 
 
-def rejected(parameter, why):
+def _unquoted(quoted: str, expr: str) -> str:
+    value = quoted[1:-1]
+    if quoted[0] != '`':
+        if odd := next((escape for escape in re.findall(r'\\(.)', value) if escape not in _ESCAPES), None):
+            raise rejected('query', f'parse error: unknown escape sequence \\{odd}: {expr}')
+        value = re.sub(r'\\(.)', lambda match: _ESCAPES[match[1]], value)
+    return value
+
+
+def rejected(parameter: str, why: str) -> QueryRejected:
     """The error about one parameter of a request, in the words of Prometheus."""
     return QueryRejected(f'invalid parameter "{parameter}": {why}')
 
 
-def matches(matchers, labels):
+def matches(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
     """Whether a label set (dict, `__name__` included) meets all conditions; a label that it lacks is the empty text.
 
     >>> matches(selector('up{zone=""}'), {'__name__': 'up', 'job': 'node'})
@@ -87,7 +101,7 @@ def matches(matchers, labels):
     return all(matcher(labels.get(matcher.label, '')) for matcher in matchers)
 
 
-def bare_counter(expr):
+def bare_counter(expr: str | None) -> str | None:
     """The name of the counter that an expression asks for without rate, or None.
 
     >>> bare_counter('http_requests_total{job="web"}'), bare_counter('rate(http_requests_total[5m])')
