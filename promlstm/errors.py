@@ -52,6 +52,8 @@ class QueryRejected(SourceError):
 class SourceUnavailable(SourceError):
     """The query API could not be reached, was too slow or too busy."""
 
+    retry_after_seconds: float | None = None  # what the server asked for with Retry-After; None = nothing
+
 
 class ResponseError(SourceError):
     """The query API answered with something that is not a query result."""
