@@ -66,7 +66,7 @@ def main():
 def with_diagrams(page, text):
     """A page that loads Mermaid if it has a diagram.
 
-    >>> with_diagrams('docs/a.md', '```mermaid\\n```\\n').splitlines()[-1]
+    >>> with_diagrams('docs/architecture.md', '```mermaid\\n```\\n').splitlines()[-1]
     '<script src="../mermaid.min.js"></script>'
     """
     if '```mermaid\n' not in text:

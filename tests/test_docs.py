@@ -7,7 +7,9 @@ import sys
 import tomllib
 import unicodedata
 
+import exporter
 import pytest
+import requests
 import servers
 import yaml
 
@@ -187,6 +189,28 @@ def test_the_range_that_get_started_shows_is_a_key_of_its_detector(tmp_path):
     (config,), (line,) = blocks(text, 'yaml', 'detectors:'), blocks(text, 'yaml', 'range:')
     detector = configuration.parse(config + line).detectors[0]
     assert detector.range == (0, 0.0001) and detector.direction == 'above'
+
+
+@pytest.mark.real
+@pytest.mark.accept
+def test_the_first_alert_fires_as_get_started_says(tmp_path):
+    """The configuration, the rule and the range of the page: pending after a step or two, firing five minutes later, with its text."""
+    text = read('docs/get-started.md')
+    config = yaml.safe_load(blocks(text, 'yaml', 'detectors:')[0] + blocks(text, 'yaml', 'range:')[0])
+    (tmp_path / 'rules.yml').write_text(blocks(text, 'yaml', 'groups:')[0])
+    scraped = dict(yaml.safe_load(blocks(text, 'yaml', 'scrape_configs:')[0])['scrape_configs'][0])
+    with (
+        servers.NodeExporter() as node,
+        servers.Prometheus(tmp_path / 'prometheus', [node.scrape_config('node')], rule_files=[tmp_path / 'rules.yml']) as prometheus,
+    ):
+        prometheus.wait_for('rate(node_cpu_seconds_total{mode="idle"}[5m])')
+        with exporter.Exporter(tmp_path / 'promlstm', prometheus.url, config['detectors']) as running:
+            prometheus.scrape_configs.append(scraped | {'static_configs': [{'targets': [running.address]}]})
+            prometheus.reload()
+            prometheus.wait_for('ALERTS{alertstate="pending"}', limit_seconds=200)
+            prometheus.wait_for('ALERTS{alertstate="firing"}', limit_seconds=400)
+            (alert,) = requests.get(prometheus.url + '/api/v1/alerts', timeout=30).json()['data']['alerts']
+    assert re.fullmatch(rf'node_cpu of {node.address} is anomalous, score \d\.\d', alert['annotations']['summary'])
 
 
 def test_alerts_read_metrics_that_exist():
