@@ -1,4 +1,4 @@
-"""What goes out: gauges as text, the exporter's own metrics, the web server. A scrape never computes anything.
+"""Output: gauges as text, the exporter's own metrics, the web server. A scrape never computes anything.
 
     exposition   columns to text, once per step
     page         the text that is on /metrics now

@@ -1,66 +1,71 @@
-"""Columns become text, one block per family and detector, rendered once per step. Pure.
+"""Renders columns as text, one block per family and detector, once per step. Pure.
 
-Who calls it: runner and backtest (render), page (header). What flows through: Verdicts and the kept label text of each entity; out comes
-text that is valid in the Prometheus and the OpenMetrics format alike (gauges differ in neither). A number costs what orjson takes to write
-it, a line one element of a join. Never an explicit timestamp: a gauge that is not on the page is stale.
+Who calls it: runner and backtest (render), page (header). What flows through: Verdicts and the cached label text of each entity; the result
+is text that is valid in both the Prometheus and the OpenMetrics format (they write gauges alike). orjson writes all numbers of a family at
+once, and one join makes its lines. There is never an explicit timestamp: a gauge that is not on the page is stale.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import orjson
 
-from promlstm.engine import labels as text
+from promlstm.engine import labels as label_sets
+from promlstm.engine.columns import Bools, Floats, Floats32, Verdicts
 
-# family: (help, labels beside `detector` and the entity's own). The order of the page.
-FAMILIES = {
+# family: (help, labels in addition to `detector` and those of the entity). The page has this order.
+FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     'promlstm_anomaly_score': ('How anomalous the newest sample is: 0 to 1 normal, 1 and above anomalous at the false-alarm budget.', ()),
     'promlstm_observed': ('The newest sample, in its own unit.', ('feature',)),
-    'promlstm_expected': ('What was expected before the sample was seen.', ('feature',)),
-    'promlstm_expected_lower': ('Lower border of what was expected: beyond it the score is 1 or more.', ('feature',)),
-    'promlstm_expected_upper': ('Upper border of what was expected: beyond it the score is 1 or more.', ('feature',)),
+    'promlstm_expected': ('The value that was expected before the sample was seen.', ('feature',)),
+    'promlstm_expected_lower': ('Lower border of the expected band: below it the score is 1 or more.', ('feature',)),
+    'promlstm_expected_upper': ('Upper border of the expected band: above it the score is 1 or more.', ('feature',)),
     'promlstm_contribution': ('Share of each feature in the surprise, 0 to 1.', ('feature',)),
-    'promlstm_view': ('Share of each view of the model in the surprise, 0 to 1; only of anomalous entities.', ('view',)),
-    'promlstm_anomaly_start_timestamp_seconds': ('When the anomaly began that lasts or is held now, unix seconds.', ()),
-    'promlstm_entity_missing': ('1 = an entity that had been there for a day or more gives no sample now.', ()),
+    'promlstm_view': ('Share of each view of the model in the surprise, 0 to 1; only for anomalous entities.', ('view',)),
+    'promlstm_anomaly_start_timestamp_seconds': ('When the current anomaly of the entity began, unix seconds.', ()),
+    'promlstm_entity_missing': ('1 = an entity that had samples for a day or more has none now.', ()),
 }
-NOTHING = 1e-18  # no unit of anyone's is that small
-_LINES = 4  # pieces per line: family, labels, own label, number
+RESIDUE = 1e-18  # an expected value below this is a rounding error of 0: no unit is that small
+_PIECES = 4  # per line: family, labels of the entity, label of the family, number
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
-    """The exposition text of a detector's entities, kept from step to step; replaced, never changed.
+    """The exposition text of the labels of a detector's entities, cached from step to step; replaced, never changed.
 
-    identities  list of bytes by row, as labels.identity gives them
-    opened      list of bytes by row, `{detector="cpu",instance="a",job=""`: open, so that a family can add its own label
+    identities  by row, as labels.identity gives them
+    prefixes    by row, such as `{detector="cpu",instance="a",job=""`: without the closing brace, so that a family can add its label
     """
 
     detector: str
     features: tuple[str, ...]
     views: tuple[str, ...] = ()
-    identities: list = field(default_factory=list)
-    opened: list = field(default_factory=list)
+    identities: list[bytes] = field(default_factory=list)
+    prefixes: list[bytes] = field(default_factory=list)
 
-    def __len__(self):
-        return len(self.opened)
+    def __len__(self) -> int:
+        return len(self.prefixes)
 
-    def of(self, identities):
-        """The text of these entities: what is kept already, where they begin with the same; all of it anew after rows were dropped."""
+    def of(self, identities: list[bytes]) -> 'Labels':
+        """The text for these entities. Only new rows at the end are rendered, unless rows were dropped or renumbered: then all are."""
         known = len(self) if identities[: len(self)] == self.identities else 0
         if known == len(self) == len(identities):
             return self
         ours = frozenset({'detector'} | ({'feature'} if len(self.features) > 1 else set()) | ({'view'} if self.views else set()))
-        new = [text.text((('detector', self.detector), *text.exported(text.pairs(identity), ours)))[:-1] for identity in identities[known:]]
-        return Labels(self.detector, self.features, self.views, list(identities), self.opened[:known] + new)
+        new = [self._prefix(identity, ours) for identity in identities[known:]]
+        return Labels(self.detector, self.features, self.views, list(identities), self.prefixes[:known] + new)
+
+    def _prefix(self, identity: bytes, ours: frozenset[str]) -> bytes:
+        own = label_sets.exported(label_sets.pairs(identity), ours)
+        return label_sets.text((('detector', self.detector), *own))[:-1]
 
 
-def render(verdicts, labels, *, missing):
+def render(verdicts: Verdicts, labels: Labels, *, missing: Bools) -> dict[str, bytes]:
     """{family: text block} of one step.
 
-    verdicts  Verdicts of N entities
-    missing   bool [N]: who is reported as missing
-    returns   bytes per family, each line with its line feed; a family without lines is left out
+    missing   bool [N]: entities that are reported as missing
+    returns   bytes per family, lines that end with a line feed; a family without lines is left out
 
     >>> from promlstm.engine.columns import Verdicts
     >>> one, two = np.zeros((1, 1)), np.float32([[1]])
@@ -71,68 +76,69 @@ def render(verdicts, labels, *, missing):
     >>> sorted(blocks)[2:5]
     ['promlstm_expected', 'promlstm_expected_lower', 'promlstm_expected_upper']
     """
-    blocks = {'promlstm_anomaly_score': _block('promlstm_anomaly_score', labels.opened, b'} ', verdicts.score)}
+    blocks = {'promlstm_anomaly_score': _block('promlstm_anomaly_score', labels.prefixes, b'} ', verdicts.score)}
     judged = ~np.isnan(verdicts.score)[:, None]
-    per_feature = {'promlstm_observed': verdicts.observed}
+    per_feature: dict[str, Floats | Floats32] = {'promlstm_observed': verdicts.observed}
     for family, column in (('expected', verdicts.expected), ('expected_lower', verdicts.lower), ('expected_upper', verdicts.upper)):
         per_feature[f'promlstm_{family}'] = np.where(judged, legible(column), np.nan)
     if len(labels.features) > 1:
         per_feature['promlstm_contribution'] = np.where(judged, verdicts.contribution, np.float32(np.nan))
     for family, columns in per_feature.items():
-        blocks[family] = b''.join(
-            _block(family, labels.opened, own, column) for own, column in zip(_own('feature', labels.features), columns.T, strict=True)
-        )
+        blocks[family] = _blocks(family, labels.prefixes, _endings('feature', labels.features), columns)
     anomalous = (verdicts.score >= 1)[:, None]
-    blocks['promlstm_view'] = b''.join(
-        _block('promlstm_view', labels.opened, own, column)
-        for own, column in zip(_own('view', labels.views), np.where(anomalous, verdicts.view, np.float32(np.nan)).T, strict=True)
-    )
-    whole = {
+    views = np.where(anomalous, verdicts.view, np.float32(np.nan))
+    blocks['promlstm_view'] = _blocks('promlstm_view', labels.prefixes, _endings('view', labels.views), views)
+    per_entity: dict[str, Floats | Floats32] = {
         'promlstm_anomaly_start_timestamp_seconds': verdicts.since,
         'promlstm_entity_missing': np.where(missing, np.float32(1), np.float32(np.nan)),
     }
-    for family, column in whole.items():
-        blocks[family] = _block(family, labels.opened, b'} ', column)
+    for family, numbers in per_entity.items():
+        blocks[family] = _block(family, labels.prefixes, b'} ', numbers)
     return {family: block for family, block in blocks.items() if block}
 
 
-def legible(expected):
-    """What was expected, with 0 for what only the arithmetic made of it.
+def legible(expected: Floats) -> Floats:
+    """The expected values, with rounding errors of 0 replaced by 0.
 
-    A series that was always 0 has no scale to be measured by but the least one of the model: it is expected at -4.53e-34 within 1e-29, which
-    is right, and nonsense to whoever reads it in an alert. Samples are never changed.
+    A series that was always 0 has only the model's smallest scale. The model expects it at -4.53e-34 within 1e-29, which is correct but
+    useless to the reader of an alert. Samples are never changed.
 
     >>> legible(np.array([-4.53e-34, 1e-9, np.nan, -np.inf]))
     array([0.e+00, 1.e-09,    nan,   -inf])
     """
-    return np.where(np.abs(expected) < NOTHING, 0.0, expected)
+    return np.where(np.abs(expected) < RESIDUE, 0.0, expected)
 
 
-def _own(label, values):
-    """The end of a line's labels: with the family's own label, unless there is only one feature and nothing to tell apart."""
+def _endings(label: str, values: Sequence[str]) -> list[bytes]:
+    """The end of a line's labels, by value of the family's own label; a single feature needs no label."""
     if label == 'feature' and len(values) == 1:
         return [b'} ']
-    return [f',{label}="{text.escape(value)}"}} '.encode() for value in values]
+    return [f',{label}="{label_sets.escape(value)}"}} '.encode() for value in values]
 
 
-def _block(family, opened, own, column):
-    """The lines of one family; rows whose number is NaN have none."""
+def _blocks(family: str, prefixes: list[bytes], endings: list[bytes], columns: Floats | Floats32) -> bytes:
+    """The lines of a family that has a label of its own: `endings` and `columns` [N, values] by value of the label."""
+    return b''.join(_block(family, prefixes, ending, column) for ending, column in zip(endings, columns.T, strict=True))
+
+
+def _block(family: str, prefixes: list[bytes], ending: bytes, column: Floats | Floats32) -> bytes:
+    """The lines of a family for one value of its own label; a row whose number is NaN has no line."""
     shown = ~np.isnan(column)
     if not shown.all():
         rows = np.flatnonzero(shown)
-        opened, column = [opened[row] for row in rows], column[rows]
+        prefixes, column = [prefixes[row] for row in rows], column[rows]
     if not len(column):
         return b''
-    pieces = [None] * (_LINES * len(column))
-    pieces[0::4] = [b'\n' + family.encode()] * len(column)
-    pieces[1::4] = opened
-    pieces[2::4] = [own] * len(column)
-    pieces[3::4] = _numbers(column)
+    pieces = [b''] * (_PIECES * len(column))
+    pieces[0::_PIECES] = [b'\n' + family.encode()] * len(column)
+    pieces[1::_PIECES] = prefixes
+    pieces[2::_PIECES] = [ending] * len(column)
+    pieces[3::_PIECES] = _numbers(column)
     return b''.join(pieces)[1:] + b'\n'
 
 
-def _numbers(column):
-    """Shortest text of each number, list of bytes; ±Inf, which JSON has not, as the formats want it.
+def _numbers(column: Floats | Floats32) -> list[bytes]:
+    """Shortest text of each number; ±Inf, which JSON does not have, as the exposition formats write it.
 
     >>> _numbers(np.array([0.1, 1e-9, np.inf]))
     [b'0.1', b'1e-9', b'+Inf']
@@ -144,6 +150,6 @@ def _numbers(column):
     return numbers
 
 
-def header(family):
-    """The lines that begin a family on the page."""
+def header(family: str) -> bytes:
+    """The lines before a family on the page."""
     return f'# HELP {family} {FAMILIES[family][0]}\n# TYPE {family} gauge\n'.encode()

@@ -1,4 +1,4 @@
-"""The entity gauges on /metrics now: blocks of text per detector, replaced as a whole, stale ones left out.
+"""The entity gauges on /metrics now: blocks of text per detector, replaced as a whole; stale blocks are left out.
 
 Who calls it: runner (publish, withdraw), server (parts). What flows through: finished bytes. A scrape only joins them: text is rendered
 once per step and compressed once per step, however many scrapers there are. Compressed blocks can be joined because a gzip stream may
@@ -7,13 +7,14 @@ consist of several members (RFC 1952, section 2.2).
 
 import threading
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from promlstm.serve.exposition import FAMILIES, header
 
 
-def compressed(data):
-    """One gzip member, fast rather than small."""
+def compressed(data: bytes) -> bytes:
+    """The data as one gzip member, at the fastest level."""
     deflate = zlib.compressobj(1, zlib.DEFLATED, 31)
     return deflate.compress(data) + deflate.flush()
 
@@ -22,40 +23,42 @@ def compressed(data):
 class _Blocks:
     """The newest text of one detector: {family: text}, and the same as gzip members."""
 
-    plain: dict
-    gzipped: dict
+    plain: Mapping[str, bytes]
+    gzipped: Mapping[str, bytes]
     expires: float
 
 
 class Page:
     """The entity gauges of all detectors.
 
-    now  callable, unix seconds of the same clock that `expires` is of
+    now  gives unix seconds, of the same clock as `expires`
     """
 
-    def __init__(self, now):
-        self._now, self._lock, self._detectors = now, threading.Lock(), {}
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now, self._lock = now, threading.Lock()
+        self._detectors: dict[str, _Blocks] = {}
         self._headers = {family: (header(family), compressed(header(family))) for family in FAMILIES}
 
-    def publish(self, detector, blocks, expires):
-        """Replace a detector's blocks {family: text}. They leave the page by themselves at `expires`, unix seconds."""
+    def publish(self, detector: str, blocks: Mapping[str, bytes], expires: float) -> None:
+        """Replace a detector's blocks {family: text}. They are on the page until `expires`, unix seconds."""
         newest = _Blocks(blocks, {family: compressed(block) for family, block in blocks.items()}, expires)
         with self._lock:
             self._detectors[detector] = newest
 
-    def withdraw(self, detector):
+    def withdraw(self, detector: str) -> None:
         """Take a detector's blocks off the page."""
         with self._lock:
             self._detectors.pop(detector, None)
 
-    def parts(self, *, gzip=False):
-        """All families, each in one block with its header; a list of bytes to be sent one after the other."""
+    def parts(self, *, gzip: bool = False) -> list[bytes]:
+        """The page in parts, to be sent one after the other: all families, each with its header and the blocks of all detectors."""
         with self._lock:
             detectors = [self._detectors[name] for name in sorted(self._detectors)]
-        now, parts = self._now(), []
+        now = self._now()
+        parts: list[bytes] = []
         fresh = [each.gzipped if gzip else each.plain for each in detectors if each.expires > now]
-        for family, heads in self._headers.items():
+        for family, (plain_header, gzipped_header) in self._headers.items():
             blocks = [blocks[family] for blocks in fresh if family in blocks]
             if blocks:
-                parts += [heads[gzip], *blocks]
+                parts += [gzipped_header if gzip else plain_header, *blocks]
         return parts

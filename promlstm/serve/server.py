@@ -1,8 +1,8 @@
-"""The web side: /metrics, /-/healthy, /-/ready, a landing page. A scrape only reads the text that lies ready.
+"""The web server: /metrics, /-/healthy, /-/ready, a landing page. A scrape only reads text that was rendered before.
 
-Who calls it: `run` and `demo`. What flows through: bytes that were rendered before. A small bounded server of our own, because the one of
-prometheus_client answers every path with metrics, has no time-outs, and compresses on every scrape; its registry, families and content
-negotiation are used.
+Who calls it: `run` and `demo`. What flows through: bytes. This is a small server with a limit of connections, because the server of
+prometheus_client answers every path with metrics, has no time-outs, and compresses on every scrape. The registry, the metric families and
+the content negotiation are those of prometheus_client.
 """
 
 import html
@@ -10,24 +10,29 @@ import logging
 import re
 import socket
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 from urllib.parse import urlsplit
 
+from prometheus_client import CollectorRegistry
 from prometheus_client import exposition as text_format
 
 from promlstm import __version__
 from promlstm.errors import ConfigError
 from promlstm.logs import event
-from promlstm.serve.page import compressed
+from promlstm.serve.page import Page, compressed
+from promlstm.serve.telemetry import Telemetry
 
 log = logging.getLogger('promlstm.server')
-IDLE_SECONDS = 30.0  # a connection that says nothing is closed after this
-_NEVER = re.compile(r'q=0(\.0*)?\Z')
-CONNECTIONS = 64  # more at once wait in the listen queue
+IDLE_SECONDS = 30.0  # a connection that sends nothing for this long is closed
+CONNECTIONS = 64  # served at once; further ones wait in the listen queue
+_QUALITY_0 = re.compile(r'q=0(\.0*)?\Z')
+_TEXT = 'text/plain; charset=utf-8'
 
 
-def address(text):
-    """(host, port) of a listen address as Prometheus takes it: `:9855`, `0.0.0.0:9855`, `[::1]:9855`.
+def address(text: str) -> tuple[str, int]:
+    """(host, port) of a listen address in the syntax of Prometheus: `:9855`, `0.0.0.0:9855`, `[::1]:9855`.
 
     >>> address(':9855'), address('[::1]:80')
     (('', 9855), ('::1', 80))
@@ -41,27 +46,36 @@ def address(text):
 class Server(HTTPServer):
     """Serves one exporter; every connection in a thread, at most CONNECTIONS of them.
 
-    page      Page
-    telemetry  Telemetry
-    statuses   callable: {detector: Status};  ready: callable: bool
+    statuses  gives {detector: status}, where str(status) is for people
+    ready     whether /-/ready answers 200
     """
 
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, listen, *, page, telemetry, statuses, ready):
+    def __init__(
+        self,
+        listen: str,
+        *,
+        page: Page,
+        telemetry: Telemetry,
+        statuses: Callable[[], Mapping[str, object]],
+        ready: Callable[[], bool],
+    ) -> None:
         host, port = address(listen)
-        self.address_family = socket.AF_INET6 if ':' in host or (not host and socket.has_dualstack_ipv6()) else socket.AF_INET
+        ipv6 = ':' in host or (not host and socket.has_dualstack_ipv6())
+        self.address_family = socket.AF_INET6 if ipv6 else socket.AF_INET
+        any_host = '::' if ipv6 else '0.0.0.0'
         self.page, self.telemetry, self.statuses, self.ready = page, telemetry, statuses, ready
         self._slots, self._stopping = threading.BoundedSemaphore(CONNECTIONS), threading.Event()
         try:
-            super().__init__((host or ('::' if self.address_family == socket.AF_INET6 else '0.0.0.0'), port), Handler)
-        except (OSError, ValueError) as error:  # of a host name that no resolver takes, too
+            super().__init__((host or any_host, port), Handler)
+        except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded for the resolver
             raise ConfigError(f'--web.listen-address={listen}: cannot listen: {error}') from error
         self._thread = threading.Thread(target=self.serve_forever, kwargs={'poll_interval': 0.2}, name='promlstm-web', daemon=True)
 
-    def server_bind(self):
-        """Listen on IPv4 and IPv6 at once where no host is named."""
+    def server_bind(self) -> None:
+        """Bind the socket; IPv6 sockets accept IPv4 too."""
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -70,25 +84,25 @@ class Server(HTTPServer):
         self.server_name, self.server_port = 'promlstm', self.server_address[1]
 
     @property
-    def url(self):
-        """Where a browser on this machine finds it."""
-        host = self.server_address[0]
+    def url(self) -> str:
+        """The URL for a browser on this machine."""
+        host = str(self.server_address[0])
         host = 'localhost' if host in ('::', '0.0.0.0') else f'[{host}]' if ':' in host else host
         return f'http://{host}:{self.server_port}'
 
-    def start(self):
-        """Serve in a thread of its own."""
+    def start(self) -> None:
+        """Serve in a new thread."""
         self._thread.start()
 
-    def stop(self):
-        """Answer nothing more."""
+    def stop(self) -> None:
+        """Stop serving and close the socket."""
         self._stopping.set()
         self.shutdown()
         self.server_close()
         self._thread.join(5)
 
-    def process_request(self, request, client_address):
-        """Hand a connection to a thread, once one is free."""
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start a thread for a connection, once there are fewer than CONNECTIONS."""
         while not self._slots.acquire(timeout=0.2):
             if self._stopping.is_set():
                 self.shutdown_request(request)
@@ -99,12 +113,12 @@ class Server(HTTPServer):
             self._slots.release()
             raise
 
-    def _serve(self, request, client_address):
+    def _serve(self, request: Any, client_address: Any) -> None:
         try:
             self.finish_request(request, client_address)
         except OSError:
             pass  # the client went away
-        except Exception as error:  # noqa: BLE001 (a broken request must give its slot back)
+        except Exception as error:  # noqa: BLE001 (a request that fails must release its slot)
             event(log, 'error', 'request failed', client=client_address[0], exc_info=error)
         finally:
             self.shutdown_request(request)
@@ -114,43 +128,42 @@ class Server(HTTPServer):
 class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
+    server: Server
     server_version, sys_version, protocol_version = f'promlstm/{__version__}', '', 'HTTP/1.1'
     timeout = IDLE_SECONDS
     disable_nagle_algorithm = True  # else the body waits 40 ms for the client's delayed acknowledgement of the headers
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         """Answer one request by its path."""
         pages = {'/metrics': self._metrics, '/-/healthy': self._healthy, '/-/ready': self._ready, '/': self._landing}
         page = pages.get(_path(self.path))
         if page:
             page()
         else:
-            self._send(404, 'text/plain; charset=utf-8', [b'Not found. There are /, /metrics, /-/healthy and /-/ready.\n'])
+            self._send(404, _TEXT, [b'Not found. There are /, /metrics, /-/healthy and /-/ready.\n'])
 
     do_HEAD = do_GET
 
-    def _metrics(self):
+    def _metrics(self) -> None:
         encoder, content_type = _encoder(self.headers.get('Accept', ''))
         own = encoder(self.server.telemetry.registry)
-        gzip = _takes_gzip(self.headers.get('Accept-Encoding', ''))
-        # The library ends an OpenMetrics page with `# EOF`: its part goes last.
+        gzip = _accepts_gzip(self.headers.get('Accept-Encoding', ''))
+        # In OpenMetrics the exporter's own part ends with `# EOF`, so it comes last.
         parts = [*self.server.page.parts(gzip=gzip), compressed(own) if gzip else own]
         self._send(200, content_type, parts, {'Content-Encoding': 'gzip'} if gzip else {})
 
-    def _healthy(self):
-        self._send(200, 'text/plain; charset=utf-8', [b'promlstm is healthy.\n'])
+    def _healthy(self) -> None:
+        self._send(200, _TEXT, [b'promlstm is healthy.\n'])
 
-    def _ready(self):
+    def _ready(self) -> None:
         ready = self.server.ready()
-        lines = [f'promlstm is {"" if ready else "not "}ready.\n'] + [
-            f'{name}: {status}\n' for name, status in self.server.statuses().items()
-        ]
-        self._send(200 if ready else 503, 'text/plain; charset=utf-8', [line.encode() for line in lines])
+        lines = [f'promlstm is {"" if ready else "not "}ready.\n']
+        lines += [f'{name}: {status}\n' for name, status in self.server.statuses().items()]
+        self._send(200 if ready else 503, _TEXT, [line.encode() for line in lines])
 
-    def _landing(self):
-        rows = ''.join(
-            f'<tr><td>{html.escape(name)}</td><td>{html.escape(str(status))}</td></tr>' for name, status in self.server.statuses().items()
-        )
+    def _landing(self) -> None:
+        statuses = self.server.statuses()
+        rows = ''.join(f'<tr><td>{html.escape(name)}</td><td>{html.escape(str(status))}</td></tr>' for name, status in statuses.items())
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8"><title>promlstm</title>'
             '<style>body{font:16px/1.5 sans-serif;max-width:50em;margin:3em auto;padding:0 1em}td,th{text-align:left;padding:.2em 1.5em .2em 0}</style>'
@@ -158,11 +171,10 @@ class Handler(BaseHTTPRequestHandler):
             '<p><a href="/metrics">Metrics</a> · <a href="/-/ready">Readiness</a> · <a href="/-/healthy">Health</a></p>'
             f'<table><tr><th>Detector</th><th>State</th></tr>{rows}</table></html>\n'
         )
-        self._send(
-            200, 'text/html; charset=utf-8', [page.encode()], {'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'"}
-        )
+        policy = {'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'"}
+        self._send(200, 'text/html; charset=utf-8', [page.encode()], policy)
 
-    def _send(self, status, content_type, parts, headers=None):
+    def _send(self, status: int, content_type: str, parts: Sequence[bytes], headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
         self.send_header('Content-Type', content_type)
         self.send_header('Content-Length', str(sum(map(len, parts))))
@@ -174,34 +186,34 @@ class Handler(BaseHTTPRequestHandler):
             for part in parts:
                 self.wfile.write(part)
 
-    def log_message(self, form, *args):
-        """Requests are no news."""
-        event(log, 'debug', form % args, client=self.client_address[0])
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log requests at level debug only."""
+        event(log, 'debug', format % args, client=self.client_address[0])
 
 
-def _encoder(accept):
-    """(encoder, content type) by an Accept header; the classic format where it makes no sense to the library."""
+def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    """(encoder, content type) for an Accept header; the classic text format if the library cannot parse it."""
     try:
         return text_format.choose_encoder(accept)
     except (TypeError, ValueError):
         return text_format.choose_encoder('')
 
 
-def _takes_gzip(accept_encoding):
-    """Whether an Accept-Encoding header names gzip, and not with a quality of 0, which forbids it (RFC 9110, section 12.4.2).
+def _accepts_gzip(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding header has gzip; a quality of 0 forbids it (RFC 9110, section 12.4.2).
 
-    >>> _takes_gzip('deflate, gzip;q=0.5'), _takes_gzip('gzip;q=0'), _takes_gzip('')
+    >>> _accepts_gzip('deflate, gzip;q=0.5'), _accepts_gzip('gzip;q=0'), _accepts_gzip('')
     (True, False, False)
     """
     for part in accept_encoding.lower().replace(' ', '').split(','):
         name, *options = part.split(';')
         if name == 'gzip':
-            return not any(_NEVER.match(option) for option in options)
+            return not any(_QUALITY_0.match(option) for option in options)
     return False
 
 
-def _path(target):
-    """The path of a request target; none where it is no URL."""
+def _path(target: str) -> str:
+    """The path of a request target; empty if it is not a URL."""
     try:
         return urlsplit(target).path
     except ValueError:

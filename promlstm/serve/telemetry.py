@@ -3,11 +3,14 @@
 Who calls it: scheduler (counts and gauges of each step), server (collect). It never decides anything.
 """
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
+from typing import Literal
 
 import prometheus_client
-from prometheus_client.core import CollectorRegistry
+from prometheus_client import Counter, Gauge
+from prometheus_client.core import CollectorRegistry, Metric
 
 from promlstm import __version__
 from promlstm.engine.columns import STATUS_NAMES
@@ -15,38 +18,38 @@ from promlstm.engine.columns import STATUS_NAMES
 STATES = (*STATUS_NAMES, 'dropped')
 
 # name: (kind, help, labels). Counters get `_total` from the library.
-METRICS = {
+METRICS: dict[str, tuple[Literal['gauge', 'counter'], str, tuple[str, ...]]] = {
     'promlstm_build_info': ('gauge', 'Always 1: the version of the exporter.', ('version',)),
-    'promlstm_config_last_reload_successful': ('gauge', '1 = the configuration file in force is the one that was read last.', ()),
-    'promlstm_config_last_reload_success_timestamp_seconds': ('gauge', 'When a configuration was taken into force last, unix seconds.', ()),
+    'promlstm_config_last_reload_successful': ('gauge', '1 = the configuration in use is the one in the file when it was last read.', ()),
+    'promlstm_config_last_reload_success_timestamp_seconds': ('gauge', 'When the configuration in use was read, unix seconds.', ()),
     'promlstm_model_info': ('gauge', 'Always 1: the model that a detector runs.', ('detector', 'model', 'family', 'sha256')),
     'promlstm_model_created_timestamp_seconds': ('gauge', 'When the model of a detector was made, unix seconds.', ('detector',)),
-    'promlstm_model_reload_successful': ('gauge', '1 = the model file as it lies now is the one that the detector runs.', ('detector',)),
-    'promlstm_model_reload_failures': ('counter', 'Changed model files that were found wrong, so that the old model went on.', ('detector',)),
-    'promlstm_detector_up': ('gauge', '1 = the last step of the detector was computed and its gauges are on the page.', ('detector',)),
+    'promlstm_model_reload_successful': ('gauge', '1 = the detector runs the model file as it is now.', ('detector',)),
+    'promlstm_model_reload_failures': ('counter', 'Changed model files that could not be loaded, so that the old model stayed in use.', ('detector',)),
+    'promlstm_detector_up': ('gauge', '1 = the last step of the detector succeeded and its gauges are on the page.', ('detector',)),
     'promlstm_detector_entities': ('gauge', 'Entities by state: ready, warming, missing (no sample now), dropped (over max_entities).', ('detector', 'state')),
     'promlstm_detector_anomalous_entities': ('gauge', 'Entities with a score of 1 or more.', ('detector',)),
     'promlstm_detector_step_seconds': ('gauge', 'The step of the detector, so that rules can count in steps.', ('detector',)),
-    'promlstm_detector_last_step_timestamp_seconds': ('gauge', 'The aligned time of the last step that was computed, unix seconds.', ('detector',)),
+    'promlstm_detector_last_step_timestamp_seconds': ('gauge', 'The aligned time of the last successful step, unix seconds.', ('detector',)),
     'promlstm_detector_last_step_duration_seconds': ('gauge', 'How long the last step took, queries included.', ('detector',)),
-    'promlstm_detector_budget_alarms_per_entity_week': ('gauge', 'False alarms that one entity may raise in a week, as scores assume it.', ('detector',)),
-    'promlstm_detector_memory_bytes': ('gauge', 'Memory of all entities: states of the graph, seasonal slots, alarms held.', ('detector',)),
-    'promlstm_detector_alarms': ('counter', 'Anomalies that began: what the false-alarm budget is to be compared with.', ('detector',)),
-    'promlstm_detector_steps': ('counter', 'Steps computed, replayed ones included.', ('detector',)),
-    'promlstm_detector_missed_steps': ('counter', 'Steps given up because the detector was too slow or the source was gone for too long.', ('detector',)),
-    'promlstm_detector_failures': ('counter', 'Steps that failed, by stage: load, warm, query and on to render.', ('detector', 'stage')),
+    'promlstm_detector_budget_alarms_per_entity_week': ('gauge', 'The false-alarm budget behind the scores: alarms of one entity in a week.', ('detector',)),
+    'promlstm_detector_memory_bytes': ('gauge', 'Memory of all entities: states of the graph, seasonal memory, held alarms.', ('detector',)),
+    'promlstm_detector_alarms': ('counter', 'Anomalies that began; compare them with the false-alarm budget.', ('detector',)),
+    'promlstm_detector_steps': ('counter', 'Computed steps, including replayed ones.', ('detector',)),
+    'promlstm_detector_missed_steps': ('counter', 'Steps skipped because the detector was too slow or the source was away for too long.', ('detector',)),
+    'promlstm_detector_failures': ('counter', 'Failed steps, by stage: load, warm, or a stage from query to render.', ('detector', 'stage')),
     'promlstm_detector_stage_seconds': ('counter', 'Time spent in each stage of live steps.', ('detector', 'stage')),
-    'promlstm_detector_empty_results': ('counter', 'Steps at which the expression returned no series at all.', ('detector',)),
-    'promlstm_detector_nonfinite_samples': ('counter', 'Samples of +Inf or -Inf, which are taken as missing.', ('detector',)),
+    'promlstm_detector_empty_results': ('counter', 'Steps at which the expression returned no series.', ('detector',)),
+    'promlstm_detector_nonfinite_samples': ('counter', 'Samples of +Inf or -Inf, which count as missing.', ('detector',)),
     'promlstm_detector_query_warnings': ('counter', 'Warnings in answers of the query API: data may be partial.', ('detector',)),
-    'promlstm_detector_clock_backwards': ('counter', 'Times that the clock moved back, so that steps had to wait or memory was made anew.', ('detector',)),
+    'promlstm_detector_clock_backwards': ('counter', 'How often the clock went backwards, so that steps had to wait or the memory was reset.', ('detector',)),
 }  # fmt: skip
 
 
 class _Registry(CollectorRegistry):
-    """Without the `…_created` that the library adds to counters: the classic format has them as gauges that stand in no table."""
+    """Omits the `…_created` samples that the library adds to counters: in the classic format they are gauges that METRICS does not list."""
 
-    def collect(self):
+    def collect(self) -> Iterator[Metric]:
         for family in super().collect():
             family.samples = [sample for sample in family.samples if not sample.name.endswith('_created')]
             yield family
@@ -55,30 +58,36 @@ class _Registry(CollectorRegistry):
 class Telemetry:
     """The metrics of one running exporter."""
 
-    def __init__(self, *, process=True):
+    def __init__(self, *, process: bool = True) -> None:
         self.registry = _Registry()
-        kinds = {'gauge': prometheus_client.Gauge, 'counter': prometheus_client.Counter}
-        self._metrics = {name: kinds[kind](name, text, labels, registry=self.registry) for name, (kind, text, labels) in METRICS.items()}
-        self._metrics['promlstm_build_info'].labels(__version__).set(1)
+        self._gauges: dict[str, Gauge] = {}
+        self._counters: dict[str, Counter] = {}
+        for name, (kind, text, labels) in METRICS.items():
+            if kind == 'gauge':
+                self._gauges[name] = Gauge(name, text, labels, registry=self.registry)
+            else:
+                self._counters[name] = Counter(name, text, labels, registry=self.registry)
+        self.set('promlstm_build_info', 1, __version__)
         if process:
             prometheus_client.ProcessCollector(registry=self.registry)
             prometheus_client.PlatformCollector(registry=self.registry)
 
-    def set(self, name, value, *labels):
+    def set(self, name: str, value: float, *labels: str) -> None:
         """Set a gauge."""
-        self._metrics[name].labels(*labels).set(value) if labels else self._metrics[name].set(value)
+        gauge = self._gauges[name]
+        (gauge.labels(*labels) if labels else gauge).set(value)
 
-    def count(self, name, labels, amount=1):
-        """Add to a counter; 0 makes it appear, so that a first failure is an increase."""
-        self._metrics[name].labels(*labels).inc(amount)
+    def count(self, name: str, labels: Sequence[str], amount: float = 1) -> None:
+        """Add to a counter. Adding 0 makes it appear on the page, so that the first failure is visible as an increase."""
+        self._counters[name].labels(*labels).inc(amount)
 
-    def drop(self, name, *labels):
-        """Take the gauges that begin with these labels off the page, where they would tell of what is no more."""
-        self._metrics[name].remove_by_labels(dict(zip(METRICS[name][2], labels, strict=False)))
+    def drop(self, name: str, *labels: str) -> None:
+        """Take all series of a gauge whose first labels have these values off the page."""
+        self._gauges[name].remove_by_labels(dict(zip(METRICS[name][2], labels, strict=False)))
 
     @contextmanager
-    def stage(self, detector, name):
-        """Time a stage."""
+    def stage(self, detector: str, name: str) -> Iterator[None]:
+        """Measure the time of a stage."""
         start = perf_counter()
         try:
             yield

@@ -128,10 +128,10 @@ def test_labels_keep_their_rows():
     few = CPU.of([a, b])
     more = few.of([a, b, c])
     assert few.of([a, b]) is few and len(few) == 2
-    assert more.opened[:2] == few.opened and more.opened[0] is few.opened[0]
-    assert more.opened[2] == b'{detector="cpu",instance="c",job=""'
-    assert more.of([c, a]).opened == [more.opened[2], more.opened[0]]
-    assert more.of([]).opened == []
+    assert more.prefixes[:2] == few.prefixes and more.prefixes[0] is few.prefixes[0]
+    assert more.prefixes[2] == b'{detector="cpu",instance="c",job=""'
+    assert more.of([c, a]).prefixes == [more.prefixes[2], more.prefixes[0]]
+    assert more.of([]).prefixes == []
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_labels_keep_their_rows():
 def test_collisions_are_decided_alike_in_all_families(features, views, becomes):
     """A label that any family of the detector needs is renamed in all of them, so that they can be joined."""
     made = Labels('d', features, views).of([b'{"detector":"1","feature":"2","view":"3"}'])
-    assert made.opened[0].decode() == '{' + becomes
+    assert made.prefixes[0].decode() == '{' + becomes
 
 
 @given(arrays.arrays(np.float64, st.integers(1, 20), elements=st.floats(allow_nan=True)))
