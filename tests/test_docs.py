@@ -10,6 +10,7 @@ import unicodedata
 import exporter
 import pytest
 import requests
+import rule_files
 import servers
 import yaml
 
@@ -326,6 +327,16 @@ def test_what_the_model_finds_is_what_its_file_says():
     }  # fmt: skip
 
 
+def test_gauges_that_may_be_dropped_are_read_by_no_rule():
+    """docs/explanation/cost.md names those that only texts and dashboards read."""
+    asked = ' '.join(rule['expr'] for path in rule_files.FILES for rule in rule_files.rules(path))
+    assert set(exposition.FAMILIES) - set(re.findall(r'\bpromlstm_\w+', asked)) == {
+        'promlstm_expected', 'promlstm_expected_lower', 'promlstm_expected_upper', 'promlstm_contribution', 'promlstm_view',
+    }  # fmt: skip
+    told = ' '.join(read('docs/explanation/cost.md').split())
+    assert 'do not read `promlstm_expected`, its band, `promlstm_contribution` and `promlstm_view`' in told
+
+
 def test_the_changelog_begins_with_what_is_not_released():
     """As Keep a Changelog has it: newest first, known groups, one line for each change; the newest release is the version of the code."""
     from promlstm import __version__
@@ -338,6 +349,13 @@ def test_the_changelog_begins_with_what_is_not_released():
     assert set(re.findall(r'^### (.*)$', text, re.MULTILINE)) <= {'Added', 'Changed', 'Deprecated', 'Removed', 'Fixed', 'Security'}
     changes = text[text.index('## [Unreleased]') : text.index('\n[Unreleased]:')]
     assert all(re.match(r'(- |#|$|The first)', line) for line in changes.splitlines())
+
+
+def test_the_glossary_has_one_line_for_each_word():
+    """In the order of the alphabet, so that a word is found, and not twice."""
+    table = read('docs/architecture.md').split('## Glossary')[1]
+    words = re.findall(r'^\| ([a-z][\w ,-]*) \|', table, re.MULTILINE)[1:]
+    assert len(words) > 30 and words == sorted(set(words))
 
 
 def test_documents_that_are_named_exist():
