@@ -1,9 +1,9 @@
-"""Run all measurements, or those that are named: `python -m bench footprint step memory start gather`; `retrain`, a quarter of an hour, only then."""
+"""Run all measurements, or those that are named: `python -m bench footprint step memory start collect`; `retrain`, a quarter of an hour, only then."""
 
 import importlib
 import sys
 
-NAMES = ('footprint', 'memory', 'step', 'start', 'gather')
+NAMES = ('footprint', 'memory', 'step', 'start', 'collect')
 LONG = ('retrain',)  # only where it is named
 
 

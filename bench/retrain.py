@@ -1,7 +1,7 @@
 """From 1 000 series over four weeks at 60 s to a model, by the shipped recipe: seconds and peak memory of each stage.
 
-Needs TensorFlow and about a quarter of an hour, so it runs only when it is named. Samples come out of nothing, at the seam that Prometheus has.
-Each stage is a process of its own. `python -m bench.retrain ENTITIES WEEKS` for other sizes.
+Needs TensorFlow and about a quarter of an hour, so it runs only when it is named. Samples are computed in place of a
+Prometheus. Each stage is a process of its own. `python -m bench.retrain ENTITIES WEEKS` for other sizes.
 """
 
 import os
@@ -36,7 +36,7 @@ def fetch(root, entities):
     from convert.data import collect
 
     path = Path(root) / 'own.yml'
-    collect.gather(path, recipe.load(path).data, Path(root) / 'work/data', log=lambda text: None, source=Past(int(entities)))
+    collect.collect(path, recipe.load(path).data, Path(root) / 'work/data', log=lambda text: None, source=Past(int(entities)))
 
 
 def _row(stage, command):
@@ -45,8 +45,8 @@ def _row(stage, command):
     pid = os.posix_spawn(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)])
     _, status, usage = os.wait4(pid, 0)
     os.close(null)
-    said = '' if status == 0 else f'   failed: {" ".join(command[1:5])} …'
-    print(f'  {stage:10} {time.monotonic() - began:8.1f} s {usage.ru_maxrss / 1024:8.0f} MB{said}', flush=True)
+    failed = '' if status == 0 else f'   failed: {" ".join(command[1:5])} …'
+    print(f'  {stage:10} {time.monotonic() - began:8.1f} s {usage.ru_maxrss / 1024:8.0f} MB{failed}', flush=True)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
-"""Training data of 1 000 series over four weeks at 60 s: seconds and peak memory of each step; a quarter of the series beside it.
+"""Collecting training data of 1 000 series over four weeks at 60 s: seconds and peak memory of each step; then a quarter of the series.
 
-Samples come out of nothing, at the seam that Prometheus has: what its own work and the network cost is not in here. Memory is that of the
-process, TensorFlow left out.
+Samples are computed in place of a Prometheus, so its own work and the network are not measured. Memory is that of the process, without
+TensorFlow.
 """
 
 import subprocess
@@ -12,13 +12,13 @@ WEEKS = 4
 RUN = """
 import resource, sys, tempfile, time
 from pathlib import Path
-from convert import gather, spans
+from convert.data import collect, spans
 from bench.answers import Past
 from convert.recipe import Data
 
 ENTITIES, WEEKS, DAY = int(sys.argv[1]), int(sys.argv[2]), 86400
 END = 1_764_000_000 // DAY * DAY
-def told(what, begun):
+def row(what, begun):
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f'  {ENTITIES:8}  {what:34} {time.monotonic() - begun:8.1f} s {peak:8.0f} MB', flush=True)
 
@@ -27,19 +27,20 @@ with tempfile.TemporaryDirectory() as name:
     (root / 'promlstm.yml').write_text('{prometheus: {url: "http://x"}, detectors: [{name: bench, expr: x}]}')
     parts = spans.Parts(train=((END - 7 * WEEKS * DAY, END - 3 * DAY),), test=((END - 3 * DAY, END),))
     begun = time.monotonic()
-    (data,) = gather.gather(root / 'own.yml', Data(config='promlstm.yml', spans=parts), root / 'data', log=lambda text: None, source=Past(ENTITIES))
-    told('fetched, stored and inspected', begun)
+    section = Data(config='promlstm.yml', spans=parts)
+    (data,) = collect.collect(root / 'own.yml', section, root / 'data', log=lambda text: None, source=Past(ENTITIES))
+    row('fetched, stored and inspected', begun)
     begun = time.monotonic()
     data.digest()
-    told('digest', begun)
+    row('digest', begun)
     begun = time.monotonic()
     for batch in data.batches('train', steps=1440):
         pass
-    told('read as windows of 1 440 steps', begun)
+    row('read as windows of 1 440 steps', begun)
     begun = time.monotonic()
     for batch in data.batches('train', steps=1440, series=500):
         pass
-    told('read as 500 windows drawn', begun)
+    row('read as 500 windows drawn', begun)
     print(f'  {ENTITIES:8}  on disk {sum(file.stat().st_size for file in root.rglob("*.npz")) / 1e6:43.0f} MB')
 """
 
