@@ -11,6 +11,7 @@ counted.
 import numpy as np
 
 from convert.data import synthesis
+from convert.errors import ConvertError
 from convert.evaluation import measures, replay
 from convert.families import forecaster
 from promlstm.engine import bundle
@@ -20,7 +21,7 @@ LEAST = 4                   # independent alarms counted at the end of a table: 
 POINTS = 24
 
 
-class CalibrationError(Exception):
+class CalibrationError(ConvertError):
     """Too little was replayed to promise anything."""
 
 
@@ -33,7 +34,7 @@ def calibrate(session, recipe, *, seed, log):
     """
     rows, total = [], 0.0
     for each in recipe.ranges:
-        scores = healthy(session, each.telemetry, seed)
+        scores = healthy_surprises(session, each.telemetry, seed)
         weeks = _weeks(scores, each.telemetry.step_seconds)
         total += weeks
         log(f'  steps of {each.low:g}-{each.high:g} s: {weeks:.0f} series-weeks at {each.telemetry.step_seconds:g} s')
@@ -46,7 +47,7 @@ def calibrate(session, recipe, *, seed, log):
     return bundle.Calibration(status='measured', source=source, entity_weeks=round(float(total), 1), rows=tuple(rows))
 
 
-def healthy(session, telemetry, seed):
+def healthy_surprises(session, telemetry, seed):
     """Surprises of healthy series, float32 [T, N]; NaN = not judged."""
     batch = synthesis.batch(seed, step_seconds=telemetry.step_seconds, steps=telemetry.steps, entities=telemetry.entities)
     return replay.surprises(

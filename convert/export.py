@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import tensorflow as tf
 
+from convert.errors import ConvertError
 from convert.families.registry import FORECASTER
 from promlstm.engine import bundle
 
@@ -24,13 +25,13 @@ OPSET = 17
 FORBIDDEN = ('Loop', 'Scan', 'If')
 
 
-class ExportError(Exception):
+class ExportError(ConvertError):
     """The graph is not what the contract asks for: nothing was written."""
 
 
 def signature(form=FORECASTER):
     """The graph's inputs: {name: TensorSpec}, states last."""
-    specs = {name: _spec(name, *bundle.INPUTS[name], form) for name in form.taken}
+    specs = {name: _spec(name, *bundle.INPUTS[name], form) for name in form.inputs}
     for name, (dtype, width) in form.states.items():
         specs[bundle.STATE + name] = tf.TensorSpec([None, form.sizes['F'], width], dtype, name=bundle.STATE + name)
     return specs
@@ -43,7 +44,7 @@ def _spec(name, dtype, axes, form):
 def traced(step, form=FORECASTER):
     """`step` as a tf.function from the contract's inputs (keyword arguments) to {output: tensor}.
 
-    step  function of form.taken and form.states by name (for the default: forecaster.step with its network bound)
+    step  function of form.inputs and form.states by name (for the default: forecaster.step with its network bound)
     """
     specs = signature(form)
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and digests of what lies on disk.
+"""Files that appear whole or not at all, and digests of what is on disk.
 
 Who calls it: every part of convert that writes a result. It knows no format.
 """
@@ -8,27 +8,29 @@ import hashlib
 import os
 from pathlib import Path
 
+DRAFT = '.draft.'       # begins the name of a file that is being written
+
 
 @contextlib.contextmanager
 def atomically(path):
-    """A path to write to; it gets its name when all is written and on disk, and is removed where anything fails.
+    """A draft to write to; it takes the place of `path` when it is whole and on disk, and is removed where anything fails.
 
-    The draft keeps the suffix, by which libraries choose a format.
+    The draft keeps the suffix, by which libraries choose a format. A process that is killed leaves its draft behind.
     """
     path = Path(path)
-    draft = path.with_name(f'.draft.{path.name}')
+    draft = path.with_name(f'{DRAFT}{path.name}')
     try:
         yield draft
         with open(draft, 'rb') as file:
             os.fsync(file.fileno())
         os.replace(draft, path)
-        synced(path.parent)
+        _sync_folder(path.parent)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def synced(folder):
-    """Have a folder's names on disk."""
+def _sync_folder(folder):
+    """Make sure that the names in a folder are on disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -37,10 +39,11 @@ def synced(folder):
 
 
 def digest(path):
-    """sha256 of a file, or of all files of a folder by name; '' where there is nothing."""
+    """sha256 of a file, or of the names and contents of all files in a folder; '' where there is nothing."""
     path = Path(path)
     if path.is_dir():
-        return hashlib.sha256(b''.join(f'{p.relative_to(path)} {digest(p)}\n'.encode() for p in sorted(path.rglob('*')) if p.is_file())).hexdigest()
+        lines = (f'{file.relative_to(path)} {digest(file)}\n' for file in sorted(path.rglob('*')) if file.is_file())
+        return hashlib.sha256(''.join(lines).encode()).hexdigest()
     try:
         with open(path, 'rb') as file:
             return hashlib.file_digest(file, 'sha256').hexdigest()

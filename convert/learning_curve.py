@@ -1,9 +1,9 @@
-"""How much data is enough: the recipe's model made again and again from more and more of its data, and what each finds.
+"""How much data is enough: the recipe's model made again and again from more and more of its data, and what each model finds.
 
     python -m convert evaluate own.yml --learning-curve
 
 A team's own history is shortened from its beginning, so that the newest weeks are in every part; without a data section it is the
-entities of the synthetic telemetry that grow. Each part has a work folder of its own, so that what was interrupted goes on.
+entities of the synthetic telemetry that grow. Each part has its own work folder, so an interrupted run continues where it was.
 
     curve.json, curve.txt, curve.html   in the work folder
 """
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import msgspec
 
-from convert import stages
+from convert import files, stages
 from convert.data import spans
 from convert.evaluation import benchmark, gates, plots, report, review
 
@@ -31,33 +31,41 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     high: float
 
 
-def curve(job, shares=SHARES):
+def run(job, shares=SHARES):
     """[Point] of growing parts, the last one being all; written into the work folder."""
-    parts = [(share, variant(job, f'curve/{share:g}', shortened(job.recipe, share))) for share in shares]
-    trials = list(review.trials(job, job.recipe.seed + stages.EVALUATION_SEED))
-    found = [_measured(part, trials, job.log) for _, part in parts]
-    out = []
-    for (share, part), tally in zip(parts, found, strict=True):
-        ours, _, low, high = gates.paired((tally.found, tally.events), (found[-1].found, found[-1].events), confidence=0.9, seed=0)
-        learnt = report.learning((part.work / 'training.log').read_text().splitlines())
-        steps = stages.training_of(part).entity_steps
-        loss = learnt['loss'][-1] if learnt['loss'] else None
-        out.append(Point(share=share, data=_said(part.recipe), entity_steps=steps, loss=loss, event_recall=ours, low=low, high=high))
-    _write(job, out)
-    return out
+    parts = [make_variant(job, f'curve/{share:g}', shortened(job.recipe, share)) for share in shares]
+    sets = list(review.sets(job, job.recipe.seed + stages.EVALUATION_SEED))
+    tallies = [_measure(part, sets, job.log) for part in parts]
+    points = [_point(share, part, tally, tallies[-1]) for share, part, tally in zip(shares, parts, tallies, strict=True)]
+    _write(job, points)
+    return points
 
 
-def variant(job, name, recipe):
-    """The job of another recipe in a folder of its own, made up to the proof."""
+def _point(share, part, tally, of_all):
+    recall, _, low, high = gates.paired((tally.found, tally.events), (of_all.found, of_all.events), confidence=0.9, seed=0)
+    losses = report.learning((part.work / 'training.log').read_text().splitlines())['loss']
+    return Point(
+        share=share,
+        data=amount(part.recipe),
+        entity_steps=stages.training_of(part).entity_steps,
+        loss=losses[-1] if losses else None,
+        event_recall=recall,
+        low=low,
+        high=high,
+    )
+
+
+def make_variant(job, name, recipe):
+    """The job of another recipe in a work folder of its own, made up to the proof."""
     work = job.work / name
     work.mkdir(parents=True, exist_ok=True)
     data = job.work / 'data'
     if data.exists() and not (work / 'data').exists():
         (work / 'data').symlink_to(data.resolve())
-    other = replace(job, recipe=recipe, work=work, out=work / f'{recipe.name}.onnx', log=lambda line: job.log(f'    {line}'))
-    job.log(f'  {name}: {_said(recipe)}')
-    stages.run_all(other, ('train', 'export', 'verify'))
-    return other
+    variant = replace(job, recipe=recipe, work=work, out=work / f'{recipe.name}.onnx', log=lambda line: job.log(f'    {line}'))
+    job.log(f'  {name}: {amount(recipe)}')
+    stages.run_all(variant, ('train', 'export', 'verify'))
+    return variant
 
 
 def shortened(recipe, share):
@@ -85,9 +93,10 @@ def newest(train, share):
     return tuple(sorted(out))
 
 
-def _measured(part, trials, log):
-    """The Tallies of a part's model on all trials with faults, as one."""
-    results, _ = benchmark.held([benchmark.Contestant(part.work.name, 'model', stages.bare(part))], trials, log, baselines=False)
+def _measure(part, sets, log):
+    """The Tallies of a part's model on all sets with faults, as one."""
+    method = benchmark.Method(part.work.name, 'model', stages.bare(part))
+    results, _ = benchmark.measure_all([method], sets, log, baselines=False)
     return pooled(results)
 
 
@@ -97,7 +106,8 @@ def pooled(results):
     return benchmark.Tally(**{name: [value for each in tallies for value in getattr(each, name)] for name in benchmark.Tally.__struct_fields__})
 
 
-def _said(recipe):
+def amount(recipe):
+    """How much data a recipe trains on, in words."""
     if recipe.data:
         days = sum(end - start for start, end in recipe.data.spans.train) / 86400
         return f'{days:.3g} days'
@@ -105,22 +115,26 @@ def _said(recipe):
 
 
 def text(points):
-    """The curve as a table, and in a sentence."""
+    """The curve as a table, and its conclusion as a sentence."""
     rows = [['share', 'data', 'samples learnt from', 'loss', 'events found', 'less all the data']]
     for each in points:
         loss = f'{each.loss:.3f}' if each.loss is not None else ''
         rows.append([f'{each.share:.0%}', each.data, str(each.entity_steps), loss, f'{each.event_recall:.3f}', f'{each.low:+.3f} to {each.high:+.3f}'])
     enough = next(each for each in points if each.high >= 0)
-    more = 'all of it finds surely less, which is no reason to drop data but one to look at the recipe' if enough.low > 0 else 'more cannot be told from it'
-    return '\n'.join([*report.columns(rows), '', f'  enough: {enough.data}; {more} (on this telemetry, with this seed)']) + '\n'
+    if enough.low > 0:
+        more = 'a model of all the data finds significantly less, which is no reason to drop data but one to look at the recipe'
+    else:
+        more = 'more data makes no difference beyond noise'
+    return '\n'.join([*report.table(rows), '', f'  enough: {enough.data}; {more} (on this telemetry, with this seed)']) + '\n'
 
 
 def _write(job, points):
     line = plots.lines({'events found': ([p.share for p in points], [p.event_recall for p in points])}, x='share of the data', y='events found')
-    page = f'<!doctype html><meta charset="utf-8"><title>How much data is enough</title><style>{report.STYLE}</style><h1>How much data is enough</h1>'
+    title = 'How much data is enough'
+    page = f'<!doctype html><meta charset="utf-8"><title>{title}</title><style>{report.STYLE}</style><h1>{title}</h1>'
     numbers = msgspec.json.format(msgspec.json.encode(points), indent=1).decode() + '\n'
-    files = {'json': numbers, 'txt': text(points), 'html': f'{page}{line}<pre>{text(points)}</pre>\n'}
-    for suffix, content in files.items():
+    contents = {'json': numbers, 'txt': text(points), 'html': f'{page}{line}<pre>{text(points)}</pre>\n'}
+    for suffix, content in contents.items():
         with files.atomically(job.work / f'curve.{suffix}') as draft:
             draft.write_text(content)
     job.log(text(points).rstrip('\n'))

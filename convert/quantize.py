@@ -22,6 +22,7 @@ from onnx import helper, numpy_helper
 
 from convert import calibrate, release, stages, verify
 from convert.data import synthesis
+from convert.errors import ConvertError
 from convert.evaluation import measures, replay
 from promlstm.engine import bundle, session
 
@@ -34,7 +35,7 @@ ROWS, REPEATS = 2048, 9     # of a measurement of speed
 ALONE = 1e-5                # a row that differs by no more alone and in company does not depend on it
 
 
-class QuantizeError(Exception):
+class QuantizeError(ConvertError):
     """The model cannot be quantised: the message says why."""
 
 
@@ -52,7 +53,7 @@ def quantize(path, recipe, out, log=print):
     manifest = msgspec.structs.replace(whole.bundle.manifest, name=f'{whole.bundle.manifest.name}-int8', created=stages.now(), tools=stages.tools())
     with tempfile.TemporaryDirectory() as folder:
         draft = release.release(model, manifest, stages.UNCALIBRATED, proof, Path(folder) / 'draft.onnx', whole.bundle.size_bytes + 2_000_000)
-        moved = company(draft)
+        moved = batch_influence(draft)
         table = calibrate.calibrate(draft, recipe.calibration, seed=recipe.seed + stages.CALIBRATION_SEED, log=log)
         figures = cost(whole, draft, recipe)
     text = f'int8 variant of {whole.bundle.manifest.name} ({whole.bundle.sha256[:12]}); ' + whole.bundle.manifest.description
@@ -149,7 +150,7 @@ def proof_of(model, whole):
     return msgspec.structs.replace(whole.proof, relative_tolerance=TOLERANCE, absolute_tolerance=TOLERANCE, reason=REASON, outputs=outputs)
 
 
-def company(loaded, entities=64, steps=160):
+def batch_influence(loaded, entities=64, steps=160):
     """Largest change of a surprise when the other half of the entities goes wild: 0 = rows are independent.
 
     The half that is looked at is restless in many ways, so that its surprises lie anywhere: one that is clipped could not move.

@@ -14,6 +14,7 @@ import msgspec
 import yaml
 
 from convert.data import incidents, spans
+from convert.errors import ConvertError
 from convert.evaluation.gates import Gates
 from promlstm.config import Duration, seconds
 
@@ -27,7 +28,7 @@ Share = Annotated[float, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(ge=1, le=86400)]
 
 
-class RecipeError(Exception):
+class RecipeError(ConvertError):
     """The recipe cannot be used as it stands: the message names the file and the key."""
 
 
@@ -46,7 +47,7 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     telemetry: tuple[Telemetry, ...]    # all of equally many steps
     faults_per_1000: Share = 0.3        # planted per 1000 samples: masked, but for a classifier, whose labels they are
     window_steps: Annotated[int, msgspec.Meta(ge=8)] = 128      # how far back a gradient reaches; of an autoencoder or classifier: its window
-    units: tuple[Count, ...] = ()       # of each LSTM; none = those of the family (docs/families.md)
+    units: tuple[Count, ...] = ()       # of each LSTM; none = those of the family (docs/explanation/families.md)
     batch_series: Count = 96
     epochs: Count = 2
     learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 0.003
@@ -74,7 +75,7 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A team's own telemetry (docs/training-data.md): the exporter's detectors, absolute spans of time, what must not teach."""
+    """A team's own telemetry (docs/reference/recipe.md): the exporter's detectors, absolute spans of time, what must not teach."""
 
     config: str                                     # the exporter's own configuration, relative to the recipe
     detectors: tuple[str, ...] = ()                 # names; none = all
@@ -89,7 +90,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     name: Annotated[str, msgspec.Meta(pattern='^[a-z][a-z0-9_-]*$')]
     description: str = ''
-    family: Literal['forecaster', 'autoencoder', 'classifier'] = 'forecaster'       # docs/families.md tells them apart
+    family: Literal['forecaster', 'autoencoder', 'classifier'] = 'forecaster'       # docs/explanation/families.md tells them apart
     seed: Annotated[int, msgspec.Meta(ge=0)]
     data: Data | None = None
     training: Training

@@ -1,21 +1,21 @@
-"""The last stage: graph, manifest, calibration and proof become one file, read back by the very code that will serve it.
+"""The last stage: graph, manifest, calibration and proof become one file, read back by the code that serves it.
 
-The only writer of metadata. The file appears under its name whole and proven, or not at all: it is written beside, loaded with
-promlstm.session (which parses strictly and replays the proof), then moved.
+The only writer of metadata. The file gets its name whole and proven, or not at all: a draft is written, loaded with
+promlstm.engine.session (which parses strictly and replays the proof), then renamed.
 """
 
-import os
 from pathlib import Path
 
 import onnx
 
 from convert import files
+from convert.errors import ConvertError
 from promlstm.engine import bundle, session
 
 LARGEST_BYTES = 2_000_000
 
 
-class ReleaseError(Exception):
+class ReleaseError(ConvertError):
     """The file would be unfit to ship: it was not written."""
 
 
@@ -30,14 +30,6 @@ def release(model, manifest, calibration, proof, path, largest_bytes=LARGEST_BYT
         raise ReleaseError(f'{path}: {len(data)} bytes, expected at most {largest_bytes}')
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'.{path.name}.draft')
-    try:
-        with open(draft, 'wb') as file:
-            file.write(data)
-            os.fsync(file.fileno())
-        loaded = session.load(draft)
-        os.replace(draft, path)
-        files.synced(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
-    return loaded
+    with files.atomically(path) as draft:
+        draft.write_bytes(data)
+        return session.load(draft)

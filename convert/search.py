@@ -1,9 +1,9 @@
-"""Which family, and how large: all candidates made from the same recipe, and the smallest that cannot be told from the best.
+"""Which family, and how large: all candidates made from the same recipe, and the smallest that is as good as the best, within noise.
 
     python -m convert evaluate own.yml --search
 
-Smallest counts in bytes of memory per entity, since that is what a fleet pays for; then in bytes of the file. Each candidate has a work
-folder of its own, so that what was interrupted goes on.
+Smallest means fewest bytes of memory per entity, since that is what a fleet pays for; then fewest bytes of the file. Each candidate has its
+own work folder, so an interrupted run continues where it was.
 
     search.json, search.txt     in the work folder
 """
@@ -37,46 +37,58 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     chosen: bool = False
 
 
-def search(job, sizes=SIZES):
+def run(job, sizes=SIZES):
     """[Candidate], smallest first, one of them chosen; written into the work folder."""
-    trials, made = list(review.trials(job, job.recipe.seed + stages.EVALUATION_SEED)), []
-    for told in _candidates(job.recipe, sizes):
-        name = '_'.join(map(str, (told.family, told.training.window_steps, *told.training.units)))
+    sets = list(review.sets(job, job.recipe.seed + stages.EVALUATION_SEED))
+    made = []
+    for recipe in _recipes(job.recipe, sizes):
+        name = '_'.join(map(str, (recipe.family, recipe.training.window_steps, *recipe.training.units)))
         try:
-            session = stages.bare(learning_curve.variant(job, f'search/{name}', told))
+            session = stages.bare(learning_curve.make_variant(job, f'search/{name}', recipe))
         except classifier.NoLabels as error:
-            job.log(f'  left out: {told.family}: {error}')
+            job.log(f'  left out: {recipe.family}: {error}')
             continue
-        results, _ = benchmark.held([benchmark.Contestant(name, 'model', session)], trials, job.log, baselines=False)
-        made.append((told, session.bundle, learning_curve.pooled(results)))
-    out = chosen([_candidate(*each, made) for each in made])
-    with files.atomically(job.work / 'search.json') as draft:
-        draft.write_bytes(msgspec.json.format(msgspec.json.encode(out), indent=1) + b'\n')
-    with files.atomically(job.work / 'search.txt') as draft:
-        draft.write_text(text(out))
-    job.log(text(out).rstrip('\n'))
+        results, _ = benchmark.measure_all([benchmark.Method(name, 'model', session)], sets, job.log, baselines=False)
+        made.append((recipe, session.bundle, learning_curve.pooled(results)))
+    best = max((tally for _, _, tally in made), key=lambda tally: sum(tally.found) / max(sum(tally.events), 1))
+    out = chosen([_candidate(*each, best) for each in made])
+    _write(job, out)
     return out
 
 
-def _candidates(recipe, sizes):
+def _recipes(recipe, sizes):
     """The recipe in each family and size, each once."""
-    seen = []
+    out = []
     for family, pairs in sizes.items():
         for share, units in pairs:
             steps = max(LEAST_STEPS, round(share * recipe.training.window_steps))
             training = msgspec.structs.replace(recipe.training, window_steps=steps, units=units)
-            told = msgspec.structs.replace(recipe, family=family, training=training)
-            seen += [told] if told not in seen else []
-    return seen
+            variant = msgspec.structs.replace(recipe, family=family, training=training)
+            if variant not in out:
+                out.append(variant)
+    return out
 
 
-def _candidate(told, bundle, tally, made):
-    best = max((each for _, _, each in made), key=lambda each: sum(each.found) / max(sum(each.events), 1))
-    ours, _, low, high = gates.paired((tally.found, tally.events), (best.found, best.events), confidence=0.9, seed=0)
+def _candidate(recipe, bundle, tally, best):
+    recall, _, low, high = gates.paired((tally.found, tally.events), (best.found, best.events), confidence=0.9, seed=0)
     return Candidate(
-        family=told.family, window_steps=told.training.window_steps, units=told.training.units,
-        entity_bytes=bundle.state_bytes(1) + bundle.season_bytes(1), file_bytes=bundle.size_bytes, event_recall=ours, low=low, high=high,
-    )  # fmt: skip
+        family=recipe.family,
+        window_steps=recipe.training.window_steps,
+        units=recipe.training.units,
+        entity_bytes=bundle.state_bytes(1) + bundle.season_bytes(1),
+        file_bytes=bundle.size_bytes,
+        event_recall=recall,
+        low=low,
+        high=high,
+    )
+
+
+def _write(job, candidates):
+    with files.atomically(job.work / 'search.json') as draft:
+        draft.write_bytes(msgspec.json.format(msgspec.json.encode(candidates), indent=1) + b'\n')
+    with files.atomically(job.work / 'search.txt') as draft:
+        draft.write_text(text(candidates))
+    job.log(text(candidates).rstrip('\n'))
 
 
 def chosen(candidates):
@@ -99,6 +111,5 @@ def text(candidates):
         sizes = [str(each.window_steps), ' '.join(map(str, each.units)), str(each.entity_bytes), str(each.file_bytes)]
         rows.append([each.family, *sizes, f'{each.event_recall:.3f}', f'{each.low:+.3f} to {each.high:+.3f}', 'chosen' if each.chosen else ''])
     best = next(each for each in candidates if each.chosen)
-    said = f'family: {best.family}, training.window_steps: {best.window_steps}, training.units: {list(best.units)}'
-    told = f'  chosen: {said}: the smallest that cannot be told from the best'
-    return '\n'.join([*report.columns(rows), '', told]) + '\n'
+    keys = f'family: {best.family}, training.window_steps: {best.window_steps}, training.units: {list(best.units)}'
+    return '\n'.join([*report.table(rows), '', f'  chosen: {keys}: the smallest that is as good as the best, within noise']) + '\n'

@@ -1,17 +1,17 @@
-"""From a recipe to a model file: the stages, in order, each leaving what it made in a work folder so that the next can be run alone.
+"""From a recipe to a model file: the stages, in order. Each leaves its results in a work folder, so that the next can be run alone.
 
-    fetch      data/                     the team's own telemetry, where the recipe has a data section, and its quality
-    train      weights.weights.h5, training.json, learning.json
-    export     graph.onnx                the bare graph, operators counted
+    fetch      data/                     the team's own telemetry, where the recipe has a data section, and a report of its quality
+    train      weights.weights.h5, training.json, learning.json, training.log
+    export     graph.onnx                the bare graph, its operators checked
     verify     proof.json                TensorFlow = ONNX Runtime
     calibrate  calibration.json          the file replayed over healthy telemetry
     evaluate   evaluation.json           injected faults, and labelled telemetry where a folder is given
-               report.txt .json .html    the contest: beside baselines and the model in service (convert/evaluation/benchmark.py), and what the gates say
+               report.txt .json .html    the benchmark: beside baselines and the model in service, with the verdict of the gates
     release    NAME.onnx                 one file, read back, where the gates let it pass
 
-`all` leaves out what was made from the same recipe, data and tools before (convert/resume.py); a stage that is named is always run.
+`all` skips a stage whose recipe, data and tools have not changed since it ran (resume.py); a stage that is named is always run.
 
-Seeds: the recipe's for training, others derived from it for calibration and evaluation, so that nothing is measured on what was learnt.
+Seeds: the recipe's for training, others derived from it for calibration and evaluation, so that nothing is measured on training data.
 """
 
 import functools
@@ -19,9 +19,11 @@ import hashlib
 import importlib.metadata
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import msgspec
@@ -29,8 +31,9 @@ import numpy as np
 import onnx
 import tensorflow as tf
 
-from convert import calibrate, export, files, recipe, release, resume, verify
-from convert.data import collect, synthesis
+from convert import calibrate, export, files, progress, recipe, release, resume, verify
+from convert.data import collect, quality, synthesis
+from convert.errors import ConvertError
 from convert.evaluation import evaluate, gates, report, review
 from convert.families import forecaster
 from convert.families.registry import FAMILIES
@@ -40,29 +43,33 @@ from promlstm.engine.session import resolve
 
 CALIBRATION_SEED, EVALUATION_SEED = 1_000_003, 2_000_003     # added to the recipe's
 REPLAY_STEPS = 400
-OWN_SHARE = 2               # own history is at most this part of the synthetic series, so that a small fleet is not learnt by heart
+OWN_SHARE = 2               # own history is at most this part of the synthetic series, so that the model does not overfit a small fleet
 TOOLS = ('tensorflow-cpu', 'tensorflow', 'keras', 'tf2onnx', 'onnx', 'onnxruntime', 'numpy')
-NOBODY, DEFAULT = 'none', 'builtin:default'
+NO_SERVICE, DEFAULT = 'none', 'builtin:default'
 UNCALIBRATED = bundle.Calibration(status='none')
+
+
+class StageMissing(ConvertError):
+    """A stage was asked for before the ones that it builds on, or their files are of another recipe or version."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is made, from what, where to, and whom to tell."""
+    """What is made, from what and where to."""
 
     path: Path                  # of the recipe
     recipe: recipe.Recipe
     work: Path
     out: Path
     data: Path | None           # labelled sets to evaluate on
-    log: object                 # function of a line of text
-    service: str | None = None  # the model in service, a file or builtin:NAME; NOBODY; None = what lies at `out`, else the default model
+    log: Callable               # function of a line of text
+    service: str | None = None  # the model in service, a file or builtin:NAME; NO_SERVICE; None = the file at `out`, else the default model
     force: bool = False         # release whatever the gates say
 
     @property
     def in_service(self):
-        """The file that what is made is compared with; None = there is none."""
-        if self.service == NOBODY:
+        """The file that the new model is compared with; None = there is none."""
+        if self.service == NO_SERVICE:
             return None
         if self.service:
             return resolve(self.service)
@@ -78,48 +85,73 @@ def run_train(job):
     """Weights from synthetic telemetry and, where the recipe has a data section, from the team's own beside it."""
     keras.utils.set_random_seed(job.recipe.seed)
     tf.config.experimental.enable_op_determinism()
-    told, digest, parts, started = job.recipe.training, hashlib.sha256(), [], time.monotonic()
+    settings, digest, started = job.recipe.training, hashlib.sha256(), time.monotonic()
     family, rng = FAMILIES[job.recipe.family], np.random.default_rng(job.recipe.seed)
-    for number, each in enumerate(told.telemetry):
+    elapsed = lambda: f'{time.monotonic() - started:.0f} s'     # noqa: E731 (twice below)
+    examples = []
+    telemetry = progress.track(enumerate(settings.telemetry), 'synthetic batches', total=len(settings.telemetry), log=job.log)
+    for number, each in telemetry:
         batch = synthesis.batch(
-            [job.recipe.seed, number], step_seconds=each.step_seconds, steps=each.steps, entities=each.entities, features=each.features,
-            faults_per_1000=told.faults_per_1000, history_days=(7, 1, 0)[number % 3],
-        )  # fmt: skip
+            [job.recipe.seed, number],
+            step_seconds=each.step_seconds,
+            steps=each.steps,
+            entities=each.entities,
+            features=each.features,
+            faults_per_1000=settings.faults_per_1000,
+            history_days=(7, 1, 0)[number % 3],
+        )
         digest.update(batch.values.tobytes())
-        parts.append(family.examples(batch, told, rng))
-        job.log(f'  synthesised {batch.values.size} samples at {each.step_seconds:g} s, {time.monotonic() - started:.0f} s')
-    for each in collect.load(job.path, job.recipe.data, job.work / 'data') if job.recipe.data else ():
-        digest.update(each.digest().encode())
-        samples = 0
-        series = sum(one.entities * one.features for one in told.telemetry) // OWN_SHARE
-        for batch in each.batches('train', steps=told.telemetry[0].steps, series=series, seed=job.recipe.seed):
-            parts.append(family.examples(batch, told, rng))
-            samples += int((~np.isnan(batch.values) & ~batch.faulty).sum())
-        job.log(f'  own history of {each.detector}: {samples} samples to learn from, {time.monotonic() - started:.0f} s')
-    said = []
-    learnt = family.fit(parts, told, job.recipe.seed, lambda line: (said.append(line), job.log(line)))
+        examples.append(family.examples(batch, settings, rng))
+        job.log(f'  synthesised {batch.values.size} samples at {each.step_seconds:g} s, {elapsed()}')
+    for dataset in collect.load(job.path, job.recipe.data, job.work / 'data') if job.recipe.data else ():
+        digest.update(dataset.digest().encode())
+        own, samples = _own_examples(job, dataset, rng)
+        examples += own
+        job.log(f'  own history of {dataset.detector}: {samples} samples to learn from, {elapsed()}')
+    lines = []
+    trained = family.fit(examples, settings, job.recipe.seed, lambda line: (lines.append(line), job.log(line)))
     with files.atomically(job.work / 'weights.weights.h5') as draft:
-        learnt.network.save_weights(draft)
-    (job.work / 'training.log').write_text('\n'.join(said) + '\n')
-    _write(job.work / 'learning.json', learnt.figures)
-    training = bundle.Training(
-        data=_learnt_from(job), digest=digest.hexdigest(), recipe=recipe.digest(job.path),
-        seed=job.recipe.seed, entity_steps=learnt.entity_steps, seconds=round(time.monotonic() - started, 1),
-    )  # fmt: skip
-    _write(job.work / 'training.json', training)
+        trained.network.save_weights(draft)
+    with files.atomically(job.work / 'training.log') as draft:
+        draft.write_text('\n'.join(lines) + '\n')
+    _write(job.work / 'learning.json', trained.figures)
+    _write(
+        job.work / 'training.json',
+        bundle.Training(
+            data=_data_text(job),
+            digest=digest.hexdigest(),
+            recipe=recipe.digest(job.path),
+            seed=job.recipe.seed,
+            entity_steps=trained.entity_steps,
+            seconds=round(time.monotonic() - started, 1),
+        ),
+    )
 
 
-def _learnt_from(job):
-    """The data in words, for the model card; what was excluded among them."""
+def _own_examples(job, dataset, rng):
+    """(examples, samples learnt from) of one detector's own history."""
+    settings, family = job.recipe.training, FAMILIES[job.recipe.family]
+    series = sum(each.entities * each.features for each in settings.telemetry) // OWN_SHARE
+    examples, samples = [], 0
+    batches = dataset.batches('train', steps=settings.telemetry[0].steps, series=series, seed=job.recipe.seed)
+    for batch in progress.track(batches, f'batches of {dataset.detector}', log=job.log):
+        examples.append(family.examples(batch, settings, rng))
+        samples += int((~np.isnan(batch.values) & ~batch.faulty).sum())
+    return examples, samples
+
+
+def _data_text(job):
+    """The training data in words, for the model card; what was excluded among them."""
+    synthetic = 'synthetic telemetry (convert/data/synthesis.py)'
     if not job.recipe.data:
-        return 'synthetic telemetry (convert/synthesis.py), nothing else'
-    return 'synthetic telemetry (convert/synthesis.py) and own history of ' + '; '.join(map(_told, collect.reports_of(job.work / 'data')))
+        return f'{synthetic}, nothing else'
+    return f'{synthetic} and own history of ' + '; '.join(map(_history_text, collect.reports_of(job.work / 'data')))
 
 
-def _told(quality):
-    """One detector's history, and what of it did not teach."""
-    out = [f'{each.samples} samples by {each.source} ({each.why})' for each in quality.excluded]
-    return f'{quality.detector} ({quality.samples["train"]} samples, excluded: {", ".join(out) or "none"})'
+def _history_text(report):
+    """One detector's history, and what of it was excluded from training."""
+    excluded = ', '.join(f'{each.samples} samples by {each.source} ({each.why})' for each in report.excluded)
+    return f'{report.detector} ({report.samples["train"]} samples, excluded: {excluded or "none"})'
 
 
 def run_export(job):
@@ -140,91 +172,96 @@ def run_verify(job):
 
 def run_calibrate(job):
     """Alarms per entity-week for each surprise."""
-    session = _released(job, UNCALIBRATED, {}, job.work / 'uncalibrated.onnx')
-    _write(job.work / 'calibration.json', calibrate.calibrate(session, job.recipe.calibration, seed=job.recipe.seed + CALIBRATION_SEED, log=job.log))
+    table = calibrate.calibrate(bare(job), job.recipe.calibration, seed=job.recipe.seed + CALIBRATION_SEED, log=job.log)
+    _write(job.work / 'calibration.json', table)
 
 
 def run_evaluate(job):
-    """What it finds."""
+    """What the model finds, beside the model in service and baselines."""
     session = _released(job, _read(job.work / 'calibration.json', bundle.Calibration), {}, job.work / 'calibrated.onnx')
-    rival = without_lstm(job)
-    same = rival if job.recipe.family == 'forecaster' else None
-    results = review.review(job, session, same, files.digest(job.work / 'graph.onnx'), seed=job.recipe.seed + EVALUATION_SEED)
-    _write(job.work / 'evaluation.json', measured(session, rival, job, results))
+    without = without_lstm(job)
+    compared = without if job.recipe.family == 'forecaster' else None
+    results = review.review(job, session, compared, files.digest(job.work / 'graph.onnx'), seed=job.recipe.seed + EVALUATION_SEED)
+    _write(job.work / 'evaluation.json', figures(session, without, job, results))
 
 
 def run_release(job):
     """One file, if the gates let it pass."""
-    found = _read(job.work / 'report.json', report.Judged)
-    if reasons := gates.refusals(found.verdicts):
+    verdicts = _read(job.work / 'report.json', report.Verdicts).verdicts
+    if reasons := gates.refusals(verdicts):
         if not job.force:
             raise gates.Refused('\n  '.join(['not released (--force releases it all the same):', *reasons]))
         job.log('  released by force: ' + '; '.join(reasons))
-    figures = _read(job.work / 'evaluation.json', dict[str, dict[str, float]])
-    released = _released(job, _read(job.work / 'calibration.json', bundle.Calibration), figures, job.out)
+    evaluation = _read(job.work / 'evaluation.json', dict[str, dict[str, float]])
+    released = _released(job, _read(job.work / 'calibration.json', bundle.Calibration), evaluation, job.out)
     job.log(f'  {job.out}: {released.bundle.size_bytes} bytes, sha256 {released.bundle.sha256}')
 
 
-# name: (function, what the ones before must have left)
+class Stage(NamedTuple):
+    """A stage: its function, the files of the work folder that it needs, and those that it leaves."""
+
+    run: Callable
+    needs: tuple[str, ...]
+    leaves: tuple[str, ...]
+
+
+TRAINED, EXPORTED, VERIFIED, CALIBRATED = 'training.json', 'graph.onnx', 'proof.json', 'calibration.json'
+WEIGHTS = 'weights.weights.h5'
 STAGES = {
-    'fetch': (run_fetch, ()),
-    'train': (run_train, ()),
-    'export': (run_export, ('weights.weights.h5',)),
-    'verify': (run_verify, ('weights.weights.h5', 'graph.onnx')),
-    'calibrate': (run_calibrate, ('training.json', 'graph.onnx', 'proof.json')),
-    'evaluate': (run_evaluate, ('training.json', 'graph.onnx', 'proof.json', 'calibration.json')),
-    'release': (run_release, ('training.json', 'graph.onnx', 'proof.json', 'calibration.json', 'evaluation.json', 'report.json')),
+    'fetch': Stage(run_fetch, (), ('data/quality.json',)),
+    'train': Stage(run_train, (), (WEIGHTS, TRAINED, 'learning.json', 'training.log')),
+    'export': Stage(run_export, (WEIGHTS,), (EXPORTED,)),
+    'verify': Stage(run_verify, (WEIGHTS, EXPORTED), (VERIFIED,)),
+    'calibrate': Stage(run_calibrate, (TRAINED, EXPORTED, VERIFIED), (CALIBRATED,)),
+    'evaluate': Stage(
+        run_evaluate, (TRAINED, EXPORTED, VERIFIED, CALIBRATED), ('evaluation.json', 'report.json', 'report.txt', 'report.html')
+    ),
+    'release': Stage(run_release, (TRAINED, EXPORTED, VERIFIED, CALIBRATED, 'evaluation.json', 'report.json'), ()),
 }
-LEFT = {
-    'fetch': ('data/quality.json',), 'train': ('weights.weights.h5', 'training.json', 'learning.json', 'training.log'), 'export': ('graph.onnx',),
-    'verify': ('proof.json',), 'calibrate': ('calibration.json',), 'evaluate': ('evaluation.json', 'report.json', 'report.txt', 'report.html'), 'release': (),
-}  # fmt: skip
 
 
-class StageMissing(Exception):
-    """A stage was asked for before the ones that it builds on."""
-
-
-def run(job, stages):
+def run(job, names):
     """Run stages in their order, and say how long each took; StageMissing where one has nothing to build on."""
     job.work.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    for name in stages:
-        stage, needs = STAGES[name]
-        if missing := [need for need in needs if not (job.work / need).exists()]:
+    for name in names:
+        stage = STAGES[name]
+        if missing := [need for need in stage.needs if not (job.work / need).exists()]:
             raise StageMissing(f'{name}: {job.work / missing[0]} is not there yet: run the stages before this one first')
         begun = time.monotonic()
-        job.log(f'{name}: {stage.__doc__}')
-        stage(job)
+        job.log(f'{name}: {stage.run.__doc__}')
+        stage.run(job)
         job.log(f'{name}: {time.monotonic() - begun:.0f} s')
-    if len(stages) > 1:
+    if len(names) > 1:
         job.log(f'{job.recipe.name}: {time.monotonic() - started:.0f} s in all')
 
 
-def run_all(job, stages=None):
-    """All stages (or those named, in their order), but for those that were made from the same before; says so where nothing changed."""
+def run_all(job, names=None):
+    """Run all stages (or those named, in their order), but skip those that are up to date; says so where nothing changed."""
     job.work.mkdir(parents=True, exist_ok=True)
     ran = []
-    for name in stages or STAGES:
-        made_from, note = _made_from(job, name), _digest_in_service(job) if name == 'evaluate' else ''
-        if resume.unchanged(job.work, name, made_from) and _serves_the_same(job, name):
+    for name in names or STAGES:
+        made_from = _made_from(job, name)
+        compared_with = _digest_in_service(job) if name == 'evaluate' else ''
+        if resume.unchanged(job.work, name, made_from) and _same_service(job, name):
             continue
         run(job, (name,))
         ran.append(name)
-        resume.record(job.work, name, _made_from(job, name), LEFT[name], files.digest(job.out) if name == 'release' else note)
-    if not ran and not stages:
+        note = files.digest(job.out) if name == 'release' else compared_with
+        resume.record(job.work, name, _made_from(job, name), STAGES[name].leaves, note)
+    if not ran and not names:
         job.log(f'{job.recipe.name}: nothing changed: {job.out}, sha256 {files.digest(job.out)}')
     return ran
 
 
-def _serves_the_same(job, stage):
-    """Whether what is in service is what the evaluation was held against, or what was released after it."""
+def _same_service(job, stage):
+    """Whether the model in service is the one that the evaluation compared with, or the one that was released after it."""
     if stage not in ('evaluate', 'release'):
         return True
-    held, released = (resume.recorded(job.work, name) for name in ('evaluate', 'release'))
+    evaluated, released = (resume.recorded(job.work, name) for name in ('evaluate', 'release'))
     if stage == 'release':
         return bool(released) and released.note == files.digest(job.out)
-    return _digest_in_service(job) in {held.note, released.note if released else held.note}
+    return _digest_in_service(job) in {evaluated.note, released.note if released else evaluated.note}
 
 
 def _digest_in_service(job):
@@ -232,29 +269,40 @@ def _digest_in_service(job):
 
 
 def _made_from(job, stage):
-    """Digest of all that a stage is made from: its part of the recipe, the files of the stages before, data, tools."""
-    told, own = job.recipe, ''
-    if stage in ('fetch', 'train') and told.data:
-        fetched = () if stage == 'fetch' else collect.load(job.path, told.data, job.work / 'data')
-        own = [each.digest() for each in fetched] or files.digest(job.path.parent / told.data.config)
+    """Digest of all that a stage depends on: its part of the recipe, the files of earlier stages, data, tools."""
+    chosen, own = job.recipe, ''
+    if stage in ('fetch', 'train') and chosen.data:
+        fetched = () if stage == 'fetch' else collect.load(job.path, chosen.data, job.work / 'data')
+        own = [each.digest() for each in fetched] or files.digest(job.path.parent / chosen.data.config)
+    labelled = files.digest(job.data) if job.data else ''
+    service = job.service or str(job.out)
     parts = {
-        'fetch': (told.data, own), 'train': (told.training, own), 'export': (), 'verify': (), 'calibrate': (told.calibration,),
-        'evaluate': (told.evaluation, told.gates, told.data, job.service or str(job.out), files.digest(job.data) if job.data else ''),
-        'release': (told.name, told.description, str(job.out), job.force),
-    }  # fmt: skip
-    needs = {name: files.digest(job.work / name) for name in STAGES[stage][1]}
-    return resume.key(stage, told.family, told.seed, parts[stage], needs, tools() if stage != 'fetch' else {})
+        'fetch': (quality.FORMAT, chosen.data, own),
+        'train': (chosen.training, own),
+        'export': (),
+        'verify': (),
+        'calibrate': (chosen.calibration,),
+        'evaluate': (report.FORMAT, chosen.evaluation, chosen.gates, chosen.data, service, labelled),
+        'release': (chosen.name, chosen.description, str(job.out), job.force),
+    }
+    needs = {name: files.digest(job.work / name) for name in STAGES[stage].needs}
+    return resume.key(stage, chosen.family, chosen.seed, parts[stage], needs, tools() if stage != 'fetch' else {})
 
 
-def measured(session, rival, job, results):
-    """All figures of a model: {set: {measure: figure}}; rival is a Session without LSTM, results are those of the contest."""
-    learnt = _read(job.work / 'learning.json', dict[str, float]) if (job.work / 'learning.json').exists() else {}
+def figures(session, without, job, results):
+    """The figures of a model for its manifest: {set: {measure: figure}}.
+
+    without  Session of the rule without LSTM
+    results  benchmark.Results
+    """
+    learning = job.work / 'learning.json'
+    learnt = _read(learning, dict[str, float]) if learning.exists() else {}
     out = {'training': {name: round(figure, 4) for name, figure in learnt.items()}} if learnt else {}
     out |= evaluate.injected(results)
     for folder in sorted(job.data.iterdir()) if job.data else ():
         job.log(f'  {folder.name}:')
         measure = evaluate.recorded if evaluate.univariate(folder) else evaluate.several
-        out[folder.name] = measure(session, rival, folder, log=job.log)
+        out[folder.name] = measure(session, without, folder, log=job.log)
     return out
 
 
@@ -269,7 +317,7 @@ def training_of(job):
 
 
 def without_lstm(job):
-    """A Session of the forecaster's rule with "no change" for a forecast."""
+    """A Session of the forecaster's rule that forecasts "no change"."""
     step = functools.partial(forecaster.step, None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'without_lstm.onnx'
@@ -280,18 +328,29 @@ def manifest(job, evaluation, family=None):
     """bundle.Manifest of the recipe's family, or of another by name."""
     family = family or job.recipe.family
     form = FAMILIES[family].form(*_size(job, family))
-    training = _read(job.work / 'training.json', bundle.Training)
     return bundle.Manifest(
-        format=bundle.FORMAT, name=job.recipe.name, family=family, description='; '.join(filter(None, (job.recipe.description, FAMILIES[family].says))),
-        created=now(), features=form.features, views=form.views, step_seconds=(1, 86400),
-        warmup_steps=form.warmup_steps, replay_steps=REPLAY_STEPS + form.warmup_steps - WARMUP, season_period_seconds=form.season_period_seconds,
-        season_slots=form.season_slots, season_horizons_steps=form.season_horizons_steps, forecast_horizons_seconds=(), training=training,
-        tools=tools(), evaluation=evaluation,
-    )  # fmt: skip
+        format=bundle.FORMAT,
+        name=job.recipe.name,
+        family=family,
+        description='; '.join(filter(None, (job.recipe.description, FAMILIES[family].meaning))),
+        created=now(),
+        features=form.features,
+        views=form.views,
+        step_seconds=(1, 86400),
+        warmup_steps=form.warmup_steps,
+        replay_steps=REPLAY_STEPS + form.warmup_steps - WARMUP,
+        season_period_seconds=form.season_period_seconds,
+        season_slots=form.season_slots,
+        season_horizons_steps=form.season_horizons_steps,
+        forecast_horizons_seconds=(),
+        training=training_of(job),
+        tools=tools(),
+        evaluation=evaluation,
+    )
 
 
 def now():
-    """The present as a manifest has it."""
+    """The current time as a manifest has it."""
     return datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')
 
 
@@ -311,8 +370,9 @@ def _form(job):
 
 def _size(job, family=None):
     """(window, units) of the recipe's family, or of another by name, which then has its own units."""
-    told, family = job.recipe.training, family or job.recipe.family
-    return told.window_steps, told.units if told.units and family == job.recipe.family else FAMILIES[family].units
+    settings, family = job.recipe.training, family or job.recipe.family
+    own = settings.units and family == job.recipe.family
+    return settings.window_steps, settings.units if own else FAMILIES[family].units
 
 
 def _step(job):
@@ -339,4 +399,7 @@ def _write(path, value):
 
 
 def _read(path, kind):
-    return msgspec.json.decode(path.read_bytes(), type=kind)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except msgspec.DecodeError as error:
+        raise StageMissing(f'{path}: {error}: run the stage that made it again') from error

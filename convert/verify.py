@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 
 from convert import export
+from convert.errors import ConvertError
 from convert.families.registry import FORECASTER
 from promlstm.engine import bundle
 
@@ -20,7 +21,7 @@ REASON = (
 PROOF_STEPS, PROOF_ENTITIES, PROOF_FEATURES = 24, 4, 2       # judged ones: as many as the warm-up needs come before
 
 
-class VerifyError(Exception):
+class VerifyError(ConvertError):
     """TensorFlow and ONNX Runtime disagree: the file must not be released."""
 
 
@@ -45,7 +46,7 @@ def telemetry(rng, steps, entities, features, far=(2e12, 1e6), form=FORECASTER):
     learn[steps * 3 // 4, 1 % entities] = 2
     threshold = np.full(shape[:2], 2.4, np.float32)
     told = {'value': value, 'season': season, 'learn': learn, 'threshold': threshold}
-    return {name: told[name] for name in told if name in form.taken}
+    return {name: told[name] for name in told if name in form.inputs}
 
 
 def run_tensorflow(function, inputs, step_seconds, form=FORECASTER):
@@ -74,7 +75,7 @@ def runtime(model):
 def _carried(run, inputs, step_seconds, state, form):
     found = []
     for t in range(len(inputs['value'])):
-        feeds = {name: inputs[name][t] if name in inputs else np.asarray(step_seconds, np.float32) for name in form.taken}
+        feeds = {name: inputs[name][t] if name in inputs else np.asarray(step_seconds, np.float32) for name in form.inputs}
         out = run(feeds | state)
         state = {name: out.pop(name + bundle.NEXT) for name in state}
         found.append(out)

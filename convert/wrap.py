@@ -29,6 +29,7 @@ import tensorflow as tf
 
 from convert import calibrate, export, release, stages, verify
 from convert.data import labelled, synthesis
+from convert.errors import ConvertError
 from convert.evaluation import replay
 from convert.evaluation.measures import DAY
 from convert.families import forecaster, steps, window
@@ -36,7 +37,7 @@ from convert.families.registry import Form
 from promlstm.engine import bundle
 
 OUTPUTS = {'probability': 'classifier', 'reconstruction': 'autoencoder', 'forecast': 'forecaster'}      # output: family
-SAYS = {
+MEANINGS = {
     'probability': 'surprise is the logit of the probability, clipped to -6 and 8, plus 6; nothing is expected, so there is no band and no latch',
     'reconstruction': 'expected is the reconstruction of the newest sample from a window that contains it; surprise is its error in usual errors',
     'forecast': 'expected is the forecast made one step before; surprise is its error in usual errors',
@@ -48,7 +49,7 @@ REACHING = ('PyFunc', 'PyFuncStateless', 'EagerPyFunc', 'ReadFile', 'WriteFile',
 RECURRENT = ('GRU', 'SimpleRNN', 'RNN', 'ConvLSTM1D', 'ConvLSTM2D')
 
 
-class WrapError(Exception):
+class WrapError(ConvertError):
     """The model cannot be wrapped: the message says why."""
 
 
@@ -77,7 +78,7 @@ class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ExternalModel:
     """A model that was found fit to be wrapped.
 
     call      float32 [B, W, F] -> its output, a function of TensorFlow
@@ -96,13 +97,13 @@ class Foreign:
         """The Form of its graph."""
         centre, spread = (np.array(each) for each in zip(*(scale.usual for scale in self.scaling.values()), strict=True))
         states = {'count': ('float32', 1), 'error': ('float32', 2), 'ring': ('float32', self.width)}
-        taken = ('value', 'step_seconds', 'learn', 'threshold')
+        inputs = ('value', 'step_seconds', 'learn', 'threshold')
         if self.output == 'probability':
             states.pop('error')
-            taken = ('value',)
+            inputs = ('value',)
         return Form(
             states=states, warmup_steps=self.width + (0 if self.output == 'probability' else window.ERRORS), lstms=None, wheres=1,
-            features=tuple(self.scaling), taken=taken, season_period_seconds=0, season_slots=0, season_horizons_steps=(),
+            features=tuple(self.scaling), inputs=inputs, season_period_seconds=0, season_slots=0, season_horizons_steps=(),
             unit=(centre - 5 * spread, spread / 2),         # what verify.telemetry calls 10 is the centre
         )  # fmt: skip
 
@@ -125,7 +126,7 @@ def scaling(text, source='the scaling'):
 
 
 def read(path, scaling, *, output=None, width=None):
-    """A Foreign, or WrapError with the reason why it is none.
+    """A ExternalModel, or WrapError with the reason why it is none.
 
     output  key of OUTPUTS; None: told from the shape of the output
     width   steps of the window, where the model takes any number
@@ -134,7 +135,7 @@ def read(path, scaling, *, output=None, width=None):
     call, taken, given, probable = _saved(path) if path.is_dir() else _keras(path)
     width = _width(path, taken, width, len(scaling))
     output = _output(path, given, output, width, len(scaling), probable)
-    return Foreign(path, call, output, width, scaling)
+    return ExternalModel(path, call, output, width, scaling)
 
 
 def _keras(path):
@@ -270,27 +271,27 @@ def step(foreign, value, ring, count, step_seconds=None, learn=None, threshold=N
     sample = present * scaled + (1 - present) * ring[:, :, -1]
     full = tf.cast(tf.reduce_min(count[:, :, 0], 1, keepdims=True) >= width, tf.float32)      # before this sample
     after = tf.minimum(flat(count) + flat(present), 1e6)
-    anew = tf.cast(steps.anew(each(learn)), tf.float32) if learn is not None else tf.zeros_like(after)
+    anew = tf.cast(steps.new_normal(each(learn)), tf.float32) if learn is not None else tf.zeros_like(after)
     moved = window.rolled(flat(ring, width), flat(sample), anew)
     none = tf.zeros_like(value) * np.nan
     out = {'season_next': none, 'state_ring_next': back(moved), 'state_count_next': back(after)}
     if foreign.output == 'probability':
         judged = full * tf.reduce_max(present, 1, keepdims=True)
-        surprise = window.odds(window.logit(tf.reshape(_called(foreign, back(moved)), [-1, 1]))) + steps.hole(judged)
+        surprise = window.odds(window.logit(tf.reshape(_called(foreign, back(moved)), [-1, 1]))) + steps.nan_unless(judged)
         share = tf.cast(none, tf.float32)
         return {**out, 'surprise': surprise[:, 0], 'contribution': share, 'expected': none, 'lower': none, 'upper': none, 'deviation': none}
     made = flat(_called(foreign, back(moved) if foreign.output == 'reconstruction' else ring))
     usual, whole = flat(error, 2), flat(present * full)
     off = flat(sample) - made
-    judged = column(whole * window.tried(usual))
-    reach = window.reach(each(threshold), usual)
-    gap = tf.cast(steps.hole(judged), tf.float64)
+    judged = column(whole * window.enough_errors(usual))
+    reach = window.error_at(each(threshold), usual)
+    gap = tf.cast(steps.nan_unless(judged), tf.float64)
     expected, lower, upper = (shift + factor * tf.cast(column(y), tf.float64) + gap for y in (made, made - reach, made + reach))
     combined = forecaster.combine(column(window.surprise(off, usual)), judged, tf.ones_like(judged)[:, :, None], features)
     return {
         **out, 'surprise': combined['surprise'], 'contribution': combined['contribution'], 'expected': expected, 'lower': lower, 'upper': upper,
         'deviation': shift + factor * tf.cast(sample, tf.float64) - expected,
-        'state_error_next': back(window.learnt(off, usual, whole * tf.minimum(each(learn), 1), step_seconds)),
+        'state_error_next': back(window.updated_error(off, usual, whole * tf.minimum(each(learn), 1), step_seconds)),
     }  # fmt: skip
 
 
@@ -337,7 +338,7 @@ def _manifest(foreign, name, description, step_seconds):
         seed=0, entity_steps=0, seconds=0,
     )  # fmt: skip
     return bundle.Manifest(
-        format=bundle.FORMAT, name=name, family=OUTPUTS[foreign.output], description='; '.join(filter(None, (description, SAYS[foreign.output]))),
+        format=bundle.FORMAT, name=name, family=OUTPUTS[foreign.output], description='; '.join(filter(None, (description, MEANINGS[foreign.output]))),
         created=stages.now(), features=form.features, views=(), step_seconds=step_seconds, warmup_steps=form.warmup_steps,
         replay_steps=form.warmup_steps + stages.REPLAY_STEPS, season_period_seconds=0, season_slots=0, season_horizons_steps=(),
         forecast_horizons_seconds=(), training=training, tools=stages.tools(), evaluation={},

@@ -38,7 +38,9 @@ TIERS = {
     'promlstm.__main__': 6,
     # making models
     'convert': 10,
+    'convert.errors': 11,
     'convert.files': 11,
+    'convert.progress': 11,
     'convert.data': 12,
     'convert.families': 13,
     'convert.evaluation': 14,
@@ -56,7 +58,8 @@ TIERS = {
     'convert.quantize': 18,
     'convert.wrap': 18,
     'convert.search': 19,
-    'convert.model_commands': 20,
+    # the command line
+    'convert.arguments': 20,
     'convert.__main__': 21,
 }
 

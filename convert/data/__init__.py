@@ -1,14 +1,14 @@
-"""Training data: a team's own history, labelled recordings, synthetic telemetry and planted faults.
+"""Training data: a team's own history, labelled recordings, synthetic telemetry and injected faults.
 
     spans       spans of time for training, validation and test
     store       telemetry on disk, resumable
     fetch       history out of Prometheus
     tables      history out of CSV and Parquet files
-    incidents   time that must not teach: by hand, from silences, from past alerts
+    incidents   time excluded from training: by hand, from silences, from past alerts
     quality     what is wrong with the data
     dataset     batches to learn from
     collect     the stage `fetch`: all of the above in order
-    faults      faults to plant
+    faults      faults to inject
     synthesis   synthetic telemetry
     labelled    labelled recordings, to measure on
 """

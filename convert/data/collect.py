@@ -1,10 +1,10 @@
-"""The data of a recipe, in order: fetch or import, incidents, quality; afterwards `load` gives it back without asking anybody.
+"""The data of a recipe, in order: fetch or import, incidents, quality; afterwards `load` reads it back from disk.
 
     data/DETECTOR-…/        telemetry (store)
-    data/incidents.json     silences and alerts that were seen, of all runs
+    data/incidents.json     silences and alerts that any run has seen
     data/quality.json       what is wrong with it, and what was done; quality.txt the same for people
 
-Who calls it: make (stage fetch), train and evaluate through `load`.
+Who calls it: the command `fetch` and stages (`stage`), train and evaluate (`load`).
 """
 
 from pathlib import Path
@@ -18,20 +18,20 @@ from promlstm.errors import PromlstmError
 from promlstm.query.prometheus import Prometheus
 
 
-class GatherError(DataError):
+class CollectError(DataError):
     """The data section asks for what is not there."""
 
 
 def stage(path, data, work, *, log):
-    """The stage `fetch`: `gather` into WORK/data, where the recipe has a data section."""
+    """The stage `fetch`: `collect` into WORK/data, where the recipe has a data section."""
     if data is None:
         log('  the recipe has no data section: nothing to fetch, all is synthesised')
         return
-    for each in gather(path, data, Path(work) / 'data', log=log):
+    for each in collect(path, data, Path(work) / 'data', log=log):
         log(f'  detector {each.detector}: sha256 {each.digest()}')
 
 
-def gather(path, data, folder, *, log, source=None):
+def collect(path, data, folder, *, log, source=None):
     """Fetch what a recipe's data section wants, and report its quality.
 
     path    of the recipe: relative files start at its folder
@@ -39,7 +39,7 @@ def gather(path, data, folder, *, log, source=None):
     folder  where telemetry is kept
     source  anything with `instant` and `range`; None = the Prometheus of the configuration
     returns the Datasets, one a detector
-    raises  DataError with the reason; what was fetched until then stays, and is not asked for again
+    raises  DataError with the reason; what was fetched until then stays and is not fetched again
     """
     path, folder = Path(path), Path(folder)
     config, chosen = _config(path, data)
@@ -53,7 +53,8 @@ def gather(path, data, folder, *, log, source=None):
                 tables.read(detector, _files(path, data, detector), folder, log=log)
         _incidents(path, data, chosen, folder, source)
         found = [_open(path, data, config, detector, folder) for detector in chosen]
-        reports = [quality.inspect(each, max_entities=detector.max_entities)[0] for each, detector in zip(found, chosen, strict=True)]
+        pairs = zip(found, chosen, strict=True)
+        reports = [quality.inspect(each, max_entities=detector.max_entities)[0] for each, detector in pairs]
         store.write(folder / 'quality.json', msgspec.json.format(msgspec.json.encode(reports), indent=1) + b'\n')
         store.write(folder / 'quality.txt', (quality.table(reports) + '\n').encode())
     log(quality.table(reports))
@@ -61,7 +62,7 @@ def gather(path, data, folder, *, log, source=None):
 
 
 def load(path, data, folder):
-    """The Datasets of what was gathered, one a detector in the order of the recipe; DataError where it was not, or for other spans."""
+    """The Datasets of what was collected, one a detector in the order of the recipe; DataError where something is missing."""
     path, folder = Path(path), Path(folder)
     config, chosen = _config(path, data)
     reports = {each.detector: each for each in reports_of(folder)}
@@ -70,19 +71,19 @@ def load(path, data, folder):
         found = _open(path, data, config, detector, folder)
         wanted = spans.wanted(data.spans, detector.step, 0)['fine']
         if detector.name not in reports or (detector.name not in data.files and spans.without(wanted, found.store.covered('fine'))):
-            raise GatherError(f'detector {detector.name!r}: {found.store.folder} has not all of its spans: run fetch first')
+            raise CollectError(f'detector {detector.name!r}: {found.store.folder} has not all of its spans: run fetch first')
         dropped = frozenset(name.encode() for name in reports[detector.name].dropped)
         out.append(dataset.Dataset(found.store, found.parts, found.history_seconds, found.exclusions, dropped, found.labelled))
     return out
 
 
 def reports_of(folder):
-    """The quality.Reports that gather left, for the model card; GatherError where there are none."""
+    """The quality.Reports of what was collected, for the model card; CollectError where there are none."""
     file = Path(folder) / 'quality.json'
     try:
         return msgspec.json.decode(file.read_bytes(), type=list[quality.Report])
     except (OSError, msgspec.DecodeError) as error:
-        raise GatherError(f'{file}: cannot be read: {error}: run fetch first') from error
+        raise CollectError(f'{file}: cannot be read: {error}: run fetch first') from error
 
 
 def _config(path, data):
@@ -91,11 +92,11 @@ def _config(path, data):
     try:
         config = configuration.load(file)
     except PromlstmError as error:
-        raise GatherError(f'{path}: data.config: {error}') from error
+        raise CollectError(f'{path}: data.config: {error}') from error
     known = {detector.name: detector for detector in config.detectors}
     for key, names in (('detectors', data.detectors), ('files', tuple(data.files))):
         if unknown := [name for name in names if name not in known]:
-            raise GatherError(f'{path}: data.{key}: {unknown[0]!r} is no detector of {file}; it has {", ".join(known)}')
+            raise CollectError(f'{path}: data.{key}: {unknown[0]!r} is no detector of {file}; it has {", ".join(known)}')
     return config, [known[name] for name in data.detectors or known]
 
 
@@ -104,21 +105,21 @@ def _files(path, data, detector):
 
 
 def _incidents(path, data, chosen, folder, source):
-    """Ask for silences and alerts, and keep them."""
-    found, told = [], data.exclude
-    if told.silences:
-        found += incidents.silences(told.silences, path.parent)
-    if told.alerts:
+    """Read silences and alerts, and add them to those of earlier runs."""
+    found, exclude = [], data.exclude
+    if exclude.silences:
+        found += incidents.silences(exclude.silences, path.parent)
+    if exclude.alerts:
         try:
-            found += incidents.alerts(told.alerts, data.spans, max(detector.history for detector in chosen), source)
+            found += incidents.alerts(exclude.alerts, data.spans, max(detector.history for detector in chosen), source)
         except PromlstmError as error:
-            raise GatherError(f'data.exclude.alerts: {error}') from error
-    incidents.kept(folder / 'incidents.json', found)
+            raise CollectError(f'data.exclude.alerts: {error}') from error
+    incidents.save(folder / 'incidents.json', found)
 
 
 def _open(path, data, config, detector, folder):
     """A Dataset without anything dropped."""
     about = tables.about(detector, _files(path, data, detector)) if detector.name in data.files else fetch.about(config, detector)
-    exclusions = incidents.applied(data.exclude, incidents.kept_in(folder / 'incidents.json'))
+    exclusions = incidents.applied(data.exclude, incidents.load(folder / 'incidents.json'))
     labelled = tuple(incidents.by_hand(data.labels, 'labels'))
     return dataset.Dataset(store.Store(folder, about), data.spans, detector.history, exclusions, labelled=labelled)

@@ -1,8 +1,9 @@
 """Stored telemetry as the batches that synthesis makes: by spans, in groups of entities, always in the same order.
 
 Who calls it: train and evaluate, for which it makes no difference where a batch came from. Times are absolute and keep their order; a
-part (train, validate, test) never yields a sample of another one. What must not teach (exclusions, the lead before a span, padding) is
-`faulty`, and NaN in the history that fills the seasonal memory. Memory is that of one group of entities, however many there are.
+part (train, validate, test) never yields a sample of another one. Samples that are not learnt from (exclusions, the lead before a span,
+padding) are `faulty`, and NaN in the history that fills the seasonal memory. Memory use is that of one group of entities, however many
+there are.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ class DatasetError(DataError):
 class Recorded(synthesis.Batch):
     """A synthesis.Batch of recorded telemetry.
 
-    faulty      bool [T, N, F]  not to be learnt and not healthy time: excluded, lead or padding
+    faulty      bool [T, N, F]  not learnt from and not healthy time: excluded, lead or padding
     identities  N identities, bytes, sorted
     scored      bool [T]        False in the lead that is only read to warm up, and in the padding after the end
     labels      bool [T, N, F]  known incidents, which are faulty too; None = the recipe labels nothing
@@ -100,15 +101,15 @@ class Dataset:
                 yield batch
 
     def _drawn(self, pieces, series, seed):
-        """Some of the pieces, in their order, until there are so many series; known incidents are rare, so chance leaves none of them out."""
+        """Random pieces, in their order, until there are so many series; those with a known incident first, since incidents are rare."""
         order = np.random.default_rng(seed).permutation(len(pieces))
         if self.labelled:
-            order = order[np.argsort([not self._tells(*pieces[place]) for place in order], kind='stable')]
-        counts = np.cumsum([len(pieces[place][0]) * self.store.features for place in order])
-        return [pieces[place] for place in sorted(order[: np.searchsorted(counts, series) + 1])]
+            order = order[np.argsort([not self._has_incident(*pieces[number]) for number in order], kind='stable')]
+        counts = np.cumsum([len(pieces[number][0]) * self.store.features for number in order])
+        return [pieces[number] for number in sorted(order[: np.searchsorted(counts, series) + 1])]
 
-    def _tells(self, group, window):
-        """Whether a known incident lies in what of a window counts."""
+    def _has_incident(self, group, window):
+        """Whether a known incident lies in the part of a window that counts."""
         return spans.excluded(self.labelled, np.arange(*window[2:]) * self.step_seconds, group, self.detector).any()
 
     def _batch(self, group, first, end, begin, finish):
@@ -130,7 +131,7 @@ class Dataset:
         )  # fmt: skip
 
     def _history(self, first, identities):
-        """(times [H], values [H, N, F]) of the coarse past before a step; what is excluded is NaN."""
+        """(times [H], values [H, N, F]) of the coarse history before a step; excluded samples are NaN."""
         coarse, until = self.store.about.coarse_seconds, first * self.step_seconds
         begin, end = spans.steps((until - self.history_seconds, until), coarse)
         times = np.arange(begin, end) * float(coarse)

@@ -1,4 +1,4 @@
-"""Faults to plant into telemetry, labelled: what a detector should find, and what training must not learn to expect.
+"""Faults to inject into telemetry, labelled: what a detector should find, and what training must not learn to expect.
 
 Each fault is an arithmetic change of one stretch of one series, its size in spreads of that series, so that large and small ones mean the
 same for a share and for terabytes. Pure numpy.
@@ -20,22 +20,22 @@ def shift(x, size, spread, rng):
 
 
 def ramp(x, size, spread, rng):
-    """Away at a steady pace, within an hour or so."""
+    """A steady move away, within an hour or so."""
     return x + size * spread * rng.choice([-1, 1]) * np.linspace(0, 1, len(x))
 
 
 def drop_to_zero(x, size, spread, rng):
-    """Nothing any more."""
+    """Zero from one step to the next."""
     return np.zeros_like(x)
 
 
 def flat_line(x, size, spread, rng):
-    """The last value for ever: a sensor or a scrape that hangs."""
+    """The last value again and again: a sensor or a scrape that hangs."""
     return np.full_like(x, x[0])
 
 
 def drift(x, size, spread, rng):
-    """As a ramp, but over half a day: a leak."""
+    """As a ramp, but over half a day, such as a leak."""
     return x + size * spread * np.linspace(0, 1, len(x))
 
 
@@ -45,7 +45,7 @@ def lost_season(x, size, spread, rng):
 
 
 def variance(x, size, spread, rng):
-    """The same on average, but restless."""
+    """The same mean, a larger variance."""
     return x + size * spread / 3 * rng.normal(size=len(x))
 
 
@@ -68,13 +68,13 @@ def length(kind, step_seconds, rng):
     return int(np.clip(rng.uniform(*seconds) / step_seconds if seconds[1] else rng.integers(1, 4), *bounds))
 
 
-def plant(values, labels, at, entity, kind, *, step_seconds, size, rng):
+def inject(values, labels, at, entity, kind, *, step_seconds, size, rng):
     """Change one stretch of one series in place and label it; nothing happens where the stretch does not fit or is labelled already.
 
     values  float64 [T, N]  labels  bool [T, N]
     at      int             first step of the fault
     size    float           in spreads of the series (of its last 300 steps, without its slow movement)
-    returns int             its length in steps, 0 = not planted
+    returns int             its length in steps, 0 = not injected
     """
     steps = length(kind, step_seconds, rng)
     span = slice(at, at + steps)
@@ -89,7 +89,7 @@ def plant(values, labels, at, entity, kind, *, step_seconds, size, rng):
 
 
 def _spread(x):
-    """Robust spread of what is not slow, never 0."""
+    """Robust spread of a series without its slow movement, never 0."""
     x = x[~np.isnan(x)]
     fast = np.abs(np.diff(x)) if len(x) > 1 else np.zeros(1)
     slow = np.abs(x - _smooth(x)) if len(x) > 1 else np.zeros(1)

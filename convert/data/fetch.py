@@ -1,19 +1,20 @@
 """History out of Prometheus into the store: the exporter's own detectors, their own queries, at the aligned step minus the delay.
 
-Who calls it: gather. It asks through promlstm.engine.history and promlstm.query.prometheus, so that what is learnt is what is served; below the limit
-of points, as many requests at once as `prometheus.concurrency` allows. Each chunk is on disk before it counts, so a run that was killed or
-cut off goes on where it was. A detector that cannot be fetched is told at the end, when all others are there. It never deletes what was
-fetched: Prometheus may have forgotten it by now.
+Who calls it: collect. It asks through promlstm.engine.history and promlstm.query.prometheus, so training data are what the exporter would
+see; below the limit of points, as many requests at once as `prometheus.concurrency` allows. Each chunk is on disk before it counts, so an
+interrupted run continues where it was. A detector that cannot be fetched is reported at the end, when all others are there. Fetched data is
+never deleted: Prometheus may no longer have it.
 """
 
 import itertools
 import threading
 import time as clock
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 
 import numpy as np
 
+from convert import progress
 from convert.data import spans, store
 from convert.data.spans import DataError
 from promlstm.engine import history
@@ -24,7 +25,6 @@ from promlstm.query.prometheus import POINTS_PER_ANSWER
 CELLS = 2_000_000               # samples of a chunk in memory, 16 MB
 MOST_STEPS, LEAST_STEPS = 4096, 16
 PAUSES = (1.0, 4.0, 16.0)       # seconds before each new attempt at what may be a broken connection
-TELL_SECONDS = 5.0
 
 
 class FetchError(DataError):
@@ -43,33 +43,18 @@ class _Job:
     series: int
 
 
-@dataclass(eq=False)
-class _Progress:
-    """What is said while it runs."""
-
-    log: object
-    total: int
-    done: int = 0
-    samples: int = 0
-    started: float = field(default_factory=clock.monotonic)
-    told: float = field(default_factory=clock.monotonic)
-
-    def step(self, samples):
-        """One chunk more."""
-        self.done, self.samples, now = self.done + 1, self.samples + samples, clock.monotonic()
-        if now - self.told >= TELL_SECONDS or self.done == self.total:
-            self.told = now
-            left = (now - self.started) / self.done * (self.total - self.done)
-            self.log(f'  {self.done} of {self.total} chunks, {self.samples} samples, about {left:.0f} s left')
-
-
 def about(config, detector):
     """What a detector's folder holds (store.About)."""
     return store.About(
-        detector=detector.name, source=config.prometheus.url, queries=dict(detector.queries), by=detector.by, step_seconds=float(detector.step),
-        delay_seconds=float(detector.delay), coarse_seconds=spans.coarse_seconds(detector.step),
+        detector=detector.name,
+        source=config.prometheus.url,
+        queries=dict(detector.queries),
+        by=detector.by,
+        step_seconds=float(detector.step),
+        delay_seconds=float(detector.delay),
+        coarse_seconds=spans.coarse_seconds(detector.step),
         asked={**config.prometheus.params, **config.prometheus.headers},
-    )  # fmt: skip
+    )
 
 
 def fetch(config, detectors, parts, root, *, source, log, now=clock.time, pause=None):
@@ -81,20 +66,21 @@ def fetch(config, detectors, parts, root, *, source, log, now=clock.time, pause=
     root       folder of the stores, locked by the caller
     source     Prometheus, or anything with its `instant` and `range`
     log        function of a line of text
-    pause      function of seconds, for tests; None = wait, but no longer than until another chunk stops it all
+    pause      function of seconds, for tests; None = wait, but no longer than until another chunk ends the run
     raises     FetchError  naming each detector that failed, after the others are done; StoreError where the disk does not take it
     """
     _refuse_future(config, detectors, parts, now())
     stores, failed, jobs = {}, {}, []
     for detector in detectors:
-        stores[detector.name] = place = store.Store(root, about(config, detector))
-        place.prepare()
+        stores[detector.name] = target = store.Store(root, about(config, detector))
+        target.prepare()
         try:
-            jobs += _plan(detector, place, parts, source)
+            jobs += _plan(detector, target, parts, source)
         except PromlstmError as error:
             failed[detector.name] = error
     log(f'  {len(jobs)} chunks to fetch from {config.prometheus.url} for {len(detectors)} detectors')
-    _run(jobs, failed, config.prometheus.concurrency, source, _Progress(log, len(jobs)), pause)
+    samples = _run(jobs, failed, config.prometheus.concurrency, source, log, pause)
+    log(f'  {samples} samples fetched')
     if failed:
         why = ''.join(f'\n  detector {name!r}: {error}' for name, error in failed.items())
         raise FetchError(f'{len(detectors) - len(failed)} of {len(detectors)} detectors are there; run it again to go on with the others:{why}')
@@ -108,18 +94,18 @@ def _refuse_future(config, detectors, parts, now):
             raise FetchError(f'spans.{part}[{number}] ends at {spans.text(end)}, which has not passed yet at {config.prometheus.url}')
 
 
-def _plan(detector, place, parts, source):
+def _plan(detector, target, parts, source):
     """Jobs for what is wanted and not there; chunks are cut at multiples of their length."""
     jobs = []
     for grid, pieces in spans.wanted(parts, detector.step, detector.history).items():
-        missing = spans.without(pieces, place.covered(grid))
+        missing = spans.without(pieces, target.covered(grid))
         if not missing:
             continue
-        series = _series(detector, missing, place.step_seconds(grid), source)
-        length = _length(series * place.features)
+        series = _series(detector, missing, target.step_seconds(grid), source)
+        length = _length(series * target.features)
         for first, end in missing:
             edges = [first, *range((first // length + 1) * length, end, length), end]
-            jobs += [_Job(detector, place, grid, begin, finish - begin, series) for begin, finish in itertools.pairwise(edges)]
+            jobs += [_Job(detector, target, grid, begin, finish - begin, series) for begin, finish in itertools.pairwise(edges)]
     return jobs
 
 
@@ -135,36 +121,32 @@ def _length(series):
 def _series(detector, pieces, step_seconds, source):
     """How many series to expect: the most at a few instants."""
     first, end = pieces[0][0], pieces[-1][1] - 1
-    instants = {round(place) * step_seconds - detector.delay for place in (first, (first + end) / 2, end)}
-    return max([1, *(len(source.instant(expr, instant).keys) for expr in detector.queries.values() for instant in instants)])
+    instants = {round(step) * step_seconds - detector.delay for step in (first, (first + end) / 2, end)}
+    counts = [len(source.instant(expr, instant).keys) for expr in detector.queries.values() for instant in instants]
+    return max([1, *counts])
 
 
-def _run(jobs, failed, at_once, source, progress, pause):
+def _run(jobs, failed, concurrency, source, log, pause):
+    """Fetch all chunks, several at once; returns the samples. A detector whose chunk cannot be had is added to `failed`."""
     stopped = threading.Event()
-    with ThreadPoolExecutor(at_once, 'fetch') as pool:
+    with ThreadPoolExecutor(concurrency, 'fetch') as pool:
         try:
-            _follow({pool.submit(_fetched, job, failed, source, pause, stopped): job for job in jobs}, failed, progress)
+            running = {pool.submit(_fetched, job, failed, source, pause, stopped): job for job in jobs}
+            samples = 0
+            for future in progress.track(as_completed(running), 'chunks', total=len(jobs), log=log):
+                try:
+                    samples += future.result()
+                except PromlstmError as error:
+                    failed.setdefault(running[future].detector.name, error)
+            return samples
         except BaseException:
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _follow(running, failed, progress):
-    pending = set(running)
-    while pending:
-        done, pending = wait(pending, return_when=FIRST_COMPLETED)
-        for future in done:
-            try:
-                samples = future.result()
-            except PromlstmError as error:
-                failed.setdefault(running[future].detector.name, error)
-                continue
-            progress.step(samples)
-
-
 def _fetched(job, failed, source, pause, stopped):
-    """Fetch one chunk and write it; returns its samples. Nothing is asked for a detector that has failed."""
+    """Fetch one chunk and write it; returns its samples. Nothing more is fetched for a detector that has failed."""
     for attempt in range(len(PAUSES) + 1):
         if job.detector.name in failed or stopped.is_set():
             return 0
@@ -179,7 +161,7 @@ def _fetched(job, failed, source, pause, stopped):
 
 
 def _rows(job, attempt):
-    """As how many series a chunk is asked for, which decides the size of a request: a quarter of it on each new attempt."""
+    """The number of series to assume, which decides the size of a request: each new attempt asks for a quarter of it."""
     return job.series if not attempt else max(job.series, POINTS_PER_ANSWER // job.steps) * 4**attempt
 
 
@@ -190,6 +172,6 @@ def _ask(job, source, rows):
     start, end = job.first * step, (job.first + job.steps - 1) * step
     frames = list(history.frames(source, detector, entities, start, end, step=step, rows=rows, warn=warnings.extend))
     values = np.full((job.steps, len(entities), job.store.features), np.nan)
-    for place, (frame, _) in zip(values, frames, strict=True):
-        place[: len(frame.values)] = frame.values
+    for row, (frame, _) in zip(values, frames, strict=True):
+        row[: len(frame.values)] = frame.values
     return entities.identities, values, sum(infinite for _, infinite in frames), warnings

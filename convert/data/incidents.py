@@ -1,8 +1,8 @@
-"""Incidents do not teach: what was excluded by hand, silenced in Alertmanager, or had an alert of its own, as Exclusions.
+"""Incidents are excluded from training: spans given by hand, silences of Alertmanager, and alerts of the past, all as Exclusions.
 
-Who calls it: gather. Silences and alerts are kept beside the telemetry, and added to on each run: an Alertmanager forgets a silence days
-after it ended, and a Prometheus its alerts. A margin before each is excluded too, since an alert fires when the trouble has lasted.
-promlstm's own alerts are left out unless asked for: what it once took for an anomaly would otherwise never become normal.
+Who calls it: collect. Silences and alerts are kept beside the telemetry and added to on each run: an Alertmanager forgets a silence days
+after it ended, and a Prometheus its alerts. A margin before each is excluded too, since an alert fires only after a while.
+promlstm's own alerts do not count unless asked for: what it once took for an anomaly would otherwise never become normal.
 """
 
 import json
@@ -26,7 +26,7 @@ MOST_WHY = 200          # characters of a silence's comment
 
 
 class IncidentError(DataError):
-    """Silences or alerts that cannot be had, or an exclusion that is none."""
+    """Silences or alerts cannot be read, or an exclusion is not valid."""
 
 
 class ByHand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,24 +51,24 @@ class Silences(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which alerts of the past tell of an incident."""
+    """Which alerts of the past count as incidents."""
 
     match: str = '{alertname!~"Promlstm.*"}'
     margin: Duration = Duration(900)
 
 
 class Exclude(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What must not teach."""
+    """What is excluded from training."""
 
     by_hand: tuple[ByHand, ...] = ()
     silences: Silences | None = None
     alerts: Alerts | None = None
 
 
-def by_hand(told, key='exclude.by_hand'):
-    """Exclusions of a list of the recipe's own (key says which); IncidentError names the one that is none."""
+def by_hand(listed, key='exclude.by_hand'):
+    """Exclusions of a list in the recipe (key says which); IncidentError names the one that is not valid."""
     out = []
-    for number, each in enumerate(told):
+    for number, each in enumerate(listed):
         where = f'{key}[{number}]'
         if not each.span[0] < each.span[1]:
             raise IncidentError(f'{where}: {spans.text(each.span[0])} is not before {spans.text(each.span[1])}')
@@ -77,7 +77,7 @@ def by_hand(told, key='exclude.by_hand'):
 
 
 def _matchers(text, where):
-    """The conditions of a selector without a name; none for all. Given one here, since alone `{a!="b"}` is no query."""
+    """The conditions of a selector without a name; none for all. It is parsed with a name, since `{a!="b"}` alone is no query."""
     if text and not text.lstrip().startswith('{'):
         raise IncidentError(f'{where}.match: expected a selector such as {{instance="a"}}, got {text!r}')
     try:
@@ -86,11 +86,14 @@ def _matchers(text, where):
         raise IncidentError(f'{where}.match: {error}') from error
 
 
-def silences(told, root):
-    """Exclusions of an Alertmanager's silences, expired ones included, or of a file of them (relative to `root`)."""
-    if bool(told.alertmanager) == bool(told.file):
+def silences(source, root):
+    """Exclusions of an Alertmanager's silences, expired ones included, or of a file of them (relative to `root`).
+
+    source  Silences
+    """
+    if bool(source.alertmanager) == bool(source.file):
         raise IncidentError('exclude.silences: expected either alertmanager or file')
-    where, body = _from_file(Path(root) / told.file) if told.file else _from_alertmanager(told, root)
+    where, body = _from_file(Path(root) / source.file) if source.file else _from_alertmanager(source, root)
     try:
         return [_silence(each) for each in json.loads(body)]
     except (ValueError, KeyError, TypeError, AttributeError, re.error) as error:
@@ -104,25 +107,25 @@ def _from_file(path):
         raise IncidentError(f'{path}: cannot be read: {error.strerror}') from error
 
 
-def _from_alertmanager(told, root):
-    where = told.alertmanager.rstrip('/') + '/api/v2/silences'
-    asked = {name: getattr(told, name) for name in ('basic_auth', 'authorization', 'tls_config', 'headers', 'proxy_url')}
+def _from_alertmanager(source, root):
+    where = source.alertmanager.rstrip('/') + '/api/v2/silences'
+    options = {name: getattr(source, name) for name in ('basic_auth', 'authorization', 'tls_config', 'headers', 'proxy_url')}
     try:
-        status, body = Http(Source(url=told.alertmanager, **asked), root=root).send('GET', 'api/v2/silences', {}, TIMEOUT_SECONDS)
+        reply = Http(Source(url=source.alertmanager, **options), root=root).send('GET', 'api/v2/silences', {}, TIMEOUT_SECONDS)
     except PromlstmError as error:
         raise IncidentError(f'exclude.silences: {error}') from error
-    if status != 200:
-        raise IncidentError(f'{where}: answered {status}: {body[:120].decode(errors="replace")!r}')
-    return where, body
+    if reply.status != 200:
+        raise IncidentError(f'{where}: answered {reply.status}: {reply.body[:120].decode(errors="replace")!r}')
+    return where, reply.body
 
 
-def _silence(told):
-    matchers = tuple((each['name'], _operator(each), each['value']) for each in told['matchers'])
+def _silence(silence):
+    matchers = tuple((each['name'], _operator(each), each['value']) for each in silence['matchers'])
     for each in matchers:
         if '~' in each[1]:
-            Matcher(*each)('')      # an expression that this language cannot read is told now
-    start, end = (datetime.fromisoformat(told[name]).timestamp() for name in ('startsAt', 'endsAt'))
-    why = f'silence {told["id"]}: {told.get("comment", "")}'[:MOST_WHY]
+            Matcher(*each)('')      # raises now where Python cannot read the expression
+    start, end = (datetime.fromisoformat(silence[name]).timestamp() for name in ('startsAt', 'endsAt'))
+    why = f'silence {silence["id"]}: {silence.get("comment", "")}'[:MOST_WHY]
     return Exclusion(source='silence', why=why, start=start, end=end, matchers=matchers, shared=True)
 
 
@@ -131,16 +134,17 @@ def _operator(matcher):
     return ('=' if matcher.get('isEqual', True) else '!') + ('~' if matcher['isRegex'] else '' if matcher.get('isEqual', True) else '=')
 
 
-def alerts(told, parts, history_seconds, source):
+def alerts(wanted, parts, history_seconds, source):
     """Exclusions of alerts that fired within the spans (and the history before them); without their margin.
 
+    wanted  Alerts
     source  Prometheus, or anything with its `range`
     raises  IncidentError, and what the source raises
     """
-    conditions = ','.join(f'{label}{operator}{json.dumps(value)}' for label, operator, value in _matchers(told.match, 'exclude.alerts'))
+    conditions = ','.join(f'{label}{operator}{json.dumps(value)}' for label, operator, value in _matchers(wanted.match, 'exclude.alerts'))
     expr = f'ALERTS{{alertstate="firing"{"," if conditions else ""}{conditions}}}'
     out = []
-    for start, end in spans.union([(start - history_seconds, end + told.margin) for _, _, (start, end) in parts.named()]):
+    for start, end in spans.union([(start - history_seconds, end + wanted.margin) for _, _, (start, end) in parts.named()]):
         first = np.floor(start / ALERT_STEP_SECONDS) * ALERT_STEP_SECONDS
         for matrix in source.range(expr, first, end, ALERT_STEP_SECONDS, 100):
             for raw, column in zip(matrix.keys, matrix.values.T, strict=True):
@@ -157,21 +161,21 @@ def _fired(labels, times):
             yield Exclusion(source='alert', why=f'alert {labels.get("alertname", "")}', start=start, end=end, matchers=matchers, shared=True)
 
 
-def applied(told, known):
-    """The Exclusions that a recipe wants of those that are known, with its margins before them, and its own by hand.
+def applied(exclude, known):
+    """The Exclusions that a recipe asks for: of those that are known, with its margins before them, and its own by hand.
 
-    told   Exclude
-    known  what `kept_in` gave
+    exclude  Exclude
+    known    what `load` gave
     """
-    out = by_hand(told.by_hand)
-    if told.silences:
-        out += [_earlier(each, told.silences.margin) for each in known if each.source == 'silence']
-    if told.alerts:
-        conditions = [Matcher(*each) for each in _matchers(told.alerts.match, 'exclude.alerts')]
+    out = by_hand(exclude.by_hand)
+    if exclude.silences:
+        out += [_earlier(each, exclude.silences.margin) for each in known if each.source == 'silence']
+    if exclude.alerts:
+        conditions = [Matcher(*each) for each in _matchers(exclude.alerts.match, 'exclude.alerts')]
         for each in known:
             found = {label: value for label, _, value in each.matchers}
             if each.source == 'alert' and all(condition(found.get(condition.label, '')) for condition in conditions):
-                out.append(_earlier(each, told.alerts.margin))
+                out.append(_earlier(each, exclude.alerts.margin))
     return tuple(out)
 
 
@@ -179,14 +183,14 @@ def _earlier(exclusion, margin):
     return msgspec.structs.replace(exclusion, start=float(exclusion.start - margin))
 
 
-def kept(path, found):
-    """Add what was found now to what a file knows, and write it back whole."""
-    anew = {(each.why, each.matchers, each.start) for each in found if each.source == 'silence'}  # one may have been ended early
-    before = [each for each in kept_in(path) if (each.why, each.matchers, each.start) not in anew]
+def save(path, found):
+    """Add Exclusions to those in a file; a silence that is there already is replaced, since it may have been ended early."""
+    replaced = {(each.why, each.matchers, each.start) for each in found if each.source == 'silence'}
+    before = [each for each in load(path) if (each.why, each.matchers, each.start) not in replaced]
     store.write(path, msgspec.json.format(msgspec.json.encode(merged([*before, *found])), indent=1))
 
 
-def kept_in(path):
+def load(path):
     """The Exclusions in a file; none where it is not there."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[Exclusion]) if path.exists() else []
@@ -195,7 +199,7 @@ def kept_in(path):
 
 
 def merged(exclusions):
-    """Sorted; what says the same of the same entities at overlapping times is one."""
+    """Sorted Exclusions; those of the same source, reason and entities at overlapping times are one."""
     out = []
     for each in sorted(exclusions, key=lambda each: (each.source, each.why, each.matchers, each.start, each.end)):
         last = out[-1] if out else None

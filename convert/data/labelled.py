@@ -1,9 +1,9 @@
-"""Labelled telemetry of others, to measure on and never to learn from: read from a folder, never copied.
+"""Labelled telemetry of others, to measure on and never to train on: read from a folder, never copied.
 
     DIR/SET/ENTITY.npz with t int64 [T] unix seconds, x float [T, F] (NaN = none), y 0/1 [T], split = first index that is tested
 
 Entities of one step are put on one clock by shifting them by whole weeks, so that they can be replayed together and keep their seasons.
-Long ones are cut: a piece begins WARM_WEEKS before the part of it that counts, which is many times what the scales remember.
+Long ones are cut: a piece begins WARM_WEEKS before the part of it that counts, many times the half-life of the scales.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ PIECE_STEPS = 40_000        # that count, in one piece
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One entity, or a piece of it, on a regular grid; what is judged are its own samples, not the holes of the grid."""
+    """One entity, or a piece of it, on a regular grid; only its own samples are scored, not the gaps of the grid."""
 
     name: str
     step_seconds: float

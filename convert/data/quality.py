@@ -1,7 +1,7 @@
-"""What is wrong with a dataset, found before hours of training, each with what was done about it.
+"""What is wrong with a dataset, found before hours of training, each problem with what was done about it.
 
-Who calls it: gather, which writes the report as text and JSON and hands what is dropped on to the dataset. It reads the training spans once,
-by groups of entities. Nothing is repaired: what cannot be learnt from is left out, what can is kept and told.
+Who calls it: collect, which writes the report as text and JSON and drops entities from the dataset. It reads the training spans once, by
+groups of entities. Nothing is repaired: what cannot be learnt from is left out, the rest is kept and reported.
 """
 
 import hashlib
@@ -15,34 +15,35 @@ from convert.data.dataset import DatasetError
 from promlstm.engine import labels
 from promlstm.query.selector import bare_counter
 
-GAPS_SHARE = 0.05           # of missing samples between the first and the last that is worth a word
-LEAST_SAMPLES = 500         # of a series, lead included; fewer teach nothing after the warm-up
+FORMAT = 2                  # of quality.json; part of what the stage `fetch` depends on
+GAPS_SHARE = 0.05           # of missing samples between the first and the last that is reported
+LEAST_SAMPLES = 500         # of a series, lead included; with fewer nothing is left after the warm-up
 RESETS_SHARE = 0.999        # of changes that go up in what is taken for a counter
 EXCLUDED_SHARE = 0.5        # of an entity's time
-HOLE_SECONDS = 3600.0       # without a sample of any entity that is worth a word
+HOLE_SECONDS = 3600.0       # without a sample of any entity that is reported
 WEEKLY_SECONDS = 14 * 86400.0
 SHOWN = 3                   # examples of a finding
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of trouble of one detector.
+    """One kind of problem of one detector.
 
     check     gaps, constant, duplicated, counter, short, leakage, excluded, infinite, partial, many
     entities  how many have it
-    said      what it is, with numbers
-    done      what was done about it
+    problem   what it is, with numbers
+    action    what was done about it
     examples  a few of them, as selectors
     """
 
     check: str
     entities: int
-    said: str
-    done: str
+    problem: str
+    action: str
     examples: tuple[str, ...] = ()
 
 
 class Excluded(msgspec.Struct, frozen=True, kw_only=True):
-    """Time that does not teach, for the model card; samples are entity-steps of the spans that had a sample there."""
+    """Time that is excluded from training, for the model card; samples are entity-steps of the spans that had a sample there."""
 
     source: str
     why: str
@@ -68,7 +69,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(eq=False)
 class _Seen:
-    """What is known of each entity after its telemetry went by."""
+    """What was found in the telemetry of each entity."""
 
     wrong: dict = field(default_factory=dict)       # check: [identity]
     columns: dict = field(default_factory=dict)     # digest of an entity's samples: identity
@@ -79,7 +80,7 @@ class _Seen:
     holes: dict = field(default_factory=dict)       # part: [(start, end)] without a sample of any entity
 
     def note(self, check, identity):
-        """One more with this trouble."""
+        """One more entity with this problem."""
         self.wrong.setdefault(check, []).append(identity)
 
 
@@ -109,7 +110,7 @@ def inspect(data, *, max_entities=2**31):
     report = Report(
         detector=data.detector, step_seconds=data.step_seconds, features=tuple(data.store.about.queries),
         entities={part: len(set(names) - (dropped if part == 'train' else set())) for part, names in entities.items()},
-        samples=samples, findings=tuple(_findings(data, seen, entities, max_entities)), excluded=_told(tally), excluded_samples=excluded,
+        samples=samples, findings=tuple(_findings(data, seen, entities, max_entities)), excluded=_exclusions(tally), excluded_samples=excluded,
         dropped=tuple(sorted(name.decode() for name in dropped)),
     )  # fmt: skip
     return report, dropped
@@ -121,7 +122,7 @@ def _need(data, part, samples):
 
 
 def _elsewhere(data):
-    """Where samples are, if not here."""
+    """Where there are samples instead."""
     found = [(chunk.first, chunk.first + chunk.steps) for chunk in data.store.chunks if chunk.grid == 'fine' and chunk.samples]
     if not found:
         return ''
@@ -204,72 +205,91 @@ def _counter(x):
 
 
 def _findings(data, seen, entities, max_entities):
-    wrong, step = seen.wrong, data.step_seconds
-    if 'gaps' in wrong:
-        said = f'up to {seen.missing:.0%} of the samples missing, the longest hole {seen.longest * step:.0f} s'
-        yield _finding('gaps', wrong, said, 'kept: what is missing weighs nothing in training')
+    yield from _gaps(data, seen)
+    for check, problem, action in (
+        ('constant', 'one value all the time', 'dropped from training: there is nothing to expect but that value'),
+        ('duplicated', 'the same samples as another entity', 'dropped from training, but for the first of each: they would count twice'),
+        ('short', f'fewer than {LEAST_SAMPLES} samples', 'dropped from training: they end before the warm-up is over'),
+    ):
+        if check in seen.wrong:
+            yield _finding(check, seen.wrong, problem, action)
+    yield from _counters(data, seen.wrong)
+    yield from _spans(data, seen)
+    if 'excluded' in seen.wrong:
+        problem = f'more than {EXCLUDED_SHARE:.0%} of the time excluded'
+        yield _finding('excluded', seen.wrong, problem, 'kept: little is learnt of them; see what excludes so much')
+    yield from _source(data.store.chunks)
+    if len(entities['train']) > max_entities:
+        problem = f'{len(entities["train"])} entities, more than max_entities ({max_entities})'
+        action = 'all are learnt from; live, those beyond max_entities are dropped'
+        yield Finding(check='many', entities=len(entities['train']), problem=problem, action=action)
+
+
+def _gaps(data, seen):
+    """Missing samples of single entities, and holes in which no entity has one."""
+    kept = 'kept: what is missing weighs nothing in training'
+    if 'gaps' in seen.wrong:
+        problem = f'up to {seen.missing:.0%} of the samples missing, the longest hole {seen.longest * data.step_seconds:.0f} s'
+        yield _finding('gaps', seen.wrong, problem, kept)
     for part, holes in seen.holes.items():
         if holes:
-            named = '; '.join(f'{spans.text(start)} to {spans.text(end)}' for start, end in holes[:SHOWN]) + (' …' if len(holes) > SHOWN else '')
-            said = f'spans.{part}: no sample of any entity in {sum(end - start for start, end in holes) / 3600:.1f} h: {named}'
-            yield Finding(check='gaps', entities=0, said=said, done='kept: what is missing weighs nothing in training; the source may not reach back so far')
-    if 'constant' in wrong:
-        yield _finding('constant', wrong, 'one value all the time', 'dropped from training: there is nothing to expect but that value')
-    if 'duplicated' in wrong:
-        yield _finding('duplicated', wrong, 'the same samples as another entity', 'dropped from training, but for the first of each: they would count twice')
-    if 'short' in wrong:
-        yield _finding('short', wrong, f'fewer than {LEAST_SAMPLES} samples', 'dropped from training: they end before anything is warm')
-    yield from _counters(data, wrong)
-    yield from _spans(data, seen)
-    if 'excluded' in wrong:
-        yield _finding('excluded', wrong, f'more than {EXCLUDED_SHARE:.0%} of the time excluded', 'kept: little is learnt of them; see what excludes so much')
-    chunks = data.store.chunks
+            hours = sum(end - start for start, end in holes) / 3600
+            named = '; '.join(f'{spans.text(start)} to {spans.text(end)}' for start, end in holes[:SHOWN])
+            more = ' …' if len(holes) > SHOWN else ''
+            problem = f'spans.{part}: no sample of any entity in {hours:.1f} h: {named}{more}'
+            yield Finding(check='gaps', entities=0, problem=problem, action=f'{kept}; the source may not reach back so far')
+
+
+def _source(chunks):
+    """What the source said, or gave, that is no number."""
     if infinite := sum(chunk.infinite for chunk in chunks):
-        yield Finding(check='infinite', entities=0, said=f'{infinite} infinite samples', done='taken as missing, as live')
+        yield Finding(check='infinite', entities=0, problem=f'{infinite} infinite samples', action='taken as missing, as live')
     if warnings := sorted({text for chunk in chunks for text in chunk.warnings}):
-        yield Finding(check='partial', entities=0, said=f'the source warned: {"; ".join(warnings[:SHOWN])}', done='kept')
-    if len(entities['train']) > max_entities:
-        said = f'{len(entities["train"])} entities, more than max_entities ({max_entities})'
-        yield Finding(check='many', entities=len(entities['train']), said=said, done='all are learnt from; live, those beyond find no room')
+        yield Finding(check='partial', entities=0, problem=f'the source warned: {"; ".join(warnings[:SHOWN])}', action='kept')
 
 
-def _finding(check, wrong, said, done):
+def _finding(check, wrong, problem, action):
     names = wrong[check]
     examples = tuple(labels.selector(labels.pairs(name)) for name in names[:SHOWN])
-    return Finding(check=check, entities=len(names), said=said, done=done, examples=examples)
+    return Finding(check=check, entities=len(names), problem=problem, action=action, examples=examples)
 
 
 def _counters(data, wrong):
-    """By their look, and by the name that a bare selector asks for."""
+    """Counters, by their samples and by the name that a bare selector asks for."""
     advice = 'kept; ask for rate(…) or increase(…) in the detector instead: a level that only grows cannot be expected'
     if 'counter' in wrong:
         yield _finding('counter', wrong, 'samples that only grow, but for resets', advice)
     for name, expr in data.store.about.queries.items():
         if bare := bare_counter(expr):
             feature = f'features.{name}' if name else 'expr'
-            yield Finding(check='counter', entities=0, said=f'{feature} is the bare counter {bare}', done=advice)
+            yield Finding(check='counter', entities=0, problem=f'{feature} is the bare counter {bare}', action=advice)
 
 
 def _spans(data, seen):
-    """Too short a history, and parts in an order that lets the future teach the past."""
+    """Too short a history, and parts in an order that trains on the future of what is tested."""
     length = seen.last - seen.first
     if np.isfinite(length) and length < WEEKLY_SECONDS:
-        said = f'training spans reach over {length / 86400:.1f} days: no weekly rhythm can be told from chance in less than {WEEKLY_SECONDS / 86400:.0f}'
-        yield Finding(check='short', entities=0, said=said, done='kept; synthesis beside it knows weeks')
+        days, least = length / 86400, WEEKLY_SECONDS / 86400
+        problem = f'training spans reach over {days:.1f} days: a weekly rhythm cannot be distinguished from chance in less than {least:.0f}'
+        yield Finding(check='short', entities=0, problem=problem, action='kept; the synthetic telemetry beside it has weekly rhythms')
     for first, then in spans.backwards(data.parts):
-        said = f'spans.{first} reaches beyond the beginning of spans.{then}: what was learnt comes after what judges it'
-        yield Finding(check='leakage', entities=0, said=said, done='kept: no sample is in both; trust the figures less')
+        problem = f'spans.{first} reaches beyond the beginning of spans.{then}: training data comes after test data'
+        yield Finding(check='leakage', entities=0, problem=problem, action='kept: no sample is in both, but the figures are less reliable')
 
 
-def _told(tally):
+def _exclusions(tally):
     found = sorted((each for each in tally if tally[each][1]), key=lambda each: (each.start, each.source, each.why))
     return tuple(
         Excluded(
-            source=each.source, why=each.why, start=spans.text(each.start), end=spans.text(each.end), entities=len(tally[each][0]),
+            source=each.source,
+            why=each.why,
+            start=spans.text(each.start),
+            end=spans.text(each.end),
+            entities=len(tally[each][0]),
             samples=tally[each][1],
         )
         for each in found
-    )  # fmt: skip
+    )
 
 
 def table(reports):
@@ -280,7 +300,7 @@ def table(reports):
         lines.append(f'detector {report.detector}, every {report.step_seconds:g} s: {parts}')
         for each in report.findings:
             who = f'{each.entities} entities: ' if each.entities else ''
-            lines += [f'  {each.check}: {who}{each.said}', f'      {each.done}']
+            lines += [f'  {each.check}: {who}{each.problem}', f'      {each.action}']
             lines += [f'      such as {", ".join(each.examples)}'] if each.examples else []
         if not report.findings:
             lines.append('  nothing wrong was found')

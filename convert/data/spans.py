@@ -1,8 +1,8 @@
-"""Absolute spans of time, and what in them must not teach. Pure: no I/O, no clock.
+"""Absolute spans of time, and what in them is excluded from training. Pure: no I/O, no clock.
 
 Who calls it: recipe (Parts, Instant), fetch and tables (what is wanted), dataset (windows, exclusions). A span is (start, end) in unix seconds,
-the end not included. Training, validation and test never share a sample; what a model reads to warm up (the lead and the coarse history)
-may lie in another span, since live it would be read too, and is never learnt from or scored there.
+the end not included. Training, validation and test never share a sample. What a model reads to warm up (the lead and the coarse history)
+may lie in another span, since it would be read live too; it is never learnt from or scored there.
 """
 
 import math
@@ -11,15 +11,16 @@ from datetime import UTC, date, datetime
 import msgspec
 import numpy as np
 
+from convert.errors import ConvertError
 from promlstm.engine import labels
 from promlstm.query.selector import Matcher
 
 LEAD_STEPS = 400            # read before a span so that everything is warm where it begins; the manifest's replay_steps
-GRAIN = 1e-4                # of a step, within which an instant is on it: the present in steps of 0.1 s has a float grain of 4e-6
+GRAIN = 1e-4                # of a step, within which an instant is on it: today's time in steps of 0.1 s has a float resolution of 4e-6
 COARSE_SECONDS = 1800.0     # of the history that fills the seasonal memory
 
 
-class DataError(Exception):
+class DataError(ConvertError):
     """Data cannot be used as it stands: the message names the file, detector or span."""
 
 
@@ -113,12 +114,12 @@ def check(parts):
     """
     if not parts.train:
         raise SpanError('spans.train: none: give at least one [from, to]')
-    told = list(parts.named())
-    for part, number, (start, end) in told:
+    named = list(parts.named())
+    for part, number, (start, end) in named:
         if not start < end:
             raise SpanError(f'spans.{part}[{number}]: {text(start)} is not before {text(end)}')
-    for place, (part, number, (start, end)) in enumerate(told):
-        for other, which, (begin, finish) in told[place + 1 :]:
+    for place, (part, number, (start, end)) in enumerate(named):
+        for other, which, (begin, finish) in named[place + 1 :]:
             if max(start, begin) < min(end, finish):
                 shared = f'from {text(max(start, begin))} to {text(min(end, finish))}'
                 why = 'what is tested must not be learnt' if part != other else 'a sample counts once'
@@ -126,7 +127,7 @@ def check(parts):
 
 
 def backwards(parts):
-    """Pairs of parts of which the one that is learnt or tuned on reaches beyond the beginning of the one that judges it.
+    """Pairs of parts of which the one that is trained or tuned on reaches beyond the beginning of the one that tests it.
 
     >>> backwards(Parts(train=((100, 200),), validate=((200, 300),), test=((0, 50),)))
     [('train', 'test'), ('validate', 'test')]
@@ -198,7 +199,7 @@ def wanted(parts, step_seconds, history_seconds):
 
 
 class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
-    """Time from which some entities are not to learn.
+    """Time that is excluded from training for some entities.
 
     source    by hand, silence or alert
     why       for the report and the model card
@@ -228,11 +229,11 @@ class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def excluded(exclusions, times, identities, detector):
-    """Where entities must not learn: bool [T, N].
+    """Where samples are excluded from training: bool [T, N].
 
     exclusions  Exclusions
     times       float64 [T] unix seconds
-    identities  N identities, bytes (promlstm.labels)
+    identities  N identities, bytes (promlstm.engine.labels)
     detector    its name, which matchers see as the label `detector`
     """
     out = np.zeros((len(times), len(identities)), bool)

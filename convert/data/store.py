@@ -5,10 +5,9 @@
 
 A chunk is an npz without pickle: `identities` (uint8: sorted, one a line) and blocks `0`, `1`, … of BLOCK entities each, float64 [T, n, F],
 NaN = no sample. Two grids: `fine` at the detector's step, `coarse` for the seasonal memory. Chunks never overlap, have any length, and
-are written whole or not at all. The digest is one of content: of the samples of a stretch of time, however they were cut or in which
-order they came.
+are written whole or not at all. The digest is one of content: of the samples of a stretch of time, in whatever chunks and order they came.
 
-Who calls it: fetch and tables put, dataset reads, by groups of entities, so that memory grows with none but their labels.
+Who calls it: fetch and tables put, dataset reads by groups of entities, so that memory grows only with the number of labels.
 """
 
 import bisect
@@ -17,7 +16,6 @@ import fcntl
 import functools
 import hashlib
 import io
-import os
 import threading
 import zipfile
 import zlib
@@ -27,6 +25,7 @@ from urllib.parse import quote
 import msgspec
 import numpy as np
 
+from convert import files
 from convert.data.spans import DataError, union
 
 FORMAT = 1
@@ -58,7 +57,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """What a folder holds; all of it makes its name, so that other queries never meet in one folder."""
+    """What a folder holds; all of it is part of its name, so that other queries get another folder."""
 
     detector: str
     source: str                     # the URL, or `files`
@@ -123,11 +122,11 @@ class Store:
         return union((chunk.first, chunk.first + chunk.steps) for chunk in self.chunks if chunk.grid == grid)
 
     def prepare(self):
-        """Make the folder, and remove what a killed run left half-written; only for who holds the lock."""
+        """Make the folder, and remove drafts of a killed run; only for the process that holds the lock."""
         with _writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            for part in self.folder.glob('*.part'):
-                part.unlink()
+            for draft in self.folder.glob(f'{files.DRAFT}*'):
+                draft.unlink()
 
     def put(self, grid, first, identities, values, *, infinite=0, warnings=()):
         """Write one chunk, whole or not at all.
@@ -163,14 +162,14 @@ class Store:
         """The samples of some entities (sorted): float64 [end - first, n, F]; NaN = no sample, or nothing stored."""
         out = np.full((end - first, len(identities), self.features), np.nan)
         for chunk in self._between(grid, first, end) if identities else ():
-            mine, yours, values = self._select(chunk, identities)
+            wanted, columns, values = self._select(chunk, identities)
             begin, finish = max(first, chunk.first), min(end, chunk.first + chunk.steps)
-            if mine:
-                out[begin - first : finish - first, mine] = values[begin - chunk.first : finish - chunk.first, yours]
+            if wanted:
+                out[begin - first : finish - first, wanted] = values[begin - chunk.first : finish - chunk.first, columns]
         return out
 
     def digest(self, wanted):
-        """sha256 of the samples of these steps ({grid: [(first, end)]}): the same for any cutting, order or time of fetching."""
+        """sha256 of the samples of these steps ({grid: [(first, end)]}): the same for any chunks, order or time of fetching."""
         about = {name: getattr(self.about, name) for name in ('detector', 'queries', 'by', 'step_seconds', 'delay_seconds', 'coarse_seconds')}
         digest = hashlib.sha256(msgspec.json.encode(about, order='sorted'))
         for grid, pieces in sorted(wanted.items()):
@@ -186,7 +185,7 @@ class Store:
         return [chunk for chunk in self.chunks if chunk.grid == grid and chunk.first < end and chunk.first + chunk.steps > first]
 
     def _check(self, chunk):
-        """That a file is the one that was written; looked at once."""
+        """Check once that a file is the one that was written."""
         if chunk not in self._checked:
             try:
                 with (self.folder / chunk.file).open('rb') as file:
@@ -198,16 +197,16 @@ class Store:
             self._checked.add(chunk)
 
     def _select(self, chunk, identities):
-        """(columns of `identities`, columns of what follows, float64 [T, n, F]) of those that are in a chunk."""
+        """Of the entities that a chunk has: (columns of `identities`, columns of the values, values float64 [T, n, F])."""
         names = self._identities_of(chunk)
         low, high = bisect.bisect_left(names, identities[0]), bisect.bisect_right(names, identities[-1])
-        begin = low // BLOCK * BLOCK
-        place = {name: at for at, name in enumerate(names[low:high], low - begin)}
-        mine = [column for column, name in enumerate(identities) if name in place]
-        if not mine:
+        first = low // BLOCK
+        column_of = {name: at for at, name in enumerate(names[low:high], low - first * BLOCK)}
+        wanted = [column for column, name in enumerate(identities) if name in column_of]
+        if not wanted:
             return [], [], None
-        blocks = [self._member(chunk, str(number)) for number in range(low // BLOCK, (high - 1) // BLOCK + 1)]
-        return mine, [place[identities[column]] for column in mine], np.concatenate(blocks, 1)
+        blocks = [self._member(chunk, str(number)) for number in range(first, (high - 1) // BLOCK + 1)]
+        return wanted, [column_of[identities[column]] for column in wanted], np.concatenate(blocks, 1)
 
     def _load_identities(self, chunk):
         lines = self._member(chunk, 'identities').tobytes()
@@ -233,7 +232,7 @@ def groups(identities, size):
 
 @contextlib.contextmanager
 def locked(root):
-    """Nobody else writes below a folder (made if need be); StoreError where somebody does."""
+    """Hold the lock of a folder (made if need be); StoreError where another process holds it."""
     root = Path(root)
     with _writing(root):
         root.mkdir(parents=True, exist_ok=True)
@@ -247,18 +246,9 @@ def locked(root):
 
 
 def write(path, content):
-    """Bytes into a file that is there whole or not at all; StoreError with the disk's reason."""
-    part = path.with_name(f'{path.name}.{threading.get_ident()}.part')
-    with _writing(path):
-        try:
-            with part.open('wb') as out:
-                out.write(content)
-                out.flush()
-                os.fsync(out.fileno())
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+    """Write bytes into a file, whole or not at all; StoreError with the disk's reason."""
+    with _writing(path), files.atomically(path) as draft:
+        draft.write_bytes(content)
 
 
 @contextlib.contextmanager

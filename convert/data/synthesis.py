@@ -1,11 +1,11 @@
-"""Telemetry out of nothing: thousands of random series that look like what Prometheus holds, healthy or with planted faults.
+"""Synthetic telemetry: thousands of random series that look like what Prometheus holds, healthy or with injected faults.
 
 Weights and calibration come from this file alone, so a released model has a clean story and anybody can make it again. What it draws is
-broad on purpose: daily and weekly rhythms of any shape, noise that remembers and noise with heavy tails, bursts, jobs that run every
-hour, steps of a deployment, sawtooth disks, counts, shares, sparse and nearly constant series, gaps, any unit. How wild it is (HEAVY,
-BURSTS, DEPLOYS, HAPPENINGS) was set so that the surprise at one alarm per entity-week comes out where labelled public telemetry has it.
+broad on purpose: daily and weekly rhythms of any shape, autocorrelated noise and noise with heavy tails, bursts, jobs that run every
+hour, steps of a deployment, sawtooth disks, counts, shares, sparse and nearly constant series, gaps, any unit. The amount of noise (HEAVY,
+BURSTS, DEPLOYS, BLIPS) was set so that the surprise at one alarm per entity-week is the same as on labelled public telemetry.
 
-A batch is one step and one clock for N entities, which is what the seasonal memory wants. Seeded; pure numpy.
+A batch has one step and one clock for N entities, as the seasonal memory needs it. Seeded; pure numpy.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ BURSTS = 0.02           # share with short bursts of work
 DEPLOYS = 0.1           # share whose level moves now and then
 KINDS = ('additive', 'multiplicative', 'counts', 'sparse', 'share', 'stairs', 'sawtooth', 'walk')
 MIX = (0.32, 0.32, 0.12, 0.04, 0.1, 0.02, 0.02, 0.06)
-HAPPENINGS = 4.0        # a week and series, of any step: short, mostly small, nobody's fault
+BLIPS = 4.0        # a week and series, of any step: short, mostly small, no fault
 JOBS = 0.03             # share with work that starts by the clock
 
 
@@ -34,7 +34,7 @@ class Batch:
     step_seconds: float
     times: np.ndarray           # float64 [T] unix seconds
     values: np.ndarray          # float64 [T, N, F]; NaN = none
-    faulty: np.ndarray          # bool [T, N, F]: planted
+    faulty: np.ndarray          # bool [T, N, F]: injected faults
     history_times: np.ndarray   # float64 [H], before `times`, coarse
     history: np.ndarray         # float64 [H, N, F]
 
@@ -43,7 +43,7 @@ def batch(seed, *, step_seconds, steps, entities, features=1, history_days=7, fa
     """A Batch of random entities.
 
     seed             int >= 0, or several
-    faults_per_1000  planted per 1000 samples of a series, kinds and sizes at random; 0 = healthy
+    faults_per_1000  injected per 1000 samples of a series, kinds and sizes at random; 0 = healthy
     """
     rng = np.random.default_rng([*np.atleast_1d(seed), int(step_seconds), features])
     start = EPOCH + WEEK + rng.integers(0, WEEK // 1800) * 1800
@@ -54,7 +54,7 @@ def batch(seed, *, step_seconds, steps, entities, features=1, history_days=7, fa
     history = shape.scale * shape.expected(past) + shape.offset
     faulty = np.zeros(values.shape, bool)
     if faults_per_1000:
-        _plant(rng, values, faulty, step_seconds, faults_per_1000)
+        _inject(rng, values, faulty, step_seconds, faults_per_1000)
     _gaps(rng, values)
     form = lambda x: x.reshape(len(x), entities, features)      # noqa: E731
     return Batch(float(step_seconds), times, form(values), form(faulty), past, form(history))
@@ -106,9 +106,9 @@ def _series(rng, shape, times, step_seconds):
     level = shape.level(times)
     freedom = np.where(rng.random(n) < HEAVY, rng.uniform(3, 6, n), 30)
     shocks = rng.standard_t(np.broadcast_to(freedom, (t, n))) * np.sqrt((freedom - 2) / freedom)
-    noise = shape.noise * _remembering(rng, shocks) * np.exp(0.3 * (rng.random(n) < 0.4) * _slow(rng, times, n, 4 * 3600, step_seconds))
+    noise = shape.noise * _correlated(rng, shocks) * np.exp(0.3 * (rng.random(n) < 0.4) * _slow(rng, times, n, 4 * 3600, step_seconds))
     slow = 0.15 * rng.random(n) * _slow(rng, times, n, 10 ** rng.uniform(3.5, 5.3), step_seconds)
-    moved = _deploys(rng, t, n, step_seconds) + _bursts(rng, t, n, shape.noise) + _happenings(rng, t, n, shape.noise, step_seconds) + _jobs(rng, times, n)
+    moved = _deploys(rng, t, n, step_seconds) + _bursts(rng, t, n, shape.noise) + _blips(rng, t, n, shape.noise, step_seconds) + _jobs(rng, times, n)
     smooth = level * np.exp(slow + moved)
     out = np.where(shape.kind == 0, smooth + noise, smooth * np.exp(noise))
     counted = np.isin(shape.kind, [2, 3])
@@ -132,7 +132,7 @@ def _special(rng, out, shape, times, step_seconds, noise):
 
 
 def _units(rng, x, shape):
-    """Into some unit, in some cases rounded to its grain."""
+    """Into a random unit; some series rounded."""
     grain = np.where(rng.random(len(shape.kind)) < 0.2, 10 ** rng.uniform(-3, -1.5, len(shape.kind)), 0)
     x = np.where(grain > 0, np.round(x / np.where(grain > 0, grain, 1)) * grain, x)
     return shape.scale * x + shape.offset
@@ -147,8 +147,8 @@ def _filter(shocks, memory):
     return out
 
 
-def _remembering(rng, shocks):
-    """Part white, part remembered for a while; about unit variance."""
+def _correlated(rng, shocks):
+    """Noise that is part white, part autocorrelated; about unit variance."""
     n = shocks.shape[1]
     memory = 1 - 10 ** rng.uniform(-2, 0, n)
     share = rng.random(n)
@@ -156,27 +156,27 @@ def _remembering(rng, shocks):
 
 
 def _slow(rng, times, n, seconds, step_seconds):
-    """Smooth movement of unit variance that forgets after about so many seconds (never fewer than 30 steps); float64 [T, N]."""
+    """Smooth movement of unit variance, correlated over about so many seconds (never fewer than 30 steps); float64 [T, N]."""
     seconds = np.broadcast_to(np.maximum(seconds, 30 * step_seconds), n)
     return np.stack([fleet.wander(int(rng.integers(2**62)), times, s) for s in seconds], 1)
 
 
 def _deploys(rng, t, n, step_seconds):
-    """Steps of the level that are nobody's fault."""
+    """Steps of the level that are no fault."""
     rate = np.where(rng.random(n) < DEPLOYS, min(0.25 * step_seconds / WEEK, 0.002), 0)
     return np.cumsum((rng.random((t, n)) < rate) * rng.normal(size=(t, n)) * 0.3, 0)
 
 
 def _bursts(rng, t, n, noise):
-    """Short pieces of extra work, many a day, of a size that goes on without a gap."""
+    """Short bursts of extra work, many a day, of any size."""
     rate = np.where(rng.random(n) < BURSTS, 10 ** rng.uniform(-2.5, -1, n), 0)
     starts = (rng.random((t, n)) < rate) * rng.exponential(size=(t, n)) * noise * 10 ** rng.uniform(0, 0.7, n)
     return np.minimum(_filter(starts, rng.uniform(0, 0.9, n)), 2)
 
 
-def _happenings(rng, t, n, noise, step_seconds):
-    """What happens now and then, up or down, for a few samples: as often in a week at every step."""
-    starts = rng.random((t, n)) < min(HAPPENINGS * step_seconds / WEEK, 0.01)
+def _blips(rng, t, n, noise, step_seconds):
+    """Blips now and then, up or down, for a few samples: as many in a week at every step."""
+    starts = rng.random((t, n)) < min(BLIPS * step_seconds / WEEK, 0.01)
     size = rng.choice([-1, 1], (t, n)) * 10 ** rng.uniform(0.5, 1.2, (t, n)) * noise
     return np.clip(_filter(starts * size, rng.uniform(0, 0.6, n)), -3, 3)
 
@@ -189,18 +189,18 @@ def _jobs(rng, times, n):
     return size * inside
 
 
-def _plant(rng, values, faulty, step_seconds, per_1000):
+def _inject(rng, values, faulty, step_seconds, per_1000):
     t, n = values.shape
     kinds = tuple(faults.KINDS)
     for entity in range(n):
         for _ in range(rng.poisson(per_1000 * t / 1000)):
             kind = kinds[rng.integers(len(kinds))]
             size = 3 * 10 ** rng.uniform(0, 1)
-            faults.plant(values, faulty, int(rng.integers(t)), entity, kind, step_seconds=step_seconds, size=size, rng=rng)
+            faults.inject(values, faulty, int(rng.integers(t)), entity, kind, step_seconds=step_seconds, size=size, rng=rng)
 
 
 def _gaps(rng, values):
-    """Lost scrapes, and in some series longer holes."""
+    """Lost scrapes, and in some series longer gaps."""
     t, n = values.shape
     lost = rng.random((t, n)) < rng.choice([0, 0.001, 0.01], n, p=[0.6, 0.3, 0.1])
     values[lost] = np.nan

@@ -9,7 +9,7 @@ columns of values are, and all others are labels of the entity:
            1767225600,web-1,cpu,0.25
 
 Rows come in any order. A row counts at the first aligned step at or after its time; of several at one step the newest counts, as in a
-query. An empty value or NaN is no sample; so is ±Inf. Who calls it: gather. Rows are sorted into chunks through temporary files, so that
+query. An empty value or NaN is no sample; so is ±Inf. Who calls it: collect. Rows are sorted into chunks through temporary files, so that
 memory does not grow with the table.
 """
 
@@ -23,12 +23,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from convert import progress
 from convert.data import spans, store
 from convert.data.spans import DataError
 
 CHUNK_STEPS = 1024
 AT_ONCE = 200_000       # rows in memory
-MOST_TIME = 1e11        # seconds; what is beyond was meant in milliseconds
+MOST_TIME = 1e11        # seconds; larger ones are in milliseconds
 _ROW = np.dtype([('cell', '<i8'), ('step', '<i8'), ('entity', '<i4'), ('feature', '<i4'), ('time', '<f8'), ('value', '<f8')])
 GRIDS = ('fine', 'coarse')
 
@@ -40,9 +41,15 @@ class TableError(DataError):
 def about(detector, paths):
     """What the folder of files holds (store.About); other content makes another folder."""
     return store.About(
-        detector=detector.name, source='files', queries=dict(detector.queries), by=detector.by, step_seconds=float(detector.step), delay_seconds=0,
-        coarse_seconds=spans.coarse_seconds(detector.step), asked={path.name: _sha256(path) for path in paths},
-    )  # fmt: skip
+        detector=detector.name,
+        source='files',
+        queries=dict(detector.queries),
+        by=detector.by,
+        step_seconds=float(detector.step),
+        delay_seconds=0,
+        coarse_seconds=spans.coarse_seconds(detector.step),
+        asked={path.name: _sha256(path) for path in paths},
+    )
 
 
 def _sha256(path):
@@ -54,32 +61,32 @@ def _sha256(path):
 
 
 def read(detector, paths, root, *, log):
-    """The Store with all rows of some files in it; what is there already is not read again.
+    """The Store with all rows of some files in it; files that are in it already are not read again.
 
     detector  promlstm.config.Detector: its name, features and step count, its expressions do not
     paths     *.csv (also *.tsv), *.parquet
     raises    TableError, StoreError
     """
-    place = store.Store(root, about(detector, paths))
-    done = place.folder / 'complete'
+    target = store.Store(root, about(detector, paths))
+    done = target.folder / 'complete'
     if done.exists():
         log(f'  detector {detector.name!r}: {", ".join(path.name for path in paths)} are there already')
-        return place
-    if place.chunks:    # a run was killed in the middle: what it wrote cannot be told from what is missing
-        for file in place.folder.iterdir():
+        return target
+    if target.chunks:    # a run was killed in the middle: which rows are missing is unknown
+        for file in target.folder.iterdir():
             file.unlink()
-        place = store.Store(root, place.about)
-    place.prepare()
+        target = store.Store(root, target.about)
+    target.prepare()
     for left in Path(root).glob('.import-*'):
         shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=place.folder.parent, prefix='.import-') as folder:
+    with tempfile.TemporaryDirectory(dir=target.folder.parent, prefix='.import-') as folder:
         sorter = _Sorter(detector, Path(folder))
-        for path in paths:
+        for path in progress.track(paths, 'files', log=log):
             sorter.take(path)
-        sorter.write(place)
+        sorter.write(target)
         log(f'  detector {detector.name!r}: {sorter.rows} rows, {len(sorter.identities)} entities, {sorter.infinite} infinite values dropped')
     store.write(done, b'')
-    return place
+    return target
 
 
 class _Sorter:
@@ -135,7 +142,7 @@ class _Sorter:
         except OSError as error:
             raise store.StoreError(f'{self._folder}: cannot be written: {error.strerror}') from error
 
-    def write(self, place):
+    def write(self, target):
         """Each temporary file as a chunk."""
         identities = list(self.identities)
         for path in sorted(self._folder.iterdir()):
@@ -145,12 +152,12 @@ class _Sorter:
             met, columns = np.unique(rows['entity'], return_inverse=True)
             values = np.full((CHUNK_STEPS, len(met), len(self._features)), np.nan)
             values[rows['step'] - cell * CHUNK_STEPS, columns, rows['feature']] = rows['value']
-            place.put(GRIDS[number], cell * CHUNK_STEPS, [identities[entity] for entity in met], values)
+            target.put(GRIDS[number], cell * CHUNK_STEPS, [identities[entity] for entity in met], values)
             path.unlink()
 
 
 class _Layout:
-    """Which column is what, by the header."""
+    """What each column is, by the header."""
 
     def __init__(self, path, row, features):
         self._features = {name or 'value': number for number, name in enumerate(features)}

@@ -1,30 +1,34 @@
 """The model, the model in service, the rule without the LSTM and simple baselines on the same telemetry in the same run.
 
-Everybody gets the same chance: the lowest threshold that keeps to the budget of false alarms over all entities of a set, found in
+Every method gets the same chance: the lowest threshold that keeps to the budget of false alarms over all entities of a set, found in
 hindsight. What will run has no hindsight: models are also measured at the threshold that their calibration gives for the budget.
 Model files are replayed through promlstm.engine.detector, so missing samples, warm-up and seasonal memory are as live.
 
-Who calls it: make (evaluate), compare, curve, search. Out go Results: numbers only; report draws them, gates judges them.
+Who calls it: review (the stage `evaluate`), compare, learning_curve, search. Out go Results: numbers only; report draws them, gates judges
+them.
 """
 
-import itertools
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 import numpy as np
 
+from convert import progress
 from convert.evaluation import baselines, measures, replay
+from convert.evaluation.benchmark_sets import BenchmarkSet
 from convert.evaluation.measures import Entity
 from promlstm.errors import BudgetError
 
 BUDGET = 1.0            # false alarms per entity-week
 BUDGETS = {'1/month': 7 / 30, '1/week': 1.0, '1/day': 7.0}
+BINS = np.r_[0, 2.0 ** np.arange(-3, 3.01, 0.25), np.inf]       # of score = surprise / threshold
 
 
 @dataclass(frozen=True, eq=False)
-class Contestant:
-    """Who is measured: a promlstm.engine.session.Session, or by default all baselines."""
+class Method:
+    """What is measured: a model (a promlstm.engine.session.Session) or a baseline (no session)."""
 
     name: str
     role: Literal['model', 'in service', 'without LSTM', 'other', 'baseline']
@@ -62,10 +66,10 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One contestant on one set."""
+    """One method on one set."""
 
-    trial: str
-    contestant: str
+    benchmark_set: str
+    method: str
     role: str
     auc_pr: float | None                # mean over entities that have events; NaN without labels
     equal: Points | None                # at the budget in hindsight; None without labels
@@ -74,72 +78,77 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     tally: Tally | None                 # of `equal`
     tally_run: Tally | None             # of `run`
     alarms: dict[str, float | None]     # promised budget: alarms per entity-week where nothing is labelled, at the calibrated threshold
-    shares: dict[str, list[float]]      # healthy, faulty: samples by score, in the steps of BINS
-
-
-BINS = np.r_[0, 2.0 ** np.arange(-3, 3.01, 0.25), np.inf]       # of score = surprise / threshold
+    shares: dict[str, list[float]]      # healthy, faulty: share of the samples in each score bin (BINS)
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
-    """What is kept of the model's own run, to be drawn: the trial, its scores float [T, N] (1 = the threshold), in hindsight or as it runs."""
+class Scored:
+    """A set with the scores of the first method, to be drawn: float [T, N], 1 = the threshold (calibrated, or found in hindsight)."""
 
-    trial: object
+    benchmark_set: BenchmarkSet
     scores: np.ndarray
 
 
-def held(contestants, trials, log, *, baselines=True):
-    """(Results, Sights of the first contestant) of all contestants, and baselines unless they are not asked for, on all trials."""
-    results, sights = [], []
-    for trial in trials:
-        log(f'  {trial.name}: {trial.values.shape[1]} entities, {trial.values.shape[0]} steps of {trial.step_seconds:g} s')
-        for contestant, scores, thresholds in _scored(contestants, trial, baselines):
-            result = measured(contestant, trial, scores, thresholds)
+def measure_all(methods, benchmark_sets, log, *, baselines=True):
+    """(Results of all methods on all sets, Scored of the first method).
+
+    methods         Methods with a session; the first one is the one that is drawn
+    benchmark_sets  any iterable of BenchmarkSet; each is dropped before the next is made
+    log             function of a line of text
+    baselines       whether the simple detectors are measured too
+    """
+    results, scored = [], []
+    for benchmark_set in benchmark_sets:
+        steps, entities, _ = benchmark_set.values.shape
+        log(f'  {benchmark_set.name}: {entities} entities, {steps} steps of {benchmark_set.step_seconds:g} s')
+        for method, scores, thresholds in _scores(methods, benchmark_set, baselines, log):
+            result = measure(method, benchmark_set, scores, thresholds)
             results.append(result)
-            if contestant is contestants[0]:
-                sights.append(Sight(trial, scores / _border(result, thresholds)))
+            if method is methods[0]:
+                scored.append(Scored(benchmark_set, scores / _threshold(result, thresholds)))
             if result.equal:
-                log(f'    {contestant.name:16} {result.equal.event_recall:.3f} of the events at {BUDGET:g} false alarm per entity-week')
-    return results, sights
+                log(f'    {method.name:16} {result.equal.event_recall:.3f} of the events at {BUDGET:g} false alarm per entity-week')
+    return results, scored
 
 
-def _scored(contestants, trial, beside):
-    """Each contestant with its scores [T, N] and {budget: threshold [N]} by its calibration."""
-    for contestant in contestants:
-        features = contestant.session.bundle.manifest.features
-        if features is None or len(features) == trial.values.shape[2]:
-            scores, classes = judged(contestant.session, trial)
-            yield contestant, scores, _promised(contestant.session.bundle.calibration, trial.step_seconds, classes)
-    for name, scores in simple(trial).items() if beside else ():
-        yield Contestant(name, 'baseline'), scores, {}
+def _scores(methods, benchmark_set, baselines, log):
+    """Each method with its scores [T, N] and {budget: threshold [N]} by its calibration."""
+    for method in methods:
+        features = method.session.bundle.manifest.features
+        if features is None or len(features) == benchmark_set.values.shape[2]:
+            steps = len(benchmark_set.times)
+            show = functools.partial(progress.track, what=f'{benchmark_set.name}, {method.name}, steps', total=steps, log=log)
+            scores, classes = surprises(method.session, benchmark_set, show)
+            yield method, scores, _calibrated(method.session.bundle.calibration, benchmark_set.step_seconds, classes)
+    for name, scores in baseline_scores(benchmark_set).items() if baselines else ():
+        yield Method(name, 'baseline'), scores, {}
 
 
-def judged(session, trial):
-    """(surprise float [T, N], class of each entity int [N])."""
-    scores, classes = replay.judged(session, trial.times, trial.values, step_seconds=trial.step_seconds, history=trial.history)
-    return scores, classes
+def surprises(session, benchmark_set, progress=iter):
+    """(surprise float32 [T, N], class of each entity int64 [N]) of a model."""
+    return replay.surprises_and_classes(
+        session, benchmark_set.times, benchmark_set.values, step_seconds=benchmark_set.step_seconds, history=benchmark_set.history, progress=progress
+    )
 
 
-def simple(trial):
-    """{baseline: float [T, N]}; of several features the largest, and what principal components leave over."""
-    past = ((trial.history[0] - trial.times[0]) / trial.step_seconds).round().astype(int)
+def baseline_scores(benchmark_set):
+    """{baseline: float [T, N]}; of several features the largest score, and what principal components leave over."""
+    times, values, step_seconds = benchmark_set.times, benchmark_set.values, benchmark_set.step_seconds
+    past = ((benchmark_set.history[0] - times[0]) / step_seconds).round().astype(int)
     each = []
-    for f in range(trial.values.shape[2]):
-        values, history = trial.values[..., f], (past, trial.history[1][..., f])
-        each.append(baselines.plain(values, trial.step_seconds, history) | baselines.scores(values, trial.step_seconds))
+    for f in range(values.shape[2]):
+        history = (past, benchmark_set.history[1][..., f])
+        each.append(baselines.plain(values[..., f], step_seconds, history) | baselines.scores(values[..., f], step_seconds))
     with np.errstate(invalid='ignore'):
         out = {name: np.fmax.reduce([found[name] for found in each]) for name in each[0]}
-    if trial.values.shape[2] > 1:
-        out['pca'] = baselines.pca(trial.values, max(trial.settled, _least(trial)))
+    if values.shape[2] > 1:
+        fitted = min(300, len(times) // 4)      # steps at least, but a quarter of all at most
+        out['pca'] = baselines.pca(values, max(benchmark_set.first_counted, fitted))
     return out
 
 
-def _least(trial):
-    """Steps that principal components are fitted to at least, a quarter of all at most."""
-    return min(300, len(trial.times) // 4)
-
-
-def _promised(calibration, step_seconds, classes):
+def _calibrated(calibration, step_seconds, classes):
+    """{budget: threshold of each entity [N]}; budgets that the calibration does not reach are left out."""
     out = {}
     for name, budget in BUDGETS.items():
         try:
@@ -150,31 +159,38 @@ def _promised(calibration, step_seconds, classes):
     return out
 
 
-def measured(contestant, trial, scores, thresholds):
+def measure(method, benchmark_set, scores, thresholds):
     """The Result of scores [T, N]; thresholds {budget: [N]}."""
-    scores = np.where(trial.counted, scores, np.nan)
-    known = trial.labels is not None
-    labels = trial.labels if known else np.zeros(scores.shape, bool)
-    run = _entities(scores / thresholds['1/week'], labels, trial) if '1/week' in thresholds else None
-    entities = _entities(scores, labels, trial)
-    equal = threshold_at(entities, BUDGET) if known else None
-    border = equal if equal is not None else 1.0
+    scores = np.where(benchmark_set.counted, scores, np.nan)
+    labelled = benchmark_set.labels is not None
+    labels = benchmark_set.labels if labelled else np.zeros(scores.shape, bool)
+    entities = _entities(scores, labels, benchmark_set)
+    run = _entities(scores / thresholds['1/week'], labels, benchmark_set) if '1/week' in thresholds else None
+    equal = threshold_at(entities, BUDGET) if labelled else None
+    score_one = thresholds['1/week'] if run else 1.0 if equal is None else equal
     return Result(
-        trial=trial.name, contestant=contestant.name, role=contestant.role, auc_pr=_auc(entities) if known else float('nan'),
-        equal=points(entities, equal) if known else None, run=points(run, 1.0) if run else None,
-        by_kind=_by_kind(entities, trial.kinds, equal) if known and trial.kinds else {},
-        tally=tally(entities, equal) if known else None, tally_run=tally(run, 1.0) if run else None,
-        alarms={name: points(_entities(scores / t, labels, trial), 1.0).false_alarms_per_week for name, t in thresholds.items()},
-        shares=_shares(scores / (thresholds['1/week'] if run else border), labels),
-    )  # fmt: skip
+        benchmark_set=benchmark_set.name,
+        method=method.name,
+        role=method.role,
+        auc_pr=_auc(entities) if labelled else float('nan'),
+        equal=points(entities, equal) if labelled else None,
+        run=points(run, 1.0) if run else None,
+        by_kind=_by_kind(entities, benchmark_set.kinds, equal) if labelled and benchmark_set.kinds else {},
+        tally=tally(entities, equal) if labelled else None,
+        tally_run=tally(run, 1.0) if run else None,
+        alarms={name: points(_entities(scores / t, labels, benchmark_set), 1.0).false_alarms_per_week for name, t in thresholds.items()},
+        shares=_shares(scores / score_one, labels),
+    )
 
 
-def _border(result, thresholds):
+def _threshold(result, thresholds):
+    """The threshold that a method is drawn at: the calibrated one of a week, or the one found in hindsight."""
     return thresholds.get('1/week', result.equal.threshold if result.equal else 1.0)
 
 
-def _entities(scores, labels, trial):
-    return [Entity(scores[:, n], labels[:, n] & trial.counted[:, n], trial.step_seconds) for n in range(scores.shape[1])]
+def _entities(scores, labels, benchmark_set):
+    labels = labels & benchmark_set.counted
+    return [Entity(scores[:, n], labels[:, n], benchmark_set.step_seconds) for n in range(scores.shape[1])]
 
 
 def threshold_at(entities, budget):
@@ -211,19 +227,28 @@ def points(entities, threshold):
     (1.0, 1.0, 0.0, 0.0)
     """
     scores, labels = (np.concatenate([getattr(e, name) for e in entities]) for name in ('scores', 'labels'))
-    kept = ~np.isnan(scores)
-    hit, true = scores[kept] >= threshold, labels[kept]
-    outcomes = [measures.outcome(e, threshold) for e in entities]
-    delays, false = [d for found, _ in outcomes for d in found], sum(n for _, n in outcomes)
-    events, weeks = sum(len(measures.runs(e.labels)) for e in entities), measures.judged_days(entities) / 7
+    judged = ~np.isnan(scores)
+    hit, true = scores[judged] >= threshold, labels[judged]
     precision, recall = _share(hit & true, hit), _share(hit & true, true)
-    found = len(delays) / events if events else float('nan')
-    exact = len(delays) / (len(delays) + false) if delays or false else float('nan')
+    outcomes = [measures.outcome(e, threshold) for e in entities]
+    delays = [delay for found, _ in outcomes for delay in found]
+    false = sum(count for _, count in outcomes)
+    events = sum(len(measures.runs(e.labels)) for e in entities)
+    weeks = measures.judged_days(entities) / 7
+    event_recall = len(delays) / events if events else float('nan')
+    event_precision = len(delays) / (len(delays) + false) if delays or false else float('nan')
     return Points(
-        threshold=float(threshold), accuracy=float((hit == true).mean()) if len(hit) else float('nan'), precision=precision, recall=recall,
-        f1=_f1(precision, recall), event_precision=exact, event_recall=found, event_f1=_f1(exact, found),
-        false_alarms_per_week=float(false / weeks) if weeks else float('nan'), delay_steps=float(np.median(delays)) if delays else float('nan'),
-    )  # fmt: skip
+        threshold=float(threshold),
+        accuracy=float((hit == true).mean()) if len(hit) else float('nan'),
+        precision=precision,
+        recall=recall,
+        f1=_f1(precision, recall),
+        event_precision=event_precision,
+        event_recall=event_recall,
+        event_f1=_f1(event_precision, event_recall),
+        false_alarms_per_week=float(false / weeks) if weeks else float('nan'),
+        delay_steps=float(np.median(delays)) if delays else float('nan'),
+    )
 
 
 def _share(part, whole):
@@ -242,25 +267,17 @@ def _auc(entities):
 
 def _by_kind(entities, kinds, threshold):
     out = {}
-    for kind, group in itertools.groupby(sorted(zip(kinds, entities, strict=True), key=lambda pair: pair[0]), key=lambda pair: pair[0]):
-        group = [entity for _, entity in group]
+    for kind in sorted(set(kinds)):
+        group = [entity for its_kind, entity in zip(kinds, entities, strict=True) if its_kind == kind]
         if events := sum(len(measures.runs(e.labels)) for e in group):
             out[kind] = sum(len(measures.outcome(e, threshold)[0]) for e in group) / events
     return out
 
 
 def _shares(scores, labels):
-    kept = ~np.isnan(scores)
+    judged = ~np.isnan(scores)
     out = {}
     for name, mask in (('healthy', ~labels), ('faulty', labels)):
-        count = np.histogram(scores[kept & mask], BINS)[0]
+        count = np.histogram(scores[judged & mask], BINS)[0]
         out[name] = (count / max(count.sum(), 1)).round(7).tolist()
     return out
-
-
-def weeks(result):
-    """Entity-weeks judged."""
-    found = result.tally_run or result.tally
-    return sum(found.weeks) if found else 0.0
-
-

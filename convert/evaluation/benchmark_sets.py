@@ -1,4 +1,4 @@
-"""Telemetry to hold models against, each set in the same form: synthetic with injected faults, a team's own test span, both together.
+"""Telemetry that models are measured on, each set in the same form: synthetic with injected faults, a team's own test span, both together.
 
     injected_60s          synthetic, two faults of one kind in each entity
     linked_60s            synthetic entities of several features that move together, until one of them does not
@@ -7,7 +7,7 @@
     test_DETECTOR_linked  the test span of several features, one of which goes the other way for a while
     SET                   labelled telemetry of others (labelled.py)
 
-Who calls it: contest. Pure but for what a Dataset and labelled read; nothing here knows a model.
+Who calls it: review and compare. Pure, but for what a Dataset and labelled read; nothing here knows a model.
 """
 
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ LINKED = 'broken_link'
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class BenchmarkSet:
     """One set on one clock.
 
     values    float64 [T, N, F], NaN = none
-    labels    bool [T, N]  a fault is there; None: nobody knows
+    labels    bool [T, N]  a fault is there; None = not labelled
     counted   bool [T, N]  scored: not warming up, not excluded
     kinds     N names of what was injected, or None
     history   (times [H], values [H, N, F]) of the coarse past
@@ -46,8 +46,8 @@ class Trial:
     names: tuple
 
     @property
-    def settled(self):
-        """First step that counts for anybody."""
+    def first_counted(self):
+        """First step that counts for any entity."""
         return int(np.argmax(self.counted.any(1)))
 
 
@@ -55,7 +55,7 @@ def injected(telemetry, seed):
     """Faults of every kind, in turn, in synthetic telemetry (a recipe.Telemetry)."""
     step = telemetry.step_seconds
     batch = synthesis.batch(seed, step_seconds=step, steps=telemetry.steps, entities=telemetry.entities)
-    values, labels, kinds = _planted(batch.values, np.ones(batch.values.shape[:2], bool), SETTLED, step, seed)
+    values, labels, kinds = _with_faults(batch.values, np.ones(batch.values.shape[:2], bool), SETTLED, step, seed)
     return _synthetic(f'injected_{step:g}s', batch, values, labels, kinds, (batch.history_times, batch.history))
 
 
@@ -71,7 +71,7 @@ def linked(telemetry, seed):
     noise = 0.1 * np.nanstd(np.diff(batch.values, axis=0), axis=0)[None]
     follow = lambda x: gain * (x + shift * np.abs(np.nanmean(batch.values, 0)) / gain)  # noqa: E731 (twice below)
     values = follow(batch.values + noise * rng.normal(size=(*batch.values.shape[:2], LINKED_FEATURES)))
-    values, labels = _apart(values, np.ones(values.shape[:2], bool), SETTLED, rng)
+    values, labels = _mirrored(values, np.ones(values.shape[:2], bool), SETTLED, rng)
     return _synthetic(f'linked_{step:g}s', batch, values, labels, (LINKED,) * many, (batch.history_times, follow(batch.history)))
 
 
@@ -83,17 +83,17 @@ def own(dataset, seed):
         healthy, name = ~batch.faulty.any(2), f'test_{dataset.detector}' + (f'_{number + 1}' if number else '')
         names = tuple(identity.decode() for identity in batch.identities)
         history = (batch.history_times, batch.history)
-        yield Trial(name, batch.step_seconds, batch.times, batch.values, None, healthy, None, history, names)
+        yield BenchmarkSet(name, batch.step_seconds, batch.times, batch.values, None, healthy, None, history, names)
         first = int(np.argmax(batch.scored))
-        values, labels, kinds = _planted(batch.values, healthy, max(first, 300), batch.step_seconds, [seed, number, 5])
-        yield Trial(f'{name}_faults', batch.step_seconds, batch.times, values, labels, healthy, kinds, history, names)
+        values, labels, kinds = _with_faults(batch.values, healthy, max(first, 300), batch.step_seconds, [seed, number, 5])
+        yield BenchmarkSet(f'{name}_faults', batch.step_seconds, batch.times, values, labels, healthy, kinds, history, names)
         if values.shape[2] > 1:
-            values, labels = _apart(batch.values, healthy, max(first, 300), np.random.default_rng([seed, number, 6]))
-            yield Trial(f'{name}_linked', batch.step_seconds, batch.times, values, labels, healthy, (LINKED,) * len(names), history, names)
+            values, labels = _mirrored(batch.values, healthy, max(first, 300), np.random.default_rng([seed, number, 6]))
+            yield BenchmarkSet(f'{name}_linked', batch.step_seconds, batch.times, values, labels, healthy, (LINKED,) * len(names), history, names)
 
 
 def recorded(folder):
-    """Labelled sets of others, one Trial for each step there is in the folder."""
+    """Labelled sets of others, one BenchmarkSet for each step there is in the folder."""
     recordings = labelled.read(folder)
     recordings = [recordings[n] for n in np.unique(np.linspace(0, len(recordings) - 1, ENTITIES).astype(int))]
     for step in sorted({r.step_seconds for r in recordings}):
@@ -103,30 +103,32 @@ def recorded(folder):
         for n, r in enumerate(group):
             labels[first[n] + r.place, n], counted[first[n] + r.place, n] = r.labels, True
         names = tuple(r.name for r in group)
-        yield Trial(f'{folder.name}_{step:g}s', step, times, values, labels, counted, None, (np.empty(0), np.empty((0, *values.shape[1:]))), names)
+        yield BenchmarkSet(f'{folder.name}_{step:g}s', step, times, values, labels, counted, None, (np.empty(0), np.empty((0, *values.shape[1:]))), names)
 
 
 def _synthetic(name, batch, values, labels, kinds, history):
     counted = np.zeros(labels.shape, bool)
     counted[SETTLED:] = True
     names = tuple(f'entity="{n}"' for n in range(labels.shape[1]))
-    return Trial(name, batch.step_seconds, batch.times, values, labels, counted, kinds, history, names)
+    return BenchmarkSet(name, batch.step_seconds, batch.times, values, labels, counted, kinds, history, names)
 
 
-def _apart(values, healthy, first, rng):
-    """(values of which one feature is mirrored at its mean for a while, labels [T, N]); not where something is excluded or missing."""
+def _mirrored(values, healthy, first, rng):
+    """(values with one feature mirrored at its mean for a while, labels [T, N]); nothing changes where time is excluded or samples are missing."""
     values, labels = values.copy(), np.zeros(values.shape[:2], bool)
     for n in np.repeat(np.arange(values.shape[1]), FAULTS_EACH):
-        at, steps = int(rng.integers(first, max(first + 1, len(values) - 100))), int(rng.integers(30, 100))
+        at = int(rng.integers(first, max(first + 1, len(values) - 100)))
+        steps = int(rng.integers(30, 100))
         column = values[at : at + steps, n, rng.integers(values.shape[2])]
-        if healthy[at : at + steps, n].all() and not labels[max(0, at - 20) : at + steps + 20, n].any() and np.isfinite(column).any():
+        far_from_others = not labels[max(0, at - 20) : at + steps + 20, n].any()
+        if healthy[at : at + steps, n].all() and far_from_others and np.isfinite(column).any():
             column[:] = 2 * np.nanmean(column) - column
             labels[at : at + steps, n] = True
     return values, labels
 
 
-def _planted(values, healthy, first, step_seconds, seed):
-    """(values with faults, labels [T, N], kinds): kinds in turn over the entities, in one feature of each; none where it is not healthy."""
+def _with_faults(values, healthy, first, step_seconds, seed):
+    """(values with faults, labels [T, N], kinds): kinds in turn over the entities, in one feature of each; none in time that is excluded."""
     values, rng = values.copy(), np.random.default_rng([*np.atleast_1d(seed), 1])
     total, many, features = values.shape
     labels = np.zeros((total, many), bool)
@@ -134,8 +136,8 @@ def _planted(values, healthy, first, step_seconds, seed):
     for n, kind in enumerate(kinds):
         column = values[:, n, int(rng.integers(features))][:, None]
         for _ in range(FAULTS_EACH):
-            at, size = int(rng.integers(first, max(first + 1, total - 100))), 3 * 10 ** rng.uniform(0, 1)
-            ends = at + 300
-            if healthy[at:ends, n].all() and not np.isnan(column[max(0, at - 300) : at]).all():
-                faults.plant(column, labels[:, n : n + 1], at, 0, kind, step_seconds=step_seconds, size=size, rng=rng)
+            at = int(rng.integers(first, max(first + 1, total - 100)))
+            size = 3 * 10 ** rng.uniform(0, 1)
+            if healthy[at : at + 300, n].all() and not np.isnan(column[max(0, at - 300) : at]).all():
+                faults.inject(column, labels[:, n : n + 1], at, 0, kind, step_seconds=step_seconds, size=size, rng=rng)
     return values, labels, kinds

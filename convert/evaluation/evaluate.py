@@ -1,6 +1,6 @@
-"""What a model finds at a bearable rate of false alarms, beside simple baselines and beside itself without the LSTM.
+"""Figures for the manifest: what a model finds at a bearable rate of false alarms, beside baselines and beside itself without the LSTM.
 
-Two kinds of telemetry: with injected faults of known kinds, out of the contest; and, where a folder is given, labelled telemetry of others
+Two kinds of telemetry: injected faults of known kinds, measured by the benchmark; and, where a folder is given, labelled telemetry of others
 (labelled.py). One threshold for all entities of a set.
 """
 
@@ -17,15 +17,15 @@ BUDGETS = {'per_week': 1.0, 'per_day': 7.0}
 
 
 def injected(results):
-    """Recall of each kind of injected fault, out of the contest.Results, of the model, without LSTM where that was held, and of the best baseline.
+    """Recall of each kind of injected fault, from benchmark.Results: of the model, without LSTM where that was measured, and of the best baseline.
 
-    returns  {trial: {measure: figure}} of the trials with faults of known kinds
+    returns  {benchmark set: {measure: figure}} of the sets with faults of known kinds
     """
     out = {}
     for result in results:
         suffix = {'model': '', 'without LSTM': '_without_lstm', 'baseline': '_best_baseline'}.get(result.role)
-        if result.by_kind and suffix is not None and (result.role != 'baseline' or result.contestant in baselines.NAMES):
-            table = out.setdefault(result.trial, {})
+        if result.by_kind and suffix is not None and (result.role != 'baseline' or result.method in baselines.NAMES):
+            table = out.setdefault(result.benchmark_set, {})
             for kind, recall in result.by_kind.items():
                 measure = f'{kind}_recall_at_1_per_week{suffix}'
                 table[measure] = max(table.get(measure, 0.0), round(float(recall), 3))
@@ -61,10 +61,10 @@ def recorded(session, rival, folder, *, log):
     for (name, _), pieces in parts.items():
         scores, labels = (np.concatenate(column) for column in zip(*[p[:2] for p in pieces], strict=True))
         entities.setdefault(name, []).append(Entity(scores, labels, pieces[0][2]))
-    return _told(entities, session.bundle.calibration, log)
+    return _figures(entities, session.bundle.calibration, log)
 
 
-def _told(entities, calibration, log):
+def _figures(entities, calibration, log):
     points = {name: measures.operating_points(each) for name, each in entities.items()}
     best = max(baselines.NAMES, key=lambda name: points[name]['recall_at_1_per_week'])
     out = {}

@@ -1,8 +1,4 @@
-"""A model file's own figures as the tables of docs/model.md: `python -m convert.evaluation.figures promlstm/models/default.onnx`."""
-
-import sys
-
-from promlstm.engine import session
+"""A model's own figures as Markdown tables: `python -m convert figures promlstm/models/default.onnx` prints them. Pure."""
 
 OF_SETS = {
     'events': 'events',
@@ -46,13 +42,15 @@ def _threshold(calibration, row, alarms):
 def _kinds(name, figures):
     kinds = [key.removesuffix(OF_KIND) for key in figures if key.endswith(OF_KIND)]
     lines = [f'### {name}: recall of injected faults at one false alarm per entity-week', '', *_head('fault', *RIVALS.values())]
-    lines += [_line(kind, *(f'{figures[key]:.2f}' if (key := kind + OF_KIND + rival) in figures else '' for rival in RIVALS)) for kind in kinds]
+    for kind in kinds:
+        keys = [kind + OF_KIND + rival for rival in RIVALS]
+        lines.append(_line(kind, *(f'{figures[key]:.2f}' if key in figures else '' for key in keys)))
     return '\n'.join([*lines, ''])
 
 
 def _set(name, figures, measures):
     lines = [f'### {name}', '', *_head('measure', *RIVALS.values())]
-    lines += [_line(told, *(_figure(figures, key + rival) for rival in RIVALS)) for key, told in measures.items()]
+    lines += [_line(title, *(_figure(figures, key + rival) for rival in RIVALS)) for key, title in measures.items()]
     for budget in ('week', 'day'):
         if (found := figures.get(f'false_alarms_promised_1_per_{budget}')) is not None:
             lines.append(_line(f'false alarms where 1/{budget} is promised', f'{found:.2f}', '', ''))
@@ -69,7 +67,3 @@ def _head(*cells):
 
 def _line(*cells):
     return '| ' + ' | '.join(str(cell) for cell in cells) + ' |'
-
-
-if __name__ == '__main__':
-    print(markdown(session.load(sys.argv[1]).bundle), end='')

@@ -1,10 +1,10 @@
-"""Whether a model is good enough to take the place of the one in service: compared entity by entity, released only if nothing speaks against it.
+"""Whether a model may replace the one in service: compared entity by entity, released only if no comparison speaks against it.
 
     recall   of events, at the same budget of false alarms, on every set with faults: against the model in service and baselines
     alarms   per entity-week in healthy time, each at its own calibrated threshold: against the model in service
 
 A difference counts where it exceeds its margin and a paired bootstrap over entities (the same entities drawn for both, Efron 1979) says
-that it is no accident. What cannot be told apart passes: a gate that closes on noise is soon left open. Pure.
+that it is more than chance. A difference within noise passes: a gate that closes on noise is soon left open. Pure.
 """
 
 import re
@@ -13,9 +13,11 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
+from convert.errors import ConvertError
+
 DRAWS = 1000
 FEW = 40                # events of a set, below which an interval is wider than anybody would call a margin
-LINKED = re.compile('^linked_|_linked$')        # names of trial.py
+LINKED = re.compile('^linked_|_linked$')        # names of benchmark_sets.py
 
 
 class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -25,17 +27,17 @@ class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     alarms_ratio: Annotated[float, msgspec.Meta(ge=1)] = 1.25               # as many times more alarms may be raised in healthy time
     confidence: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] = 0.9          # of the bootstrap interval that must lie beyond the margin
     baselines: tuple[str, ...] = ('robust_z', 'ewma_band', 'seasonal_naive', 'difference_z', 'pca')     # that are rivals; all are reported
-    links: bool = False     # baselines are rivals on sets of broken links too: only a family that learns how features hang together can win there
+    links: bool = False     # baselines are rivals on sets of broken links too: only a family that learns how features depend on each other can win there
 
 
-class Refused(Exception):
+class Refused(ConvertError):
     """The gates do not let a model pass: the message has every reason."""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """One comparison: the model's figure less the rival's, with its interval."""
 
-    trial: str
+    benchmark_set: str
     rival: str
     role: str
     what: str               # recall or alarms
@@ -44,19 +46,19 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     low: float
     high: float
     passed: bool
-    events: int = 0         # that recall was taken of; with few, nothing can be told and all passes
+    events: int = 0         # that recall was taken of; with few, no difference is significant and all passes
 
     def __str__(self):
         unit = 'of the events at equal false alarms' if self.what == 'recall' else 'alarms per entity-week in healthy time'
         rival = 'the model in service' if self.role == 'in service' else f'baseline {self.rival}'
-        return f'{self.trial}: {self.ours:.3f} {unit}, {rival} {self.theirs:.3f} (difference {self.low:+.3f} to {self.high:+.3f})'
+        return f'{self.benchmark_set}: {self.ours:.3f} {unit}, {rival} {self.theirs:.3f} (difference {self.low:+.3f} to {self.high:+.3f})'
 
 
 def judge(results, gates, seed=0):
-    """Verdicts on the Results of a contest, those of role `model` against all rivals of the same set."""
+    """Verdicts on the Results of a benchmark: those of role `model` against all rivals of the same set."""
     out = []
     for mine in (each for each in results if each.role == 'model'):
-        for rival in (each for each in results if each.trial == mine.trial and _rival(each, gates)):
+        for rival in (each for each in results if each.benchmark_set == mine.benchmark_set and _rival(each, gates)):
             if mine.tally and rival.tally and sum(mine.tally.events):
                 out.append(_recall(mine, rival, gates, seed))
             if rival.role == 'in service' and mine.tally_run and rival.tally_run:
@@ -70,39 +72,49 @@ def refusals(verdicts):
 
 
 def weak(verdicts):
-    """Sets on which recall was taken of so few events that only a gross difference could be told: a sentence each."""
-    few = {each.trial: each.events for each in verdicts if each.what == 'recall' and each.events < FEW}
-    return [f'{trial} has {events} events: what is worse by less than half passes; give it more (evaluation, spans.test)' for trial, events in few.items()]
+    """A sentence for each set with so few events that only a gross difference would be significant."""
+    few = {each.benchmark_set: each.events for each in verdicts if each.what == 'recall' and each.events < FEW}
+    advice = 'what is worse by less than half passes; give it more (evaluation, spans.test)'
+    return [f'{name} has {events} events: {advice}' for name, events in few.items()]
 
 
 def _rival(result, gates):
     if result.role == 'baseline':
-        return result.contestant in gates.baselines and (gates.links or not LINKED.search(result.trial))
-    return result.role == 'in service' or (result.role == 'without LSTM' and result.contestant in gates.baselines)
+        return result.method in gates.baselines and (gates.links or not LINKED.search(result.benchmark_set))
+    return result.role == 'in service' or (result.role == 'without LSTM' and result.method in gates.baselines)
 
 
 def _recall(mine, rival, gates, seed):
     parts = [(each.tally.found, each.tally.events) for each in (mine, rival)]
     ours, theirs, low, high = paired(*parts, confidence=gates.confidence, seed=seed)
     passed = high >= 0 or ours - theirs >= -gates.recall_margin
-    return _verdict(mine, rival, 'recall', ours, theirs, low, high, passed, int(sum(mine.tally.events)))
+    return _verdict(mine, rival, 'recall', (ours, theirs, low, high), passed, int(sum(mine.tally.events)))
 
 
 def _alarms(mine, rival, gates, seed):
     parts = [(each.tally_run.false, each.tally_run.weeks) for each in (mine, rival)]
     ours, theirs, low, high = paired(*parts, confidence=gates.confidence, seed=seed, times=gates.alarms_ratio)
-    return _verdict(mine, rival, 'alarms', ours, theirs, low, high, not low > 0)
+    return _verdict(mine, rival, 'alarms', (ours, theirs, low, high), not low > 0)
 
 
-def _verdict(mine, rival, what, ours, theirs, low, high, passed, events=0):
+def _verdict(mine, rival, what, figures, passed, events=0):
+    ours, theirs, low, high = figures
     return Verdict(
-        trial=mine.trial, rival=rival.contestant, role=rival.role, what=what, ours=ours, theirs=theirs, low=low, high=high, passed=bool(passed),
+        benchmark_set=mine.benchmark_set,
+        rival=rival.method,
+        role=rival.role,
+        what=what,
+        ours=ours,
+        theirs=theirs,
+        low=low,
+        high=high,
+        passed=bool(passed),
         events=events,
-    )  # fmt: skip
+    )
 
 
 def paired(mine, theirs, *, confidence, seed, times=1.0):
-    """Two shares over the same entities, and how sure their difference is.
+    """Two shares over the same entities, and the confidence interval of their difference.
 
     mine, theirs  (counts, out of), each [N]: events found and events, or alarms and weeks
     times         the rival's share is taken that often before the difference

@@ -1,7 +1,7 @@
-"""What a contest found, for people and programs: report.txt, report.json, and report.html, one page that opens anywhere.
+"""What a benchmark found, for people and programs: report.txt, report.json, and report.html, one page that opens anywhere.
 
-Who calls it: make (evaluate) and compare. What flows through: contest.Results and Sights, gates.Verdicts, the log of the training; out
-comes text. It measures nothing.
+Who calls it: review (the stage `evaluate`) and compare. In come benchmark.Results and Scored sets, gates.Verdicts and the log of the training;
+out comes text. It measures nothing.
 """
 
 import re
@@ -11,6 +11,9 @@ import msgspec
 import numpy as np
 
 from convert.evaluation import benchmark, gates, measures, plots
+from promlstm import terminal
+
+FORMAT = 2              # of report.json; part of what the stage `evaluate` depends on
 
 DRAWN = 10              # best and worst detections
 AROUND = 120            # steps drawn before and after an event
@@ -44,8 +47,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     learning: dict[str, list[float]]
 
 
-class Judged(msgspec.Struct, frozen=True):
-    """What a release reads of report.json: figures that are not there (null) do not concern it."""
+class Verdicts(msgspec.Struct, frozen=True):
+    """The part of report.json that a release reads."""
 
     verdicts: list[gates.Verdict]
 
@@ -68,30 +71,28 @@ def learning(lines):
 def text(report):
     """For a terminal."""
     parts = [f'{report.model} ({report.family}, {report.sha256[:12]}), in service: {report.service[:12] or "none"}']
-    for trial in _trials(report):
-        rows = [each for each in report.results if each.trial == trial]
-        parts += ['', f'{trial}: each at {report.budget_per_week:g} false alarm per entity-week in hindsight; "as it runs" at the calibrated threshold']
-        parts += columns([['', *COLUMNS.values(), 'AUC-PR'], *_rows(rows)])
-        if rows[0].alarms:
-            parts.append(_promise(rows[0]))
-    return '\n'.join([*parts, '', *_told(report.verdicts)]) + '\n'
+    for name, results in _by_set(report).items():
+        budget = f'{report.budget_per_week:g} false alarm per entity-week'
+        parts += ['', f'{name}: each at {budget} in hindsight; "as it runs" at the calibrated threshold']
+        parts += table([['', *COLUMNS.values(), 'AUC-PR'], *_rows(results)])
+        if results[0].alarms:
+            parts.append(_alarms_text(results[0]))
+    return '\n'.join([*parts, '', *_gates_text(report.verdicts)]) + '\n'
 
 
-def columns(rows):
-    """Rows of text under each other, the first column to the left.
+def table(rows):
+    """Rows of text as aligned lines, indented; the first column to the left, numbers to the right.
 
-    >>> columns([['', 'F1'], ['model', '0.9']])
+    >>> table([['', 'F1'], ['model', '0.9']])
     ['         F1', '  model 0.9']
     """
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    told = [' '.join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]) for row in rows]
-    return [f'  {line}'.rstrip() for line in told]
+    return [f'  {line}' for line in terminal.columns(rows, gap=1, right=True)]
 
 
 def _rows(results):
     out = []
     for each in results:
-        name = each.contestant if each.role in ('baseline', 'other') else each.role
+        name = each.method if each.role in ('baseline', 'other') else each.role
         if each.equal:
             out.append([name, *_cells(each.equal), _cell(each.auc_pr)])
         if each.run:
@@ -104,75 +105,107 @@ def _cells(points):
 
 
 def _cell(number):
-    return '' if number is None or not np.isfinite(number) else f'{number:.3f}' if abs(number) < 10 else f'{number:.0f}'
+    if number is None or not np.isfinite(number):
+        return ''
+    return f'{number:.3f}' if abs(number) < 10 else f'{number:.0f}'
 
 
-def _promise(result):
-    told = ', '.join(f'{name} promised: {alarms / benchmark.BUDGETS[name]:.2f} of it' for name, alarms in result.alarms.items())
-    unknown = '' if result.equal else ' (real incidents may be among them, so no threshold is moved)'
-    return f'alarms where nothing is known to be wrong: {told}{unknown}'
+def _alarms_text(result):
+    parts = ', '.join(f'{name} promised: {alarms / benchmark.BUDGETS[name]:.2f} of it' for name, alarms in result.alarms.items())
+    unlabelled = '' if result.equal else ' (real incidents may be among them, so no threshold is moved)'
+    return f'alarms where nothing is known to be wrong: {parts}{unlabelled}'
 
 
-def _told(verdicts):
-    bad = gates.refusals(verdicts)
-    return [f'gates: {len(verdicts)} comparisons, {len(bad)} against a release', *(f'  {line}' for line in [*bad, *gates.weak(verdicts)])]
+def _gates_text(verdicts):
+    refused = gates.refusals(verdicts)
+    lines = [*refused, *gates.weak(verdicts)]
+    return [f'gates: {len(verdicts)} comparisons, {len(refused)} against a release', *(f'  {line}' for line in lines)]
 
 
-def _trials(report):
-    return list(dict.fromkeys(each.trial for each in report.results))
+def _by_set(report):
+    """{name of a benchmark set: its Results}, in the order of the report."""
+    out = {}
+    for each in report.results:
+        out.setdefault(each.benchmark_set, []).append(each)
+    return out
 
 
-def page(report, sights, threads=()):
-    """report.html as text. `sights` are drawn: contest.Sights of the model; `threads` further (title, HTML) parts."""
-    parts = [f'<h1>{escape(report.model)}</h1><p>{escape(report.family)}, sha256 <code>{report.sha256[:16]}</code>; in service: '
-             f'<code>{report.service[:16] or "none"}</code></p>', _gates(report.verdicts)]  # fmt: skip
+def page(report, scored, sections=()):
+    """report.html as text.
+
+    scored    benchmark.Scored sets of the model, whose events are drawn
+    sections  further (title, HTML) parts
+    """
+    parts = [_title(report), _gates_html(report.verdicts)]
     if report.learning['loss']:
         curve = plots.lines({'loss': (report.learning['done'], report.learning['loss'])}, x='share of the training', y='loss')
         parts.append(f'<h2>Learning</h2><figure>{curve}</figure>')
-    parts += [f'<h2>{escape(title)}</h2>{body}' for title, body in threads]
-    drawn = {sight.trial.name: sight for sight in sights}
-    for trial in _trials(report):
-        parts.append(_trial(trial, [each for each in report.results if each.trial == trial], drawn.get(trial)))
+    parts += [f'<h2>{escape(title)}</h2>{body}' for title, body in sections]
+    drawn = {each.benchmark_set.name: each for each in scored}
+    parts += [_set_html(name, results, drawn.get(name)) for name, results in _by_set(report).items()]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f'<title>{escape(report.model)}: evaluation</title><style>{STYLE}</style><body>{"".join(parts)}</body></html>\n'
     )
 
 
-def _gates(verdicts):
-    bad, weak = gates.refusals(verdicts), ''.join(f'<p>{escape(each)}</p>' for each in gates.weak(verdicts))
+def _title(report):
+    service = report.service[:16] or 'none'
+    return (
+        f'<h1>{escape(report.model)}</h1>'
+        f'<p>{escape(report.family)}, sha256 <code>{report.sha256[:16]}</code>; in service: <code>{service}</code></p>'
+    )
+
+
+def _gates_html(verdicts):
     if not verdicts:
         return '<p>No rival to be compared with.</p>'
-    if not bad:
+    weak = ''.join(f'<p>{escape(each)}</p>' for each in gates.weak(verdicts))
+    refused = ''.join(f'<li>{escape(reason)}</li>' for reason in gates.refusals(verdicts))
+    if not refused:
         return f'<p class="good">May be released: none of {len(verdicts)} comparisons speaks against it.</p>{weak}'
-    return '<p class="bad">Not to be released:</p><ul>' + ''.join(f'<li>{escape(reason)}</li>' for reason in bad) + f'</ul>{weak}'
+    return f'<p class="bad">Not to be released:</p><ul>{refused}</ul>{weak}'
 
 
-def _trial(name, results, sight):
+NOTE = (
+    'False alarms per entity-week; delay in steps. Without "as it runs": the threshold that keeps to the budget, found in '
+    'hindsight, the same chance for everybody.'
+)
+
+
+def _set_html(name, results, scored):
+    """One benchmark set: the table of all methods, plots, and the events of the model."""
     parts = [f'<h2>{escape(name)}</h2>']
-    if rows := [(each, row) for each in results for row in _rows([each])]:
-        head = ''.join(f'<th>{escape(title)}</th>' for title in ('', *COLUMNS.values(), 'AUC-PR'))
-        body = ''.join(
-            f'<tr class="{"model" if each.role == "model" else ""}">' + ''.join(f'<td>{escape(cell)}</td>' for cell in row) + '</tr>' for each, row in rows
-        )
-        parts.append(f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>')
-        parts.append('<p class="note">False alarms per entity-week; delay in steps. Without "as it runs": the threshold that keeps to the budget, found in '
-                     'hindsight, the same chance for everybody.</p>')  # fmt: skip
+    if rows := [(each.role, row) for each in results for row in _rows([each])]:
+        parts.append(f'{_table_html(rows)}<p class="note">{NOTE}</p>')
     first = results[0]
-    figures = [_kinds(results), _alarms(first), _distribution(first)]
-    parts.append('<div class="grid2">' + ''.join(figures) + '</div>')
-    if sight:
-        parts.append(_detections(sight))
+    parts.append(f'<div class="grid2">{_kinds(results)}{_alarms(first)}{_distribution(first)}</div>')
+    if scored:
+        parts.append(_detections(scored))
     return ''.join(parts)
 
 
+def _table_html(rows):
+    """Rows (role, cells) under the titles of COLUMNS; those of the model stand out."""
+    head = ''.join(f'<th>{escape(title)}</th>' for title in ('', *COLUMNS.values(), 'AUC-PR'))
+    body = []
+    for role, row in rows:
+        cells = ''.join(f'<td>{escape(cell)}</td>' for cell in row)
+        body.append(f'<tr class="{"model" if role == "model" else ""}">{cells}</tr>')
+    return f'<div class="wide"><table><tr>{head}</tr>{"".join(body)}</table></div>'
+
+
 def _kinds(results):
-    if not results[0].by_kind:
+    kinds = results[0].by_kind
+    if not kinds:
         return ''
-    best = lambda kind: max((each.by_kind.get(kind, 0) for each in results if each.role == 'baseline'), default=np.nan)  # noqa: E731 (once)
+    baselines = [each for each in results if each.role == 'baseline']
     shown = {each.role: each for each in results if each.role in ('model', 'in service', 'without LSTM')}
-    groups = {kind.replace('_', ' '): {role: each.by_kind.get(kind, np.nan) for role, each in shown.items()} | {'best baseline': best(kind)}
-              for kind in results[0].by_kind}  # fmt: skip
+    groups = {}
+    for kind in kinds:
+        bars = {role: each.by_kind.get(kind, np.nan) for role, each in shown.items()}
+        best = max((each.by_kind.get(kind, 0) for each in baselines), default=np.nan)
+        groups[kind.replace('_', ' ')] = {**bars, 'best baseline': best}
     caption = 'Events found, by kind of fault; the best baseline is chosen for each kind.'
     return f'<figure>{plots.bars(groups, y="events found")}<figcaption>{caption}</figcaption></figure>'
 
@@ -181,51 +214,59 @@ def _alarms(result):
     if not result.alarms:
         return ''
     groups = {name: {'promised': benchmark.BUDGETS[name], 'counted': alarms} for name, alarms in result.alarms.items()}
-    return f'<figure>{plots.bars(groups, y="alarms per entity-week")}<figcaption>{escape(_promise(result))}</figcaption></figure>'
+    return f'<figure>{plots.bars(groups, y="alarms per entity-week")}<figcaption>{escape(_alarms_text(result))}</figcaption></figure>'
 
 
 def _distribution(result):
-    middle = np.r_[benchmark.BINS[1] / 1.2, np.sqrt(benchmark.BINS[1:-2] * benchmark.BINS[2:-1]), benchmark.BINS[-2] * 1.1]
+    edges = benchmark.BINS
+    middle = np.r_[edges[1] / 1.2, np.sqrt(edges[1:-2] * edges[2:-1]), edges[-2] * 1.1]
     series = {name: (middle, np.log10(np.maximum(row, 1e-6))) for name, row in result.shares.items() if any(row)}
     curve = plots.lines(series, x='score (1 = alarm)', y='log10 of the share', log_x=True)
     return f'<figure>{curve}<figcaption>How samples are spread over scores.</figcaption></figure>'
 
 
-def _detections(sight):
-    events = strongest(sight)
-    if sight.trial.labels is None:
-        return '<h3>The strongest alarms</h3>' + _drawn(sight, events[:DRAWN])
+def _detections(scored):
+    events = strongest_events(scored)
+    if scored.benchmark_set.labels is None:
+        return '<h3>The strongest alarms</h3>' + _event_plots(scored, events[:DRAWN])
     best, worst = events[:DRAWN], events[::-1][: max(0, min(DRAWN, len(events) - DRAWN))]
-    halves = ''.join(f'<div><h3>{title}</h3>{_drawn(sight, some)}</div>' for title, some in (('Best detections', best), ('Worst detections', worst)))
+    titles = (('Best detections', best), ('Worst detections', worst))
+    halves = ''.join(f'<div><h3>{title}</h3>{_event_plots(scored, some)}</div>' for title, some in titles)
     return f'<div class="grid2">{halves}</div>'
 
 
-def strongest(sight):
-    """Events of a Sight by their highest score, falling: [(score, entity, first, end)]; without labels its alarms."""
-    trial, out = sight.trial, []
-    tolerance, merge = measures.windows(trial.step_seconds)
-    scores = np.nan_to_num(np.where(trial.counted, sight.scores, np.nan))
+def strongest_events(scored):
+    """Events of a Scored set by their highest score, falling: [(score, entity, first, end)]; without labels its alarms."""
+    subject, out = scored.benchmark_set, []
+    tolerance, merge = measures.windows(subject.step_seconds)
+    scores = np.nan_to_num(np.where(subject.counted, scored.scores, np.nan))
     for n in range(scores.shape[1]):
-        spans = measures.alarms(scores[:, n] >= 1, merge) if trial.labels is None else measures.runs(trial.labels[:, n] & trial.counted[:, n])
+        if subject.labels is None:
+            spans = measures.alarms(scores[:, n] >= 1, merge)
+        else:
+            spans = measures.runs(subject.labels[:, n] & subject.counted[:, n])
         for first, end in spans:
             out.append((float(scores[first : end + tolerance, n].max()), n, first, end))
     return sorted(out, key=lambda event: -event[0])
 
 
-def _drawn(sight, events):
-    trial, parts = sight.trial, []
+def _event_plots(scored, events):
+    subject, parts = scored.benchmark_set, []
     for score, n, first, end in events:
-        span = slice(max(0, first - AROUND), min(end + AROUND, len(trial.times)))
-        column = trial.values[span, n, int(np.nanargmax(_moved(trial.values[span, n], first - span.start)))]
-        labels = trial.labels[span, n] if trial.labels is not None else np.zeros(len(column), bool)
-        told = f'{trial.kinds[n].replace("_", " ")}, ' if trial.kinds else ''
-        svg = plots.trace(column, sight.scores[span, n], measures.runs(labels), unit=f'steps of {trial.step_seconds:g} s')
-        parts.append(f'<figure>{svg}<figcaption>{escape(told)}score {score:.2f}, {escape(trial.names[n][:90])}</figcaption></figure>')
+        span = slice(max(0, first - AROUND), min(end + AROUND, len(subject.times)))
+        values = subject.values[span, n]
+        column = values[:, int(np.nanargmax(_movement(values, first - span.start)))]
+        labels = subject.labels[span, n] if subject.labels is not None else np.zeros(len(column), bool)
+        svg = plots.trace(column, scored.scores[span, n], measures.runs(labels), unit=f'steps of {subject.step_seconds:g} s')
+        kind = f'{subject.kinds[n].replace("_", " ")}, ' if subject.kinds else ''
+        parts.append(f'<figure>{svg}<figcaption>{escape(kind)}score {score:.2f}, {escape(subject.names[n][:90])}</figcaption></figure>')
     return ''.join(parts) or '<p class="note">none</p>'
 
 
-def _moved(values, at):
+def _movement(values, at):
     """How far each feature moves at a step, in its own spread: float [F]."""
     with np.errstate(all='ignore'):
         spread = np.nanmax(np.abs(np.diff(values, axis=0)), 0, initial=0)
-        return np.nan_to_num(np.nanmax(np.abs(values[at : at + 5] - np.nanmean(values[:at] if at else values, 0)), 0, initial=0) / np.maximum(spread, 1e-30))
+        before = np.nanmean(values[:at] if at else values, 0)
+        moved = np.nanmax(np.abs(values[at : at + 5] - before), 0, initial=0)
+        return np.nan_to_num(moved / np.maximum(spread, 1e-30))

@@ -1,8 +1,8 @@
-"""The contest of one model that was just made: its rivals, its telemetry, its report in the work folder.
+"""The stage `evaluate` for the model that was just made: what it is compared with, on which telemetry, and the report in the work folder.
 
     report.txt, report.json, report.html
 
-Who calls it: make (evaluate), before anything is released.
+Who calls it: stages (evaluate), before anything is released.
 """
 
 import math
@@ -15,38 +15,49 @@ from promlstm.errors import BundleError
 
 
 def review(job, model, without_lstm, sha256, *, seed):
-    """Hold a model against its rivals, write the report, and return the contest.Results.
+    """Compare a model with the other methods, write the report, and return the benchmark.Results.
 
-    job           make.Job
+    job           stages.Job
     model         promlstm.engine.session.Session, calibrated
     without_lstm  Session of its rule without the network, or None
     sha256        digest of its graph
     """
-    service, rivals = in_service(job), [benchmark.Contestant(job.recipe.name, 'model', model)]
+    service = in_service(job)
+    methods = [benchmark.Method(job.recipe.name, 'model', model)]
     if service:
-        rivals.append(benchmark.Contestant(service.bundle.manifest.name, 'in service', service))
+        methods.append(benchmark.Method(service.bundle.manifest.name, 'in service', service))
     if without_lstm:
-        rivals.append(benchmark.Contestant('without_lstm', 'without LSTM', without_lstm))
-    results, sights = benchmark.held(rivals, trials(job, seed), job.log)
+        methods.append(benchmark.Method('without_lstm', 'without LSTM', without_lstm))
+    results, scored = benchmark.measure_all(methods, sets(job, seed), job.log)
     log = job.work / 'training.log'
-    told = report.Report(
-        model=job.recipe.name, family=job.recipe.family, sha256=sha256, service=service.bundle.sha256 if service else '',
-        budget_per_week=benchmark.BUDGET, results=results, verdicts=gates.judge(results, job.recipe.gates),
+    found = report.Report(
+        model=job.recipe.name,
+        family=job.recipe.family,
+        sha256=sha256,
+        service=service.bundle.sha256 if service else '',
+        budget_per_week=benchmark.BUDGET,
+        results=results,
+        verdicts=gates.judge(results, job.recipe.gates),
         learning=report.learning(log.read_text().splitlines() if log.exists() else ()),
-    )  # fmt: skip
-    for name, data in (('json', report.encoded(told)), ('txt', report.text(told).encode()), ('html', report.page(told, sights).encode())):
-        with files.atomically(job.work / f'report.{name}') as draft:
-            draft.write_bytes(data)
-    for each in gates.weak(told.verdicts):
-        job.log(f'  {each}')
-    job.log(f'  {job.work}/report.html; ' + '; '.join(gates.refusals(told.verdicts) or ['the gates let it pass']))
+    )
+    _write(job, found, scored)
     return results
 
 
-def trials(job, seed):
-    """What models are held against each other on: the recipe's evaluation, its data's test spans, labelled sets.
+def _write(job, found, scored):
+    """The report in its three forms, and what the gates say to the log."""
+    for suffix, content in (('json', report.encoded(found)), ('txt', report.text(found).encode()), ('html', report.page(found, scored).encode())):
+        with files.atomically(job.work / f'report.{suffix}') as draft:
+            draft.write_bytes(content)
+    for each in gates.weak(found.verdicts):
+        job.log(f'  {each}')
+    job.log(f'  {job.work}/report.html; ' + '; '.join(gates.refusals(found.verdicts) or ['the gates let it pass']))
 
-    A model of one's own is for the detectors that it learnt from: what it finds at steps that are far from theirs closes no gate.
+
+def sets(job, seed):
+    """The BenchmarkSets of a recipe: synthetic telemetry, the test spans of its own data, labelled sets.
+
+    Synthetic telemetry whose step is far from those of its own data is left out: what a model does there is no reason to refuse it.
     """
     own = collect.load(job.path, job.recipe.data, job.work / 'data') if job.recipe.data else []
     for each in near(job.recipe.evaluation.telemetry, [dataset.step_seconds for dataset in own]):
@@ -65,12 +76,15 @@ def near(telemetry, steps):
     >>> near([minute, hour], [300, 30]) == [minute], near([minute, hour], [60, 1800]) == [minute, hour], near([hour], []) == [hour]
     (True, True, True)
     """
-    far = lambda each, step: abs(math.log(each.step_seconds / step))      # noqa: E731 (twice below)
-    return [each for each in telemetry if not steps or any(far(each, step) == min(far(other, step) for other in telemetry) for step in steps)]
+    def distance(each, step):
+        return abs(math.log(each.step_seconds / step))
+
+    least = {step: min(distance(each, step) for each in telemetry) for step in steps}
+    return [each for each in telemetry if not steps or any(distance(each, step) == least[step] for step in steps)]
 
 
 def in_service(job):
-    """The Session of the model in service, or None; a file that cannot be loaded serves nobody, and is an error where it was named."""
+    """The Session of the model in service, or None. A file that cannot be loaded counts as none, but is an error where it was named."""
     path = job.in_service
     if not path:
         job.log('  in service: none, as was asked for: compared with baselines only')

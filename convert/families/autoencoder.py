@@ -1,28 +1,28 @@
-"""The autoencoder's graph: an LSTM reads the last W samples into a few numbers, another writes them down again; the surprise is what it got wrong.
+"""The autoencoder's graph: an LSTM encodes the last W samples into a few numbers, another decodes them; the surprise is the reconstruction error.
 
 Encoder and decoder of Malhotra et al. 2016 (EncDec-AD, https://arxiv.org/abs/1607.00148): the decoder writes the newest sample first, so
-that serving runs it for one step only. It learns to undo damage to the newest samples (denoising: Vincent et al. 2008), for one that
-merely copies them would find every sample as expected.
+that serving runs it for one step only. It learns to undo damage to the newest samples (denoising: Vincent et al. 2008), since a network
+that merely copies them would find every sample as expected.
 
-`expected` is the reconstruction of the newest sample. It is made from a window that contains the sample, unlike a forecast: told by a
-window of its own, an expectation from before would be one.
+`expected` is the reconstruction of the newest sample. Unlike a forecast it is made from a window that contains the sample.
 
 Each feature is a series of its own, as in the forecaster. A window is normalised by the mean of what came before the newest sample and by
 the series' own scale over 15 steps (steps.py), as it was before the sample.
 
-It fails where a long lasting shift has filled the window: it is found at its beginning, then held by the latch. Called by train, export
-and verify through family.py.
+It fails where a long lasting shift has filled the window: the shift is found at its beginning, and the latch keeps the alarm. Called by
+train, export and verify through registry.py.
 """
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from convert import progress
 from convert.families import forecaster, steps, training, window
 
 UNITS = (24,)
-FLOOR = 0.5             # of the usual error: with less, series that are reconstructed well outshout the others (recall 0.44 against 0.40)
-STATES = {'scale': ('float64', steps.WIDTH), 'error': ('float32', 2)}       # and the window: W samples and the scale they are told in
+FLOOR = 0.5             # of the usual error: with less, series that are reconstructed well dominate the others (recall 0.44 against 0.40)
+STATES = {'scale': ('float64', steps.WIDTH), 'error': ('float32', 2)}       # and the window: W samples and their scale
 DAMAGED = 5             # newest samples that training damages, at most
 DAMAGE = 2.0            # its spread, on the logarithmic scale of normalised samples
 WINDOWS_EACH = 16       # windows learnt from each series
@@ -66,26 +66,26 @@ def step(network, value, season, step_seconds, learn, threshold, scale, error, r
     flat = lambda x, size: tf.reshape(x, [rows, size])                            # noqa: E731
     each = lambda x: tf.reshape(tf.repeat(x, shape[1]), [rows, 1])                # noqa: E731
     usual, memory = flat(error, 2), flat(ring, width + 1)
-    sight = steps.observe(flat(value, 1), flat(season, 4), step_seconds, each(learn), flat(scale, steps.WIDTH))
-    samples = window.rolled(memory[:, :width], sight.x, steps.anew(each(learn)))
+    observed = steps.observe(flat(value, 1), flat(season, 4), step_seconds, each(learn), flat(scale, steps.WIDTH))
+    samples = window.rolled(memory[:, :width], observed.x, steps.new_normal(each(learn)))
     spread = memory[:, width:]
     seen, centre = normalised(samples, spread)
     made = newest(network, seen)
     off = seen[:, -1:] - made
     present = 1 - tf.cast(tf.math.is_nan(flat(value, 1)), tf.float32)
-    whole = present * sight.warm * tf.cast(sight.count > width, tf.float32)
-    judged = whole * window.tried(usual)
-    expected, lower, upper = _band(made, window.reach(each(threshold), usual, FLOOR), centre, spread, judged)
-    known = tf.minimum(sight.count, 1)          # who has never been seen stays as blank as who is not there yet
+    whole = present * observed.warm * tf.cast(observed.count > width, tf.float32)
+    judged = whole * window.enough_errors(usual)
+    expected, lower, upper = _band(made, window.error_at(each(threshold), usual, FLOOR), centre, spread, judged)
+    known = tf.minimum(observed.count, 1)          # an entity without a sample so far keeps a blank state
     back = lambda x: tf.reshape(x, [shape[0], shape[1], x.shape[-1]])             # noqa: E731
     column = lambda x: tf.reshape(x, shape)                                       # noqa: E731
     combined = forecaster.combine(column(window.surprise(off, usual, FLOOR)), column(judged), back(tf.ones_like(judged)), shape[1])
     combined.pop('view')
     return {
-        **combined, 'expected': column(expected), 'lower': column(lower), 'upper': column(upper), 'deviation': column(sight.x - expected),
-        'season_next': column(sight.season_next), 'state_scale_next': back(sight.state),
-        'state_error_next': back(window.learnt(off, usual, whole * tf.minimum(each(learn), 1), step_seconds, FLOOR)),
-        'state_ring_next': back(known * tf.concat([samples, sight.scale[:, 2:]], 1)),
+        **combined, 'expected': column(expected), 'lower': column(lower), 'upper': column(upper), 'deviation': column(observed.x - expected),
+        'season_next': column(observed.season_next), 'state_scale_next': back(observed.state),
+        'state_error_next': back(window.updated_error(off, usual, whole * tf.minimum(each(learn), 1), step_seconds, FLOOR)),
+        'state_ring_next': back(known * tf.concat([samples, observed.scale[:, 2:]], 1)),
     }  # fmt: skip
 
 
@@ -98,18 +98,18 @@ def newest(network, seen):
 def _band(made, reach, centre, spread, judged):
     """Reconstruction and the border of the threshold, each float64 [M, 1]; NaN where not judged."""
     y = tf.sinh(tf.clip_by_value(tf.concat([made, made - reach, made + reach], 1), -window.REACH, window.REACH))
-    gap = tf.cast(steps.hole(judged), tf.float64)
+    gap = tf.cast(steps.nan_unless(judged), tf.float64)
     return tf.split(centre + gap + tf.maximum(spread, steps.TINY) * tf.cast(y, tf.float64), 3, axis=1)
 
 
-def examples(sights, faulty, width, rng):
-    """Windows to learn, normalised as in the graph, none with a planted fault in it: float32 [n, W].
+def examples(observations, faulty, width, rng):
+    """Windows to learn from, normalised as in the graph, none with an injected fault in it: float32 [n, W].
 
-    sights  train.Sights of S series;  faulty  bool [S, T]
+    observations  training.Observations of S series;  faulty  bool [S, T]
     """
-    x, spread = sights.x, sights.scale[..., 2]
-    held = np.cumsum(np.pad(faulty, ((0, 0), (width, 0))), axis=1)
-    clean = held[:, width:] == held[:, :-width]
+    x, spread = observations.x, observations.scale[..., 2]
+    count = np.cumsum(np.pad(faulty, ((0, 0), (width, 0))), axis=1)
+    clean = count[:, width:] == count[:, :-width]
     places = []
     for series in range(len(x)):
         free = np.flatnonzero(clean[series, steps.WARMUP + width :]) + steps.WARMUP + width
@@ -119,20 +119,20 @@ def examples(sights, faulty, width, rng):
     return normalised(ring, spread[places[:, 0], places[:, 1] - 1][:, None])[0].numpy()
 
 
-def fit(windows, told, seed, log):
-    """(Keras model, figures) learnt from windows.
+def fit(windows, settings, seed, log):
+    """(Keras model, figures) trained on windows.
 
     windows  float32 [n, W], as `examples` gives them
-    told     recipe.Training
+    settings  recipe.Training
     log      function of a line of text
     """
-    model, rng = network(windows.shape[1], told.units or UNITS, seed), np.random.default_rng(seed)
-    model.compile(keras.optimizers.Adam(told.learning_rate, global_clipnorm=1.0), keras.losses.Huber())
-    for epoch in range(told.epochs):
+    model, rng = network(windows.shape[1], settings.units or UNITS, seed), np.random.default_rng(seed)
+    model.compile(keras.optimizers.Adam(settings.learning_rate, global_clipnorm=1.0), keras.losses.Huber())
+    for epoch in progress.track(range(settings.epochs), 'epochs', log=log):
         given, wanted = damaged(windows, rng)[..., None], windows[:, ::-1, None]
-        loss = model.fit(given, wanted, batch_size=told.batch_series, verbose=0).history['loss'][-1]
-        training.finite(loss, f'in epoch {epoch + 1} of {told.epochs}', told.learning_rate)
-        log(f'  epoch {epoch + 1}/{told.epochs}: {len(windows)} windows, loss {loss:.4f}')
+        loss = model.fit(given, wanted, batch_size=settings.batch_series, verbose=0).history['loss'][-1]
+        training.finite(loss, f'in epoch {epoch + 1} of {settings.epochs}', settings.learning_rate)
+        log(f'  epoch {epoch + 1}/{settings.epochs}: {len(windows)} windows, loss {loss:.4f}')
     return model, {'windows': float(len(windows)), 'loss': float(loss)}
 
 

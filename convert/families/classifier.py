@@ -1,15 +1,15 @@
 """The classifier's graph: LSTM(128) → LSTM(64) → Dense(1, sigmoid) over the last W steps says how likely the newest sample is an anomaly.
 
-The textbook network of the field, supervised: for those who have labels, or with faults planted into healthy telemetry, which stand for
-labels. Binary cross-entropy; the accuracy on series that were held out is reported, and is worth what the share of anomalies lets it be.
+The textbook network of the field, supervised: for those who have labels; without any, faults injected into healthy telemetry serve as
+labels. Binary cross-entropy; the accuracy on series that were held out is reported, and has to be read beside the share of anomalies.
 
-The surprise is the logit of that probability, clipped and moved to begin at 0 (window.odds). It was not expected anything in particular,
-so expected, lower, upper and deviation are NaN: a direction or a minimal deviation cannot be judged (every surprise counts), and no alarm
-is held, since there is no band to return into. What a row's surprise means for alarms the calibration says, not the probability: in
-training anomalies are far more frequent than in life.
+The surprise is the logit of that probability, clipped and moved to begin at 0 (window.odds). There is no expectation, so expected, lower,
+upper and deviation are NaN: a direction or a minimal deviation cannot be judged (every surprise counts), and no alarm is latched, since
+there is no band to return into. The calibration, not the probability, says what a surprise means for alarms: in training anomalies are far
+more frequent than in production.
 
 Each feature is a series of its own, as in the forecaster. A step's inputs are the 12 numbers that the forecaster sees (steps.py).
-Called by train, export and verify through family.py.
+Called by train, export and verify through registry.py.
 """
 
 from dataclasses import replace
@@ -18,13 +18,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from convert import progress
 from convert.data import faults
+from convert.errors import ConvertError
 from convert.families import forecaster, steps, training, window
 
 UNITS = (128, 64)
 STATES = {'scale': ('float64', steps.WIDTH)}                # and the window: W × 12 inputs
 WINDOWS_EACH = 24       # healthy windows learnt from each series; of labelled ones as many, where there are
-HELD_OUT = 8            # every so manieth series is kept for the accuracy
+HELD_OUT = 8            # one series of so many is held out for the accuracy
 
 
 def states(width):
@@ -52,32 +54,32 @@ def network(width, units=UNITS, seed=0):
 
 
 def step(network, value, season, step_seconds, learn, threshold, scale, ring):
-    """One step of N entities with F features, the whole of the contract (see forecaster.step); `threshold` borders nothing here."""
+    """One step of N entities with F features, the whole of the contract (see forecaster.step); `threshold` is not used: there is no band."""
     shape, width = tf.shape(value), ring.shape[-1] // steps.INPUTS
     rows = shape[0] * shape[1]
     flat = lambda x, size: tf.reshape(x, [rows, size])                            # noqa: E731
     each = lambda x: tf.reshape(tf.repeat(x, shape[1]), [rows, 1])                # noqa: E731
-    sight = steps.observe(flat(value, 1), flat(season, 4), step_seconds, each(learn), flat(scale, steps.WIDTH))
-    anew = tf.cast(steps.anew(each(learn)), tf.float32)
-    inputs = window.rolled(flat(ring, ring.shape[-1]), sight.inputs, anew)
+    observed = steps.observe(flat(value, 1), flat(season, 4), step_seconds, each(learn), flat(scale, steps.WIDTH))
+    reset = tf.cast(steps.new_normal(each(learn)), tf.float32)
+    inputs = window.rolled(flat(ring, ring.shape[-1]), observed.inputs, reset)
     odds = window.odds(logit(network, tf.reshape(inputs, [rows, width, steps.INPUTS])))
     present = 1 - tf.cast(tf.math.is_nan(flat(value, 1)), tf.float32)
-    judged = present * sight.warm * tf.cast(sight.count > width, tf.float32)
+    judged = present * observed.warm * tf.cast(observed.count > width, tf.float32)
     back = lambda x: tf.reshape(x, [shape[0], shape[1], x.shape[-1]])             # noqa: E731
     column = lambda x: tf.reshape(x, shape)                                       # noqa: E731
     combined = forecaster.combine(column(odds), column(judged), back(tf.ones_like(judged)), shape[1])
     blame = forecaster.combine(column(odds * odds), column(judged), back(tf.ones_like(judged)), shape[1])
-    none = column(sight.x) * np.nan
-    known = tf.cast(tf.minimum(sight.count, 1), tf.float32)     # who has never been seen stays as blank as who is not there yet
+    none = column(observed.x) * np.nan
+    known = tf.cast(tf.minimum(observed.count, 1), tf.float32)     # an entity without a sample so far keeps a blank state
     return {
         'surprise': combined['surprise'], 'class': combined['class'], 'contribution': blame['contribution'],
         'expected': none, 'lower': none, 'upper': none, 'deviation': none,
-        'season_next': column(sight.season_next), 'state_scale_next': back(sight.state), 'state_ring_next': back(known * inputs),
+        'season_next': column(observed.season_next), 'state_scale_next': back(observed.state), 'state_ring_next': back(known * inputs),
     }  # fmt: skip
 
 
 def logit(network, windows):
-    """What the sigmoid of the last layer is taken of, float32 [M, 1]: told apart where the probability itself has no digits left."""
+    """The input of the last layer's sigmoid, float32 [M, 1]: it still differs where the probability itself has no digits left."""
     *lstms, dense = network.layers
     hidden = windows
     for lstm in lstms:
@@ -85,26 +87,28 @@ def logit(network, windows):
     return tf.matmul(hidden, dense.kernel) + dense.bias
 
 
-def planted(batch, per_1000, rng):
-    """Faults for labels, where a batch is a team's own telemetry: (the batch with them, bool [T, N, F] what was planted).
+def with_faults(batch, per_1000, rng):
+    """Injected faults as labels, where a batch is a team's own telemetry: (the batch with them, bool [T, N, F] where they are).
 
-    per_1000  planted per 1000 samples of a series, kinds and sizes at random; what must not teach (batch.faulty) is left as it is
+    per_1000  injected per 1000 samples of a series, kinds and sizes at random; excluded samples (batch.faulty) are left as they are
     """
-    values, busy = batch.values.reshape(len(batch.times), -1).copy(), batch.faulty.reshape(len(batch.times), -1).copy()
+    values = batch.values.reshape(len(batch.times), -1).copy()
+    busy = batch.faulty.reshape(len(batch.times), -1).copy()
     kinds = tuple(faults.KINDS)
     for series in range(values.shape[1]):
         for _ in range(rng.poisson(per_1000 * len(values) / 1000)):
-            at, size = int(rng.integers(len(values))), 3 * 10 ** rng.uniform(0, 1)
+            at = int(rng.integers(len(values)))
+            size = 3 * 10 ** rng.uniform(0, 1)
             if not np.isnan(values[max(0, at - 300) : at, series]).all():
-                faults.plant(values, busy, at, series, kinds[rng.integers(len(kinds))], step_seconds=batch.step_seconds, size=size, rng=rng)
+                faults.inject(values, busy, at, series, kinds[rng.integers(len(kinds))], step_seconds=batch.step_seconds, size=size, rng=rng)
     return replace(batch, values=values.reshape(batch.values.shape)), busy.reshape(batch.faulty.shape) & ~batch.faulty
 
 
-def examples(sights, faulty, width, rng, left_out=None):
-    """Windows and labels to learn: (inputs float32 [n, W, 12], label float32 [n], held out bool [n]).
+def examples(observations, faulty, width, rng, left_out=None):
+    """Windows and labels to learn from: (inputs float32 [n, W, 12], label float32 [n], held out bool [n]).
 
-    sights    train.Sights of S series;  faulty  bool [S, T]: the labels, planted or given
-    left_out  bool [S, T]: samples that must not teach, neither as healthy nor as anomalous; None = all may
+    observations    training.Observations of S series;  faulty  bool [S, T]: the labels, injected or given
+    left_out  bool [S, T]: samples that are not learnt from, neither as healthy nor as anomalous; None = none
     """
     places = []
     for series, labels in enumerate(faulty):
@@ -115,25 +119,26 @@ def examples(sights, faulty, width, rng, left_out=None):
             places += [(series, last) for last in rng.choice(found, min(WINDOWS_EACH, len(found)), replace=False)]
     places = np.array(places).reshape(-1, 2)
     labels = faulty[places[:, 0], places[:, 1]].astype(np.float32)
-    return window.cut(sights.inputs, places, width), labels, places[:, 0] % HELD_OUT == 0
+    return window.cut(observations.inputs, places, width), labels, places[:, 0] % HELD_OUT == 0
 
 
-def fit(parts, told, seed, log):
-    """(Keras model, figures) learnt from windows; NoLabels where all are of one kind.
+def fit(parts, settings, seed, log):
+    """(Keras model, figures) trained on windows; NoLabels where all are of one kind.
 
-    parts  what `examples` gives, of all series
-    told   recipe.Training
-    log    function of a line of text
+    parts     what `examples` gives, of all series
+    settings  recipe.Training
+    log       function of a line of text
     """
     inputs, labels, out = parts
     if len(np.unique(labels[~out])) < 2:
-        raise NoLabels(f'{len(labels)} windows, all {"anomalous" if labels.max(initial=0) else "healthy"}: expected both; plant faults or give labels')
-    model = network(inputs.shape[1], told.units or UNITS, seed)
-    model.compile(keras.optimizers.Adam(told.learning_rate, global_clipnorm=1.0), 'binary_crossentropy', metrics=['accuracy'])
-    for epoch in range(told.epochs):
-        found = model.fit(inputs[~out], labels[~out], batch_size=told.batch_series, verbose=0).history
-        training.finite(found['loss'][-1], f'in epoch {epoch + 1} of {told.epochs}', told.learning_rate)
-        log(f'  epoch {epoch + 1}/{told.epochs}: {np.count_nonzero(~out)} windows, loss {found["loss"][-1]:.4f}, accuracy {found["accuracy"][-1]:.3f}')
+        kind = 'anomalous' if labels.max(initial=0) else 'healthy'
+        raise NoLabels(f'{len(labels)} windows, all {kind}: expected both; inject faults (faults_per_1000) or give labels')
+    model = network(inputs.shape[1], settings.units or UNITS, seed)
+    model.compile(keras.optimizers.Adam(settings.learning_rate, global_clipnorm=1.0), 'binary_crossentropy', metrics=['accuracy'])
+    for epoch in progress.track(range(settings.epochs), 'epochs', log=log):
+        found = model.fit(inputs[~out], labels[~out], batch_size=settings.batch_series, verbose=0).history
+        training.finite(found['loss'][-1], f'in epoch {epoch + 1} of {settings.epochs}', settings.learning_rate)
+        log(f'  epoch {epoch + 1}/{settings.epochs}: {np.count_nonzero(~out)} windows, loss {found["loss"][-1]:.4f}, accuracy {found["accuracy"][-1]:.3f}')
     figures = {'windows': float(np.count_nonzero(~out)), 'accuracy': float(found['accuracy'][-1])}
     if out.any():
         held = model.evaluate(inputs[out], labels[out], verbose=0)[1]
@@ -142,5 +147,5 @@ def fit(parts, told, seed, log):
     return model, figures
 
 
-class NoLabels(Exception):
-    """Nothing to tell apart: all windows are of one kind."""
+class NoLabels(ConvertError):
+    """Nothing to learn: all windows are of one kind."""

@@ -1,12 +1,12 @@
-"""The default family's graph: an LSTM says where a series goes in 1, 5 and 15 steps; the surprise is how far off it was.
+"""The default family's graph: an LSTM forecasts a series 1, 5 and 15 steps ahead; the surprise is the error of the forecast.
 
 Each feature is a series of its own (weights are shared); surprises of an entity's features are combined at the end: of many features the
-mean of the three largest told incidents best (better than a joint LSTM, than the largest alone, than the mean of all), of a few the
+mean of the three largest found incidents best (better than a joint LSTM, than the largest alone, than the mean of all), of a few the
 largest alone, of some the mean of two.
 
 The surprise is not divided by a predicted spread: that collapses in quiet stretches. Deviations are measured in the series' own scales
-as they were when the forecast was made (steps.py), on a scale that is logarithmic for large ones. A sample is judged by forecasts that
-set out from trustworthy samples only: one that was itself surprising would make the recovery look like a second incident.
+as they were when the forecast was made (steps.py), on a scale that is logarithmic for large ones. A sample is judged only by forecasts
+that start from trusted samples: a forecast from an anomalous sample would make the recovery look like a second incident.
 
 Called by train (Network), export (step, as a tf.function) and verify. See promlstm.engine.bundle for the tensors.
 """
@@ -22,14 +22,14 @@ from convert.families import steps
 UNITS = (64, 32)
 HORIZONS = len(steps.HORIZONS)
 VIEWS = tuple(f'steps_{h}' for h in steps.HORIZONS)
-SUSPICIOUS = 3.0        # a surprise from which on a sample is not trusted as a starting point
-BELIEVED = (0.75, 0.25)  # share of a forecast change that is believed at fast and slow steps: what was never seen is less regular than synthesis
-LARGEST = 8.0           # of one error: one series that leaves its constant must not outshout all features of an entity
+SUSPICIOUS = 3.0        # from this surprise on a sample is not trusted as the start of a forecast
+FORECAST_SHARE = (0.75, 0.25)  # share of the forecast change that is used at fast and slow steps: real series are less regular than synthetic ones
+LARGEST = 8.0           # of one error: a series that leaves its constant must not dominate all features of an entity
 TINY = 1e-30            # of a scale, in float32
 MANY = (5, 10)          # features from which on two, and three, make the surprise of an entity
 FAST_STEP, SLOW_STEP = 300.0, 1800.0        # between them the two scoring rules blend
 # columns of state_ring: forecasts for 1, 5 and 15 steps ahead and the scales they are in, from the newest to the one that is due now;
-# trust in the samples they set out from; the last two errors
+# trust in the samples they start from; the last two errors
 COLUMNS = (1, 4, 1, 14, 1, 1, 4, 1, 14, 1, 14, 1, 2)
 WIDTH = sum(COLUMNS)
 
@@ -57,8 +57,9 @@ class Ring(NamedTuple):
     errors: tf.Tensor
 
     def pushed(self, mu, scale, trust, errors, keep):
-        """Moved on by one step: the newest goes in front, what was due falls out; where keep is 0, only the newest is a sample to set out
-        from; float32 [M, WIDTH].
+        """Shifted by one step: the newest goes in front, what was due falls out; float32 [M, WIDTH].
+
+        keep  0 = no forecast may start from an earlier sample than the newest
         """
         mus = [mu[:, :1], mu[:, 1:2], self.mu5, mu[:, 2:], self.mu15]
         scales = [scale[:, :1], scale[:, 1:2], self.s5, scale[:, 2:], self.s15]
@@ -67,7 +68,7 @@ class Ring(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What is said of M series."""
+    """The outputs for M series."""
 
     surprise: tf.Tensor     # float32 [M, 1]  finite; means something where judged
     judged: tf.Tensor       # float32 [M, 1]  1 = there was a sample, warm, with a forecast for it
@@ -76,7 +77,7 @@ class Verdict(NamedTuple):
     lower: tf.Tensor
     upper: tf.Tensor
     deviation: tf.Tensor
-    trust: tf.Tensor        # float32 [M, 1]  1 = a sample to set out from, 0.5 = a suspicious one, 0 = none
+    trust: tf.Tensor        # float32 [M, 1]  1 = a trusted sample, 0.5 = a suspicious one, 0 = none
     errors: tf.Tensor       # float32 [M, 2]  the last two errors
 
 
@@ -122,20 +123,20 @@ def step(network, value, season, step_seconds, learn, threshold, scale, ring, ls
     rows = shape[0] * shape[1]
     flat = lambda x, width: tf.reshape(x, [rows, width])                          # noqa: E731
     each = lambda x: tf.reshape(tf.repeat(x, shape[1]), [rows, 1])                # noqa: E731
-    sight = steps.observe(flat(value, 1), flat(season, 4), step_seconds, each(learn), flat(scale, steps.WIDTH))
-    keep = tf.cast(1 - steps.anew(each(learn)), tf.float32)      # of a new normal, the forecasts and references of the old one are void
+    observed = steps.observe(flat(value, 1), flat(season, 4), step_seconds, each(learn), flat(scale, steps.WIDTH))
+    keep = tf.cast(1 - steps.new_normal(each(learn)), tf.float32)      # after a new normal, forecasts and references of the old one are void
     memory = Ring(*tf.split(flat(ring, WIDTH), COLUMNS, axis=1))
-    verdict = _judge(flat(value, 1), sight, step_seconds, each(threshold), memory)
-    mu, lstm_next = _forecast(network, sight.inputs, keep * flat(lstm, lstm.shape[-1]), slowness(step_seconds))
-    seen = tf.cast(tf.minimum(sight.count, 1), tf.float32)      # who has never been seen stays as blank as who is not there yet
-    made = tf.cast(tf.clip_by_value(sight.scale, TINY, 1 / TINY), tf.float32)
+    verdict = _judge(flat(value, 1), observed, step_seconds, each(threshold), memory)
+    mu, lstm_next = _forecast(network, observed.inputs, keep * flat(lstm, lstm.shape[-1]), slowness(step_seconds))
+    seen = tf.cast(tf.minimum(observed.count, 1), tf.float32)      # an entity without a sample so far keeps a blank state
+    made = tf.cast(tf.clip_by_value(observed.scale, TINY, 1 / TINY), tf.float32)
     back = lambda x: tf.reshape(x, [shape[0], shape[1], x.shape[-1]])             # noqa: E731
     column = lambda x: tf.reshape(x, shape)                                       # noqa: E731
     return {
         **combine(column(verdict.surprise), column(verdict.judged), back(verdict.won), shape[1]),
         **{name: column(getattr(verdict, name)) for name in ('expected', 'lower', 'upper', 'deviation')},
-        'season_next': column(sight.season_next),
-        'state_scale_next': back(sight.state),
+        'season_next': column(observed.season_next),
+        'state_scale_next': back(observed.state),
         'state_ring_next': back(seen * memory.pushed(mu, made, verdict.trust, verdict.errors, keep)),
         'state_lstm_next': back(seen * lstm_next),
     }
@@ -150,41 +151,41 @@ def _forecast(network, inputs, state, slow):
     if network is None:
         return tf.zeros_like(inputs[:, :HORIZONS]), state
     middle, _, after = network(inputs[:, None, :], state)
-    return (BELIEVED[0] + (BELIEVED[1] - BELIEVED[0]) * slow) * middle[:, 0], after
+    return (FORECAST_SHARE[0] + (FORECAST_SHARE[1] - FORECAST_SHARE[0]) * slow) * middle[:, 0], after
 
 
-def _judge(value, sight, step_seconds, threshold, memory):
+def _judge(value, observed, step_seconds, threshold, memory):
     """Surprise of each series by the forecasts that were made for now, and the band in which it would not have come to `threshold`."""
     mu = tf.concat([memory.mu1_due, memory.mu5_due, memory.mu15_due], 1)
     scale = tf.cast(tf.maximum(tf.concat([memory.s1_due, memory.s5_due, memory.s15_due], 1), TINY), tf.float64)
-    error = tf.minimum(tf.abs(steps.ratio(sight.difference, scale) - mu), LARGEST)
+    error = tf.minimum(tf.abs(steps.ratio(observed.difference, scale) - mu), LARGEST)
     usable = _usable(tf.concat([memory.trust[:, 0:1], memory.trust[:, 4:5], memory.trust15], 1))
     present = 1 - tf.cast(tf.math.is_nan(value), tf.float32)
-    judged = present * sight.warm * tf.reduce_max(usable, 1, keepdims=True)
+    judged = present * observed.warm * tf.reduce_max(usable, 1, keepdims=True)
     masked = error * usable + usable - 1                                          # -1 where not usable
     m = tf.maximum(tf.reduce_max(masked, 1, keepdims=True), 0)
     won = _first(masked, m)
     slow = slowness(step_seconds)
-    apart = 0.3 * tf.reduce_sum(tf.minimum(tf.asinh(sight.apart), LARGEST), 1, keepdims=True)
+    apart = 0.3 * tf.reduce_sum(tf.minimum(tf.asinh(observed.apart), LARGEST), 1, keepdims=True)
     earlier = tf.reduce_sum(memory.errors, 1, keepdims=True)
     surprise = (1 - slow) * tf.maximum((m + earlier) / 3, 0.8 * m) + slow * (0.6 * m + apart)
-    expected, lower, upper = _band(mu, scale, sight.past, won, _reach(threshold, slow, apart), judged)
+    expected, lower, upper = _band(mu, scale, observed.past, won, _reach(threshold, slow, apart), judged)
     trust = present * (1 - 0.5 * judged * tf.cast(surprise >= SUSPICIOUS, tf.float32))
     errors = memory.errors + judged * (tf.concat([m, memory.errors[:, :1]], 1) - memory.errors)
-    return Verdict(surprise, judged, won, expected, lower, upper, sight.x - expected, trust, errors)
+    return Verdict(surprise, judged, won, expected, lower, upper, observed.x - expected, trust, errors)
 
 
 def _band(mu, scale, past, won, reach, judged):
     """Expectation and band of the horizon that won, each float64 [M, 1]."""
     centre = tf.reduce_sum(won * mu, 1, keepdims=True)
     width = tf.reduce_sum(tf.cast(won, tf.float64) * scale, 1, keepdims=True)
-    base = tf.reduce_sum(tf.cast(won, tf.float64) * past, 1, keepdims=True) + tf.cast(steps.hole(judged), tf.float64)
+    base = tf.reduce_sum(tf.cast(won, tf.float64) * past, 1, keepdims=True) + tf.cast(steps.nan_unless(judged), tf.float64)
     y = tf.sinh(tf.clip_by_value(tf.concat([centre, centre - reach, centre + reach], 1), -40.0, 40.0))
     return tf.split(base + width * tf.cast(y, tf.float64), 3, axis=1)
 
 
 def _usable(trust):
-    """Which horizons may judge, [M, 3] of 0/1: those that set out from a trusted sample (1); if there is none, from any (0.5); never from a hole (0)."""
+    """Which horizons may judge, [M, 3] of 0/1: those that start from a trusted sample (1); if there is none, from any (0.5); never from a gap (0)."""
     trusted = tf.maximum(2 * trust - 1, 0)
     none = 1 - tf.reduce_max(trusted, 1, keepdims=True)
     return tf.maximum(trusted, none * tf.minimum(2 * trust, 1))
@@ -200,8 +201,8 @@ def _first(masked, largest):
 def _reach(threshold, slow, apart):
     """The error m at which this sample alone brings the surprise to `threshold`; float32 [M, 1].
 
-    Beyond the band the score is 1 or more. The converse does not hold: three smaller errors in a row can come to as much. A band that
-    took them into account would shrink to a sliver in the middle of an incident, which nobody returns into.
+    Beyond the band the score is 1 or more. The converse does not hold: three smaller errors in a row can add up to as much. A band that
+    took them into account would become so narrow during an incident that no series could return into it.
     """
     return tf.maximum((threshold - slow * apart) / (0.8 * (1 - slow) + 0.6 * slow), 0.05)
 
@@ -212,7 +213,7 @@ def combine(surprise, judged, won, features):
     count = 1 + sum(tf.cast(features >= many, tf.int32) for many in MANY)
     top = tf.math.top_k(counted, count).values
     any_judged = tf.reduce_max(judged, 1)
-    gap = steps.hole(any_judged)
+    gap = steps.nan_unless(any_judged)
     total = tf.reduce_sum(counted, 1, keepdims=True)
     share = (counted + 1e-9 * judged) / tf.maximum(total + 1e-9 * tf.reduce_sum(judged, 1, keepdims=True), 1e-12)
     kind = tf.cast(tf.cast(features >= 2, tf.int32) + count - 1, tf.int64)

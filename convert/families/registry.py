@@ -25,7 +25,7 @@ class Form:
     wheres: int = 2                                         # missing samples, unknown seasons
     features: tuple[str, ...] | None = None                 # None: any number
     views: tuple[str, ...] = ()
-    taken: tuple[str, ...] = ('value', 'season', 'step_seconds', 'learn', 'threshold')      # no clock: the seasonal memory tells the hour
+    inputs: tuple[str, ...] = ('value', 'season', 'step_seconds', 'learn', 'threshold')      # no clock: the seasonal memory tells the hour
     season_period_seconds: int = season.WEEK                # 0: no seasonal memory
     season_slots: int = season.WEEK // steps.SLOT_SECONDS
     season_horizons_steps: tuple[int, ...] = steps.HORIZONS
@@ -40,7 +40,7 @@ class Form:
         }  # fmt: skip
 
 
-class Learnt(NamedTuple):
+class Trained(NamedTuple):
     """A trained network, the samples it saw in all epochs, and what was measured of it while it learnt."""
 
     network: Any
@@ -57,15 +57,15 @@ class Family:
     network: Callable       # width, units -> the untrained network
     step: Callable          # network and the contract's inputs -> {output: tensor}
     examples: Callable      # synthesis.Batch, recipe.Training, generator of random numbers -> what there is to learn in it
-    fit: Callable           # list of those, recipe.Training, seed, log -> Learnt
-    says: str               # what its surprise and its expectation are, for the manifest
+    fit: Callable           # list of those, recipe.Training, seed, log -> Trained
+    meaning: str               # what its surprise and its expectation are, for the manifest
 
 
-def _forecaster_fit(parts, told, seed, log):
+def _forecaster_fit(parts, settings, seed, log):
     data = training.together(parts)
-    learning = {name: getattr(told, name) for name in ('epochs', 'batch_series', 'window_steps', 'learning_rate')}
-    network = training.fit(data, **learning, units=told.units or forecaster.UNITS, seed=seed, log=log)
-    return Learnt(network, int(told.epochs * data[0].shape[0] * data[0].shape[1]), {})
+    learning = {name: getattr(settings, name) for name in ('epochs', 'batch_series', 'window_steps', 'learning_rate')}
+    network = training.fit(data, **learning, units=settings.units or forecaster.UNITS, seed=seed, log=log)
+    return Trained(network, int(settings.epochs * data[0].shape[0] * data[0].shape[1]), {})
 
 
 def _by_series(mask):
@@ -73,30 +73,31 @@ def _by_series(mask):
     return mask.reshape(len(mask), -1).T
 
 
-def _autoencoder_examples(batch, told, rng):
-    return autoencoder.examples(training.sights(batch), _by_series(batch.faulty), told.window_steps, rng)
+def _autoencoder_examples(batch, settings, rng):
+    return autoencoder.examples(training.observations(batch), _by_series(batch.faulty), settings.window_steps, rng)
 
 
-def _classifier_examples(batch, told, rng):
-    """What is faulty in synthetic telemetry was planted, and is the label; in recorded telemetry the recipe may label
-    incidents; else labels are planted now.
-    """
+def _classifier_examples(batch, settings, rng):
+    """Labels: of synthetic telemetry its injected faults; of recorded telemetry the recipe's incidents, or faults that are injected here."""
     if not isinstance(batch, dataset.Recorded):
-        return classifier.examples(training.sights(batch), _by_series(batch.faulty), told.window_steps, rng)
-    if batch.labels is not None:
-        return classifier.examples(training.sights(batch), _by_series(batch.labels), told.window_steps, rng, _by_series(batch.faulty & ~batch.labels))
-    struck, labels = classifier.planted(batch, told.faults_per_1000, rng)
-    return classifier.examples(training.sights(struck), _by_series(labels), told.window_steps, rng, _by_series(batch.faulty))
+        labels, left_out = batch.faulty, None
+    elif batch.labels is not None:
+        labels, left_out = batch.labels, batch.faulty & ~batch.labels
+    else:
+        left_out = batch.faulty
+        batch, labels = classifier.with_faults(batch, settings.faults_per_1000, rng)
+    left_out = None if left_out is None else _by_series(left_out)
+    return classifier.examples(training.observations(batch), _by_series(labels), settings.window_steps, rng, left_out)
 
 
-def _autoencoder_fit(parts, told, seed, log):
-    network, figures = autoencoder.fit(np.concatenate(parts), told, seed, log)
-    return Learnt(network, int(told.epochs * figures['windows'] * told.window_steps), figures)
+def _autoencoder_fit(parts, settings, seed, log):
+    network, figures = autoencoder.fit(np.concatenate(parts), settings, seed, log)
+    return Trained(network, int(settings.epochs * figures['windows'] * settings.window_steps), figures)
 
 
-def _classifier_fit(parts, told, seed, log):
-    network, figures = classifier.fit([np.concatenate(each) for each in zip(*parts, strict=True)], told, seed, log)
-    return Learnt(network, int(told.epochs * figures['windows'] * told.window_steps), figures)
+def _classifier_fit(parts, settings, seed, log):
+    network, figures = classifier.fit([np.concatenate(each) for each in zip(*parts, strict=True)], settings, seed, log)
+    return Trained(network, int(settings.epochs * figures['windows'] * settings.window_steps), figures)
 
 
 FAMILIES = {
@@ -105,9 +106,9 @@ FAMILIES = {
         form=lambda width, units: Form(states=forecaster.states(units), warmup_steps=steps.WARMUP, views=forecaster.VIEWS, lstms=len(units)),
         network=lambda width, units: forecaster.Network(units),
         step=forecaster.step,
-        examples=lambda batch, told, rng: training.examples(batch),
+        examples=lambda batch, settings, rng: training.examples(batch),
         fit=_forecaster_fit,
-        says='',
+        meaning='',
     ),
     'autoencoder': Family(
         units=autoencoder.UNITS,
@@ -116,7 +117,7 @@ FAMILIES = {
         step=autoencoder.step,
         examples=_autoencoder_examples,
         fit=_autoencoder_fit,
-        says='expected is the reconstruction of the newest sample from a window that contains it; surprise is its error in usual errors of the series',
+        meaning='expected is the reconstruction of the newest sample from a window that contains it; surprise is its error in usual errors of the series',
     ),
     'classifier': Family(
         units=classifier.UNITS,
@@ -125,7 +126,7 @@ FAMILIES = {
         step=classifier.step,
         examples=_classifier_examples,
         fit=_classifier_fit,
-        says='surprise is the logit of the probability of an anomaly, clipped to -6 and 8, plus 6; nothing is expected, so there is no band and no latch',
+        meaning='surprise is the logit of the probability of an anomaly, clipped to -6 and 8, plus 6; nothing is expected, so there is no band and no latch',
     ),
 }
 FORECASTER = FAMILIES['forecaster'].form(None, forecaster.UNITS)

@@ -3,11 +3,11 @@
 Part of every forecaster's graph (forecaster calls `observe`), and run alone over synthetic series to make the training inputs (train), so
 that training and serving cannot drift apart. Rows are series: M = entities × features.
 
-Arithmetic about the value is float64 (a terabyte in bytes has a float32 grain of 64 KiB); ratios are float32. Everything stays finite for
-every finite input: NaN is replaced at the door in the one form that the ONNX converter keeps as `Where`; whatever must not happen is
+Arithmetic about the value is float64 (a terabyte in bytes has a float32 resolution of 64 KiB); ratios are float32. Everything stays finite
+for every finite input: NaN is replaced first, in the one form that the ONNX converter keeps as `Where`; what must have no effect is
 multiplied by a gate of 0, never chosen with `tf.where`, which the converter would turn into c·a + (1−c)·b.
 
-Source of the scale floors, half-lives and inputs: measured, see docs/model.md.
+Source of the scale floors, half-lives and inputs: measured, see docs/explanation/score.md.
 """
 
 from typing import NamedTuple
@@ -30,7 +30,7 @@ COLUMNS = (1, 1, 1, 1, 1, 1, 1, 5, 5, 1, 3, 1, 9, 1)
 WIDTH = sum(COLUMNS)
 
 
-class Sight(NamedTuple):
+class Observation(NamedTuple):
     """What one step makes of M samples. Deviations are those over 1, 5, 15 steps, from the level and from the season."""
 
     x: tf.Tensor                # float64 [M, 1]    the sample, or the last one where there is none
@@ -51,14 +51,14 @@ def half_life(step_seconds):
 
 
 def observe(value, season, step_seconds, learn, state):
-    """Judge-independent part of a step: measure, then learn, then describe.
+    """The part of a step that needs no forecast: measure, then learn, then describe.
 
     value         float64 [M, 1]  NaN = no sample
     season        float64 [M, 4]  seasonal memory now and at HORIZONS; NaN = not known
     step_seconds  float32 []
-    learn         float32 [M, 1]  0 = scales, levels and season keep their value; 2 = levels and season move to the sample first
+    learn         float32 [M, 1]  0 = scales, levels and season keep their value; 2 = a new normal: levels and season move to the sample first
     state         float64 [M, WIDTH]  zeros = never seen
-    returns       Sight
+    returns       Observation
     """
     level, fast, change, still, n, n_change, n_season, v, u, last, r2_4, r5, r6_14, r15 = tf.split(state, COLUMNS, axis=1)
     x = _bounded(tf.where(tf.math.is_nan(value), last, value))
@@ -69,7 +69,7 @@ def observe(value, season, step_seconds, learn, state):
     ahead = _bounded(tf.where(tf.math.is_nan(season), x, season))
     past = tf.concat([last, r5, r15], 1)
     past += new * (x - past)
-    shift = present * anew(learn) * (x - level - known[:, :1] * (ahead[:, :1] - level))     # of what is normal, when told that it is
+    shift = present * new_normal(learn) * (x - level - known[:, :1] * (ahead[:, :1] - level))     # to the new normal
     ahead += known * shift
     level, fast = level + shift + new * (x - level - shift), fast + shift + new * (x - fast - shift)
     difference = x - past
@@ -98,16 +98,16 @@ def observe(value, season, step_seconds, learn, state):
     season_next = _season_next(x, ahead[:, :1], known[:, :1], before[:, 4:], gate, step_seconds)
     shifted = [x, last + new * (x - last), r2_4 + new * (x - r2_4), r5 + new * (x - r5), r6_14 + new * (x - r6_14)]
     state = tf.concat([level, fast, change, still, n, n_change, n_season, v, u, *shifted], 1)
-    return Sight(x, past, difference, apart, warm, after[:, :3], inputs, n, season_next, state)
+    return Observation(x, past, difference, apart, warm, after[:, :3], inputs, n, season_next, state)
 
 
-def anew(learn):
+def new_normal(learn):
     """1 where the present is to be taken as the new normal (learn = 2), else 0; float64 [M, 1]."""
     return tf.clip_by_value(tf.cast(learn, tf.float64) - 1, 0.0, 1.0)
 
 
-def hole(gate):
-    """0 where gate is 1, NaN where it is 0: added at the very end, it takes a number away."""
+def nan_unless(gate):
+    """0 where gate is 1, NaN where it is 0: added to a number at the very end, it removes it."""
     return tf.sqrt(gate - 1)
 
 
@@ -145,4 +145,4 @@ def _season_next(x, now, known, spread, gate, step_seconds):
     visits = tf.maximum(SLOT_SECONDS / tf.cast(step_seconds, tf.float64), 1)
     rate = 1 - tf.exp(-0.6931471805599453 / visits)
     gap = tf.clip_by_value(x - now, -WINSOR * spread, WINSOR * spread)
-    return now + gate * rate * gap + hole(tf.maximum(known, gate))
+    return now + gate * rate * gap + nan_unless(tf.maximum(known, gate))

@@ -1,11 +1,11 @@
 """What the window families share: a ring of the last W inputs, rolled inside the graph, and an error measured in the series' own errors.
 
-A window family looks at the last W steps anew at every step: it costs W steps of an LSTM where a stateful one costs one. Everything here
-is finite for finite input and free of `tf.where` (see steps.py for why). Rows are series: M = entities × features.
+A window family runs over the last W steps at every step: it costs W steps of an LSTM where a stateful one costs one. Everything here is
+finite for finite input and free of `tf.where` (see steps.py for why). Rows are series: M = entities × features.
 
 The surprise of an error is asinh(|error| / its usual size): linear for small ones, logarithmic for large ones, alike for all series. Its
 usual size is a bias-corrected exponential mean, winsorised, with a floor, so that a series which is reconstructed perfectly does not
-shout at the first deviation. The surprise of a probability is its logit, clipped and moved so that it begins at 0.
+alarm at the first deviation. The surprise of a probability is its logit, clipped and moved so that it begins at 0.
 """
 
 import numpy as np
@@ -16,21 +16,21 @@ from convert.families import steps
 ERRORS = 20             # errors seen before one is judged
 WINSOR = 6.0            # usual errors
 FLOOR = 0.05            # of the usual error, in spreads
-LOWEST, HIGHEST = -6.0, 8.0     # of a logit: probabilities of 0.0025 and 0.99966; below, float32 tells a small one no better than to a thousandth
-REACH = 40.0            # of a band's border on its logarithmic scale: sinh of it is still a number
+LOWEST, HIGHEST = -6.0, 8.0     # of a logit: probabilities of 0.0025 and 0.99966; below, float32 has only three digits of a small one
+REACH = 40.0            # of a band's limit on its logarithmic scale: sinh of it is still finite
 
 
-def rolled(ring, newest, anew):
-    """The ring after a step: the oldest falls out, the newest goes to the end; where anew is 1 the newest is all there is.
+def rolled(ring, newest, reset):
+    """The ring after a step: the oldest falls out, the newest goes to the end; where reset is 1 the newest is all there is.
 
-    ring    [M, W·C], oldest first;  newest  [M, C];  anew  [M, 1] of 0 or 1, all of one dtype
+    ring    [M, W·C], oldest first;  newest  [M, C];  reset  [M, 1] of 0 or 1, all of one dtype
 
     >>> rolled(tf.constant([[1.0, 2, 3, 4]]), tf.constant([[5.0, 6]]), tf.constant([[0.0]])).numpy()
     array([[3., 4., 5., 6.]], dtype=float32)
     """
     channels = newest.shape[-1]
     moved = tf.concat([ring[:, channels:], newest], 1)
-    return (1 - anew) * moved + anew * tf.tile(newest, [1, ring.shape[-1] // channels])
+    return (1 - reset) * moved + reset * tf.tile(newest, [1, ring.shape[-1] // channels])
 
 
 def unit(usual, floor=FLOOR):
@@ -47,12 +47,12 @@ def surprise(error, usual, floor=FLOOR):
     return tf.asinh(tf.abs(error) / unit(usual, floor))
 
 
-def reach(threshold, usual, floor=FLOOR):
+def error_at(threshold, usual, floor=FLOOR):
     """The error at which the surprise comes to `threshold`, float32 [M, 1]: the inverse of `surprise`."""
     return tf.sinh(tf.minimum(threshold, 10.0)) * unit(usual, floor)
 
 
-def learnt(error, usual, gate, step_seconds, floor=FLOOR):
+def updated_error(error, usual, gate, step_seconds, floor=FLOOR):
     """state_error after a sample: where gate (float32 [M, 1]) is 0 it keeps its value."""
     rate = tf.cast(1 - tf.exp(-0.6931471805599453 / steps.half_life(step_seconds)), tf.float32)
     count, mean = usual[:, :1], usual[:, 1:]
@@ -61,7 +61,7 @@ def learnt(error, usual, gate, step_seconds, floor=FLOOR):
     return tf.concat([after, mean + gate * tf.maximum(rate, 1 / tf.maximum(after, 1)) * (size - mean)], 1)
 
 
-def tried(usual):
+def enough_errors(usual):
     """1 where enough errors were seen to judge one, else 0; float32 [M, 1]."""
     return tf.cast(usual[:, :1] >= ERRORS, tf.float32)
 

@@ -5,6 +5,7 @@ import pytest
 import tiny_model
 from benchmark_results import result
 
+from convert.__main__ import main
 from convert.evaluation import gates
 from promlstm.engine import session
 
@@ -15,7 +16,7 @@ RECIPE_TAIL = '    - {step_seconds: 300, steps: 1200, entities: 16}'
 
 @pytest.fixture(scope='module')
 def pair(tmp_path_factory):
-    """A running mean, and one of another name that was calibrated otherwise."""
+    """A running mean, and one of another name that was calibrated differently."""
     folder = tmp_path_factory.mktemp('compare')
     row = msgspec.structs.replace(tiny_model.ROW, surprise=(2, 4, 6))
     tiny_model.write(folder / 'a.onnx', manifest={'name': 'first'})
@@ -34,9 +35,7 @@ def small(tmp_path):
 
 def test_it_says_what_differs_and_whether_it_matters(pair, small, tmp_path, capsys):
     """Names and thresholds differ, the networks do not: as much is found, fewer alarms are raised; and a page with plots."""
-    from convert import model_commands
-
-    assert model_commands.main(['compare', *map(str, pair), '--recipe', str(small), '--html', str(tmp_path / 'page.html')]) == 0
+    assert main(['compare', *map(str, pair), '--recipe', str(small), '--html', str(tmp_path / 'page.html')]) == 0
     out = capsys.readouterr().out
     lines = [' '.join(line.split()) for line in out.splitlines()]
     assert 'name first second' in lines and 'surprise at 1/week, 1 s, class 0 2.00 4.00' in lines
@@ -48,16 +47,12 @@ def test_it_says_what_differs_and_whether_it_matters(pair, small, tmp_path, caps
 
 
 def test_json_is_one_document(pair, small, capsys):
-    from convert import model_commands
-
-    assert model_commands.main(['compare', *map(str, pair), '--recipe', str(small), '--json']) == 0
+    assert main(['compare', *map(str, pair), '--recipe', str(small), '--json']) == 0
     assert msgspec.json.decode(capsys.readouterr().out)['service'] == session.load(pair[0]).bundle.sha256
 
 
 def test_a_file_that_is_no_model_is_named(pair, tmp_path, capsys):
-    from convert import model_commands
-
-    assert model_commands.main(['compare', str(pair[0]), str(tmp_path / 'none.onnx')]) == 1
+    assert main(['compare', str(pair[0]), str(tmp_path / 'none.onnx')]) == 1
     assert capsys.readouterr().err == f'convert: {tmp_path}/none.onnx: cannot be read: No such file or directory\n'
 
 
@@ -73,4 +68,4 @@ def test_the_better_one_is_named(ours, theirs, words):
     from convert import compare
 
     (verdict,) = gates.judge([result('b', 'model', ours), result('a', 'in service', theirs)], gates.Gates())
-    assert words in compare.told(verdict)
+    assert words in compare.conclusion(verdict)

@@ -60,11 +60,11 @@ def test_a_numpy_lstm_agrees_with_the_one_in_the_file(made):
     state, seen = np.zeros((3, steps.WIDTH)), []
     observe = tf.function(steps.observe, autograph=False)
     for t in range(100):
-        sight = observe(inputs['value'][t], inputs['season'][t][:, 0], np.float32(60), inputs['learn'][t][:, None], state)
-        state = sight.state
-        seen.append(sight.inputs.numpy())
+        observed = observe(inputs['value'][t], inputs['season'][t][:, 0], np.float32(60), inputs['learn'][t][:, None], state)
+        state = observed.state
+        seen.append(observed.inputs.numpy())
     k1, r1, b1, k2, r2, b2, wm, bm, *_ = (np.float64(w.numpy()) for w in network.trainable_variables)
-    forecast = forecaster.BELIEVED[0] * (lstm(lstm(np.float64(seen), k1, r1, b1), k2, r2, b2) @ wm + bm)
+    forecast = forecaster.FORECAST_SHARE[0] * (lstm(lstm(np.float64(seen), k1, r1, b1), k2, r2, b2) @ wm + bm)
 
     import onnxruntime
 
@@ -101,7 +101,7 @@ def test_the_same_weights_give_the_same_file(made):
 
 
 def test_verify_refuses_another_graph(made):
-    """A graph with one weight changed is told apart, and the output that differs is named."""
+    """A graph with one weight changed is detected, and the output that differs is named."""
     import onnx
 
     from convert import verify

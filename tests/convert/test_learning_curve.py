@@ -3,18 +3,18 @@
 
 import msgspec
 import pytest
-from benchmark_results import trial
-from recipes import GOOD, job, standing_in
+from benchmark_results import benchmark_set
+from recipes import GOOD, fake_variants, job
 
 pytestmark = pytest.mark.train
 
 
 def test_a_curve_is_text_json_and_a_plot(monkeypatch, tmp_path):
-    """One point for each share; the smallest that is as good as all is said to be enough."""
+    """One point for each share; the smallest that is as good as all is named as enough."""
     from convert import learning_curve
 
-    made = standing_in(monkeypatch, tmp_path, [trial()])
-    points = learning_curve.curve(job(tmp_path), (0.25, 1.0))
+    made = fake_variants(monkeypatch, tmp_path, [benchmark_set()])
+    points = learning_curve.run(job(tmp_path), (0.25, 1.0))
     assert [name for name, _ in made] == ['curve/0.25', 'curve/1'] and [p.data for p in points] == ['6 synthetic entities', '24 synthetic entities']
     assert points[0].event_recall == 1 and points[0].loss == 0.5 and points[0].low == points[0].high == 0
     assert 'enough: 6 synthetic entities' in (tmp_path / 'curve.txt').read_text()
@@ -28,11 +28,11 @@ def test_own_history_is_shortened_from_its_beginning(tmp_path):
     path = tmp_path / 'own.yml'
     spans = '{train: [[2026-01-01, 2026-01-11], [2026-01-21, 2026-01-31]], test: [[2026-02-01, 2026-02-08]]}'
     path.write_text(GOOD + f'data: {{config: p.yml, spans: {spans}}}\n')
-    told = recipe.load(path)
-    half = learning_curve.shortened(told, 0.75)
-    assert half.data.spans.test == told.data.spans.test and half.training == told.training
+    whole = recipe.load(path)
+    half = learning_curve.shortened(whole, 0.75)
+    assert half.data.spans.test == whole.data.spans.test and half.training == whole.training
     first, second = half.data.spans.train
-    assert second == told.data.spans.train[1] and first[1] - first[0] == pytest.approx(5 * 86400) and first[1] == told.data.spans.train[0][1]
+    assert second == whole.data.spans.train[1] and first[1] - first[0] == pytest.approx(5 * 86400) and first[1] == whole.data.spans.train[0][1]
 
 
 def test_a_part_of_few_series_has_smaller_batches(tmp_path):

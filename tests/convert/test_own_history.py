@@ -17,7 +17,7 @@ STEP = 300
 
 @pytest.fixture(scope='module')
 def recipe(tmp_path_factory):
-    """A recipe on a CSV of five days; no faults are planted, so only labels can teach what an anomaly is."""
+    """A recipe on a CSV of five days; no faults are injected, so only labels show what an anomaly is."""
     folder = tmp_path_factory.mktemp('own')
     times, values, faults = fleet_history.telemetry(16, 5, END, faulty_each=2)
     with open(folder / 'past.csv', 'w', newline='') as file:
@@ -37,7 +37,7 @@ def recipe(tmp_path_factory):
 
 
 def test_labels_teach_a_classifier(recipe):
-    """From the file to a released model that was held against baselines on its own test span; without the labels there is nothing to learn."""
+    """From the file to a released model that was compared with baselines on its own test span; without the labels there is nothing to learn."""
     done = convert('all', recipe, '--work', recipe.parent / 'work', '--force')
     assert done.returncode == 0, done.stderr
     assert re.search(r'own history of load: [1-9]\d* samples to learn from', done.stderr)
@@ -45,12 +45,12 @@ def test_labels_teach_a_classifier(recipe):
     bare = recipe.with_name('bare.yml')
     bare.write_text(re.sub(r'"labels": \[.*\]', '"labels": []', recipe.read_text()))
     done = convert('train', bare, '--work', recipe.parent / 'work')
-    assert done.returncode == 1 and 'windows, all healthy: expected both; plant faults or give labels' in done.stderr
+    assert done.returncode == 1 and 'windows, all healthy: expected both; inject faults (faults_per_1000) or give labels' in done.stderr
 
 
 @pytest.mark.accept
 def test_the_curve_is_of_own_weeks(recipe):
-    """Days, not entities: each part is made, held against the same test span, and told. What is drawn from them is equally much."""
+    """Days, not entities: each part is trained and measured on the same test span. As many series are drawn from each."""
     assert convert('fetch', recipe, '--work', recipe.parent / 'curve').returncode == 0
     done = convert('evaluate', recipe, '--work', recipe.parent / 'curve', '--learning-curve')
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The int8 variant: independent rows, a proof and calibration of its own, told costs, and never in the place of the model."""
+"""The int8 variant: independent rows, a proof and calibration of its own, its costs reported, and never in the place of the model."""
 
 
 import numpy as np
@@ -24,23 +24,23 @@ def recipe(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def small(recipe, tmp_path_factory):
-    """(Session of the default model's int8 variant, what was told)."""
+    """(Session of the default model's int8 variant, what was logged)."""
     from convert import quantize
 
-    told = []
+    lines = []
     out = tmp_path_factory.mktemp('int8') / 'default-int8.onnx'
-    return quantize.quantize(DEFAULT, recipe, out, told.append), '\n'.join(told)
+    return quantize.quantize(DEFAULT, recipe, out, lines.append), '\n'.join(lines)
 
 
 def test_its_lstms_are_int8_and_its_proof_is_its_own(small):
     import onnx
 
-    bundle, told = small[0].bundle, session.load(DEFAULT).bundle
-    operators = [node.op_type for node in onnx.load(bundle.source.replace('.default-int8.onnx.draft', 'default-int8.onnx')).graph.node]
+    bundle, original = small[0].bundle, session.load(DEFAULT).bundle
+    operators = [node.op_type for node in onnx.load(bundle.source.replace('.draft.', '')).graph.node]
     assert operators.count('DynamicQuantizeLSTM') == 2 and 'LSTM' not in operators
-    assert bundle.proof.outputs['surprise'] != told.proof.outputs['surprise'] and 'int8' in bundle.proof.reason
-    assert bundle.calibration.status == 'measured' and bundle.calibration != told.calibration
-    assert bundle.manifest.name == 'default-int8' and f'int8 variant of default ({told.sha256[:12]})' in bundle.manifest.description
+    assert bundle.proof.outputs['surprise'] != original.proof.outputs['surprise'] and 'int8' in bundle.proof.reason
+    assert bundle.calibration.status == 'measured' and bundle.calibration != original.calibration
+    assert bundle.manifest.name == 'default-int8' and f'int8 variant of default ({original.sha256[:12]})' in bundle.manifest.description
 
 
 def test_it_says_nearly_what_the_model_says(small):
@@ -54,14 +54,14 @@ def test_it_says_nearly_what_the_model_says(small):
     assert np.array_equal(np.isnan(whole), np.isnan(int8)) and 0 < np.nanmax(np.abs(whole - int8)) < 0.2
 
 
-def test_a_wild_row_does_not_move_its_neighbours(small):
-    """Exactly: ranges are fixed, so that what one entity is told does not depend on the others. Without the fence it does."""
+def test_a_wild_row_does_not_change_other_rows(small):
+    """Exactly: ranges are fixed, so that the score of one entity does not depend on the others. Without the added row it does."""
     import onnx
     from onnxruntime.quantization import quantize_dynamic
 
     from convert import quantize, release
 
-    assert quantize.company(small[0]) == 0 and small[0].bundle.manifest.evaluation['int8']['company_moves_surprise_by'] == 0
+    assert quantize.batch_influence(small[0]) == 0 and small[0].bundle.manifest.evaluation['int8']['company_moves_surprise_by'] == 0
     plain = small_models.FOLDER / 'plain.onnx'
     model = onnx.load(DEFAULT)
     del model.metadata_props[:]
@@ -69,10 +69,10 @@ def test_a_wild_row_does_not_move_its_neighbours(small):
     bundle, model = small[0].bundle, onnx.load(plain)
     proof = quantize.proof_of(model, bundle)
     loose = release.release(model, bundle.manifest, bundle.calibration, proof, small_models.FOLDER / 'loose.onnx')
-    assert quantize.company(loose) > 1e-3
+    assert quantize.batch_influence(loose) > 1e-3
 
 
-def test_what_it_cost_is_told(small):
+def test_its_cost_is_reported(small):
     figures, text = small[0].bundle.manifest.evaluation['int8'], small[1]
     assert figures.keys() >= {'recall_at_1_per_week', 'recall_at_1_per_week_float32', 'entity_steps_per_second', 'entity_steps_per_second_float32'}
     assert abs(figures['best_event_f1'] - figures['best_event_f1_float32']) < 0.15
@@ -83,17 +83,18 @@ def test_a_window_cannot_be_fenced_and_the_manifest_says_so(recipe, tmp_path, mo
     """Hidden states within a window have ranges of their own: what they move is measured, printed and kept."""
     from convert import quantize
 
-    told, table = [], small_models.session('autoencoder').bundle.calibration
+    lines, table = [], small_models.session('autoencoder').bundle.calibration
     monkeypatch.setattr('convert.calibrate.calibrate', lambda *_, **__: table)
-    loaded = quantize.quantize(small_models.FOLDER / 'autoencoder.onnx', recipe, tmp_path / 'int8.onnx', told.append)
+    loaded = quantize.quantize(small_models.FOLDER / 'autoencoder.onnx', recipe, tmp_path / 'int8.onnx', lines.append)
     assert 'NOT INDEPENDENT: the surprise of an entity moves by up to' in loaded.bundle.manifest.description
-    assert any('an entity is NOT independent of its company' in line for line in told)
+    assert any('an entity is NOT independent of its company' in line for line in lines)
 
 
 def test_what_cannot_be_quantised_is_refused(recipe, tmp_path):
     import onnx
 
-    from convert import model_commands, quantize
+    from convert import quantize
+    from convert.__main__ import main
 
     small_models.session('wrapped-forecast')
     with pytest.raises(quantize.QuantizeError, match='made for its own features'):
@@ -102,4 +103,4 @@ def test_what_cannot_be_quantised_is_refused(recipe, tmp_path):
         quantize.quantized(onnx.load(servers.ROOT / 'tests/golden/tiny-1.onnx'))
     path = tmp_path / 'same.onnx'
     path.write_bytes(DEFAULT.read_bytes())
-    assert model_commands.main(['quantize', str(path), 'recipe.yml', '--out', str(path)]) == 1 and path.read_bytes() == DEFAULT.read_bytes()
+    assert main(['quantize', str(path), 'recipe.yml', '--out', str(path)]) == 1 and path.read_bytes() == DEFAULT.read_bytes()

@@ -8,8 +8,8 @@ from convert.__main__ import main
 
 
 def test_the_default_recipe_is_one(request):
-    told = recipe.load(request.config.rootpath / 'convert/recipes/default.yml')
-    assert told.name == 'default' and told.calibration.class_features[0] == 1
+    loaded = recipe.load(request.config.rootpath / 'convert/recipes/default.yml')
+    assert loaded.name == 'default' and loaded.calibration.class_features[0] == 1
 
 
 def test_a_small_one_is_read(tmp_path):
@@ -62,16 +62,16 @@ OWN = GOOD + 'data: {config: promlstm.yml, spans: {train: [[0, 25d]], test: [[25
 
 
 def test_spans_move_to_where_they_are_wanted(tmp_path):
-    """A job that runs every month says `--until today` and never edits its recipe; the distances stay."""
+    """A job that runs every month passes `--until today` and never edits its recipe; the distances stay."""
     path = tmp_path / 'own.yml'
     path.write_text(OWN)
-    told, noon = recipe.load(path), 20_000.5 * 86400
+    loaded, noon = recipe.load(path), 20_000.5 * 86400
     for until in ('today', '2024-10-04'):
-        parts = recipe.moved(told, until, noon).data.spans
+        parts = recipe.moved(loaded, until, noon).data.spans
         assert parts.train == ((19_972 * 86400, 19_997 * 86400),) and parts.test == ((19_997 * 86400, 20_000 * 86400),)
 
 
-def test_spans_that_cannot_move_are_told(tmp_path, capsys):
+def test_spans_that_cannot_move_are_an_error(tmp_path, capsys):
     """No spans, or no day."""
     path = tmp_path / 'own.yml'
     for text, until, message in ((GOOD, 'today', 'the recipe has no data section'), (OWN, 'monday', "expected an instant such as 2026-01-31")):

@@ -40,7 +40,7 @@ def test_a_record_holds_while_key_and_files_are_the_same(tmp_path):
 
 @pytest.mark.parametrize('text', ['', '{', '{"train": 1}', '[]'])
 def test_a_broken_record_is_none(tmp_path, text):
-    """Work is done again rather than believed."""
+    """Work is done again."""
     (tmp_path / resume.FILE).write_text(text)
     assert not resume.unchanged(tmp_path, 'train', 'key')
 
@@ -54,7 +54,7 @@ def test_a_folder_has_a_digest_of_names_and_content(tmp_path):
 
 @pytest.fixture(scope='module')
 def made(tmp_path_factory):
-    """A work folder whose first run was killed in the middle, and what the second one said."""
+    """A work folder whose first run was killed in the middle, and the process of the second one."""
     folder = tmp_path_factory.mktemp('resume')
     (folder / 'tiny.yml').write_text(GOOD)
     with open(folder / 'log', 'wb') as log:
@@ -77,7 +77,7 @@ def run(folder, *more):
 
 
 @pytest.mark.train
-def test_killed_in_the_middle_it_goes_on_where_it_was(made):
+def test_killed_in_the_middle_it_continues_where_it_was(made):
     """What was done is not done again, what was begun is; the model is whole, its evaluation is a report in three forms."""
     folder, done = made
     assert done.returncode == 0, done.stderr
@@ -99,13 +99,13 @@ def test_the_same_again_changes_nothing_and_says_so(made):
 
 @pytest.mark.train
 def test_a_worse_model_is_refused_and_the_one_in_service_stays(made, capsys):
-    """By a status of its own, or 0 where a timer should not take it for a failure; --force releases all the same. Nothing is trained anew for it."""
+    """By a status of its own, or 0 where a timer should not take it for a failure; --force releases all the same. Nothing is trained again for it."""
     from convert.__main__ import REFUSED, main
 
     folder, _ = made
     out, judged = folder / 'serving/tiny.onnx', (folder / 'work/report.json').read_text()
     stage = ['release', str(folder / 'tiny.yml'), f'--work={folder}/work', f'--out={out}']
-    bad = '{"trial":"injected_300s","rival":"old","role":"in service","what":"recall","ours":0.1,"theirs":0.9,"low":-0.9,"high":-0.7,"passed":false}'
+    bad = '{"benchmark_set":"injected_300s","rival":"old","role":"in service","what":"recall","ours":0.1,"theirs":0.9,"low":-0.9,"high":-0.7,"passed":false}'
     (folder / 'work/report.json').write_text(f'{{"verdicts":[{bad}]}}')
     try:
         for more, status in (([], REFUSED), (['--keep-on-refusal'], 0)):

@@ -67,7 +67,7 @@ def forced(recipe):
 
 @pytest.fixture(scope='module')
 def made(recipe):
-    """The released file and what was said while it was made."""
+    """The released file and what was printed while it was made."""
     out, began = recipe.parent / 'mine.onnx', time.monotonic()
     done = convert(recipe, *forced(recipe), out=out)
     print(f'history to model: {time.monotonic() - began:.0f} s')
@@ -78,10 +78,10 @@ def made(recipe):
 @pytest.mark.timeout(1800)
 def test_one_command_makes_a_model_of_own_history(made):
     """The card says what was learnt from, how much, and what was excluded."""
-    out, said = made
+    out, printed = made
     training = session.load(out).bundle.manifest.training
     assert 'own history of load' in training.data and 'load test' in training.data
-    assert re.search(r'own history of load: [1-9]\d* samples to learn from', said)
+    assert re.search(r'own history of load: [1-9]\d* samples to learn from', printed)
 
 
 def test_the_report_judges_it_beside_baselines(made):

@@ -38,8 +38,8 @@ def test_the_recipe_that_is_shown_is_one(tmp_path):
     (shown,) = re.findall(r'```yaml\n(.*?)```', PAGE, re.DOTALL)
     rest = (servers.ROOT / 'convert/recipes/default.yml').read_text()
     (tmp_path / 'own.yml').write_text(f'{rest}\n{shown}')
-    told = recipe.load(tmp_path / 'own.yml').data
-    assert told.detectors == ('node_cpu',) and told.exclude.alerts.margin == 900 and len(yaml.safe_load(shown)['data']) == 4
+    loaded = recipe.load(tmp_path / 'own.yml').data
+    assert loaded.detectors == ('node_cpu',) and loaded.exclude.alerts.margin == 900 and len(yaml.safe_load(shown)['data']) == 4
 
 
 @pytest.mark.parametrize(

@@ -88,11 +88,11 @@ def test_a_saved_model_without_calibration(tmp_path):
     from convert import wrap
 
     keras.models.load_model(small_models.keras_file('reconstruction')).export(tmp_path / 'saved', verbose=False)
-    told = []
+    lines = []
     foreign = wrap.read(tmp_path / 'saved', wrap.scaling(small_models.SCALING))
-    loaded = wrap.wrap(foreign, tmp_path / 'a.onnx', step_seconds=(60, 60), name='a', healthy='none', log=told.append)
+    loaded = wrap.wrap(foreign, tmp_path / 'a.onnx', step_seconds=(60, 60), name='a', healthy='none', log=lines.append)
     assert loaded.bundle.calibration.status == 'none' and loaded.bundle.manifest.family == 'autoencoder'
-    assert 'not calibrated: a replay gives its surprise without a score, and `promlstm run` refuses the file' in told[-1]
+    assert 'not calibrated: a replay gives its surprise without a score, and `promlstm run` refuses the file' in lines[-1]
 
 
 def test_it_is_calibrated_on_labelled_telemetry(tmp_path):

@@ -53,6 +53,12 @@ def convert(*arguments):
     return subprocess.run(command, check=False, cwd=servers.ROOT, capture_output=True, text=True, timeout=300)
 
 
+def interruptible(*arguments):
+    """The command of a Python program that Ctrl-C ends, even where the tests run as a background job, which ignores it."""
+    code = 'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])'
+    return [sys.executable, '-c', code, *arguments]
+
+
 def forced(folder, recipe):
     """(the done process, the Bundle) of `all` on the text of a recipe; as little as it learns, the gates would refuse it."""
     path, out = folder / 'tiny.yml', folder / 'tiny.onnx'
@@ -71,23 +77,23 @@ def job(folder):
     return stages.Job(path, recipe.load(path), folder, folder / 'tiny.onnx', None, lambda line: None)
 
 
-def standing_in(monkeypatch, folder, trials):
-    """Parts are not trained: all are the running mean of tiny.py. Returns the list that names them and their windows."""
+def fake_variants(monkeypatch, folder, benchmark_sets):
+    """No variant of a recipe is trained: all are the running mean of tiny_model. Returns the list of their names and windows."""
     from convert import learning_curve, stages
     from convert.evaluation import review
     from promlstm.engine import session
 
     model, made = session.load(tiny_model.write(folder / 'mean.onnx')), []
 
-    def variant(job, name, recipe):
+    def make_variant(job, name, recipe):
         made.append((name, recipe.training.window_steps))
         work = folder / name
         work.mkdir(parents=True)
         (work / 'training.log').write_text('  1/1 windows, loss 0.5, 1 s\n')
         return replace(job, recipe=recipe, work=work)
 
-    monkeypatch.setattr(learning_curve, 'variant', variant)
+    monkeypatch.setattr(learning_curve, 'make_variant', make_variant)
     monkeypatch.setattr(stages, 'bare', lambda part: model)
     monkeypatch.setattr(stages, 'training_of', lambda part: tiny_model.MANIFEST.training)
-    monkeypatch.setattr(review, 'trials', lambda job, seed: trials)
+    monkeypatch.setattr(review, 'sets', lambda job, seed: benchmark_sets)
     return made

@@ -185,13 +185,13 @@ def test_training_takes_them(tmp_path):
     np.testing.assert_array_equal(learnt[:, :-1], good[:, 1:] & good[:, :-1])
 
 
-def test_gathered_and_loaded_are_the_same(tmp_path):
+def test_collected_and_loaded_are_the_same(tmp_path):
     """What `fetch` leaves is all that training needs: nobody is asked again."""
     (tmp_path / 'promlstm.yml').write_text(json.dumps({'prometheus': {'url': 'http://x'}, 'detectors': [{'name': 'cpu', 'expr': 'load', 'history': '2h'}]}))
     born = START + 2500 * STEP
     source = Samples({raw(host='b'): noisy(1), raw(host='a'): noisy(2), raw(host='c'): noisy(3, born=born), raw(host='d'): lambda time: 5.0})
     data = Data(config='promlstm.yml', spans=spans.Parts(train=(span(500, 1500),), test=(span(2300, 3000),)))
-    (made,) = collect.gather(tmp_path / 'own.yml', data, tmp_path / 'data', log=lambda text: None, source=source)
+    (made,) = collect.collect(tmp_path / 'own.yml', data, tmp_path / 'data', log=lambda text: None, source=source)
     (loaded,) = collect.load(tmp_path / 'own.yml', data, tmp_path / 'data')
     assert made.digest() == loaded.digest() and made.entities('train') == [raw(host='a'), raw(host='b')]
     assert loaded.entities('test') == [raw(host=each) for each in 'abc']
@@ -212,7 +212,7 @@ def test_chance_leaves_no_labelled_incident_out(tmp_path, values):
         assert batch.labels.sum() == 10
 
 
-def test_labelled_incidents_are_told_apart_from_what_is_excluded(tmp_path, values):
+def test_labelled_incidents_are_kept_apart_from_exclusions(tmp_path, values):
     """A label is an anomaly to learn from for a classifier, and nothing to expect for anybody: faulty, missing from history, in the digest."""
     from dataclasses import replace
 
@@ -222,9 +222,9 @@ def test_labelled_incidents_are_told_apart_from_what_is_excluded(tmp_path, value
     label = Exclusion(start=START + 1000 * STEP, end=START + 1060 * STEP, **about)
     out = Exclusion(start=START + 1030 * STEP, end=START + 1200 * STEP, **about)
     plain = dataset(tmp_path, values, Parts(train=(span(500, 2000),)), exclusions=(out,))
-    told = replace(plain, labelled=(label,))
-    (before,), (batch,) = plain.batches('train'), told.batches('train')
+    known = replace(plain, labelled=(label,))
+    (before,), (batch,) = plain.batches('train'), known.batches('train')
     row, number = batch.identities.index(name(1)), np.arange(len(batch.times)) + 500 - 400
-    assert before.labels is None and plain.digest() != told.digest()
+    assert before.labels is None and plain.digest() != known.digest()
     assert np.array_equal(number[batch.labels[:, row, 0]], np.arange(1000, 1030)) and batch.labels.sum() == 30
     assert np.array_equal(number[(batch.faulty & batch.scored[:, None, None])[:, row, 0]], np.arange(1000, 1200))

@@ -1,6 +1,7 @@
 """History comes out of Prometheus as the exporter would have seen it, and comes out whole whatever breaks in between."""
 
 import json
+import re
 import resource
 import signal
 import subprocess
@@ -12,8 +13,9 @@ import fleet_history
 import numpy as np
 import pytest
 import servers
+from recipes import interruptible
 
-from convert import recipe
+from convert import progress, recipe
 from convert.data import collect, fetch, spans, store
 from convert.recipe import Data
 from promlstm import config as configuration
@@ -105,7 +107,7 @@ def test_a_bad_detector_harms_no_other(server, tmp_path):
 
 
 @pytest.mark.real
-def test_a_prometheus_that_goes_half_way_is_gone_on_with(server, tmp_path, monkeypatch):
+def test_a_fetch_continues_after_prometheus_went_away(server, tmp_path, monkeypatch):
     """What was there stays; the next run asks for the rest only, and has the digest of a run that nothing disturbed."""
     prometheus, end = server
     monkeypatch.setattr(fetch, 'MOST_STEPS', 256)
@@ -135,10 +137,10 @@ def test_incidents_reach_the_batches_and_the_report(server, tmp_path):
     }  # fmt: skip
     (tmp_path / 'silences.json').write_text(json.dumps([silence]))
     hand = {'span': [end - 0.3 * DAY, end - 0.2 * DAY], 'match': '{zone="b"}', 'why': 'load test'}
-    told = {'by_hand': [hand], 'silences': {'file': 'silences.json'}, 'alerts': {'margin': '10m'}}
-    section = RECIPE['data'] | {'spans': {name: list(getattr(parts_of(end), name)) for name in ('train', 'test')}, 'exclude': told}
+    exclude = {'by_hand': [hand], 'silences': {'file': 'silences.json'}, 'alerts': {'margin': '10m'}}
+    section = RECIPE['data'] | {'spans': {name: list(getattr(parts_of(end), name)) for name in ('train', 'test')}, 'exclude': exclude}
     (tmp_path / 'own.yml').write_text(json.dumps(RECIPE | {'data': section}))
-    (found,) = collect.gather(tmp_path / 'own.yml', recipe.load(tmp_path / 'own.yml').data, tmp_path / 'data', log=lambda text: None)
+    (found,) = collect.collect(tmp_path / 'own.yml', recipe.load(tmp_path / 'own.yml').data, tmp_path / 'data', log=lambda text: None)
     host = lambda i: f'{{"instance":"host-{i:04}:9100","job":"past","zone":"{"abc"[i % 3]}"}}'.encode()  # noqa: E731
     for part, who in (('train', {host(1): 144, host(2): 144, host(5): pytest.approx(40, abs=6)}), ('test', {host(i): 144 for i in range(1, 30, 3)})):
         (batch,) = found.batches(part)
@@ -287,12 +289,13 @@ def test_a_span_that_has_not_passed_is_refused(source, tmp_path):
 
 
 def test_progress_says_what_is_left(source, tmp_path, monkeypatch):
-    """How many chunks of how many, and about how long."""
-    monkeypatch.setattr(fetch, 'TELL_SECONDS', 0)
-    said = []
-    fetched(config_of(source.url, [LOAD]), PARTS, tmp_path, log=said.append)
-    assert said[0] == f'  4 chunks to fetch from {source.url} for 1 detectors'
-    assert [line.split(',')[0] for line in said[1:]] == [f'  {i} of 4 chunks' for i in range(1, 5)] and said[-1].endswith('about 0 s left')
+    """How many chunks of how many, and about how long; at the end how many samples there were."""
+    monkeypatch.setattr(progress, 'EVERY_SECONDS', 0)
+    lines = []
+    fetched(config_of(source.url, [LOAD]), PARTS, tmp_path, log=lines.append)
+    assert lines[0] == f'  4 chunks to fetch from {source.url} for 1 detectors'
+    assert [line.split(',')[0] for line in lines[1:-1]] == [f'  chunks: {i} of 4' for i in range(1, 4)]
+    assert re.fullmatch(r'  [1-9]\d+ samples fetched', lines[-1])
 
 
 RECIPE = {
@@ -323,7 +326,7 @@ def opened(directory):
     return found
 
 
-def test_a_killed_process_is_gone_on_with(source, tmp_path):
+def test_a_killed_process_is_continued(source, tmp_path):
     """SIGKILL in the middle; the same command again ends with the digest of a run that was left alone."""
     (tmp_path / 'whole').mkdir()
     assert run(command(tmp_path / 'whole', source.url)).returncode == 0
@@ -337,9 +340,24 @@ def test_a_killed_process_is_gone_on_with(source, tmp_path):
     assert 0 < len(json.loads(manifest.read_text())['chunks']) < 4
     source.faults.clear()
     done = run(command(tmp_path / 'killed', source.url))
-    assert done.returncode == 0 and not list((tmp_path / 'killed').rglob('*.part'))
+    assert done.returncode == 0 and not list((tmp_path / 'killed').rglob('.draft.*'))
     assert opened(tmp_path / 'killed').digest() == opened(tmp_path / 'whole').digest()
     assert done.stderr.splitlines()[-1] == f'  detector load: sha256 {opened(tmp_path / "whole").digest()}'
+
+
+def test_ctrl_c_ends_a_fetch_and_keeps_what_is_there(source, tmp_path):
+    """One line and status 130; chunks that were fetched stay, nothing is half-written."""
+    args = command(tmp_path, source.url)
+    source.faults.hold(slow(0.4))
+    with (tmp_path / 'log').open('wb') as log:
+        child = subprocess.Popen(interruptible(*args[1:]), cwd=servers.ROOT, stderr=log)
+    servers.wait_until(lambda: list(tmp_path.glob('work/data/load-*/manifest.json')), 60, 'a first chunk')
+    child.send_signal(signal.SIGINT)
+    assert child.wait(30) == 130
+    text = (tmp_path / 'log').read_text()
+    assert text.endswith('\nconvert: interrupted\n') and 'Traceback' not in text
+    (manifest,) = tmp_path.glob('work/data/load-*/manifest.json')
+    assert 0 < len(json.loads(manifest.read_text())['chunks']) < 4 and not list(tmp_path.rglob('.draft.*'))
 
 
 def slow(seconds):
@@ -352,13 +370,13 @@ def slow(seconds):
     return fault
 
 
-def test_a_full_disk_is_told_in_one_line(source, tmp_path):
+def test_a_full_disk_is_reported_in_one_line(source, tmp_path):
     """And leaves nothing half-written: with room again the same command goes on."""
     args = command(tmp_path, source.url)
     full = run(args, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000)))
     assert full.returncode == 1 and full.stderr.splitlines()[-1].startswith('convert: ')
     assert full.stderr.splitlines()[-1].endswith('.npz: cannot be written: File too large; what was there before is whole')
-    assert not list(tmp_path.rglob('*.part')) and 'Traceback' not in full.stderr
+    assert not list(tmp_path.rglob('.draft.*')) and 'Traceback' not in full.stderr
     assert run(args).returncode == 0 and opened(tmp_path).entities('test')
 
 
@@ -391,8 +409,8 @@ def test_one_series_is_data(source, tmp_path):
 def test_a_data_section_that_asks_for_what_is_not_there(source, tmp_path, change, message):
     """One line with the key and the file."""
     command(tmp_path, source.url)
-    told = json.loads((tmp_path / 'own.yml').read_text())
-    (tmp_path / 'own.yml').write_text(json.dumps(told | {'data': told['data'] | change}))
+    section = json.loads((tmp_path / 'own.yml').read_text())
+    (tmp_path / 'own.yml').write_text(json.dumps(section | {'data': section['data'] | change}))
     with pytest.raises(spans.DataError) as error:
         collect.stage(tmp_path / 'own.yml', recipe.load(tmp_path / 'own.yml').data, tmp_path / 'work', log=lambda text: None)
     assert message in str(error.value)
@@ -402,9 +420,9 @@ def test_nothing_is_loaded_that_was_not_fetched(source, tmp_path):
     """A recipe whose spans grew says so instead of learning from less."""
     assert run(command(tmp_path, source.url)).returncode == 0
     data = Data(config='promlstm.yml', spans=replace_train(PARTS, ((END - 3 * DAY, END - DAY),)))
-    with pytest.raises(collect.GatherError, match=r"detector 'load': .* has not all of its spans: run fetch first"):
+    with pytest.raises(collect.CollectError, match=r"detector 'load': .* has not all of its spans: run fetch first"):
         collect.load(tmp_path / 'own.yml', data, tmp_path / 'work/data')
-    with pytest.raises(collect.GatherError, match=r'quality\.json: cannot be read: .*: run fetch first'):
+    with pytest.raises(collect.CollectError, match=r'quality\.json: cannot be read: .*: run fetch first'):
         collect.load(tmp_path / 'own.yml', data, tmp_path / 'nowhere')
 
 

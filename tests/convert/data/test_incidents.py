@@ -32,10 +32,10 @@ def stamp(seconds):
 
 def silence(url, start, end, comment='disk swap', **matchers):
     """Post a silence as a person would; its id."""
-    told = [
+    matching = [
         {'name': name, 'value': value.lstrip('~!'), 'isRegex': '~' in value, 'isEqual': '!' not in value} for name, value in matchers.items()
     ]  # fmt: skip
-    body = {'matchers': told, 'startsAt': stamp(start), 'endsAt': stamp(end), 'createdBy': 'tests', 'comment': comment}
+    body = {'matchers': matching, 'startsAt': stamp(start), 'endsAt': stamp(end), 'createdBy': 'tests', 'comment': comment}
     answer = requests.post(url + '/api/v2/silences', json=body, timeout=30)
     answer.raise_for_status()
     return answer.json()['silenceID']
@@ -49,38 +49,38 @@ def test_a_real_silence_excludes_what_it_matches(tmp_path):
         first = silence(server.url, now + 1, now + 3600, alertname='DiskFull', instance='~a:.*|c:.*')
         silence(server.url, now + 1, now + 600, alertname='Watchdog')
         silence(server.url, now + 1, now + 600, comment='not b', instance='!b:9100')
-        told = Silences(alertmanager=server.url, margin=300)
+        source = Silences(alertmanager=server.url, margin=300)
         servers.wait_until(lambda: time.time() > now + 1.5, 10, 'the silence to begin')
-        found = incidents.silences(told, tmp_path)
-        incidents.kept(tmp_path / 'incidents.json', found)
+        found = incidents.silences(source, tmp_path)
+        incidents.save(tmp_path / 'incidents.json', found)
         times = np.arange(now - 600, now + 4000, 60.0)
-        out = spans.excluded(incidents.applied(Exclude(silences=told), found), times, IDENTITIES, 'cpu')
+        out = spans.excluded(incidents.applied(Exclude(silences=source), found), times, IDENTITIES, 'cpu')
         assert out.any(0).tolist() == [True, False, False]
         assert times[out[:, 0]][0] == pytest.approx(now - 300, abs=61) and times[out[:, 0]][-1] == pytest.approx(now + 3600, abs=61)
         assert {each.why for each in found} >= {f'silence {first}: disk swap'}
         requests.delete(f'{server.url}/api/v2/silence/{first}', timeout=30).raise_for_status()
-        incidents.kept(tmp_path / 'incidents.json', incidents.silences(told, tmp_path))
-    kept = incidents.kept_in(tmp_path / 'incidents.json')
+        incidents.save(tmp_path / 'incidents.json', incidents.silences(source, tmp_path))
+    kept = incidents.load(tmp_path / 'incidents.json')
     (ended,) = [each for each in kept if first in each.why]
     assert ended.end < now + 60 and len(kept) == 3
-    incidents.kept(tmp_path / 'incidents.json', [])
-    assert incidents.kept_in(tmp_path / 'incidents.json') == kept
+    incidents.save(tmp_path / 'incidents.json', [])
+    assert incidents.load(tmp_path / 'incidents.json') == kept
 
 
 @pytest.mark.real
 def test_an_alertmanager_that_asks_for_a_password_is_given_one(tmp_path):
-    """Out of a file beside the recipe, as for Prometheus; a wrong one is told without it."""
+    """Out of a file beside the recipe, as for Prometheus; a wrong one is reported without showing it."""
     hashed = '$2b$04$RpKTDKW3vw9hBgI9yAFIxuFIN7O/BqLCeQfDKfDMtEsi/3X3nglJG'
     (tmp_path / 'web.yml').write_text(json.dumps({'basic_auth_users': {'promlstm': hashed}}))
     server = servers.Alertmanager(tmp_path / 'alertmanager', args=[f'--web.config.file={tmp_path}/web.yml'])
     server.ready = lambda: requests.get(server.url, timeout=5).status_code == 401
-    told = Silences(alertmanager=server.url, basic_auth=configuration.BasicAuth(username='promlstm', password_file='password'))
+    source = Silences(alertmanager=server.url, basic_auth=configuration.BasicAuth(username='promlstm', password_file='password'))
     with server:
         (tmp_path / 'password').write_text('hunter2\n')
-        assert incidents.silences(told, tmp_path) == []
+        assert incidents.silences(source, tmp_path) == []
         (tmp_path / 'password').write_text('hunter3\n')
         with pytest.raises(IncidentError, match=r'/api/v2/silences: answered 401: ') as caught:
-            incidents.silences(told, tmp_path)
+            incidents.silences(source, tmp_path)
     assert 'hunter' not in str(caught.value)
 
 
@@ -109,8 +109,8 @@ def test_real_alerts_of_the_past_and_of_a_rule_exclude_their_entities(tmp_path):
     assert [each.start for each in runs] == [fired[0], fired[10]]
     # The look-back of Prometheus adds five minutes after the last sample.
     assert all(0 < each.end - last <= 420 for each, last in zip(runs, (fired[9], fired[14]), strict=True))
-    for known, told, who in ((every, Alerts(match='{severity="page"}', margin=0), [True, False, True]), (every, Alerts(margin=0), [True, False, True])):
-        out = spans.excluded(incidents.applied(Exclude(alerts=told), known), np.array(fired), IDENTITIES, 'cpu')
+    for known, given, who in ((every, Alerts(match='{severity="page"}', margin=0), [True, False, True]), (every, Alerts(margin=0), [True, False, True])):
+        out = spans.excluded(incidents.applied(Exclude(alerts=given), known), np.array(fired), IDENTITIES, 'cpu')
         assert out.all(0).tolist() == who and out.any(0).tolist() == who
     early = incidents.applied(Exclude(alerts=Alerts(margin=900)), found)
     assert min(each.start for each in early) == fired[0] - 900
@@ -122,11 +122,11 @@ def minimal(url):
 
 def test_a_file_of_silences_will_do(tmp_path):
     """As `curl …/api/v2/silences` leaves it, for an Alertmanager that cannot be reached from here; old ones have no isEqual."""
-    told = {
+    given = {
         'id': 'x', 'comment': 'move', 'startsAt': '2026-01-05T10:00:00.123Z', 'endsAt': '2026-01-05T12:00:00+01:00',
         'matchers': [{'name': 'instance', 'value': 'a.*', 'isRegex': True}],
     }  # fmt: skip
-    (tmp_path / 'silences.json').write_text(json.dumps([told]))
+    (tmp_path / 'silences.json').write_text(json.dumps([given]))
     (found,) = incidents.silences(Silences(file='silences.json'), tmp_path)
     assert (found.start, found.end) == (pytest.approx(spans.instant('2026-01-05T10:00:00Z'), abs=0.2), spans.instant('2026-01-05T11:00:00Z'))
     assert found.matchers == (('instance', '=~', 'a.*'),) and found.why == 'silence x: move' and found.shared
@@ -151,10 +151,10 @@ def test_a_file_that_is_none_is_named(tmp_path, content):
 
 def test_by_hand_concerns_all_or_those_that_match():
     """A selector without a name; `detector` is a label too."""
-    told = (ByHand(span=(0, 60), why='move'), ByHand(span=(60, 120), why='test', match='{job="node",detector=~"cpu|memory"}'))
-    out = spans.excluded(incidents.by_hand(told), np.array([30.0, 90.0]), IDENTITIES, 'cpu')
+    given = (ByHand(span=(0, 60), why='move'), ByHand(span=(60, 120), why='test', match='{job="node",detector=~"cpu|memory"}'))
+    out = spans.excluded(incidents.by_hand(given), np.array([30.0, 90.0]), IDENTITIES, 'cpu')
     assert out.tolist() == [[True, True, True], [False, False, True]]
-    assert not spans.excluded(incidents.by_hand(told), np.array([90.0]), IDENTITIES, 'disk').any()
+    assert not spans.excluded(incidents.by_hand(given), np.array([90.0]), IDENTITIES, 'disk').any()
 
 
 def test_what_is_no_selector_is_refused():

@@ -1,4 +1,4 @@
-"""What is wrong with data is said before training, with what was done about it."""
+"""What is wrong with data is reported before training, with what was done about it."""
 
 import msgspec
 import numpy as np
@@ -36,7 +36,7 @@ def test_healthy_data_is_only_short(tmp_path):
     """Nothing is found where nothing is wrong; a day and a half is no fortnight."""
     findings, dropped = found(dataset(tmp_path, {'a': healthy(1), 'b': healthy(2)}))
     assert set(findings) == {'short'} and dropped == [] and findings['short'].entities == 0
-    assert 'reach over 1.0 days' in findings['short'].said
+    assert 'reach over 1.0 days' in findings['short'].problem
 
 
 def test_each_trouble_is_found_with_its_entity(tmp_path):
@@ -55,8 +55,8 @@ def test_each_trouble_is_found_with_its_entity(tmp_path):
     assert named == {
         'constant': ('{host="constant"}',), 'duplicated': ('{host="twin"}',), 'gaps': ('{host="gaps"}',), 'counter': ('{host="counter"}',)
     }  # fmt: skip
-    assert 'up to 13% of the samples missing, the longest hole 12060 s' in findings['gaps'].said
-    assert all(each.done.split()[0] in ('kept', 'kept:', 'kept;', 'dropped') for each in findings.values())
+    assert 'up to 13% of the samples missing, the longest hole 12060 s' in findings['gaps'].problem
+    assert all(each.action.split()[0] in ('kept', 'kept:', 'kept;', 'dropped') for each in findings.values())
 
 
 def test_time_without_any_sample_is_named(tmp_path):
@@ -65,8 +65,8 @@ def test_time_without_any_sample_is_named(tmp_path):
     for x in series.values():
         x[:300] = x[1600:1700] = np.nan
     series['b'][900:1000] = np.nan
-    said = [each.said for each in quality.inspect(dataset(tmp_path, series))[0].findings if each.check == 'gaps' and not each.entities]
-    assert said == [
+    problems = [each.problem for each in quality.inspect(dataset(tmp_path, series))[0].findings if each.check == 'gaps' and not each.entities]
+    assert problems == [
         'spans.train: no sample of any entity in 5.0 h: 1970-01-01T16:40:00Z to 1970-01-01T21:40:00Z',
         'spans.test: no sample of any entity in 1.7 h: 1970-01-02T19:20:00Z to 1970-01-02T21:00:00Z',
     ]
@@ -85,7 +85,7 @@ def test_time_without_any_sample_is_named(tmp_path):
     ],
     ids=['grows', 'reset', 'falls', 'sawtooth', 'constant', 'negative', 'noise'],
 )
-def test_a_counter_is_told_from_a_gauge(x, is_counter):
+def test_a_counter_is_distinguished_from_a_gauge(x, is_counter):
     """It grows nearly always, and falls to nearly nothing where it falls."""
     assert quality._counter(x) == is_counter
 
@@ -93,14 +93,14 @@ def test_a_counter_is_told_from_a_gauge(x, is_counter):
 def test_a_bare_counter_is_seen_in_the_expression(tmp_path):
     """Its name says so before its samples do."""
     findings, _ = found(dataset(tmp_path, {'a': healthy(1)}, expr='http_requests_total{job="web"}'))
-    assert findings['counter'].said == 'expr is the bare counter http_requests_total' and 'rate(' in findings['counter'].done
+    assert findings['counter'].problem == 'expr is the bare counter http_requests_total' and 'rate(' in findings['counter'].action
 
 
 def test_spans_in_the_wrong_order_are_leakage(tmp_path):
     """To learn from the future of what is tested flatters the figures."""
     parts = spans.Parts(train=PARTS.test, test=PARTS.train)
     findings, _ = found(dataset(tmp_path, {'a': healthy(1)}, parts=parts))
-    assert 'spans.train reaches beyond the beginning of spans.test' in findings['leakage'].said
+    assert 'spans.train reaches beyond the beginning of spans.test' in findings['leakage'].problem
 
 
 def test_what_is_excluded_is_counted_for_the_model_card(tmp_path):
@@ -118,12 +118,12 @@ def test_what_is_excluded_is_counted_for_the_model_card(tmp_path):
     assert '1970-01-01T16:40:00Z to 1970-01-02T06:00:00Z, 1 entities: alert: alert Hot' in text and 'excluded from test: 20 entity-steps' in text
 
 
-def test_what_the_source_said_is_passed_on(tmp_path):
+def test_warnings_of_the_source_are_passed_on(tmp_path):
     """Infinite samples, warnings of partial data, more entities than the exporter has room for."""
     data = dataset(tmp_path, {'a': healthy(1), 'b': healthy(2)}, infinite=3, warnings=['a store is down'])
     findings, _ = found(data, max_entities=1)
-    assert findings['infinite'].said == '3 infinite samples' and findings['partial'].said == 'the source warned: a store is down'
-    assert findings['many'].said == '2 entities, more than max_entities (1)'
+    assert findings['infinite'].problem == '3 infinite samples' and findings['partial'].problem == 'the source warned: a store is down'
+    assert findings['many'].problem == '2 entities, more than max_entities (1)'
 
 
 @pytest.mark.parametrize('series', [{'a': np.full(STEPS, np.nan)}, {'a': np.r_[healthy(1)[:1500], np.full(500, np.nan)]}], ids=['all', 'test'])

@@ -120,16 +120,16 @@ def test_left_overs_of_a_killed_run_are_not_there(tmp_path, values):
     """A chunk that the manifest does not name does not count; half a file is removed."""
     place = filled(tmp_path, values, [0, 200])
     (place.folder / 'fine-1200-50.npz').write_bytes(b'whole, but the manifest was not written')
-    (place.folder / 'fine-1250-50.npz.123.part').write_bytes(b'half')
+    (place.folder / '.draft.fine-1250-50.npz').write_bytes(b'half')
     again = Store(tmp_path, ABOUT)
     again.prepare()
-    assert again.covered('fine') == [(1000, 1200)] and not list(place.folder.glob('*.part'))
+    assert again.covered('fine') == [(1000, 1200)] and not list(place.folder.glob('.draft.*'))
     again.put('fine', 1200, [name(0)], np.zeros((50, 1, 2)))
     assert Store(tmp_path, ABOUT).covered('fine') == [(1000, 1250)]
 
 
 def test_only_one_process_writes(tmp_path):
-    """A second one is told so at once, and may come when the first has left."""
+    """A second one fails at once, and succeeds when the first has left."""
     with store.locked(tmp_path / 'data'), pytest.raises(StoreError, match='another process is writing here'), store.locked(tmp_path / 'data'):
         pass
     with store.locked(tmp_path / 'data'):

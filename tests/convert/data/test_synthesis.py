@@ -43,7 +43,7 @@ def test_a_fault_changes_the_labelled_stretch_and_nothing_else(kind):
     rng = np.random.default_rng(0)
     values = 10 + np.sin(np.arange(3000) / 200)[:, None] + 0.1 * rng.normal(size=(3000, 2))
     before, labels = values.copy(), np.zeros(values.shape, bool)
-    steps = faults.plant(values, labels, 1000, 1, kind, step_seconds=60, size=10.0, rng=rng)
+    steps = faults.inject(values, labels, 1000, 1, kind, step_seconds=60, size=10.0, rng=rng)
     assert steps > 0 and labels[:, 1].sum() == steps and labels[1000, 1] and not labels[:, 0].any()
     assert np.array_equal(values[~labels], before[~labels]) and not np.array_equal(values[labels], before[labels])
 
@@ -52,7 +52,7 @@ def test_faults_do_not_overlap_and_keep_gaps():
     rng = np.random.default_rng(0)
     values, labels = rng.normal(size=(1000, 1)), np.zeros((1000, 1), bool)
     values[510] = np.nan
-    assert faults.plant(values, labels, 500, 0, 'shift', step_seconds=60, size=5, rng=rng)
+    assert faults.inject(values, labels, 500, 0, 'shift', step_seconds=60, size=5, rng=rng)
     assert np.isnan(values[510, 0])
-    assert faults.plant(values, labels, 505, 0, 'shift', step_seconds=60, size=5, rng=rng) == 0
-    assert faults.plant(values, labels, 990, 0, 'drift', step_seconds=60, size=5, rng=rng) == 0
+    assert faults.inject(values, labels, 505, 0, 'shift', step_seconds=60, size=5, rng=rng) == 0
+    assert faults.inject(values, labels, 990, 0, 'drift', step_seconds=60, size=5, rng=rng) == 0

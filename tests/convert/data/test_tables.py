@@ -18,8 +18,8 @@ HOSTS = ('a', 'b')
 
 def detector(**keys):
     """A Detector at 60 s."""
-    told = keys or {'name': 'cpu', 'expr': 'x'}
-    return configuration.parse(json.dumps({'prometheus': {'url': 'http://localhost:9'}, 'detectors': [told]})).detectors[0]
+    detector = keys or {'name': 'cpu', 'expr': 'x'}
+    return configuration.parse(json.dumps({'prometheus': {'url': 'http://localhost:9'}, 'detectors': [detector]})).detectors[0]
 
 
 ONE = detector()
@@ -103,25 +103,25 @@ def test_long_and_wide_and_parquet_are_the_same(tmp_path):
 def test_the_newest_row_at_a_step_counts(tmp_path):
     """A row between two steps belongs to the later one, as a query there would see it."""
     rows = [['time', 'host', 'value'], [START + 1, 'a', 1], [START + 60, 'a', 3], [START + 59, 'a', 2], [START + 61, 'a', 'NaN'], [START + 120, 'a', 'inf']]
-    said = []
-    place = tables.read(ONE, [write(tmp_path / 'x.csv', rows)], tmp_path / 'data', log=said.append)
+    lines = []
+    place = tables.read(ONE, [write(tmp_path / 'x.csv', rows)], tmp_path / 'data', log=lines.append)
     got = place.read('fine', START // 60, START // 60 + 4, [b'{"host":"a"}'])[:, 0, 0]
     np.testing.assert_array_equal(got, [np.nan, 3, np.nan, np.nan])
-    assert said == ["  detector 'cpu': 5 rows, 1 entities, 1 infinite values dropped"]
+    assert lines == ["  detector 'cpu': 5 rows, 1 entities, 1 infinite values dropped"]
 
 
 def test_what_is_there_is_not_read_again(tmp_path):
     """Unless the file has other content."""
-    path, said = write(tmp_path / 'x.csv', wide(numbers(50), ['value'])), []
+    path, lines = write(tmp_path / 'x.csv', wide(numbers(50), ['value'])), []
     first = tables.read(ONE, [path], tmp_path / 'data', log=quiet)
-    assert tables.read(ONE, [path], tmp_path / 'data', log=said.append).chunks == first.chunks
-    assert said == ["  detector 'cpu': x.csv are there already"]
+    assert tables.read(ONE, [path], tmp_path / 'data', log=lines.append).chunks == first.chunks
+    assert lines == ["  detector 'cpu': x.csv are there already"]
     write(path, wide(numbers(51), ['value']))
     assert tables.read(ONE, [path], tmp_path / 'data', log=quiet).folder != first.folder
 
 
 def test_a_killed_import_starts_anew(tmp_path):
-    """What it left cannot be told from what is missing."""
+    """Which of its rows are missing is unknown."""
     x = numbers()
     path = write(tmp_path / 'x.csv', wide(x, ['value']))
     place = tables.read(ONE, [path], tmp_path / 'data', log=quiet)
@@ -170,6 +170,6 @@ def test_a_recipe_may_have_files_in_place_of_prometheus(tmp_path):
     (tmp_path / 'promlstm.yml').write_text('prometheus: {url: http://127.0.0.1:1}\ndetectors: [{name: cpu, expr: x, history: 1d}]\n')
     parts = spans.Parts(train=((START, START + 60 * 2000),), test=((START + 60 * 2000, START + 60 * 3000),))
     data = Data(config='promlstm.yml', files={'cpu': ('cpu.csv',)}, spans=parts)
-    (found,) = collect.gather(tmp_path / 'own.yml', data, tmp_path / 'data', log=quiet)
+    (found,) = collect.collect(tmp_path / 'own.yml', data, tmp_path / 'data', log=quiet)
     assert found.entities('test') == [b'{"host":"a"}', b'{"host":"b"}'] and len(list(found.batches('test'))) == 1
     assert collect.load(tmp_path / 'own.yml', data, tmp_path / 'data')[0].digest() == found.digest()

@@ -31,7 +31,7 @@ def test_every_kind_is_injected_and_labelled():
     """Twice in an entity at most; what is not labelled is as it was without faults; the same seed gives the same."""
     found, again = benchmark_sets.injected(TELEMETRY, 1), benchmark_sets.injected(TELEMETRY, 1)
     assert set(found.kinds) == set(faults.KINDS) and np.array_equal(found.values, again.values, equal_nan=True)
-    assert found.settled == benchmark_sets.SETTLED and not found.labels[: benchmark_sets.SETTLED].any() and found.labels.any(0).sum() > 12
+    assert found.first_counted == benchmark_sets.SETTLED and not found.labels[: benchmark_sets.SETTLED].any() and found.labels.any(0).sum() > 12
     from convert.data import synthesis
 
     plain = synthesis.batch(1, step_seconds=300, steps=1500, entities=16).values[..., 0]

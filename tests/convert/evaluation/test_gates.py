@@ -1,4 +1,4 @@
-"""A worse model is not released, an equal one is, and noise closes no gate."""
+"""A worse model is not released, an equal one is, and a difference within noise passes."""
 
 import re
 
@@ -13,8 +13,8 @@ from convert.evaluation import gates
 GOOD, BAD = [2] * 40, [2, 0] * 20
 
 
-def reasons(*results, **told):
-    return gates.refusals(gates.judge(results, gates.Gates(**told)))
+def reasons(*results, **rules):
+    return gates.refusals(gates.judge(results, gates.Gates(**rules)))
 
 
 def test_a_model_that_finds_less_than_the_one_in_service_is_refused_with_the_reason():
@@ -34,24 +34,27 @@ def test_only_the_recipes_baselines_are_rivals():
     assert not reasons(*pair, baselines=('ewma_band',)) and not reasons(*pair, baselines=())
 
 
-@pytest.mark.parametrize('trial', ['linked_60s', 'test_host_linked'])
-def test_a_broken_link_is_a_gate_where_the_recipe_says_so(trial):
+@pytest.mark.parametrize('benchmark_set', ['linked_60s', 'test_host_linked'])
+def test_a_broken_link_is_a_gate_where_the_recipe_says_so(benchmark_set):
     """The model in service is a rival there in any case."""
-    new, pca, old = (result(n, role, found, trial=trial) for n, role, found in (('new', 'model', BAD), ('pca', 'baseline', GOOD), ('old', 'in service', GOOD)))
+    new, pca, old = (
+        result(name, role, found, benchmark_set=benchmark_set)
+        for name, role, found in (('new', 'model', BAD), ('pca', 'baseline', GOOD), ('old', 'in service', GOOD))
+    )
     assert not reasons(new, pca) and reasons(new, pca, links=True) and reasons(new, old)
-    assert reasons(*(msgspec.structs.replace(each, trial='test_linked_list') for each in (new, pca)))
+    assert reasons(*(msgspec.structs.replace(each, benchmark_set='test_linked_list') for each in (new, pca)))
 
 
 def test_an_equal_or_better_model_passes():
     assert not reasons(result('new', 'model', GOOD, false=[1] * 40), result('old', 'in service', BAD, false=[1] * 40), result('robust_z', 'baseline', GOOD))
 
 
-def test_what_cannot_be_told_apart_passes():
-    """Two entities of six go one way and one the other: that is no proof."""
+def test_a_difference_within_noise_passes():
+    """Two entities of six go one way and one the other: that is not significant."""
     assert not reasons(result('new', 'model', [2, 2, 0, 0, 2, 1]), result('old', 'in service', [2, 2, 2, 2, 0, 1]))
 
 
-def test_a_sure_difference_within_the_margin_passes():
+def test_a_significant_difference_within_the_margin_passes():
     """One event of a hundred less, everywhere: less than it may be."""
     new, old = result('new', 'model', [98] * 30, events=100), result('old', 'in service', [99] * 30, events=100)
     assert not reasons(new, old) and reasons(new, old, recall_margin=0.005)
@@ -65,14 +68,14 @@ def test_a_model_that_alarms_more_often_in_healthy_time_is_refused():
 
 
 def test_unlabelled_test_spans_count_alarms_only():
-    """Nobody knows what was to be found there."""
-    new, old = (result(name, role, [0] * 40, false=[1] * 40, events=0, trial='test_cpu') for name, role in (('new', 'model'), ('old', 'in service')))
+    """It is unknown what was to be found there."""
+    new, old = (result(name, role, [0] * 40, false=[1] * 40, events=0, benchmark_set='test_cpu') for name, role in (('new', 'model'), ('old', 'in service')))
     assert [verdict.what for verdict in gates.judge([new, old], gates.Gates())] == ['alarms']
 
 
 def test_sets_are_not_mixed():
     """A rival on another set is no rival."""
-    assert not reasons(result('new', 'model', BAD, trial='a'), result('old', 'in service', GOOD, trial='b'))
+    assert not reasons(result('new', 'model', BAD, benchmark_set='a'), result('old', 'in service', GOOD, benchmark_set='b'))
 
 
 def test_the_interval_of_a_paired_difference_covers_it():
@@ -105,8 +108,8 @@ def test_a_recipe_has_gates(tmp_path):
         recipe.load(path)
 
 
-def test_few_events_are_told():
-    """Where hardly anything can be told everything passes, and the reader is warned."""
+def test_few_events_are_reported():
+    """Where hardly any difference is significant everything passes, and the reader is warned."""
     few = gates.judge([result('new', 'model', [1] * 5), result('old', 'in service', [2] * 5)], gates.Gates())
     assert gates.weak(few) == ['injected_300s has 10 events: what is worse by less than half passes; give it more (evaluation, spans.test)']
     assert gates.weak(gates.judge([result('new', 'model', [1] * 50), result('old', 'in service', [1] * 50)], gates.Gates())) == []

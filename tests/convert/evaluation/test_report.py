@@ -1,4 +1,4 @@
-"""What a contest found is one page that asks for nothing, JSON that can be read back, and text; its numbers are right."""
+"""A benchmark's report is one page that loads nothing from elsewhere, JSON that can be read back, and text; its numbers are right."""
 
 import re
 from html.parser import HTMLParser
@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 import tiny_model
-from benchmark_results import entity, result, trial
+from benchmark_results import benchmark_set, entity, result
 
 from convert.evaluation import baselines, benchmark, gates, plots, report
 from convert.evaluation.measures import Entity
@@ -45,9 +45,9 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def found(model):
-    """A contest of the running mean against itself: Results, Sights."""
-    rivals = [benchmark.Contestant('new', 'model', model), benchmark.Contestant('old', 'in service', model)]
-    return benchmark.held(rivals, [trial(), trial(seed=1, name='test_cpu_faults')], lambda line: None)
+    """The running mean compared with itself: Results, Scored."""
+    methods = [benchmark.Method('new', 'model', model), benchmark.Method('old', 'in service', model)]
+    return benchmark.measure_all(methods, [benchmark_set(), benchmark_set(seed=1, name='test_cpu_faults')], lambda line: None)
 
 
 @pytest.fixture
@@ -61,40 +61,42 @@ def whole(found):
 
 
 @pytest.mark.train
-def test_everybody_is_measured_on_the_same_telemetry(found):
+def test_every_method_is_measured_on_the_same_telemetry(found):
     """The model, the model in service (here the same, so the same figures), and the baselines that the documents name."""
-    results, sights = found
-    rows = {each.contestant: each for each in results if each.trial == 'injected_300s'}
+    results, scored = found
+    rows = {each.method: each for each in results if each.benchmark_set == 'injected_300s'}
     assert set(rows) == {'new', 'old', *baselines.PLAIN, *baselines.NAMES}
     assert rows['new'].equal == rows['old'].equal and rows['new'].equal.event_recall == 1
     assert rows['robust_z'].equal.event_recall > 0.9 and set(rows['new'].by_kind) == {'up', 'down'}
-    assert rows['new'].equal.false_alarms_per_week <= 1 and [sight.trial.name for sight in sights] == ['injected_300s', 'test_cpu_faults']
+    assert rows['new'].equal.false_alarms_per_week <= 1 and [each.benchmark_set.name for each in scored] == ['injected_300s', 'test_cpu_faults']
 
 
 @pytest.mark.train
-def test_a_threshold_as_it_runs_is_the_calibrations(found, model):
+def test_the_threshold_as_it_runs_is_the_calibrated_one(found, model):
     """No hindsight: alarms at each budget are counted at the threshold that the file promises for it."""
     first = found[0][0]
     assert first.run.threshold == 1.0 and set(first.alarms) == {'1/month', '1/week', '1/day'}
-    scores, _ = benchmark.judged(model, trial())
-    border = model.bundle.calibration.threshold(1.0, step_seconds=300)
-    healthy = [Entity(np.where(trial().counted[:, n], scores[:, n], np.nan), trial().labels[:, n], 300.0) for n in range(12)]
-    assert first.alarms['1/week'] == pytest.approx(benchmark.points(healthy, border).false_alarms_per_week)
+    subject = benchmark_set()
+    scores, _ = benchmark.surprises(model, subject)
+    threshold = model.bundle.calibration.threshold(1.0, step_seconds=300)
+    scores = np.where(subject.counted, scores, np.nan)
+    healthy = [Entity(scores[:, n], subject.labels[:, n], 300.0) for n in range(12)]
+    assert first.alarms['1/week'] == pytest.approx(benchmark.points(healthy, threshold).false_alarms_per_week)
 
 
 @pytest.mark.train
-def test_without_labels_only_alarms_are_told(model):
+def test_without_labels_only_alarms_are_counted(model):
     """A test span that nobody labelled: no recall, no gate on recall, alarms beside the promise."""
     import dataclasses
 
-    span = dataclasses.replace(trial(name='test_cpu'), labels=None, kinds=None)
-    (first, *_), _ = benchmark.held([benchmark.Contestant('new', 'model', model)], [span], lambda line: None)
+    span = dataclasses.replace(benchmark_set(name='test_cpu'), labels=None, kinds=None)
+    (first, *_), _ = benchmark.measure_all([benchmark.Method('new', 'model', model)], [span], lambda line: None)
     assert first.equal is None and first.tally is None and first.alarms['1/week'] > 0 and not first.by_kind
-    assert not [v for v in gates.judge([first, result('robust_z', 'baseline', [1], trial='test_cpu')], gates.Gates()) if v.what == 'recall']
+    assert not [v for v in gates.judge([first, result('robust_z', 'baseline', [1], benchmark_set='test_cpu')], gates.Gates()) if v.what == 'recall']
 
 
 @pytest.mark.train
-def test_the_page_is_whole_and_asks_for_nothing(whole, found):
+def test_the_page_is_well_formed_and_loads_nothing(whole, found):
     """Every tag is closed, nothing is loaded from anywhere, what comes from telemetry is escaped, every coordinate is a number."""
     text = report.page(whole, found[1])
     page = Page(text)
@@ -113,27 +115,27 @@ def test_json_is_read_back_as_it_was(whole):
 
 
 @pytest.mark.train
-def test_the_text_names_everybody_and_the_gates(whole):
-    told = report.text(whole)
-    assert all(name in told for name in ('model, as it runs', 'in service', 'seasonal_naive', '1/week promised:', 'gates: ', 'AUC-PR'))
+def test_the_text_names_every_method_and_the_gates(whole):
+    text = report.text(whole)
+    assert all(name in text for name in ('model, as it runs', 'in service', 'seasonal_naive', '1/week promised:', 'gates: ', 'AUC-PR'))
 
 
 def test_a_refusal_is_on_the_page():
     results = [result('new', 'model', [0] * 30), result('old', 'in service', [2] * 30)]
-    told = report.Report(
+    refused = report.Report(
         model='new', family='forecaster', sha256='a', service='b', budget_per_week=1, results=results,
         verdicts=gates.judge(results, gates.Gates()), learning=report.learning(()),
     )  # fmt: skip
-    assert 'Not to be released' in report.page(told, []) and '1 against a release' in report.text(told)
+    assert 'Not to be released' in report.page(refused, []) and '1 against a release' in report.text(refused)
 
 
 def test_events_are_ranked_by_their_highest_score():
     """Best first; an event found within the tolerance after its end counts."""
-    subject = trial()
+    subject = benchmark_set()
     scores = np.zeros(subject.labels.shape)
     for n in range(12):
         scores[np.argmax(subject.labels[:, n]) + n, n] = n
-    ranked = report.strongest(benchmark.Sight(subject, scores))
+    ranked = report.strongest_events(benchmark.Scored(subject, scores))
     assert [n for _, n, _, _ in ranked] == list(range(11, -1, -1)) and ranked[0][0] == 11
 
 

@@ -48,7 +48,7 @@ def test_windows_with_a_fault_in_them_are_not_learnt():
     from convert.families import autoencoder, training
 
     batch = synthesis.batch(1, step_seconds=60, steps=500, entities=12, faults_per_1000=6, history_days=1)
-    seen, faulty = training.sights(batch), batch.faulty[..., 0].T
+    seen, faulty = training.observations(batch), batch.faulty[..., 0].T
     assert faulty.any(1).sum() > 3
     seen.x[faulty] = 1e30
     windows = autoencoder.examples(seen, faulty, small_models.WIDTH, np.random.default_rng(0))
@@ -65,15 +65,15 @@ def test_training_damages_only_the_newest_samples():
 
 
 def test_it_learns():
-    """After a little training a healthy window is told better than by nothing, and a spike is not."""
+    """After a little training a healthy window is reconstructed better than by a constant, and a spike is not."""
     from convert import recipe
     from convert.families import autoencoder
 
     rng = np.random.default_rng(0)
     at = rng.uniform(0, 6, (3000, 1)) + 0.5 * np.arange(small_models.WIDTH)
     windows = np.float32(np.sin(at))
-    told = recipe.Training(telemetry=(), batch_series=64, epochs=4, learning_rate=0.01)
-    network, figures = autoencoder.fit(windows, told, 1, lambda text: None)
+    settings = recipe.Training(telemetry=(), batch_series=64, epochs=4, learning_rate=0.01)
+    network, figures = autoencoder.fit(windows, settings, 1, lambda text: None)
     struck = windows.copy()
     struck[:, -1] += 4
     healthy, moved = (np.abs(x[:, -1] - autoencoder.newest(network, x).numpy()[:, 0]) for x in (windows, struck))

@@ -49,7 +49,7 @@ def test_labels_are_those_of_the_newest_sample():
 
     batch = synthesis.batch(1, step_seconds=60, steps=600, entities=16, faults_per_1000=4, history_days=1)
     faulty = batch.faulty[..., 0].T
-    seen = training.sights(batch)
+    seen = training.observations(batch)
     seen.inputs[..., 0] = faulty
     inputs, labels, out = classifier.examples(seen, faulty, small_models.WIDTH, np.random.default_rng(0))
     assert inputs.shape[1:] == (small_models.WIDTH, 12) and np.array_equal(inputs[:, -1, 0], labels)
@@ -63,7 +63,7 @@ def test_faults_are_planted_into_recorded_telemetry_but_not_where_it_must_not_te
 
     batch = synthesis.batch(2, step_seconds=60, steps=900, entities=8, history_days=1)
     batch.faulty[500:] = True
-    struck, labels = classifier.planted(batch, 10, np.random.default_rng(0))
+    struck, labels = classifier.with_faults(batch, 10, np.random.default_rng(0))
     changed = ~((struck.values == batch.values) | np.isnan(batch.values))
     assert labels.any() and not labels[500:].any() and not (changed & ~labels).any()
 
@@ -83,13 +83,13 @@ def test_given_labels_are_learnt_in_place_of_planted_ones():
     from convert.families.registry import FAMILIES
     from convert.recipe import Telemetry, Training
 
-    told = Training(telemetry=(Telemetry(step_seconds=60, steps=900, entities=8),), window_steps=small_models.WIDTH, faults_per_1000=50)
+    settings = Training(telemetry=(Telemetry(step_seconds=60, steps=900, entities=8),), window_steps=small_models.WIDTH, faults_per_1000=50)
     plain = synthesis.batch(2, step_seconds=60, steps=900, entities=8, history_days=1)
     labels = np.zeros(plain.faulty.shape, bool)
     labels[600:620, 3] = True
     recorded = {each.name: getattr(plain, each.name) for each in fields(plain)} | {'faulty': labels.copy()}
     batch = dataset.Recorded(**recorded, identities=tuple(range(8)), scored=np.ones(900, bool), labels=labels)
-    _, found, _ = FAMILIES['classifier'].examples(batch, told, np.random.default_rng(0))
+    _, found, _ = FAMILIES['classifier'].examples(batch, settings, np.random.default_rng(0))
     assert found.sum() == 20
 
 

@@ -60,7 +60,7 @@ def inputs_of(name, steps=140, learn=1.0, seed=0):
 
 @every
 def test_tensorflow_and_onnx_agree_over_hundreds_of_carried_steps(name):
-    """Missing samples, huge values, rows that do not learn and one that starts anew among them."""
+    """Missing samples, huge values, rows that do not learn and one with a new normal among them."""
     from convert import verify
 
     one = small_models.any_of(name)
@@ -131,19 +131,19 @@ def test_who_is_judged_only_teaches_nothing(name):
 
 
 @banded
-def test_a_shift_that_is_told_to_be_normal_is(name):
+def test_a_shift_that_is_declared_normal_is_normal(name):
     """learn = 2 at the new level: what follows is as little surprising as what came before."""
     inputs = inputs_of(name, steps=160)
     inputs['value'] = np.where(np.isnan(inputs['value']), np.nanmean(inputs['value'], (0, 1)), inputs['value'])
     spread = np.std(inputs['value'], (0, 1))
     inputs['value'][120:] += 30 * spread
-    told = {**inputs, 'learn': inputs['learn'].copy()}
-    told['learn'][120] = 2
-    kept, anew = (np.stack([out['surprise'] for out, _ in carried(name, each)]) for each in (inputs, told))
+    declared = {**inputs, 'learn': inputs['learn'].copy()}
+    declared['learn'][120] = 2
+    before, after = (np.stack([out['surprise'] for out, _ in carried(name, each)]) for each in (inputs, declared))
     if name == 'autoencoder':
-        assert np.nanmean(anew[121:126]) < np.nanmean(kept[121:126])
-    assert np.isfinite(anew[121:]).all()
-    ring = carried(name, {key: array[:121] for key, array in told.items()})[-1][1]['state_ring'][..., : small_models.WIDTH]
+        assert np.nanmean(after[121:126]) < np.nanmean(before[121:126])
+    assert np.isfinite(after[121:]).all()
+    ring = carried(name, {key: array[:121] for key, array in declared.items()})[-1][1]['state_ring'][..., : small_models.WIDTH]
     assert np.array_equal(ring, np.repeat(ring[..., -1:], small_models.WIDTH, -1))
 
 

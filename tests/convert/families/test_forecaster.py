@@ -10,7 +10,7 @@ pytestmark = pytest.mark.train
 
 @pytest.fixture(scope='module')
 def judge():
-    """The rule without LSTM ("no change"), so that every number can be told beforehand."""
+    """The rule without LSTM ("no change"), so that every number can be computed by hand."""
     from convert import export, verify
     from convert.families import forecaster
 
@@ -32,7 +32,7 @@ def walk(steps, entities=1, features=1, seed=0):
     return np.random.default_rng(seed).normal(size=(steps, entities, features))
 
 
-def test_nothing_is_said_before_the_warm_up_nor_without_a_sample(judge):
+def test_nothing_is_scored_before_the_warm_up_nor_without_a_sample(judge):
     x = walk(80)
     x[60] = np.nan
     out = judge(x)

@@ -15,14 +15,14 @@ def observe():
     function = tf.function(steps.observe, autograph=False, reduce_retracing=True)
 
     def carried(values, *, step_seconds=60, learn=None, season=None):
-        """Sight of every step of a series, and the state after it."""
+        """Observation of every step of a series, and the state after it."""
         state, seen = np.zeros((1, steps.WIDTH)), []
         for t, x in enumerate(values):
             known = np.full((1, 4), np.nan) if season is None else np.float64(season[t]).reshape(1, 4)
             gate = np.float32([[1 if learn is None else learn[t]]])
-            sight = function(np.float64([[x]]), known, np.float32(step_seconds), gate, state)
-            state = sight.state.numpy()
-            seen.append(sight._replace(**{name: value.numpy() for name, value in sight._asdict().items()}))
+            observed = function(np.float64([[x]]), known, np.float32(step_seconds), gate, state)
+            state = observed.state.numpy()
+            seen.append(observed._replace(**{name: value.numpy() for name, value in observed._asdict().items()}))
         return seen
 
     return carried

@@ -1,0 +1,259 @@
+"""The command line of `python -m convert`: one parser with a parser for each command. It imports nothing heavy.
+
+A command takes only the options that it uses; argparse refuses all others. What a command then does is in __main__.py.
+"""
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+from promlstm.config import seconds
+
+EPILOG = """\
+examples:
+  python -m convert all convert/recipes/default.yml                     from a recipe to a model file
+  python -m convert all own.yml --until today --keep-on-refusal         the same every month
+  python -m convert compare promlstm/models/default.onnx build/own/own.onnx
+
+The commands fetch to release are the stages of `all`, in order: each works on the work folder that the stages before it left.
+`python -m convert COMMAND --help` shows what a command reads and leaves, and its options."""
+
+
+class Stage(NamedTuple):
+    """A command that takes a recipe: a line for the list, what it reads and leaves, an example, and its options beside --work."""
+
+    summary: str
+    description: str
+    example: str
+    options: tuple[str, ...] = ()
+
+
+STAGES = {
+    'fetch': Stage(
+        'read history of your own detectors out of Prometheus or files',
+        'Reads what the section `data` of the recipe asks for: history out of Prometheus, or CSV and Parquet files, and incidents to be\n'
+        'excluded. Leaves data/ in the work folder: the telemetry, incidents.json, and a report of its quality (quality.json, quality.txt).\n'
+        'Run again, it fetches only what is missing. Needs no TensorFlow.',
+        'python -m convert fetch own.yml --until today',
+        ('until',),
+    ),
+    'train': Stage(
+        'train the network on synthetic telemetry and on your own',
+        'Reads the recipe and, where it has a section `data`, what fetch left. Leaves weights.weights.h5, training.json, learning.json and\n'
+        'training.log in the work folder.',
+        'python -m convert train own.yml',
+        ('until',),
+    ),
+    'export': Stage(
+        'convert the trained network to an ONNX graph',
+        'Reads weights.weights.h5. Leaves graph.onnx: the network and its rules as one graph whose operators were checked.',
+        'python -m convert export own.yml',
+    ),
+    'verify': Stage(
+        'prove that TensorFlow and ONNX Runtime agree',
+        'Reads weights.weights.h5 and graph.onnx, and runs both over 500 steps with missing samples. Leaves proof.json, which the exporter\n'
+        'replays whenever it loads the model.',
+        'python -m convert verify own.yml',
+    ),
+    'calibrate': Stage(
+        'count the alarms on healthy telemetry for each surprise',
+        'Reads training.json, graph.onnx and proof.json, and replays the graph over healthy synthetic telemetry. Leaves calibration.json:\n'
+        'alarms per entity-week for each surprise.',
+        'python -m convert calibrate own.yml',
+    ),
+    'evaluate': Stage(
+        'measure it beside baselines and the model in service',
+        'Reads training.json, graph.onnx, proof.json and calibration.json, and measures the model, the model in service and simple baselines\n'
+        'on the same telemetry: injected faults, your test spans, labelled sets. Leaves evaluation.json, report.txt, report.json and\n'
+        'report.html.',
+        'python -m convert evaluate own.yml --service promlstm/models/default.onnx',
+        ('out', 'data', 'service', 'until', 'experiments'),
+    ),
+    'release': Stage(
+        'write the model file, if the gates let it pass',
+        'Reads what the stages before left. Leaves the model file: graph, manifest, calibration and proof, read back before it gets its\n'
+        'name. Where the gates find it worse than the model in service or a baseline, it writes nothing and ends with status 3.',
+        'python -m convert release own.yml --out own.onnx',
+        ('out', 'force', 'keep'),
+    ),
+    'all': Stage(
+        'run all of these stages, but skip those that are up to date',
+        'Reads the recipe. Leaves the model file, and in the work folder what every stage leaves. Run again, it skips stages whose recipe,\n'
+        'data and tools have not changed, and continues after an interruption.',
+        'python -m convert all own.yml --out own.onnx --until today',
+        ('out', 'data', 'service', 'until', 'force', 'keep'),
+    ),
+}
+
+WRAP = """\
+the scaling, one line for each feature in the order of the model, either as it was standardised or as it was brought to 0…1:
+  cpu: {mean: 0.42, std: 0.11}
+  memory: {min: 0, max: 8.0e+9}
+
+examples:
+  python -m convert wrap their.keras --scaling scaling.yml --step 60s --out their.onnx
+  python -m convert wrap saved_model/ --feature 'cpu: {mean: 0.42, std: 0.11}' --step 30s --output forecast --out their.onnx"""
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Descriptions as they are written, and room for the longest name in the list of commands."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self._action_max_length = 13        # argparse forgets that the names of commands are indented
+
+
+def parse(argv=None):
+    """The arguments of a command line; `command` is the name of the command. A mistake exits with 2 and the usage of that command."""
+    args, unknown = parser().parse_known_args(argv)
+    refuse = vars(args).pop('refuse')
+    if unknown:
+        refuse(f'unrecognized arguments: {" ".join(unknown)}')
+    return args
+
+
+def parser():
+    """The parser of all commands."""
+    out = argparse.ArgumentParser(prog='python -m convert', description='Make a promlstm model.', epilog=EPILOG, formatter_class=_Formatter)
+    commands = out.add_subparsers(dest='command', required=True, title='commands', metavar='COMMAND')
+    for name, stage in STAGES.items():
+        _stage(commands, name, stage)
+    _wrap(commands)
+    _quantize(commands)
+    _compare(commands)
+    _figures(commands)
+    return out
+
+
+def _command(commands, name, summary, description, epilog):
+    out = commands.add_parser(name, help=summary, description=description, epilog=epilog, formatter_class=_Formatter)
+    out.set_defaults(refuse=out.error)
+    return out
+
+
+def _stage(commands, name, stage):
+    out = _command(commands, name, stage.summary, stage.description, f'example:\n  {stage.example}')
+    out.set_defaults(out=None, data=None, service=None, until=None, force=False, keep_on_refusal=False, learning_curve=False, search=False)
+    out.add_argument('recipe', type=Path, help='the recipe, a YAML file such as convert/recipes/default.yml')
+    out.add_argument('--work', type=Path, metavar='DIR', help='the work folder (default: build/NAME)')
+    for option in stage.options:
+        OPTIONS[option](out)
+
+
+def _out(out):
+    out.add_argument('--out', type=Path, metavar='FILE', help='the model file to write (default: WORK/NAME.onnx)')
+
+
+def _data(out):
+    out.add_argument('--data', type=Path, metavar='DIR', help='labelled telemetry to evaluate on: DIR/SET/ENTITY.npz (default: none)')
+
+
+def _service(out):
+    out.add_argument(
+        '--service',
+        metavar='FILE',
+        help='the model in service, to be compared with: a file, builtin:NAME, or none (default: the file at --out, else builtin:default)',
+    )
+
+
+def _until(out):
+    out.add_argument(
+        '--until', metavar='DAY', help='move the spans of the recipe so that the last one ends there: a date, or today (last midnight, UTC)'
+    )
+
+
+def _experiments(out):
+    out.add_argument('--learning-curve', action='store_true', help='in place of a report: how much data is enough, by models of growing parts of it')
+    out.add_argument('--search', action='store_true', help='in place of a report: which family and size, the smallest that is as good as the best')
+
+
+def _force(out):
+    out.add_argument('--force', action='store_true', help='release whatever the gates say (the report keeps the reasons)')
+
+
+def _keep(out):
+    out.add_argument('--keep-on-refusal', action='store_true', help='end with status 0 where the gates refuse: the model in service stays')
+
+
+OPTIONS = {
+    'out': _out, 'data': _data, 'service': _service, 'until': _until, 'experiments': _experiments, 'force': _force, 'keep': _keep,
+}  # fmt: skip
+
+
+def _wrap(commands):
+    out = _command(
+        commands,
+        'wrap',
+        'make a model file of a Keras model that was trained elsewhere',
+        'Reads a .keras file or a SavedModel folder and how its features were scaled. Leaves a model file, verified against Keras and\n'
+        'calibrated. docs/ says which models can be wrapped, and what their output has to be.',
+        WRAP,
+    )
+    out.add_argument('model', type=Path, help='a .keras file or a SavedModel folder')
+    scaling = out.add_mutually_exclusive_group(required=True)
+    scaling.add_argument('--scaling', type=Path, metavar='FILE', help='how each feature was scaled, YAML')
+    scaling.add_argument('--feature', action='append', metavar='LINE', help='a line of that file; once for each feature')
+    out.add_argument('--step', type=_seconds, required=True, metavar='DURATION', help='the step that it was trained for, such as 60s')
+    out.add_argument('--slowest-step', type=_seconds, metavar='DURATION', help='the slowest step that it may serve (default: the same)')
+    out.add_argument('--window', type=int, metavar='STEPS', help='steps of its window, where the model takes any number')
+    out.add_argument(
+        '--output', choices=('probability', 'reconstruction', 'forecast'), help='what its output is (default: by the shape of the output)'
+    )
+    out.add_argument('--name', metavar='NAME', help='name of the model (default: that of its file)')
+    out.add_argument('--description', default='', metavar='TEXT', help='a description for people')
+    out.add_argument(
+        '--healthy',
+        default='synthetic',
+        metavar='WHAT',
+        help='what to calibrate on: "synthetic", a folder of labelled telemetry DIR/ENTITY.npz, or "none" (default: synthetic)',
+    )
+    out.add_argument('--out', type=Path, required=True, metavar='FILE', help='the model file to write')
+
+
+def _quantize(commands):
+    out = _command(
+        commands,
+        'quantize',
+        'make an int8 variant of a model file',
+        'Reads a model file and its recipe. Leaves a smaller model file with int8 LSTMs, its own proof and its own calibration, and prints\n'
+        'what that cost in accuracy and gained in speed.',
+        'example:\n  python -m convert quantize promlstm/models/default.onnx convert/recipes/default.yml --out default-int8.onnx',
+    )
+    out.add_argument('model', type=Path, help='a model file')
+    out.add_argument('recipe', type=Path, help='the recipe that it was made by')
+    out.add_argument('--out', type=Path, required=True, metavar='FILE', help='the file to write; another than the model')
+
+
+def _compare(commands):
+    out = _command(
+        commands,
+        'compare',
+        'show two model files side by side',
+        'Reads two model files and measures both on the same telemetry. Prints what differs and whether it matters; leaves nothing but the\n'
+        'page of --html.',
+        'example:\n  python -m convert compare promlstm/models/default.onnx build/own/own.onnx --recipe own.yml --html compare.html',
+    )
+    out.add_argument('model', metavar='A', help='a model file, such as the one in service, or builtin:NAME')
+    out.add_argument('b', metavar='B', help='the other')
+    out.add_argument('--recipe', type=Path, metavar='FILE', help='whose evaluation telemetry and gates to use (default: 96 entities at 60 and 300 s)')
+    out.add_argument('--data', type=Path, metavar='DIR', help='labelled telemetry as well: DIR/SET/ENTITY.npz')
+    out.add_argument('--html', type=Path, metavar='FILE', help='write a page with plots')
+    out.add_argument('--json', action='store_true', help='print JSON')
+
+
+def _figures(commands):
+    out = _command(
+        commands,
+        'figures',
+        "print a model's own figures as Markdown tables",
+        'Reads a model file. Prints the tables of its calibration and evaluation that the documentation shows. Needs no TensorFlow.',
+        'example:\n  python -m convert figures promlstm/models/default.onnx',
+    )
+    out.add_argument('model', metavar='FILE', help='a model file, or builtin:NAME')
+
+
+def _seconds(text):
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
