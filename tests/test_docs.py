@@ -327,6 +327,22 @@ def test_what_the_model_finds_is_what_its_file_says():
     }  # fmt: skip
 
 
+def test_sizes_that_pages_name_are_what_the_commands_print(tmp_path, capsys):
+    """The file's size, the memory of an entity, the time until the first score and the history that is read."""
+    (tmp_path / 'promlstm.yml').write_text(blocks(README, 'yaml', 'detectors:')[0])
+    assert main(['check-config', '--offline', str(tmp_path / 'promlstm.yml')]) == 0
+    config = capsys.readouterr().out
+    assert main(['check-model', 'builtin:default']) == 0
+    model = capsys.readouterr().out
+    (size,) = re.findall(r'file of (\d+ KiB)', README)
+    assert f'({size})' in model
+    for page in ('docs/explanation/cost.md', 'docs/how-to/helm.md'):
+        sizes = set(re.findall(r'\d\.\d\d KiB', read(page)))
+        assert len(sizes) == 1 and sizes.pop() in config, page
+    assert ' 40m ' in config and '40 samples' in model and '400 steps' in model
+    assert '40 samples' in read('docs/get-started.md') and 'last 400 steps' in read('docs/explanation/cost.md')
+
+
 def test_gauges_that_may_be_dropped_are_read_by_no_rule():
     """docs/explanation/cost.md names those that only texts and dashboards read."""
     asked = ' '.join(rule['expr'] for path in rule_files.FILES for rule in rule_files.rules(path))
