@@ -1,4 +1,4 @@
-"""The contract: what a model file must say of itself, and the words in which a wrong one is refused."""
+"""The model contract: what a model file must contain, and the messages for wrong files."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ def refusal(**given):
 
 
 def test_what_is_written_reads_back_the_same():
-    """metadata and parse are inverse: every field of manifest, calibration and proof survives."""
+    """parse reads what metadata writes: every field of manifest, calibration and proof survives."""
     views, classes = ('above', 'below'), True
     manifest = msgspec.structs.replace(tiny_model.MANIFEST, features=('cpu', 'µ "x"'), views=views)
     calibration, proof = tiny_model.CALIBRATION, tiny_model.proven(views=views, classes=classes)
@@ -46,14 +46,14 @@ def test_what_is_written_reads_back_the_same():
 
 
 def test_the_class_of_a_row_is_named_class_in_the_file():
-    """A Python keyword on our side leaves no trace in the format."""
+    """The Python name `klass` does not appear in the format."""
     (row,) = json.loads(tiny_model.metadata()['promlstm.calibration'])['rows']
     assert row['class'] == 0
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'float64', 'int64'])
 def test_arrays_survive_base64_bit_by_bit(dtype):
-    """An array of the proof keeps every bit, NaN, Inf and the sign of zero included, and is little-endian in the file."""
+    """An array of the proof keeps every bit, also of NaN, Inf and -0, and is little-endian in the file."""
     special = [0, 1, -7] if dtype == 'int64' else [0.0, -0.0, np.nan, np.inf, -np.inf, 0.1, 1e-40]
     array = np.array([special, special[::-1]], dtype)
     packed = bundle.Array.of(array)
@@ -63,7 +63,7 @@ def test_arrays_survive_base64_bit_by_bit(dtype):
 
 
 def test_memory_of_an_entity_follows_the_states():
-    """state_bytes counts each state in its own type, those per feature times the features; season_bytes four bytes a slot."""
+    """state_bytes counts each state in its dtype, states per feature for each feature; season_bytes is four bytes per slot."""
     got = parse()
     assert got.state_bytes(1) == 2 * 8 + 4
     assert got.state_bytes(5) == 5 * 2 * 8 + 4
@@ -71,7 +71,7 @@ def test_memory_of_an_entity_follows_the_states():
 
 
 def test_digest_is_that_of_sha256sum():
-    """The pinned digest is the one that people compute with their own tools."""
+    """The pinned digest is the one that the usual tools compute."""
     assert bundle.digest(b'abc') == hashlib.sha256(b'abc').hexdigest()
 
 
@@ -109,7 +109,7 @@ MISTAKES = {
     'no calibration': Mistake(f'no promlstm.calibration {NOT_OURS}', raw={'calibration': lambda _: None}),
     'no proof': Mistake(f'no promlstm.proof {NOT_OURS}', raw={'proof': lambda _: None}),
     'a later format': Mistake('format 2, expected 1: made for another version of promlstm', {'format': 2}),
-    'a later format with keys that nobody knows yet': Mistake(
+    'a later format with unknown keys': Mistake(
         'format 2, expected 1: made for another version of promlstm', {'format': 2, 'rhythm': []}
     ),
     'format as text': Mistake("format '1', expected 1: made for another version of promlstm", {'format': '1'}),
@@ -164,7 +164,7 @@ MISTAKES = {
         'manifest: season_slots: got 100, expected as many for every day of the week', {'season_period_seconds': 604800, 'season_slots': 100}
     ),
     'a horizon of now': Mistake('manifest: season_horizons_steps: got [0], expected positive steps', {'season_horizons_steps': [0]}),
-    'rows that nobody measured': Mistake('calibration: status is "none" but there are rows', calibration={'status': 'none'}),
+    'rows without a measurement': Mistake('calibration: status is "none" but there are rows', calibration={'status': 'none'}),
     'one alarm more than surprises': Mistake(
         'calibration: row 0: 2 surprises for 3 alarms, expected equally many, at least 2', row={'surprise': [1, 2]}
     ),
@@ -172,7 +172,7 @@ MISTAKES = {
         'calibration: row 0: 1 surprises for 1 alarms, expected equally many, at least 2',
         row={'surprise': [1], 'alarms_per_entity_week': [1]},
     ),
-    'surprise that stands still': Mistake(
+    'surprise that does not increase': Mistake(
         'calibration: row 0: surprise is not strictly increasing from above 0', row={'surprise': [1, 1, 3]}
     ),
     'surprise from zero': Mistake('calibration: row 0: surprise is not strictly increasing from above 0', row={'surprise': [0, 1, 3]}),
@@ -192,13 +192,13 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize('name', MISTAKES)
-def test_every_mistake_has_its_own_words(name):
-    """A file that breaks the contract is refused with the file, the key, what was got and what was expected."""
+def test_every_mistake_has_its_own_message(name):
+    """It has the file, the key, what was got and what was expected."""
     assert refusal(metadata=MISTAKES[name].metadata()) == f'x.onnx: {MISTAKES[name].says}'
 
 
-def test_a_hole_in_the_middle_is_found_in_any_order_of_rows():
-    """Rows are looked at by their steps, not by their order in the file."""
+def test_a_gap_in_the_middle_is_found_in_any_order_of_rows():
+    """Rows are sorted by their steps, not by their order in the file."""
     rows = [msgspec.structs.replace(tiny_model.ROW, step_seconds=span) for span in ((600, 3601), (1, 60))]
     calibration = msgspec.structs.replace(tiny_model.CALIBRATION, rows=tuple(rows))
     assert refusal(metadata=tiny_model.metadata(calibration=calibration)) == 'x.onnx: ' + HOLE.format(0, 60)
@@ -207,7 +207,7 @@ def test_a_hole_in_the_middle_is_found_in_any_order_of_rows():
 
 
 def test_an_uncalibrated_file_can_be_read():
-    """Status none is a state on the way, good for replay."""
+    """Status none is an intermediate state of convert, valid for replay."""
     assert parse(metadata=tiny_model.metadata(calibration=bundle.Calibration(status='none'))).calibration.status == 'none'
 
 
@@ -247,11 +247,11 @@ GRAPHS = {
         {'inputs': changed(INPUTS, 'season', shape=('N', 'F', 4))},
         "graph: input season is float64 ['N', 'F', 4], expected float64 ['N', 'F', 2]",
     ),
-    'an input that nobody gives': (
+    'an unknown input': (
         {'inputs': [*INPUTS, bundle.Tensor('wind', 'float32', ('N',))]},
         f"graph: unknown input 'wind'; known: {KNOWN_INPUTS}",
     ),
-    'an output that nobody takes': (
+    'an unknown output': (
         {'outputs': [*OUTPUTS, bundle.Tensor('mood', 'float32', ('N',))]},
         f"graph: unknown output 'mood'; known: {KNOWN_OUTPUTS}",
     ),
@@ -297,14 +297,14 @@ GRAPHS = {
 
 
 @pytest.mark.parametrize('name', GRAPHS)
-def test_a_graph_that_differs_from_the_contract_is_named(name):
-    """Names, types and axes of the graph are compared with the contract, and the first difference is said in full."""
+def test_a_graph_that_differs_from_the_contract_is_rejected(name):
+    """Names, types and axes of the graph are compared with the contract; the message has the first difference."""
     given, says = GRAPHS[name]
     assert refusal(**given) == f'x.onnx: {says}'
 
 
-def test_only_what_the_contract_calls_optional_may_be_left_out():
-    """A graph with nothing but the obligatory tensors is in order."""
+def test_optional_tensors_may_be_left_out():
+    """A graph with only the required inputs is valid."""
     inputs = [tensor for tensor in INPUTS if tensor.name in ('value', 'state_mean', 'state_samples')]
     got = parse(inputs=inputs)
     assert got.inputs == {'value', 'state_mean', 'state_samples'}
@@ -337,14 +337,14 @@ PROOFS = {
 
 
 @pytest.mark.parametrize('name', PROOFS)
-def test_a_proof_that_cannot_be_replayed_is_refused_before_it_is(name):
-    """A proof whose arrays do not fit each other or the graph is a mistake of the file, not of the machine."""
+def test_a_proof_that_cannot_be_replayed_is_rejected(name):
+    """A proof whose arrays do not fit each other or the graph is a mistake of the file, so it is found before the replay."""
     given, says = PROOFS[name]
     assert refusal(metadata=tiny_model.metadata(proof=tiny_model.proven(**given))) == f'x.onnx: {says}'
 
 
-def test_a_proof_of_another_number_of_features_is_refused():
-    """A model of fixed features is proven with just as many."""
+def test_a_proof_of_another_number_of_features_is_rejected():
+    """The proof of a model with fixed features has as many features."""
     metadata = tiny_model.metadata(features=('a',), proof=tiny_model.proven(features=2))
     with pytest.raises(BundleFormatError, match=r'^x: proof: input value is \[12, 3, 2\], expected \[12, 3, 1\]$'):
         bundle.parse(metadata, *tiny_model.tensors(features=('a',)), source='x')
@@ -360,8 +360,8 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize('name', ARRAYS)
-def test_an_array_that_does_not_hold_what_it_says_is_refused(name):
-    """Bytes, type and shape of an array in the proof must agree."""
+def test_an_array_that_does_not_fit_its_shape_is_rejected(name):
+    """Bytes, dtype and shape of an array in the proof must agree."""
     given, says = ARRAYS[name]
     array = msgspec.structs.replace(bundle.Array.of(np.float32([1, 2])), **given)
     with pytest.raises(BundleFormatError) as caught:
@@ -373,19 +373,19 @@ def test_an_array_that_does_not_hold_what_it_says_is_refused(name):
 
 
 def test_the_threshold_lies_on_the_measured_line():
-    """The threshold is measured at the points and linear in the logarithm of the alarms between them."""
+    """It is the measured value at the points, and linear in the logarithm of the alarms between them."""
     table = tiny_model.CALIBRATION
     assert [table.threshold(alarms, step_seconds=60) for alarms in (10, 1, 0.1)] == pytest.approx([1, 2, 3])
     assert table.threshold(np.sqrt(10), step_seconds=60) == pytest.approx(1.5)
 
 
-def test_a_generous_budget_never_goes_below_the_first_surprise_that_was_measured():
-    """The calibration is not extrapolated: more alarms than the table has give its first surprise."""
+def test_a_budget_above_the_table_gives_its_first_surprise():
+    """The calibration is not extrapolated."""
     assert tiny_model.CALIBRATION.threshold(1e6, step_seconds=60) == 1
 
 
 def test_a_budget_below_the_table_names_the_floor():
-    """BudgetError says what was asked for and which budget is the lowest that can be promised."""
+    """The message has the wanted budget and the lowest that is possible."""
     with pytest.raises(BudgetError) as caught:
         tiny_model.CALIBRATION.threshold(0.0999, step_seconds=60)
     assert str(caught.value) == (
@@ -402,15 +402,15 @@ def test_a_budget_below_the_table_names_the_floor():
         (0, 0.5, 'the model has no calibration for class 0 at a step of 0.5 s'),
     ],
 )
-def test_what_was_not_measured_is_not_guessed(klass, step, says):
-    """A class or step without a row is refused; a row's lower end is included, its upper is not."""
+def test_a_class_or_step_without_a_row_is_rejected(klass, step, says):
+    """A row's lower end is included, its upper end is not."""
     with pytest.raises(BudgetError, match=f'^{re.escape(says)}$'):
         tiny_model.CALIBRATION.threshold(1, step_seconds=step, klass=klass)
     assert tiny_model.CALIBRATION.threshold(1, step_seconds=1) == 2
 
 
 def test_an_uncalibrated_model_has_no_threshold():
-    """Status none gives surprise but no score, and says what is left to do."""
+    """The message says which command is missing."""
     with pytest.raises(BudgetError) as caught:
         bundle.Calibration(status='none').floor(60)
     assert str(caught.value) == (
@@ -419,7 +419,7 @@ def test_an_uncalibrated_model_has_no_threshold():
 
 
 def test_the_floor_is_that_of_the_worst_class():
-    """A budget above the floor can be promised to every entity, whatever its class."""
+    """A budget above the floor is possible for every entity, whatever its class."""
     worse = msgspec.structs.replace(tiny_model.ROW, klass=1, alarms_per_entity_week=(10, 1, 0.5))
     assert msgspec.structs.replace(tiny_model.CALIBRATION, rows=(tiny_model.ROW, worse)).floor(60) == 0.5
 
@@ -430,22 +430,22 @@ def test_the_floor_is_that_of_the_worst_class():
 def test_the_golden_file_of_format_1_loads_and_gives_its_numbers():
     """A file of format 1 must load and compute the same for ever.
 
-    It was made, before the first release, by `PYTHONPATH=. python tests/tiny.py tests/golden/tiny-1.onnx`.
+    It was made, before the first release, by `PYTHONPATH=. python tests/support/tiny_model.py tests/golden/tiny-1.onnx`.
     """
     golden = session.load(GOLDEN / 'tiny-1.onnx')
     assert golden.bundle.manifest.format == bundle.FORMAT == 1
     assert golden.bundle.manifest.views == ('above', 'below')
-    state, said = golden.blank(1, 2), []
+    state, results = golden.blank(1, 2), []
     for values in ([10, 2000], [12, 2002], [11, 2001], [11, 2001], [np.nan, 2011], [13, 2001]):
         given = {
             'value': np.array([values], np.float64), 'season': np.full((1, 2, 2), np.nan), 'clock': np.zeros((1, 4)), 'learn': np.ones(1),
             'threshold': np.full(1, 2), 'step_seconds': np.float32(60),
         }  # fmt: skip
         out, state = golden.run(given, state)
-        said.append([out['surprise'].item(), *out['expected'][0], *out['upper'][0], *out['view'][0], out['class'].item()])
+        results.append([out['surprise'].item(), *out['expected'][0], *out['upper'][0], *out['view'][0], out['class'].item()])
     nan = np.nan
     np.testing.assert_allclose(
-        said,
+        results,
         [
             [nan, nan, nan, nan, nan, nan, nan, 0],
             [nan, nan, nan, nan, nan, nan, nan, 1],

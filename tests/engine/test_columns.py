@@ -1,4 +1,4 @@
-"""The columns that flow: what a step gives is what their documentation promises, whatever comes in."""
+"""Frames and verdicts: the columns of a step have the shapes, types and values that columns.py documents."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ def loaded(request, tmp_path_factory):
 
 
 def steps(loaded, blocks, policy=None):
-    """The Verdicts of frames of these values, [T, N, F]."""
+    """The Verdicts for frames with these values, [T, N, F]."""
     settings_ = detector.Settings(60, policy=policy or Policy(), alarms_per_week=1)
     memory = blank(loaded, settings_.zone, *blocks.shape[1:])
     frames = (Frame(60.0 * number, values) for number, values in enumerate(blocks))
@@ -39,7 +39,7 @@ def steps(loaded, blocks, policy=None):
 
 
 def check(loaded, values, verdicts, policy):
-    """Every promise of columns.Verdicts."""
+    """Check everything that columns.Verdicts documents."""
     sizes = {'N': values.shape[0], 'F': values.shape[1], 'V': len(loaded.bundle.manifest.views)}
     for name, (dtype, axes) in SHAPES.items():
         column = getattr(verdicts, name)
@@ -58,12 +58,12 @@ def check(loaded, values, verdicts, policy):
     np.testing.assert_array_equal(np.isnan(verdicts.score), ~(ready | outside))
     assert (verdicts.score[ready] >= 0).all() and (verdicts.surprise[ready] >= 0).all() and (verdicts.score[outside] > 1).all()
     for shares in (verdicts.contribution, verdicts.view):
-        told = shares[~np.isnan(shares).any(1)]
-        assert ((told >= -1e-6) & (told <= 1 + 1e-6)).all()  # shares are rounded to float32
-        np.testing.assert_allclose(told.sum(1), 1 if shares.shape[1] else 0, atol=1e-5)
+        known = shares[~np.isnan(shares).any(1)]
+        assert ((known >= -1e-6) & (known <= 1 + 1e-6)).all()  # shares are rounded to float32
+        np.testing.assert_allclose(known.sum(1), 1 if shares.shape[1] else 0, atol=1e-5)
         assert (np.isnan(shares).all(1) | ~np.isnan(shares).any(1)).all()
-    told = ~np.isnan(verdicts.expected)
-    assert (verdicts.lower[told] <= verdicts.expected[told]).all() and (verdicts.expected[told] <= verdicts.upper[told]).all()
+    known = ~np.isnan(verdicts.expected)
+    assert (verdicts.lower[known] <= verdicts.expected[known]).all() and (verdicts.expected[known] <= verdicts.upper[known]).all()
 
 
 VALUES = st.floats(-1e15, 1e15) | st.floats(-1, 1) | st.just(np.nan) | st.just(5.0)
@@ -74,8 +74,8 @@ VALUES = st.floats(-1e15, 1e15) | st.floats(-1, 1) | st.just(np.nan) | st.just(5
     policy=st.sampled_from([Policy(), Policy(valid_range=(0, 1)), Policy(direction='above', min_deviation=1, hold_seconds=120)]),
 )
 @settings(max_examples=40, deadline=None)
-def test_a_step_keeps_every_promise(loaded, blocks, policy):
-    """Shapes, types and what NaN means hold after a warm-up too, for values of any size and with any missing."""
+def test_a_step_gives_columns_as_documented(loaded, blocks, policy):
+    """Shapes, types and the meaning of NaN hold after a warm-up too, for values of any size and any missing samples."""
     calm = np.random.default_rng(1).normal(5, 1, (loaded.bundle.manifest.warmup_steps + 2, *blocks.shape[1:]))
     whole = np.concatenate([calm, blocks])
     for values, verdicts in zip(whole, steps(loaded, whole, policy), strict=True):
@@ -83,15 +83,15 @@ def test_a_step_keeps_every_promise(loaded, blocks, policy):
 
 
 def test_after_the_warm_up_entities_are_ready(loaded):
-    """After the samples that the manifest names, and not before, there is a score."""
+    """There is a score after the number of samples that the manifest names, and not before."""
     warmup = loaded.bundle.manifest.warmup_steps
-    said = steps(loaded, np.random.default_rng(2).normal(5, 1, (warmup + 1, 2, 1)))
-    assert [set(verdicts.status) for verdicts in said] == [{WARMING}] * warmup + [{READY}]
+    results = steps(loaded, np.random.default_rng(2).normal(5, 1, (warmup + 1, 2, 1)))
+    assert [set(verdicts.status) for verdicts in results] == [{WARMING}] * warmup + [{READY}]
 
 
 @pytest.mark.parametrize('kind', [Frame, Verdicts])
 def test_columns_are_replaced_and_never_changed(kind):
-    """A frame or verdict that somebody holds stays what it was; the two nouns have no more fields than are checked here."""
+    """Frames and verdicts are frozen, and have no other fields than those checked here."""
     made = kind(*(0.0 for _ in dataclasses.fields(kind)))
     with pytest.raises(dataclasses.FrozenInstanceError):
         made.time = 1.0

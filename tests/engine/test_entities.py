@@ -1,4 +1,4 @@
-"""The table of entities: who sits in which row, whatever the answers look like."""
+"""The table of entities: which entity has which row, whatever the answers look like."""
 
 import numpy as np
 import pytest
@@ -21,8 +21,8 @@ def step(table, *answers):
     return {identity: tuple(row) for identity, row in zip(table.identities, frame, strict=True)}
 
 
-def test_arrivals_get_the_next_rows():
-    """Known entities keep their rows, new ones come behind; who gives no sample is NaN in its row."""
+def test_new_entities_get_the_next_rows():
+    """Known entities keep their rows; the row of an entity without a sample is NaN."""
     table = Entities()
     step(table, {HOSTS[0]: 1, HOSTS[1]: 2})
     placement = table.place([[HOSTS[2], HOSTS[1]]])
@@ -30,15 +30,15 @@ def test_arrivals_get_the_next_rows():
     np.testing.assert_array_equal(table.scatter(placement, [np.array([5.0, 4.0])]), [[np.nan], [4], [5]])
 
 
-def test_names_and_empty_labels_make_no_other_entity():
-    """A series whose name or empty labels come and go stays where it is."""
+def test_names_and_empty_labels_do_not_matter():
+    """A series keeps its row when its name or empty labels change."""
     table = Entities()
     step(table, {b'{"__name__":"up","instance":"a","zone":""}': 1})
     assert step(table, {b'{ "instance": "a" }': 2}) == {b'{"instance":"a"}': (2,)}
 
 
-def test_features_meet_by_their_labels():
-    """With by, series of several answers are one entity; a feature that only some have is NaN for the others."""
+def test_features_are_joined_by_their_labels():
+    """With by, series of several answers are one entity; a feature that an entity does not have is NaN."""
     table = Entities(features=2, by=('instance',))
     got = step(
         table, {raw(instance='a', device='sda'): 1, raw(instance='b'): 2}, {raw(instance='c', job='x'): 4, raw(instance='b', job='x'): 3}
@@ -52,7 +52,7 @@ ANSWERS = st.lists(st.permutations(HOSTS).flatmap(lambda hosts: st.integers(0, 6
 
 @given(ANSWERS, st.randoms(use_true_random=False))
 def test_the_order_of_series_does_not_matter(answers, random):
-    """Whatever order each answer comes in, every entity gets its own sample."""
+    """In whatever order an answer comes, every entity gets its own sample."""
     one, other = Entities(), Entities()
     for number, keys in enumerate(answers):
         answer = {key: 10.0 * number + HOSTS.index(key) for key in keys}
@@ -64,25 +64,25 @@ def test_the_order_of_series_does_not_matter(answers, random):
 
 
 @given(ANSWERS, ANSWERS)
-def test_place_only_proposes(past, future):
-    """However often and whatever is placed, nothing changes before commit: the same answer is placed the same way."""
-    table, twin = Entities(), Entities()
+def test_place_changes_nothing(past, future):
+    """However often it is called before a commit, the same answer is placed the same way."""
+    table, other = Entities(), Entities()
     for keys in past:
         step(table, dict.fromkeys(keys, 1.0))
-        step(twin, dict.fromkeys(keys, 1.0))
+        step(other, dict.fromkeys(keys, 1.0))
     for keys in future:
         table.place([keys])
-    assert len(table) == len(twin) and table.identities == twin.identities
+    assert len(table) == len(other) and table.identities == other.identities
     for keys in (*past, *future):
-        a, b = table.place([keys]), twin.place([keys])
+        a, b = table.place([keys]), other.place([keys])
         assert (a.rows[0].tolist(), a.arrivals, a.aliases, a.dropped) == (b.rows[0].tolist(), b.arrivals, b.aliases, b.dropped)
 
 
-# -- twins
+# -- duplicates
 
 
-def test_two_series_that_differ_in_their_names_alone_are_refused():
-    """Without their names they would be one: both are named, with what helps."""
+def test_series_that_differ_only_in_their_name_are_rejected():
+    """They would be the same entity; the message names both and the remedy."""
     one, other = b'{"__name__":"node_load1","instance":"a"}', b'{"__name__":"node_load5","instance":"a"}'
     with pytest.raises(SeriesError) as caught:
         Entities().place([[one, other]])
@@ -93,7 +93,7 @@ def test_two_series_that_differ_in_their_names_alone_are_refused():
     )
 
 
-def test_two_series_of_a_feature_that_by_makes_one_are_refused():
+def test_series_that_by_makes_equal_are_rejected():
     """With by the message says which labels to aggregate by."""
     answer = [raw(instance='a', device='sda'), raw(instance='b'), raw(instance='a', device='sdb')]
     with pytest.raises(SeriesError) as caught:
@@ -104,8 +104,8 @@ def test_two_series_of_a_feature_that_by_makes_one_are_refused():
     )
 
 
-def test_twins_are_refused_when_both_are_known_too():
-    """The second of two spellings that were met one after the other is a twin as soon as they come together."""
+def test_known_series_that_become_duplicates_are_rejected():
+    """Two series of the same entity may follow each other, but not come together."""
     table = Entities(by=('instance',))
     one, other = raw(instance='a', pod='x'), raw(instance='a', pod='y')
     assert step(table, {one: 1}) and step(table, {other: 2}) == {raw(instance='a'): (2,)}
@@ -114,8 +114,8 @@ def test_twins_are_refused_when_both_are_known_too():
     assert step(table, {one: 3}) == {raw(instance='a'): (3,)}
 
 
-def test_labels_that_are_none_change_nothing():
-    """Bytes that are no label set are an error of the answer, and the table is as before."""
+def test_invalid_labels_change_nothing():
+    """They are an error of the answer, and the table stays as it was."""
     table = Entities()
     step(table, {HOSTS[0]: 1})
     with pytest.raises(ResponseError):
@@ -126,16 +126,16 @@ def test_labels_that_are_none_change_nothing():
 # -- the limit
 
 
-def test_who_finds_no_room_is_counted_and_not_watched():
-    """Beyond the limit series are left out, first come first served, and counted as entities."""
+def test_entities_over_the_limit_are_dropped_and_counted():
+    """The first ones get rows; the count is of entities."""
     table = Entities(limit=2)
     placement = table.place([HOSTS[:5]])
     assert (placement.rows[0].tolist(), placement.dropped) == ([0, 1, -1, -1, -1], 3)
     assert table.scatter(placement, [np.arange(5.0)]).ravel().tolist() == [0, 1]
 
 
-def test_who_finds_no_room_is_counted_at_every_step():
-    """An answer of the same series in the same order is known by heart, and who found no room still has none."""
+def test_entities_over_the_limit_are_counted_at_every_step():
+    """Also if the answer has the same series in the same order as before, which is not looked up again."""
     table = Entities(features=2, by=('instance',), limit=2)
     answers = [HOSTS[:4], HOSTS[1:5]]
     for _ in range(3):
@@ -145,16 +145,16 @@ def test_who_finds_no_room_is_counted_at_every_step():
     assert table.place([HOSTS[:2], HOSTS[1:2]]).dropped == 0
 
 
-def test_there_is_room_again_after_some_are_forgotten():
-    """The limit is of those in the table, not of those ever met."""
+def test_forgotten_entities_make_room():
+    """The limit is about the entities in the table, not about all that ever were."""
     table = Entities(limit=2)
     step(table, dict.fromkeys(HOSTS[:3], 1.0))
     kept = table.keep(np.array([1]))
     assert step(kept, {HOSTS[1]: 1.0, HOSTS[2]: 2.0}) == {HOSTS[1]: (1,), HOSTS[2]: (2,)}
 
 
-def test_spellings_of_an_entity_do_not_pile_up(monkeypatch):
-    """Labels outside by change with every rollout: what is kept of them is bounded, and the rows stay."""
+def test_aliases_of_an_entity_are_bounded(monkeypatch):
+    """Labels outside by change with every rollout: old label sets are dropped, and the rows stay."""
     monkeypatch.setattr(entities, 'SPARE_ALIASES', 10)
     table = Entities(by=('instance',))
     for version in range(200):
@@ -178,12 +178,12 @@ def lived(*spans):
 
 
 def test_an_entity_is_established_after_a_day():
-    """Known from the first sample to the last for a day or more."""
+    """There must be a day or more between the first sample and the last."""
     assert lived((0, DAY - 1), (0, DAY), (DAY, 2 * DAY)).established().tolist() == [False, True, True]
 
 
 def test_the_first_sample_stays_the_first():
-    """Presence runs from the first sample to the last, whatever lies between."""
+    """An entity is known from its first sample to its last, whatever lies between."""
     table = lived((100, 200))
     table.mark_seen(np.array([False]), 300)
     table.mark_seen(np.array([True]), 400)
@@ -194,14 +194,14 @@ def test_the_first_sample_stays_the_first():
     ('known', 'absent', 'forgotten'),
     [(0, 600, False), (0, 601, True), (3000, 3000, False), (3000, 3001, True), (30 * DAY, DAY, False), (30 * DAY, DAY + 1, True)],
 )
-def test_an_entity_is_looked_for_as_long_as_it_was_known(known, absent, forgotten):
-    """At least ten minutes, at most the time to forget, in between as long as it had been there."""
+def test_an_entity_is_forgotten_after_as_long_as_it_was_known(known, absent, forgotten):
+    """But after ten minutes at the earliest, and after `forget` at the latest."""
     table = lived((1000, 1000 + known))
     assert table.forgettable(1000 + known + absent, forget_seconds=DAY).tolist() == [forgotten]
 
 
 def test_an_entity_that_never_had_a_sample_is_forgotten_after_a_day():
-    """A series of nothing but NaN is no reason for an alert, and no reason to grow for ever either."""
+    """A series of nothing but NaN gives no alert, and does not stay in the table for ever."""
     table = Entities()
     step(table, {HOSTS[0]: np.nan})
     assert (table.established().tolist(), table.forgettable(DAY - 1, DAY).tolist()) == ([False], [False])
@@ -210,7 +210,7 @@ def test_an_entity_that_never_had_a_sample_is_forgotten_after_a_day():
 
 @given(st.lists(st.integers(0, 5), unique=True, max_size=6))
 def test_keep_renumbers_in_the_order_asked_for(rows):
-    """The kept entities have their samples, spans and spellings in their new rows; the others arrive anew."""
+    """The kept entities have their samples, times and aliases in their new rows; the others are new when they return."""
     table = lived(*((row, 10.0 * row + 1) for row in range(6)))
     kept = table.keep(np.array(rows, int))
     assert kept.identities == [HOSTS[row] for row in rows]
@@ -222,7 +222,7 @@ def test_keep_renumbers_in_the_order_asked_for(rows):
 
 
 def test_identities_are_those_of_labels():
-    """What stands in the table is what labels.pairs reads."""
+    """labels.pairs can read what is in the table."""
     table = Entities()
     step(table, {b'{"job":"node","__name__":"up","instance":"a"}': 1})
     assert labels.pairs(table.identities[0]) == (('instance', 'a'), ('job', 'node'))

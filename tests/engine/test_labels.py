@@ -1,4 +1,4 @@
-"""Label sets: what makes an entity, and that its labels come back from the page as they were."""
+"""Label sets: what makes an entity, and that a scraper reads its labels unchanged."""
 
 import io
 import json
@@ -32,7 +32,7 @@ def read_back(parse, text):
 @given(st.dictionaries(NAMES, VALUES), st.booleans())
 @example({'a': ''.join(AWKWARD)}, True)
 def test_any_label_set_survives_the_way_to_the_page_and_back(parse, tree, ascii_only):
-    """JSON of the query API, identity, exposition text, a scraper's parser: names and values are the same, whatever Unicode they hold."""
+    """From the JSON of the query API to a scraper's parser, names and values stay the same, whatever Unicode they contain."""
     pairs = labels.pairs(labels.identity(raw(tree, ensure_ascii=ascii_only)))
     assert dict(pairs) == {name: value for name, value in tree.items() if value}
     text = labels.text(labels.exported(pairs, set()))
@@ -42,7 +42,7 @@ def test_any_label_set_survives_the_way_to_the_page_and_back(parse, tree, ascii_
 
 @given(st.dictionaries(NAMES, VALUES), st.randoms())
 def test_an_identity_does_not_depend_on_how_the_labels_are_written(tree, random):
-    """Order of labels, white space, escapes and empty labels make no other entity."""
+    """Order of labels, white space, escapes and empty labels do not change the entity."""
     items = [*tree.items(), ('zz_empty', ''), ('__name__', 'up')]
     random.shuffle(items)
     assert labels.identity(raw(dict(items), indent=1)) == labels.identity(raw(tree, ensure_ascii=False, separators=(',', ':')))
@@ -50,19 +50,19 @@ def test_an_identity_does_not_depend_on_how_the_labels_are_written(tree, random)
 
 @given(st.dictionaries(NAMES, VALUES), st.dictionaries(NAMES, VALUES))
 def test_different_label_sets_are_different_entities(one, other):
-    """Two identities are equal exactly where the labels without the empty ones are."""
+    """Two identities are equal exactly if the label sets without empty labels are."""
     full = lambda tree: {name: value for name, value in tree.items() if value}  # noqa: E731 (used once a side)
     assert (labels.identity(raw(one)) == labels.identity(raw(other))) == (full(one) == full(other))
 
 
-def test_an_identity_that_is_one_already_is_not_copied():
-    """What the query API wrote canonically is kept as the very object, since there are many of them."""
+def test_a_canonical_label_set_is_not_copied():
+    """If the query API wrote it in canonical form, the same object is used, which saves memory."""
     given = b'{"instance":"a","job":"node"}'
     assert labels.identity(given) is given
 
 
 def test_only_the_labels_of_by_count():
-    """With by, everything else is another sample of the same entity; a label that is not there counts as empty."""
+    """With by, other labels do not make another entity; an absent label counts as empty."""
     assert labels.identity(b'{"__name__":"up","job":"node","instance":"a"}', by=('instance', 'zone')) == b'{"instance":"a"}'
     assert labels.identity(b'{"job":"node"}', by=('instance',)) == b'{}'
 
@@ -80,16 +80,16 @@ def test_only_the_labels_of_by_count():
         (b'x' * 500, f"b'{'x' * 120}': "),
     ],
 )
-def test_what_is_no_label_set_is_an_error_of_the_answer(bad, begins):
-    """Bytes that are not an object of strings raise ResponseError and show how they begin."""
+def test_an_invalid_label_set_is_a_response_error(bad, begins):
+    """If the bytes are not an object of strings, the message shows how they begin."""
     with pytest.raises(ResponseError) as caught:
         labels.identity(bad)
     assert str(caught.value).startswith('labels of a series are not a JSON object of strings: ' + begins)
 
 
 @given(st.binary())
-def test_arbitrary_bytes_stay_in_the_exception_tree(data):
-    """An identity or a ResponseError, nothing else."""
+def test_arbitrary_bytes_raise_only_a_response_error(data):
+    """The result is an identity or a ResponseError."""
     try:
         again = labels.identity(labels.identity(data))
     except ResponseError:
@@ -112,14 +112,14 @@ COLLISIONS = [
 
 @pytest.mark.parametrize(('tree', 'ours', 'becomes'), COLLISIONS)
 def test_labels_that_collide_with_ours_are_renamed(tree, ours, becomes):
-    """As on any scrape: exported_, once more where it stands already, and Prometheus' escaping for what the classic alphabet has not."""
+    """As on any scrape: the prefix exported_, once more if the label has it already, and the escaping of Prometheus for UTF-8 names."""
     assert labels.exported(tuple(sorted(tree.items())), ours) == tuple(sorted(becomes.items()))
 
 
 @given(st.dictionaries(st.text(max_size=6) | NAMES, VALUES), st.sets(st.sampled_from(['detector', 'feature', 'view']), max_size=3))
 @example({'': 'x'}, set())
-def test_renaming_loses_no_label_and_invents_no_twin(tree, ours):
-    """However the labels are named, they keep their values under distinct classic names that are not ours."""
+def test_renamed_labels_stay_distinct(tree, ours):
+    """Whatever their names, all labels keep their values under distinct classic names that are not ours."""
     got = labels.exported(tuple(sorted(tree.items())), ours)
     names = [name for name, _ in got]
     assert len(set(names)) == len(names) == len(tree) and not set(names) & ours
@@ -136,12 +136,12 @@ def test_renaming_loses_no_label_and_invents_no_twin(tree, ours):
         ((('instance', 'x'), ('job', '')), '{instance="x",job=""}'),
     ],
 )
-def test_an_entity_without_job_and_instance_says_so(given_labels, text):
-    """Explicit empty labels keep Prometheus from stamping its own, honor_labels or not known."""
+def test_job_and_instance_are_always_written(given_labels, text):
+    """Explicit empty labels keep Prometheus from adding its own."""
     assert labels.text(given_labels).decode() == text
 
 
-def test_a_value_stays_on_its_line():
-    """Only the three characters that the formats escape are escaped, and a line feed never ends the line."""
+def test_escaping():
+    """The three special characters of the formats are escaped, so a line feed does not end the line."""
     assert labels.escape('a\\b"c\nd\re') == 'a\\\\b\\"c\\nd\re'
     assert len(list(io.BytesIO(labels.text((('a', 'x\ny'),))))) == 1

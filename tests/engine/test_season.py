@@ -1,4 +1,4 @@
-"""The seasonal memory: what it recalls of an instant, and that keeping it costs no accuracy and changes nothing old."""
+"""The seasonal memory: what it recalls for an instant, how exact it is, and that an old memory never changes."""
 
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -43,38 +43,38 @@ def same(one, other):
 
 
 def test_nothing_is_known_at_first():
-    """A blank memory recalls NaN, in the shape that the graph wants."""
+    """A blank memory recalls NaN, in the shape of the model input."""
     got = blank(3, 2, period=WEEK, slots=336).recall(MONDAY, (1, 5, 15), 60)
     assert got.shape == (3, 2, 4) and np.isnan(got).all() and got.dtype == np.float64
 
 
 def test_what_was_remembered_is_recalled_a_period_later():
-    """A slot answers for its instant in every later period."""
+    """A slot gives its value in every later period."""
     season = learnt(blank(period=WEEK, slots=336), MONDAY + 9 * HOUR, 7)
     assert at(season, MONDAY + 9 * HOUR + 5 * WEEK) == 7
 
 
 def test_recall_interpolates_between_two_slots():
-    """A steep rise has no stairs: between two slots lies the straight line."""
+    """A steep rise has no steps: between two slots the value is linear."""
     season = learnt(learnt(blank(), 8 * HOUR, 100), 9 * HOUR, 200)
     got = [at(season, 8 * HOUR + minutes * 60).item() for minutes in (0, 15, 30, 45, 60)]
     assert got == [100, 125, 150, 175, 200]
 
 
 def test_recall_interpolates_over_midnight():
-    """After the last slot comes the first."""
+    """The first slot follows the last."""
     season = learnt(learnt(blank(), 23 * HOUR, 10), 0, 20)
     assert at(season, 23 * HOUR + 1800) == 15
 
 
 @pytest.mark.parametrize('known', [8, 9])
-def test_a_neighbour_answers_for_a_slot_that_is_not_known(known):
-    """Between a known and an unknown slot the known one holds."""
+def test_next_to_an_unknown_slot_the_known_one_counts(known):
+    """Between a known and an unknown slot the known value is recalled."""
     assert at(learnt(blank(), known * HOUR, 5), 8 * HOUR + 1800) == 5
 
 
-def test_the_same_hour_of_another_day_answers_for_a_day_that_is_not_known():
-    """One day of history is enough to begin with; of several days the latest answers."""
+def test_an_unknown_day_is_filled_from_the_days_before():
+    """One day of history is enough to begin with; of several days the latest counts."""
     season = blank(period=WEEK, slots=168)
     season = learnt(season, MONDAY + 9 * HOUR, 1)
     assert [at(season, MONDAY + day * DAY + 9 * HOUR).item() for day in range(7)] == [1] * 7
@@ -84,7 +84,7 @@ def test_the_same_hour_of_another_day_answers_for_a_day_that_is_not_known():
 
 
 def test_horizons_look_ahead_in_steps():
-    """Each horizon is what is usual that many steps later."""
+    """Each horizon gives the usual value at that many steps later."""
     season = blank()
     for hour in range(24):
         season = learnt(season, hour * HOUR, hour)
@@ -92,8 +92,8 @@ def test_horizons_look_ahead_in_steps():
     assert got.ravel().tolist() == [6, 7, 8, 18]
 
 
-def test_without_a_season_nothing_is_recalled_and_nothing_kept():
-    """A model that wants no season gets NaN, and remembering is free."""
+def test_a_model_without_season_has_no_memory():
+    """It gets NaN, and remembering does nothing."""
     season = blank(2, 1, period=0, slots=0)
     assert np.isnan(season.recall(0, (1, 5), 60)).all()
     assert season.remember(0, np.ones((2, 1)), np.ones((2, 1))) is season
@@ -112,22 +112,22 @@ def test_without_a_season_nothing_is_recalled_and_nothing_kept():
         ((2026, 7, 1, 0), (2026, 12, 1, 0)),
     ],
 )
-def test_a_daily_job_keeps_its_slot_when_the_clocks_change(before, after):
-    """Nine o'clock in Berlin is nine o'clock, summer and winter: 23, 24 or 25 hours later."""
+def test_daylight_saving_time_keeps_a_daily_job_in_its_slot(before, after):
+    """Nine o'clock in Berlin is the same slot in summer and winter: 23, 24 or 25 hours later."""
     season = learnt(blank(zone=BERLIN), berlin(*before), 42)
     assert at(season, berlin(*after)) == 42
     assert (berlin(*after) - berlin(*before)) % DAY in (0, HOUR, 23 * HOUR) and np.isnan(at(season, berlin(*after) + 2 * HOUR))
 
 
-def test_the_hour_that_comes_twice_is_the_same_slot():
-    """In autumn, half past two is half past two both times."""
+def test_the_repeated_hour_in_autumn_is_the_same_slot():
+    """Half past two is the same slot both times."""
     first, second = berlin(2026, 10, 25, 2, 30), berlin(2026, 10, 25, 2, 30, fold=1)
     season = blank(zone=BERLIN, slots=48)
     assert second - first == HOUR and season.slot(first) == season.slot(second)
 
 
 def test_the_weekly_slot_is_that_of_the_local_weekday():
-    """Sunday evening in Honolulu is Sunday, though it is Monday in Greenwich."""
+    """Sunday evening in Honolulu is Sunday, though it is Monday in UTC."""
     zone = ZoneInfo('Pacific/Honolulu')
     sunday = datetime(2026, 3, 8, 20, tzinfo=zone).timestamp()
     season = learnt(blank(period=WEEK, slots=168, zone=zone), sunday, 1)
@@ -139,8 +139,8 @@ def test_the_weekly_slot_is_that_of_the_local_weekday():
     st.floats(0, 4e9, allow_nan=False),
     st.sampled_from(['UTC', 'Europe/Berlin', 'Asia/Kathmandu', 'America/New_York', 'Pacific/Kiritimati']),
 )
-def test_the_clock_is_that_on_the_wall(time, name):
-    """Hour and weekday that the graph sees are those of the time zone, at every instant."""
+def test_the_clock_is_local_time(time, name):
+    """Hour and weekday of the model input are those of the time zone, at every instant."""
     zone = ZoneInfo(name)
     wall, got = datetime.fromtimestamp(time, zone), clock(time, zone)
     hour = (wall.hour + wall.minute / 60 + wall.second / 3600) / 24 * 2 * np.pi
@@ -152,22 +152,22 @@ def test_the_clock_is_that_on_the_wall(time, name):
 # -- remember
 
 
-def test_the_slot_moves_by_what_the_graph_asked_for():
-    """Between two slots the graph saw the line and asked for a change: the nearer slot takes that change, the other none."""
+def test_the_slot_moves_by_the_change_of_the_graph():
+    """Between two slots the graph gets an interpolated value: the nearer slot moves by its change, the other does not move."""
     season = learnt(learnt(blank(), 8 * HOUR, 100), 9 * HOUR, 200)
     season = season.remember(8 * HOUR + 900, np.array([[131.0]]), at(season, 8 * HOUR + 900))
     assert (at(season, 8 * HOUR), at(season, 9 * HOUR)) == (106, 200)
 
 
 def test_nan_leaves_the_slot():
-    """No sample, nothing learnt."""
+    """Without a sample nothing is learnt."""
     season = learnt(blank(2), 0, [[1.0], [2.0]])
     after = season.remember(0, np.array([[np.nan], [4.0]]), at(season, 0))
     assert at(after, 0).ravel().tolist() == [1, 4]
 
 
 def test_remembering_what_was_recalled_changes_nothing():
-    """A graph that answers with what it was shown leaves every bit of a known slot."""
+    """If the graph returns its input, a known slot keeps every bit."""
     season = learnt(learnt(blank(), 8 * HOUR, 0.1), 9 * HOUR, 0.7)
     shown = at(season, 8 * HOUR + 1000)
     assert same(season.remember(8 * HOUR + 1000, shown, shown), season)
@@ -187,7 +187,7 @@ def test_a_terabyte_is_kept_to_the_byte(first, second, level):
 
 @given(st.integers(-(10**9), 10**9))
 def test_far_from_the_anchor_the_error_stays_small_against_the_deviation(offset):
-    """What is a deviation d away from the anchor is off by no more than the float32 grain of d."""
+    """At a distance d from the anchor the error is at most the float32 resolution of d."""
     season = learnt(learnt(blank(), 0, 1e12), HOUR, 1e12 + offset)
     assert at(season, HOUR) == pytest.approx(1e12 + offset, abs=1e-3 + abs(offset) * 2.0**-23)
 
@@ -202,8 +202,8 @@ def test_every_slot_gets_equally_many_steps(step):
 # -- fill
 
 
-def test_a_coarse_history_fills_every_slot_it_visits():
-    """The mean of the samples about a slot is its value; what was not visited stays unknown."""
+def test_coarse_history_fills_slots_with_means():
+    """A slot takes the mean of the samples around it; a slot without samples stays unknown."""
     times = np.arange(0, 6 * HOUR, 600)
     season = blank(1).fill(times, (times // HOUR)[:, None, None].astype(float))
     known = ~np.isnan(season.recall(0, range(1, 24), HOUR).ravel())
@@ -211,8 +211,8 @@ def test_a_coarse_history_fills_every_slot_it_visits():
     assert at(season, 3 * HOUR).item() == pytest.approx(2.5, abs=0.2)
 
 
-def test_a_later_visit_moves_the_slot_by_its_weight():
-    """With a weight of a half, yesterday counts as much as all the days before."""
+def test_a_later_day_moves_the_slot_by_its_weight():
+    """With a weight of 0.5, yesterday counts as much as all the days before."""
     times = np.array([0, DAY, 2 * DAY])
     season = blank().fill(times, np.array([10.0, 20, 40])[:, None, None])
     assert at(season, 0) == 27.5
@@ -220,7 +220,7 @@ def test_a_later_visit_moves_the_slot_by_its_weight():
 
 
 def test_missing_and_infinite_samples_do_not_count():
-    """A visit is the mean of its finite samples, and none of them is no visit."""
+    """The mean is that of the finite samples; without any, the slot stays as it was."""
     values = np.array([[4.0, np.nan], [np.inf, np.nan], [np.nan, np.nan], [8.0, -np.inf]])[..., None]
     season = blank(2).fill([0, 10, 20, 30], values)
     np.testing.assert_array_equal(at(season, 0), [[6], [np.nan]])
@@ -228,7 +228,7 @@ def test_missing_and_infinite_samples_do_not_count():
 
 
 def test_filling_in_two_parts_is_filling_at_once():
-    """History comes in requests: cut between two slots, they give the same memory."""
+    """History comes in several answers: split between two slots, they give the same memory."""
     times = np.arange(0, 2 * DAY, 900)
     values = np.random.default_rng(3).normal(10, 1, (len(times), 3, 2))
     cut = 38  # between two slots: 37 × 900 s is nearest to nine o'clock, 38 × 900 s goes to ten
@@ -244,7 +244,7 @@ STEPS = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2**31)), max_size=
 
 
 def walked(season, steps, rows, columns=6):
-    """The memory of `rows` out of six entities after some steps; every entity has its own samples, whoever is with it."""
+    """The memory of `rows` out of six entities after some steps; the samples of an entity do not depend on the other rows."""
     for half_hours, seed in steps:
         values = np.random.default_rng(seed).normal(100, 10, (columns, 1))
         values[np.random.default_rng(seed + 1).random(columns) < 0.3] = np.nan
@@ -253,8 +253,8 @@ def walked(season, steps, rows, columns=6):
 
 
 @given(STEPS, STEPS, ROWS)
-def test_rows_taken_out_go_on_as_if_they_were_alone(before, after, rows):
-    """take gives the memory that these rows would have alone, and put lays it back into their rows."""
+def test_rows_are_independent(before, after, rows):
+    """take gives the memory that these rows would have alone, and put writes it back into their rows."""
     every = np.arange(6)
     together, alone = walked(blank(6), before, every), walked(blank(len(rows)), before, rows)
     assert same(together.take(rows), alone)
@@ -266,8 +266,8 @@ def test_rows_taken_out_go_on_as_if_they_were_alone(before, after, rows):
 
 
 @given(STEPS, STEPS, st.integers(0, 6))
-def test_entities_that_arrive_later_have_a_memory_of_their_own(before, after, known):
-    """grown makes room for entities that know nothing, and changes nothing for those that were there."""
+def test_later_entities_start_blank(before, after, known):
+    """grown adds rows of which nothing is known, and does not change the other rows."""
     rows, everyone = np.arange(known), np.arange(6)
     grown = walked(walked(blank(known), before, rows).grown(6), after, everyone)
     assert same(grown.take(rows), walked(walked(blank(known), before, rows), after, rows))
@@ -276,7 +276,7 @@ def test_entities_that_arrive_later_have_a_memory_of_their_own(before, after, kn
 
 @given(STEPS, st.integers(0, 40))
 def test_a_memory_is_never_changed(steps, half_hours):
-    """Whatever is made of it, the old memory recalls what it did, bit by bit: a step commits or has done nothing."""
+    """Whatever is derived from it, the old memory recalls the same values, bit by bit."""
     old = walked(blank(6), steps, np.arange(6))
     for array in (old.anchor, *old.columns):
         array.flags.writeable = False

@@ -1,4 +1,4 @@
-"""A session: what is refused at load and why, and that a row's numbers are its own."""
+"""A session: which files are rejected at load and why, and that the results of a row do not depend on other rows."""
 
 import os
 import re
@@ -37,35 +37,35 @@ def refused(error, path, **options):
     return str(caught.value).removeprefix(f'{path}: ')
 
 
-def test_a_file_that_is_not_there(tmp_path):
-    """A missing file is named."""
+def test_a_missing_file(tmp_path):
+    """The message has the reason of the operating system."""
     assert refused(BundleFormatError, tmp_path / 'none.onnx') == 'cannot be read: No such file or directory'
 
 
-def test_a_folder_is_no_model(tmp_path):
-    """What cannot be read is refused with the reason of the operating system."""
+def test_a_folder_is_not_a_model(tmp_path):
+    """The message has the reason of the operating system."""
     assert refused(BundleFormatError, tmp_path) == 'cannot be read: Is a directory'
 
 
 @pytest.mark.parametrize('cut', [0.05, 0.3, 0.6, 0.99])
 def test_a_truncated_file(tmp_path, model, cut):
-    """A file that ends too early is refused, wherever it ends."""
+    """A file that ends too early is rejected, wherever it ends."""
     data = model.read_bytes()
     (tmp_path / 'cut.onnx').write_bytes(data[: int(len(data) * cut)])
-    said = refused(BundleFormatError, tmp_path / 'cut.onnx')
-    assert said.startswith((f'not an ONNX file that this ONNX Runtime ({onnxruntime.__version__}) can run: ', 'no promlstm.', 'promlstm.'))
+    message = refused(BundleFormatError, tmp_path / 'cut.onnx')
+    assert message.startswith((f'not an ONNX file that this ONNX Runtime ({onnxruntime.__version__}) can run: ', 'no promlstm.', 'promlstm.'))
 
 
 @pytest.mark.parametrize('data', [b'', b'\x00', b'<!doctype html>', b'PK\x03\x04' + bytes(100), np.random.default_rng(1).bytes(5000)])
 def test_a_file_that_is_not_onnx(tmp_path, data):
-    """An empty file, a web page, a Keras archive or noise is refused as what it is not."""
+    """An empty file, a web page, a Keras archive or noise is rejected with the reason."""
     (tmp_path / 'x.onnx').write_bytes(data)
-    said = refused(BundleFormatError, tmp_path / 'x.onnx')
-    assert said.startswith((f'not an ONNX file that this ONNX Runtime ({onnxruntime.__version__}) can run: ', 'no promlstm.manifest'))
+    message = refused(BundleFormatError, tmp_path / 'x.onnx')
+    assert message.startswith((f'not an ONNX file that this ONNX Runtime ({onnxruntime.__version__}) can run: ', 'no promlstm.manifest'))
 
 
-def test_a_bare_onnx_file_says_who_wraps_it(tmp_path):
-    """A good graph without our metadata is no model yet."""
+def test_a_plain_onnx_file_is_rejected(tmp_path):
+    """The message names the command that makes a model file of it."""
     path = tiny_model.write(tmp_path / 'bare.onnx', edit=lambda metadata: {})
     assert refused(BundleFormatError, path) == (
         'no promlstm.manifest in the file: not made by `python -m convert` (`python -m convert wrap` wraps a plain ONNX file)'
@@ -73,7 +73,7 @@ def test_a_bare_onnx_file_says_who_wraps_it(tmp_path):
 
 
 def test_the_pinned_digest(model):
-    """A file with another digest than the pinned one is refused with both; letter case does not matter."""
+    """A file with another digest is rejected, and the message has both; upper and lower case are equal."""
     found = bundle.digest(model.read_bytes())
     assert session.load(model, sha256=found.upper()).bundle.sha256 == found
     assert refused(BundleFormatError, model, sha256='0' * 64) == (
@@ -97,11 +97,11 @@ BROKEN = {
         {'without': ['state_mean_next']},
         "graph: every state_NAME needs a state_NAME_next and vice versa; without counterpart: ['state_mean_next']",
     ),
-    'an input that nobody gives': (
+    'an unknown input': (
         {'extra': [('input', bundle.Tensor('wind', 'float32', ('N',)))]},
         "graph: unknown input 'wind'; known: value, season, clock, step_seconds, learn, threshold, state_NAME",
     ),
-    'an output that nobody takes': (
+    'an unknown output': (
         {'extra': [('output', bundle.Tensor('mood', 'float32', ('N',)))]},
         "graph: unknown output 'mood'; known: surprise, expected, lower, upper, deviation, contribution, season_next, "
         'view, class, forecast, state_NAME',
@@ -111,7 +111,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize('name', BROKEN)
-def test_what_the_runtime_says_of_a_graph_is_held_against_the_contract(tmp_path, name):
+def test_the_graph_is_checked_against_the_contract(tmp_path, name):
     """Types, axes and names come from the file itself, through ONNX Runtime."""
     options, says = BROKEN[name]
     assert refused(BundleFormatError, tiny_model.write(tmp_path / 'x.onnx', **options)) == says
@@ -122,8 +122,8 @@ def test_what_the_runtime_says_of_a_graph_is_held_against_the_contract(tmp_path,
     [{}, {'features': ('cpu',)}, {'features': ('cpu', 'memory', 'disk')}, {'views': ('a', 'b')}, {'classes': True}],
     ids=str,
 )
-def test_every_kind_of_good_file_loads(tmp_path, options):
-    """Any number of features or fixed ones, with the optional outputs or without."""
+def test_every_kind_of_valid_file_loads(tmp_path, options):
+    """Any number of features or a fixed one, with the optional outputs or without."""
     loaded = session.load(tiny_model.write(tmp_path / 'x.onnx', **options))
     assert loaded.bundle.manifest.features == options.get('features')
     assert ('view' in loaded.bundle.outputs, 'class' in loaded.bundle.outputs) == ('views' in options, 'classes' in options)
@@ -139,7 +139,7 @@ def wrong(name, *where, by=1.0):
 
 
 def test_a_machine_that_computes_other_numbers_does_not_serve(tmp_path):
-    """A failed proof names the first output, step and entity that differ, both numbers and the tolerance."""
+    """If the proof fails, the message has the first output, step and entity that differ, both numbers and the tolerance."""
     path = tiny_model.write(tmp_path / 'x.onnx', proof=wrong('expected', 6, 2, 1))
     got = tiny_model.proven().outputs['expected'].numpy()[6, 2, 1]
     assert refused(ProofError, path) == (
@@ -148,8 +148,8 @@ def test_a_machine_that_computes_other_numbers_does_not_serve(tmp_path):
     )
 
 
-def test_a_number_where_none_was_expected_fails_the_proof(tmp_path):
-    """NaN equals only NaN."""
+def test_nan_in_the_proof_equals_only_nan(tmp_path):
+    """A number in its place fails the proof."""
     array = tiny_model.proven().outputs['surprise'].numpy()
     array[9, 2] = np.nan
     path = tiny_model.write(tmp_path / 'x.onnx', proof=tiny_model.proven(outputs={'surprise': array}))
@@ -157,26 +157,26 @@ def test_a_number_where_none_was_expected_fails_the_proof(tmp_path):
 
 
 def test_the_tolerance_is_that_of_the_file(tmp_path):
-    """A deviation within the tolerance that the proof states passes."""
+    """A difference within the tolerance of the proof passes."""
     lax = msgspec.structs.replace(wrong('expected', 6, 2, 1, by=1e-3), absolute_tolerance=1e-2)
     assert session.load(tiny_model.write(tmp_path / 'x.onnx', proof=lax)).bundle.proof.absolute_tolerance == 1e-2
 
 
-def test_a_proof_without_missing_samples_proves_too_little(tmp_path):
-    """Missing samples are where runtimes differ: a proof must hold some."""
+def test_a_proof_must_contain_missing_samples(tmp_path):
+    """Runtimes differ in how they treat them."""
     values = np.nan_to_num(tiny_model.samples()['value'], nan=10.0)
     path = tiny_model.write(tmp_path / 'x.onnx', proof=tiny_model.proven(inputs={'value': values}))
     assert refused(ProofError, path) == 'the proof has no missing sample, so it does not verify what the model does with one'
 
 
-def test_a_proof_that_leaves_an_output_out_proves_too_little(tmp_path):
-    """Every output is proven."""
+def test_a_proof_must_contain_every_output(tmp_path):
+    """An output without proof would not be verified."""
     path = tiny_model.write(tmp_path / 'x.onnx', proof=tiny_model.proven(outputs={'upper': None}))
     assert refused(ProofError, path) == 'the proof has no output upper'
 
 
-def test_the_proof_is_not_replayed_where_it_is_being_made(tmp_path):
-    """With prove=False a file with a wrong proof loads: that is how convert measures how wrong."""
+def test_the_proof_can_be_skipped(tmp_path):
+    """With prove=False a file with a wrong proof loads: convert needs that to measure how wrong it is."""
     path = tiny_model.write(tmp_path / 'x.onnx', proof=wrong('expected', 6, 2, 1))
     loaded = session.load(path, prove=False)
     with pytest.raises(ProofError, match=re.escape('expected at step 6, entity 2')):
@@ -232,8 +232,8 @@ def lived(request, model):
 
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
-def test_a_row_is_the_same_in_every_order_and_company(lived, data):
-    """Any choice of rows, in any order, gives bit by bit what each gave among all."""
+def test_rows_do_not_depend_on_order_and_on_other_rows(lived, data):
+    """Any selection of rows, in any order, gives the same bits as a run of all rows."""
     rows = np.array(data.draw(st.lists(st.integers(0, lived.rows - 1), min_size=1, max_size=lived.rows, unique=True)))
     out, after = lived.session.run(taken(lived.inputs, rows), taken(lived.state, rows))
     assert bits(out) == bits(taken(lived.out, rows))
@@ -242,8 +242,8 @@ def test_a_row_is_the_same_in_every_order_and_company(lived, data):
 
 @given(chunk=st.integers(1, 140), threads=st.integers(1, 4))
 @settings(max_examples=25, deadline=None)
-def test_a_row_is_the_same_in_every_chunk_and_thread(lived, chunk, threads):
-    """However the rows are cut and shared out, the numbers are bit by bit the same."""
+def test_rows_do_not_depend_on_chunks_and_threads(lived, chunk, threads):
+    """However the rows are split and shared among threads, the results are the same bits."""
     other = session.load(lived.path, threads=threads, prove=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, 'CHUNK', chunk)
@@ -251,16 +251,16 @@ def test_a_row_is_the_same_in_every_chunk_and_thread(lived, chunk, threads):
     assert (bits(out), bits(after)) == (bits(lived.out), bits(lived.after))
 
 
-def test_more_rows_than_a_chunk_in_threads_of_their_own(lived):
-    """With the chunks of every day, the last of them not full, each row is still itself."""
+def test_default_chunks_in_several_threads(lived):
+    """With chunks of the default size, the last one not full, the results are the same bits."""
     rows = np.arange(2 * session.CHUNK + 1) % lived.rows
     out, after = session.load(lived.path, threads=3, prove=False).run(taken(lived.inputs, rows), taken(lived.state, rows))
     assert (bits(out), bits(after)) == (bits(taken(lived.out, rows)), bits(taken(lived.after, rows)))
 
 
 @pytest.mark.parametrize('rows', [1, 2, 5])
-def test_nothing_given_is_changed(lived, rows):
-    """Inputs and state before the step are the caller's: a step that fails later can be taken again."""
+def test_the_arguments_are_not_changed(lived, rows):
+    """Inputs and states belong to the caller: a step that fails later can be repeated."""
     given, state = taken(lived.inputs, np.arange(rows)), taken(lived.state, np.arange(rows))
     before = bits(given), bits(state)
     for array in (*given.values(), *state.values()):
@@ -270,27 +270,27 @@ def test_nothing_given_is_changed(lived, rows):
 
 
 def test_the_state_after_shares_no_memory_with_the_state_before(lived):
-    """Old and new memory can live side by side until the commit."""
+    """Old and new states must exist side by side until the commit."""
     assert not any(np.shares_memory(lived.after[name], lived.state[name]) for name in lived.state)
 
 
-def test_no_entities_are_no_trouble(lived):
-    """A step over nobody gives columns of nobody."""
-    nobody = np.arange(0)
-    out, after = lived.session.run(taken(lived.inputs, nobody), taken(lived.state, nobody))
+def test_a_step_without_entities(lived):
+    """It gives columns without rows."""
+    none = np.arange(0)
+    out, after = lived.session.run(taken(lived.inputs, none), taken(lived.state, none))
     assert {len(array) for array in (*out.values(), *after.values())} == {0}
 
 
 def test_arrays_in_any_layout(lived):
-    """Views, other types and other orders of memory are understood as the numbers that they are."""
+    """Views, other dtypes and other memory orders give the same results."""
     odd = {name: np.asfortranarray(array.astype(np.float64)) if np.ndim(array) else float(array) for name, array in lived.inputs.items()}
     state = {name: np.repeat(array, 2, axis=0)[::2] for name, array in lived.state.items()}
     out, after = lived.session.run(odd, state)
     assert (bits(out), bits(after)) == (bits(lived.out), bits(lived.after))
 
 
-def test_the_graph_agrees_with_a_reference_of_its_own(model):
-    """Over many carried steps, ONNX Runtime gives what a few lines of numpy give for the tiny model."""
+def test_the_graph_agrees_with_a_reference_in_numpy(model):
+    """Over many carried steps, ONNX Runtime gives the same as a few lines of numpy for the tiny model."""
     loaded, random = session.load(model), np.random.default_rng(7)
     values = 900 + 60 * random.standard_normal((60, 5, 3))
     values[random.random(values.shape) < 0.2] = np.nan
@@ -332,8 +332,8 @@ print(resident() - before)
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='resident memory is read from /proc')
-def test_a_fleet_of_ever_new_sizes_takes_no_more_memory():
-    """500 numbers of entities, as autoscaling brings them: under 12 MB more. With a memory plan for each size it is 25 MB and grows."""
+def test_changing_fleet_sizes_take_no_more_memory():
+    """500 numbers of entities, as autoscaling causes them, take under 12 MB more; with a memory plan for each size it would be 25 MB and more."""
     done = subprocess.run([sys.executable, '-c', SIZES], check=True, capture_output=True, text=True, cwd=servers.ROOT, timeout=300)
     assert float(done.stdout) < 12
 
@@ -351,21 +351,21 @@ def test_as_many_threads_as_cores(model, monkeypatch, system, cores):
 # -- which file
 
 
-def test_a_builtin_that_is_not_there_is_told_with_those_that_are():
-    """Whoever mistypes a name reads which there are."""
+def test_an_unknown_builtin_model():
+    """The message lists those that exist."""
     with pytest.raises(BundleFormatError, match='builtin:defualt: no such model comes with promlstm; there is builtin:default'):
         session.resolve('builtin:defualt')
 
 
 def test_a_model_is_a_path_or_shipped(tmp_path):
-    """`builtin:` names a file of the package; anything else is a path that starts at the configuration's folder."""
+    """`builtin:` names a file of the package; anything else is a path relative to the folder of the configuration."""
     assert DEFAULT.exists()
     assert session.resolve('models/mine.onnx', tmp_path) == tmp_path / 'models/mine.onnx'
     assert session.resolve('/srv/mine.onnx', tmp_path) == Path('/srv/mine.onnx')
 
 
-def test_nothing_is_reported_to_anybody(tmp_path):
-    """ONNX Runtime keeps what it would send in the user's cache; of a model that is loaded and run there is nothing."""
+def test_no_telemetry_is_sent(tmp_path):
+    """ONNX Runtime stores reports in the user's cache before it sends them; after loading and running a model there are none."""
     code = f'from promlstm.engine import session; session.load({str(DEFAULT)!r})'
     environment = {'HOME': str(tmp_path), 'PATH': '/usr/bin:/bin'}
     subprocess.run([sys.executable, '-c', code], check=True, env=environment, cwd=servers.ROOT, timeout=60)

@@ -1,4 +1,4 @@
-"""The text of the gauges: exactly this, for every scraper, and every number as it was."""
+"""The text of the gauges: it is exactly as specified, and every number survives."""
 
 import gzip
 
@@ -36,7 +36,7 @@ def verdicts(**columns):
 HOSTS = Labels('host "a"', ('cpu', 'memory'), ('shift', 'spike')).of(
     [b'{"instance":"a:9100","job":"node"}', b'{"instance":"b","view":"x"}', b'{"path":"C:\\\\d\\n"}', b'{"instance":"gone"}']
 )
-SAID = verdicts(
+HOST_VERDICTS = verdicts(
     score=[0.25, 12.5, nan, nan],
     observed=[[0.5, 1e12 + 1], [0.1, -inf], [0.75, 2], [nan, nan]],
     expected=[[0.5, 1e12], [nan, 0.3], [nan, nan], [nan, nan]],
@@ -48,13 +48,13 @@ SAID = verdicts(
 )
 MISSING_ROWS = np.array([False, False, False, True])
 CPU = Labels('cpu', ('',)).of([b'{}'])
-CPU_SAID = verdicts(score=[1.5], observed=[[3.0]], expected=[[2.0]], lower=[[1.0]], upper=[[3.0]], contribution=[[1.0]])
+CPU_VERDICTS = verdicts(score=[1.5], observed=[[3.0]], expected=[[2.0]], lower=[[1.0]], upper=[[3.0]], contribution=[[1.0]])
 
 
 def page():
     made = Page(lambda: 1e9)
-    made.publish('host "a"', render(SAID, HOSTS, missing=MISSING_ROWS), 1e9 + 120)
-    made.publish('cpu', render(CPU_SAID, CPU, missing=np.array([False])), 1e9 + 120)
+    made.publish('host "a"', render(HOST_VERDICTS, HOSTS, missing=MISSING_ROWS), 1e9 + 120)
+    made.publish('cpu', render(CPU_VERDICTS, CPU, missing=np.array([False])), 1e9 + 120)
     return made
 
 
@@ -68,7 +68,7 @@ def test_the_page_is_this_text():
 
 
 def test_both_formats_read_it_alike():
-    """The classic parser and that of OpenMetrics find the same samples, none of them with a timestamp."""
+    """The parsers of the classic format and of OpenMetrics find the same samples, none of them with a timestamp."""
     text = b''.join(page().parts()).decode()
     classic, open_metrics = samples(parse_text, text), samples(parse_openmetrics, text + '# EOF\n')
     assert classic == open_metrics and len(classic) == text.count('\n') - text.count('#')
@@ -76,7 +76,7 @@ def test_both_formats_read_it_alike():
 
 
 def test_each_family_is_one_block():
-    """However many detectors there are, a family begins once, in the order of the table, and its help and type are there."""
+    """However many detectors there are, each family appears once, in the order of FAMILIES, with its help and type."""
     text = b''.join(page().parts()).decode()
     begun = [line.split()[2] for line in text.splitlines() if line.startswith('# TYPE')]
     assert begun == list(FAMILIES)
@@ -86,32 +86,32 @@ def test_each_family_is_one_block():
 
 
 def test_the_compressed_page_is_the_plain_one():
-    """Blocks are compressed one by one, and joined they are one gzip file of the same text."""
+    """Blocks are compressed one by one; joined they are one gzip file with the plain text."""
     assert gzip.decompress(b''.join(page().parts(gzip=True))) == b''.join(page().parts())
 
 
-def test_what_is_not_known_is_not_there():
-    """A warming entity shows its sample and nothing else, a missing one at most that it is missing."""
-    blocks = {family: block.decode() for family, block in render(SAID, HOSTS, missing=MISSING_ROWS).items()}
+def test_unknown_values_have_no_line():
+    """A warming entity has its sample and nothing else, a missing one at most the gauge that says so."""
+    blocks = {family: block.decode() for family, block in render(HOST_VERDICTS, HOSTS, missing=MISSING_ROWS).items()}
     assert [family for family in blocks if 'path=' in blocks[family]] == ['promlstm_observed']
     assert [family for family in blocks if '"gone"' in blocks[family]] == ['promlstm_entity_missing']
     assert not any('NaN' in block or 'null' in block for block in blocks.values())
 
 
-def test_views_are_those_of_anomalous_entities():
-    """What kind of anomaly it is is told where there is one."""
-    block = render(SAID, HOSTS, missing=MISSING_ROWS)['promlstm_view'].decode()
+def test_only_anomalous_entities_have_views():
+    """The kind of anomaly is shown only for an anomalous entity."""
+    block = render(HOST_VERDICTS, HOSTS, missing=MISSING_ROWS)['promlstm_view'].decode()
     assert 'instance="b"' in block and 'instance="a:9100"' not in block
 
 
 def test_a_single_feature_has_no_feature_label_and_no_contribution():
-    """With nothing to tell apart, nothing is told apart."""
-    blocks = render(CPU_SAID, CPU, missing=np.array([False]))
+    """Both would carry no information."""
+    blocks = render(CPU_VERDICTS, CPU, missing=np.array([False]))
     assert 'promlstm_contribution' not in blocks and not any(b'feature=' in block for block in blocks.values())
 
 
-def test_nobody_gives_an_empty_page():
-    """Without lines there is no family, not even its header."""
+def test_no_entities_give_an_empty_page():
+    """A family without lines is left out, with its header."""
     empty = verdicts(observed=np.empty((0, 1)))
     assert render(empty, Labels('cpu', ('',)), missing=np.zeros(0, bool)) == {}
     only_nan = verdicts(observed=[[nan]])
@@ -122,8 +122,8 @@ def test_nobody_gives_an_empty_page():
     assert quiet.parts() == quiet.parts(gzip=True) == []
 
 
-def test_labels_keep_their_rows():
-    """The text of row i is that of identity i: kept where entities arrive, made anew where rows were dropped or all were forgotten."""
+def test_the_label_text_of_a_row_is_cached():
+    """Row i has the text of identity i: from the cache if entities are added, rendered again if rows were dropped."""
     a, b, c = (b'{"instance":"%s"}' % name for name in (b'a', b'b', b'c'))
     few = CPU.of([a, b])
     more = few.of([a, b, c])
@@ -142,7 +142,7 @@ def test_labels_keep_their_rows():
         (('a', 'b'), ('v',), 'detector="d",exported_detector="1",exported_feature="2",exported_view="3",instance="",job=""'),
     ],
 )
-def test_collisions_are_decided_alike_in_all_families(features, views, becomes):
+def test_a_colliding_label_is_renamed_in_all_families(features, views, becomes):
     """A label that any family of the detector needs is renamed in all of them, so that they can be joined."""
     made = Labels('d', features, views).of([b'{"detector":"1","feature":"2","view":"3"}'])
     assert made.prefixes[0].decode() == '{' + becomes
@@ -150,8 +150,8 @@ def test_collisions_are_decided_alike_in_all_families(features, views, becomes):
 
 @given(arrays.arrays(np.float64, st.integers(1, 20), elements=st.floats(allow_nan=True)))
 @example(np.array([5e-324, 1.7976931348623157e308, -0.0, 1e16, 123456789012345680.0, 0.1, -1e-7, inf, -inf, nan, 2**53 + 1.0]))
-def test_doubles_come_back_bit_by_bit(column):
-    """Observed values, of any size, are those that Prometheus had; NaN is absent."""
+def test_float64_values_survive_unchanged(column):
+    """A scraper reads observed values, of any size, exactly as Prometheus had them; NaN has no line."""
     made = Labels('d', ('',)).of([b'{"row":"%d"}' % row for row in range(len(column))])
     text = render(verdicts(observed=column[:, None]), made, missing=np.zeros(len(column), bool)).get('promlstm_observed', b'').decode()
     for parse, end in ((parse_text, ''), (parse_openmetrics, '# EOF\n')):
@@ -163,29 +163,29 @@ def test_doubles_come_back_bit_by_bit(column):
 
 @given(arrays.arrays(np.float32, st.integers(1, 20), elements=st.floats(allow_nan=False, width=32)))
 @example(np.float32([1.4e-45, 3.4028235e38, 0.1, 16777217, 1e10, -0.0]))
-def test_singles_come_back_bit_by_bit_in_their_own_digits(column):
-    """A score is written in the digits of float32, 0.1 as 0.1, and reads back as the very score."""
+def test_float32_values_survive_with_the_fewest_digits(column):
+    """A score is written with the digits of float32, 0.1 as 0.1, and a scraper reads the same float32."""
     made = Labels('d', ('',)).of([b'{"row":"%d"}' % row for row in range(len(column))])
-    said = verdicts(score=column, observed=np.full((len(column), 1), nan))
-    lines = render(said, made, missing=np.zeros(len(column), bool))['promlstm_anomaly_score'].decode().splitlines()
+    columns = verdicts(score=column, observed=np.full((len(column), 1), nan))
+    lines = render(columns, made, missing=np.zeros(len(column), bool))['promlstm_anomaly_score'].decode().splitlines()
     texts = [line.split()[-1] for line in lines]
     assert np.array_equal(np.array([float(text) for text in texts], np.float32).view(np.int32), column.view(np.int32))
     assert all(len(text.lstrip('-').replace('.', '').lstrip('0').split('e')[0].rstrip('0')) <= 9 for text in texts)
 
 
-def test_next_to_nothing_is_expected_as_0():
-    """What the arithmetic leaves of a constant 0 is shown as 0; samples, and what is small in some unit, stay as they are."""
-    said = verdicts(
+def test_rounding_errors_of_0_are_shown_as_0():
+    """The expectation for a constant 0 is shown as 0; samples, and values that are small in their unit, are unchanged."""
+    columns = verdicts(
         score=[0, 0], observed=[[1e-30], [2e-9]], expected=[[-4.53e-34], [1e-9]], lower=[[-1e-29], [-1e-17]], upper=[[1e-29], [3e-9]]
     )
-    blocks = render(said, Labels('d', ('',)).of([b'{"row":"0"}', b'{"row":"1"}']), missing=np.zeros(2, bool))
+    blocks = render(columns, Labels('d', ('',)).of([b'{"row":"0"}', b'{"row":"1"}']), missing=np.zeros(2, bool))
     numbers = {family: [line.split()[-1] for line in block.decode().splitlines()] for family, block in blocks.items()}
     assert (numbers['promlstm_observed'], numbers['promlstm_expected']) == (['1e-30', '2e-9'], ['0.0', '1e-9'])
     assert (numbers['promlstm_expected_lower'], numbers['promlstm_expected_upper']) == (['0.0', '-1e-17'], ['0.0', '3e-9'])
 
 
 def test_headers_are_one_line_each():
-    """Help texts hold nothing that the formats would have to escape, and every family is a gauge."""
+    """Help texts need no escaping, and every family is a gauge."""
     for family, (help_text, labels) in FAMILIES.items():
         assert header(family) == f'# HELP {family} {help_text}\n# TYPE {family} gauge\n'.encode()
         assert not set(help_text) & set('\\\n"') and help_text.endswith('.') and set(labels) <= {'feature', 'view'}

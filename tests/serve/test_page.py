@@ -1,4 +1,4 @@
-"""What is on the page: the newest blocks of each detector, whole, and nothing that is stale."""
+"""What is on the page: the newest blocks of each detector, complete, and nothing that is stale."""
 
 import gzip
 import threading
@@ -12,7 +12,7 @@ SCORE, OBSERVED = 'promlstm_anomaly_score', 'promlstm_observed'
 
 
 class Time:
-    """A clock that is set by hand."""
+    """A clock that the test sets."""
 
     def __init__(self):
         self.now = 1000.0
@@ -32,20 +32,20 @@ def subject(time):
 
 
 def lines(subject, *, gzip_too=True):
-    """The samples on the page; the compressed page is looked at as well."""
+    """The samples on the page, which are the same on the compressed page."""
     plain = b''.join(subject.parts())
     if gzip_too:
         assert gzip.decompress(b''.join(subject.parts(gzip=True)) or compressed(b'')) == plain
     return [line for line in plain.decode().splitlines() if not line.startswith('#')]
 
 
-def test_an_empty_board_is_an_empty_page(subject):
-    """Nothing published, nothing said."""
+def test_without_blocks_the_page_is_empty(subject):
+    """There are no headers either."""
     assert lines(subject) == []
 
 
 def test_blocks_leave_the_page_when_they_expire(subject, time):
-    """At the instant of expiry a detector's gauges are gone, without anybody doing anything, and the others stay."""
+    """At the instant of expiry a detector's gauges are off the page; those of others stay."""
     subject.publish('early', {SCORE: b'a 1\n'}, expires=1060)
     subject.publish('late', {SCORE: b'b 1\n'}, expires=1120)
     time.now = 1059.9
@@ -57,7 +57,7 @@ def test_blocks_leave_the_page_when_they_expire(subject, time):
 
 
 def test_withdrawn_blocks_are_gone_at_once(subject):
-    """A failed step takes its detector's gauges off the page; to withdraw what is not there is no error."""
+    """A failed step takes its detector's gauges off the page; withdrawing twice is no error."""
     subject.publish('one', {SCORE: b'a 1\n', OBSERVED: b'c 1\n'}, expires=2000)
     subject.publish('other', {SCORE: b'b 1\n'}, expires=2000)
     subject.withdraw('one')
@@ -66,14 +66,14 @@ def test_withdrawn_blocks_are_gone_at_once(subject):
 
 
 def test_a_new_step_replaces_all_families_of_the_last(subject):
-    """What the new step does not say is not left over from the old one, and the newest expiry counts."""
+    """A family that the new step does not have is gone, and the newest expiry counts."""
     subject.publish('one', {SCORE: b'a 1\n', OBSERVED: b'c 1\n'}, expires=1001)
     subject.publish('one', {SCORE: b'a 2\n'}, expires=2000)
     assert lines(subject) == ['a 2']
 
 
-def test_families_and_detectors_have_one_order(subject):
-    """Families as in the table, detectors by name, whatever came first."""
+def test_families_and_detectors_have_a_fixed_order(subject):
+    """Families in the order of FAMILIES, detectors by name, whatever was published first."""
     subject.publish('z', {OBSERVED: b'z o\n', SCORE: b'z s\n'}, expires=2000)
     subject.publish('a', {OBSERVED: b'a o\n', SCORE: b'a s\n'}, expires=2000)
     assert lines(subject) == ['a s', 'z s', 'a o', 'z o']
@@ -88,8 +88,8 @@ def test_a_scrape_renders_and_compresses_nothing(subject, monkeypatch):
     assert [id(part) for part in subject.parts(gzip=True)] == [id(part) for part in first]
 
 
-def test_a_step_is_replaced_whole_while_others_read():
-    """However scrapes and steps meet, a page never mixes two steps of a detector."""
+def test_a_page_never_mixes_two_steps():
+    """Threads that read while steps are published see each step completely or not at all."""
     subject, done, torn = Page(lambda: 0.0), threading.Event(), []
 
     def read():

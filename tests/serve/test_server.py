@@ -1,4 +1,4 @@
-"""The web side: what it answers to whom, and that nobody can keep it from answering others."""
+"""The web server: its answers, and that no client can keep it from answering others."""
 
 import errno
 import gzip
@@ -25,7 +25,7 @@ from promlstm.serve.page import Page
 from promlstm.serve.server import Server
 from promlstm.serve.telemetry import Telemetry
 
-LIMIT = 20  # of every wait, in seconds; what is waited for takes milliseconds
+LIMIT = 20  # seconds, of every wait; the awaited events take milliseconds
 BLOCK = b'promlstm_anomaly_score{detector="cpu",instance="a",job=""} 1.5\n'
 PROMETHEUS_2 = 'application/openmetrics-text;version=1.0.0;q=0.75,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.3'
 PROMETHEUS_3 = (
@@ -35,7 +35,7 @@ PROMETHEUS_3 = (
 
 
 class Exporter:
-    """A server with a page of one sample, and what it says of its detectors."""
+    """A server with a page of one sample and two detectors."""
 
     def __init__(self, listen='127.0.0.1:0'):
         self.gauges = Page(lambda: 0.0)
@@ -57,11 +57,11 @@ class Exporter:
         return http.request(method, self.url + path, headers={'Accept-Encoding': 'identity', **headers}, timeout=LIMIT)
 
     def connect(self):
-        """A bare connection."""
+        """A plain TCP connection."""
         return closing(socket.create_connection(('127.0.0.1', self.port), timeout=LIMIT))
 
-    def say(self, data):
-        """What is answered to these bytes, until the connection is closed."""
+    def send(self, data):
+        """Send bytes; returns everything that is received until the connection is closed."""
         with self.connect() as connection:
             try:
                 connection.sendall(data)
@@ -80,8 +80,8 @@ def exporter():
 # -- pages
 
 
-def test_the_page_has_entities_and_the_exporter_itself(exporter):
-    """Gauges of the detectors first, then the own metrics, in the classic format unless asked otherwise."""
+def test_the_page_has_entity_gauges_and_own_metrics(exporter):
+    """Gauges of the detectors first, then the metrics of the exporter, by default in the classic format."""
     got = exporter.get()
     assert (got.status_code, got.headers['Content-Type']) == (200, 'text/plain; version=0.0.4; charset=utf-8')
     assert BLOCK.decode() in got.text
@@ -89,8 +89,8 @@ def test_the_page_has_entities_and_the_exporter_itself(exporter):
 
 
 @pytest.mark.parametrize('accept', [PROMETHEUS_2, PROMETHEUS_3])
-def test_prometheus_gets_openmetrics_with_its_end(exporter, accept):
-    """What Prometheus asks for first it gets, whole, with # EOF as its last line."""
+def test_prometheus_gets_openmetrics(exporter, accept):
+    """The page is in the format that Prometheus prefers, complete, with # EOF as its last line."""
     got = exporter.get(Accept=accept)
     assert got.headers['Content-Type'].startswith('application/openmetrics-text; version=1.0.0')
     assert got.text.endswith('\n# EOF\n') and got.text.count('# EOF') == 1
@@ -100,8 +100,8 @@ def test_prometheus_gets_openmetrics_with_its_end(exporter, accept):
 @pytest.mark.parametrize(
     'accept', ['', '*/*', 'text/html', 'application/openmetrics-text; version=a.b', ';;,=', 'application/openmetrics-text; version=']
 )
-def test_whatever_is_accepted_there_is_a_page(exporter, accept):
-    """A header that makes no sense gets a format that its content type names."""
+def test_any_accept_header_gets_a_page(exporter, accept):
+    """A malformed header gets the page in a format that its content type names."""
     got = exporter.get(Accept=accept)
     parse = parse_openmetrics if 'openmetrics' in got.headers['Content-Type'] else parse_text
     assert got.status_code == 200 and 'promlstm_anomaly_score' in {family.name for family in parse(got.text)}
@@ -115,8 +115,8 @@ def test_whatever_is_accepted_there_is_a_page(exporter, accept):
         ('identity', False), ('gzip;q=0', False), ('gzip; q=0.0', False), ('xgzip', False),
     ],
 )  # fmt: skip
-def test_the_page_is_compressed_for_who_asks(exporter, accept, encoding, packed):
-    """The same text either way, also to a reader that takes one gzip member after the other."""
+def test_the_page_is_compressed_on_request(exporter, accept, encoding, packed):
+    """The text is the same either way, also for a reader that decompresses one gzip member after the other."""
     got = http.get(f'{exporter.url}/metrics', headers={'Accept': accept, 'Accept-Encoding': encoding}, timeout=LIMIT, stream=True)
     body = got.raw.read(decode_content=False)
     assert (got.headers.get('Content-Encoding') == 'gzip') == packed
@@ -124,14 +124,14 @@ def test_the_page_is_compressed_for_who_asks(exporter, accept, encoding, packed)
     assert (gzip.decompress(body) if packed else body).decode() == exporter.get(Accept=accept).text
 
 
-def test_healthy_says_so(exporter):
-    """Liveness is that of the process, not of Prometheus."""
+def test_healthy(exporter):
+    """Liveness is about the process, not about Prometheus."""
     got = exporter.get('/-/healthy')
     assert (got.status_code, got.text) == (200, 'promlstm is healthy.\n')
 
 
-def test_ready_says_what_each_detector_does(exporter):
-    """Not ready is a 503; either way each detector says why."""
+def test_ready_lists_the_detectors(exporter):
+    """Not ready is a 503; either way the answer has the status of each detector."""
     got = exporter.get('/-/ready')
     assert (got.status_code, got.text) == (200, 'promlstm is ready.\ncpu: scoring\n<b>"disk"</b>: query: no & route\n')
     exporter.ready = False
@@ -143,8 +143,8 @@ def test_ready_says_what_each_detector_does(exporter):
     assert got.headers['Content-Type'] == 'text/plain; charset=utf-8'
 
 
-def test_the_landing_page_runs_nothing(exporter):
-    """Names and reasons come from elsewhere: they are escaped, and the page forbids scripts."""
+def test_the_landing_page_is_safe(exporter):
+    """Names and reasons come from outside: they are escaped, and the page forbids scripts."""
     got = exporter.get('/')
     assert (got.status_code, got.headers['Content-Type']) == (200, 'text/html; charset=utf-8')
     assert '&lt;b&gt;&quot;disk&quot;&lt;/b&gt;' in got.text and '<b>' not in got.text and 'no &amp; route' in got.text
@@ -153,20 +153,20 @@ def test_the_landing_page_runs_nothing(exporter):
 
 
 @pytest.mark.parametrize('path', ['/metrics/', '/favicon.ico', '/-/reload', '/../etc/passwd', '/%2e%2e/'])
-def test_there_is_nothing_else(exporter, path):
-    """Any other path is a 404 that names what there is."""
-    got = exporter.say(f'GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n'.encode())
+def test_other_paths_are_not_found(exporter, path):
+    """Any other path is a 404 that lists the valid paths."""
+    got = exporter.send(f'GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n'.encode())
     assert got.startswith(b'HTTP/1.1 404 ') and got.endswith(b'Not found. There are /, /metrics, /-/healthy and /-/ready.\n')
 
 
 def test_a_query_string_changes_nothing(exporter):
-    """Prometheus' `params` of a scrape are ignored."""
+    """The `params` of a scrape configuration are ignored."""
     assert exporter.get('/metrics?x=1').text == exporter.get('/metrics').text
 
 
 @pytest.mark.parametrize('path', ['/metrics', '/-/healthy', '/-/ready', '/', '/none'])
 def test_head_is_get_without_the_body(exporter, path):
-    """Status and headers are those of GET, the length too, and the connection goes on."""
+    """Status and headers are those of GET, including the length, and the connection stays open."""
     with closing(http):
         got, whole = exporter.get(path, method='HEAD'), exporter.get(path)
     assert (got.status_code, got.content) == (whole.status_code, b'')
@@ -176,13 +176,13 @@ def test_head_is_get_without_the_body(exporter, path):
 
 
 @pytest.mark.parametrize('method', ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'])
-def test_there_is_nothing_to_change(exporter, method):
-    """Every other method is refused."""
+def test_other_methods_are_rejected(exporter, method):
+    """The server only reads."""
     assert exporter.get('/metrics', method=method).status_code == 501
 
 
-def test_a_connection_is_used_again(exporter):
-    """Several requests over one connection, as Prometheus does."""
+def test_a_connection_is_reused(exporter):
+    """Several requests over one connection, as Prometheus sends them."""
     with exporter.connect() as connection, connection.makefile('rb') as answers:
         for _ in range(3):
             connection.sendall(b'GET /-/healthy HTTP/1.1\r\n\r\n')
@@ -193,7 +193,7 @@ def test_a_connection_is_used_again(exporter):
             assert answers.read(length) == b'promlstm is healthy.\n'
 
 
-# -- nonsense
+# -- malformed requests
 
 
 @pytest.mark.parametrize(
@@ -208,13 +208,13 @@ def test_a_connection_is_used_again(exporter):
         (b'GET http://[ HTTP/1.1\r\n\r\n', b'404'),
     ],
 )
-def test_a_malformed_request_is_told_so(exporter, data, status):
-    """A request that is none gets a 4xx or 505, without a head where it names no version that has one, and the connection is closed."""
-    assert re.search(rb'^HTTP/1.1 %b |^<!DOCTYPE[^$]*Error code: %b<' % (status, status), exporter.say(data))
+def test_a_malformed_request_is_rejected(exporter, data, status):
+    """It gets a 4xx or 505, without headers if it names no version that has them, and the connection is closed."""
+    assert re.search(rb'^HTTP/1.1 %b |^<!DOCTYPE[^$]*Error code: %b<' % (status, status), exporter.send(data))
 
 
 class Errors(logging.Handler):
-    """What was logged as an error."""
+    """Collects what is logged as an error."""
 
     def __init__(self):
         super().__init__(logging.ERROR)
@@ -229,29 +229,29 @@ class Errors(logging.Handler):
 @example(b'GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text; version=\xff\r\n\r\n')
 @settings(max_examples=60, deadline=None)
 def test_no_bytes_break_the_server(exporter, data):
-    """Whatever is sent, it is no error of the server, and the next scrape is answered."""
+    """Whatever a client sends, the server logs no error and answers the next request."""
     errors = Errors()
     logging.getLogger('promlstm.server').addHandler(errors)
     try:
-        exporter.say(data)
+        exporter.send(data)
         assert exporter.get('/-/healthy').status_code == 200
     finally:
         logging.getLogger('promlstm.server').removeHandler(errors)
     assert errors.records == []
 
 
-# -- many and slow ones
+# -- many clients, slow clients
 
 
-def test_scrapes_at_once_are_all_answered(exporter):
-    """Forty at a time, all with the whole page."""
+def test_concurrent_scrapes_are_all_answered(exporter):
+    """Forty at a time, all with the complete page."""
     with ThreadPoolExecutor(40) as pool:
         pages = list(pool.map(lambda _: exporter.get().text, range(80)))
     assert len(set(pages)) == 1 and BLOCK.decode() in pages[0]
 
 
-def test_who_never_asks_blocks_nobody(exporter):
-    """Connections on which nothing or half a request comes do not keep others waiting."""
+def test_silent_clients_block_no_others(exporter):
+    """Connections with half a request, or with none, do not keep others waiting."""
     silent = [socket.create_connection(('127.0.0.1', exporter.port)) for _ in range(20)]
     try:
         for connection in silent[::2]:
@@ -262,8 +262,8 @@ def test_who_never_asks_blocks_nobody(exporter):
             connection.close()
 
 
-def test_who_never_reads_blocks_nobody():
-    """A page that is larger than all buffers and that one client does not take is still served to others."""
+def test_a_client_that_does_not_read_blocks_no_others():
+    """A page larger than all buffers is served to others while one client does not read it."""
     with Exporter() as exporter:
         exporter.gauges.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 500_000}, expires=1)
         slow = [socket.create_connection(('127.0.0.1', exporter.port)) for _ in range(3)]
@@ -278,22 +278,22 @@ def test_who_never_reads_blocks_nobody():
 
 
 def test_a_silent_connection_is_closed(monkeypatch):
-    """Who says nothing for the time limit is hung up on."""
+    """It is closed after the time-out."""
     monkeypatch.setattr(server.Handler, 'timeout', 0.05)
     with Exporter() as exporter, exporter.connect() as connection:
         assert connection.recv(1) == b''
 
 
 def test_beyond_the_limit_connections_wait_and_are_served(monkeypatch):
-    """With all places taken by silent ones, the next is served as soon as one of them is hung up on."""
+    """While silent connections use all slots, the next one is served as soon as one of them is closed."""
     monkeypatch.setattr(server.Handler, 'timeout', 0.3)
     monkeypatch.setattr(server, 'CONNECTIONS', 2)
     with Exporter() as exporter, exporter.connect(), exporter.connect():
         assert exporter.get('/-/healthy').status_code == 200
 
 
-def test_it_stops_though_all_places_are_taken(monkeypatch):
-    """Neither an open connection nor one that waits for a place keeps the exporter from ending."""
+def test_it_stops_while_all_slots_are_taken(monkeypatch):
+    """Neither an open connection nor one that waits for a slot keeps the exporter from stopping."""
     monkeypatch.setattr(server, 'CONNECTIONS', 1)
     with Exporter() as exporter, exporter.connect(), exporter.connect():
         stopping = threading.Thread(target=exporter.server.stop)
@@ -308,8 +308,8 @@ def test_it_stops_though_all_places_are_taken(monkeypatch):
 
 
 @pytest.mark.parametrize('text', ['', 'localhost', '9855', 'localhost:', ':http', ':-1', ':65536', ':1.5', 'a:²', '[::1]', ': 80', ':80 '])
-def test_what_is_no_listen_address(text):
-    """The flag, what was got, and what is expected."""
+def test_invalid_listen_addresses(text):
+    """The message has the flag, what was got, and what is expected."""
     with pytest.raises(ConfigError) as caught:
         server.address(text)
     assert str(caught.value) == f'--web.listen-address: expected HOST:PORT or :PORT, got {text!r}'
@@ -319,28 +319,28 @@ def test_what_is_no_listen_address(text):
     ('text', 'is_'),
     [(':9855', ('', 9855)), ('0.0.0.0:0', ('0.0.0.0', 0)), ('[::1]:80', ('::1', 80)), ('example.org:65535', ('example.org', 65535))],
 )
-def test_listen_addresses_are_those_of_prometheus(text, is_):
+def test_listen_addresses_have_the_syntax_of_prometheus(text, is_):
     """All interfaces, one of them, IPv6 in brackets, a name."""
     assert server.address(text) == is_
 
 
 @pytest.mark.parametrize('listen', ['no-such-host.invalid:0', 'a..b:0', 'x' * 80 + ':0', '203.0.113.1:0', '1::2::3:0'])
-def test_an_address_that_cannot_be_had(listen):
-    """A host that does not exist or is not ours is a mistake of the command line, whatever the resolver says of it."""
+def test_an_address_that_cannot_be_bound(listen):
+    """An unknown host, or one that is not this machine, is a mistake in the command line, whatever the resolver raises."""
     with pytest.raises(ConfigError, match=f'^--web.listen-address={re.escape(listen)}: cannot listen: .'):
         Exporter(listen)
 
 
 def test_a_port_in_use(exporter):
-    """The message names the address and says that it is taken."""
+    """The message names the address and the reason."""
     with pytest.raises(ConfigError) as caught:
         Exporter(f'127.0.0.1:{exporter.port}')
     in_use = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     assert str(caught.value) == f'--web.listen-address=127.0.0.1:{exporter.port}: cannot listen: {in_use}'
 
 
-def test_a_port_is_free_again_at_once():
-    """A restart need not wait for old connections to be forgotten."""
+def test_a_port_can_be_bound_again_at_once():
+    """A restart need not wait until the old connections have timed out."""
     with Exporter() as first:
         first.get()
         port = first.port
@@ -359,13 +359,13 @@ def can_bind(host):
 
 @pytest.mark.skipif(not can_bind('::1'), reason='this machine has no IPv6')
 def test_ipv6(exporter):
-    """On one IPv6 address, which the URL puts into brackets."""
+    """One IPv6 address; the URL has it in brackets."""
     with Exporter('[::1]:0') as running:
         assert running.url == f'http://[::1]:{running.port}' and running.get('/-/healthy').status_code == 200
 
 
-def test_without_a_host_it_listens_everywhere():
-    """Over IPv4, and over IPv6 where there is any."""
+def test_without_a_host_it_listens_on_all_interfaces():
+    """Over IPv4, and over IPv6 if the machine has it."""
     with Exporter(':0') as running:
         assert running.url == f'http://localhost:{running.port}'
         for host in ['127.0.0.1', *(['[::1]'] if can_bind('::1') else [])]:
