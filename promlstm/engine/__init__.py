@@ -7,10 +7,11 @@
     labels     the identity of a series
     entities   which row belongs to which series
     season     the seasonal memory
-    score      surprise to score; policy; latch
+    score      surprise to score; policy
+    latch      a lasting shift stays an alarm
     memory     everything that is carried from step to step
     history    the past, frame by frame
     detector   the order of the stages; the caller commits
 """
 
-__all__ = ['bundle', 'columns', 'detector', 'entities', 'history', 'interfaces', 'labels', 'memory', 'score', 'season', 'session']
+__all__ = ['bundle', 'columns', 'detector', 'entities', 'history', 'interfaces', 'labels', 'latch', 'memory', 'score', 'season', 'session']

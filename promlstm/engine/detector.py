@@ -4,7 +4,7 @@
     place     the row of each series; new entities         entities.py
     recall    the seasonal memory for this instant         season.py
     judge     the graph: surprise first, then learning     session.py
-    score     budget, policy, latch                        score.py
+    score     budget, policy, latch                        score.py, latch.py
     remember  the slot of the seasonal memory              season.py
     commit    all memory at once                           the caller, after it has used the columns
 
@@ -32,12 +32,14 @@ from promlstm.engine.bundle import Calibration, Tensor
 from promlstm.engine.columns import MISSING, READY, WARMING, Bools, Floats32, Frame, Ints, Tensors, Verdicts
 from promlstm.engine.entities import Entities, Placement
 from promlstm.engine.interfaces import DetectorConfig, RunQueries, Source, Stage, Vector
+from promlstm.engine.latch import Latch, apply_latch
 from promlstm.engine.memory import Memory, blank
-from promlstm.engine.score import Latch, Policy
+from promlstm.engine.score import Policy
 from promlstm.engine.season import Season
 from promlstm.engine.session import Session
 from promlstm.errors import BundleError, PromlstmError, StageError
 
+SETTLE_STEPS = 20  # a model looks back 15 steps at most, and for that long the end of an incident surprises it
 HOLD_SECONDS, HOLD_STEPS = 3600.0, 15  # default hold time, whichever is longer: an hour is only one step of an hourly detector
 SAMPLES_PER_SLOT = 6  # of coarse history, unless the fleet is too large
 COARSE_POINTS = 4_000_000  # queried at a warm start, at most; but always one sample per slot
@@ -67,7 +69,8 @@ class Settings:
     def of(cls, config: DetectorConfig) -> Self:
         """The settings of a configured detector, without the budget, which may be shared among its entities."""
         hold = max(HOLD_SECONDS, HOLD_STEPS * config.step) if config.hold is None else config.hold
-        policy = Policy(config.direction, config.min_deviation, config.min_relative_deviation, config.range, hold)
+        settle = SETTLE_STEPS * config.step
+        policy = Policy(config.direction, config.min_deviation, config.min_relative_deviation, config.range, hold, settle)
         return cls(config.step, ZoneInfo(config.timezone), policy)
 
     def thresholds(self, calibration: Calibration, classes: Ints) -> Floats32:
@@ -109,7 +112,7 @@ def advance(session: Session, settings: Settings, memory: Memory, frame: Frame, 
         }
         out, state = _run(session, inputs, memory.state, settings.policy.invalid(observed))
     with stage('score'):
-        scores, latch = _score(settings, memory.latch, frame, threshold, out)
+        scores, latch, shown = _score(settings, memory.latch, frame, threshold, out)
         alarm = memory.alarm.after(frame.time, scores, settings.step_seconds)
     with stage('remember'):
         season = memory.season.remember(frame.time, out['season_next'], recalled[..., 0], accepted)
@@ -120,13 +123,8 @@ def advance(session: Session, settings: Settings, memory: Memory, frame: Frame, 
         score=scores,
         surprise=out['surprise'],
         observed=observed,
-        expected=out['expected'],
-        lower=out['lower'],
-        upper=out['upper'],
-        deviation=out['deviation'],
-        contribution=out['contribution'],
-        view=out.get('view', np.empty((len(observed), 0), np.float32)),
         since=np.where(scores >= 1, alarm.since, np.nan),
+        **shown,
     )
     return verdicts, Memory(state, season, latch, alarm, out.get('class', memory.klass))
 
@@ -150,13 +148,18 @@ def _run(session: Session, inputs: Tensors, state: Tensors, invalid: Bools) -> t
     return out, after
 
 
-def _score(settings: Settings, latch: Latch, frame: Frame, threshold: Floats32, out: Tensors) -> tuple[Floats32, Latch]:
+def _score(settings: Settings, latch: Latch, frame: Frame, threshold: Floats32, out: Tensors) -> tuple[Floats32, Latch, Tensors]:
+    """The score, the latch after the sample, and the columns of Verdicts that explain the score: {name: column}."""
+    observed, policy = frame.values, settings.policy
+    model = {name: out[name] for name in ('expected', 'lower', 'upper', 'deviation', 'contribution')}
+    model['view'] = out.get('view', np.empty((len(observed), 0), np.float32))
     if settings.alarms_per_week is None and settings.threshold is None:
-        return np.full(len(threshold), np.nan, np.float32), latch
-    common = {'observed': frame.values, 'expected': out['expected'], 'contribution': out['contribution']}
-    scores = scoring.score(out['surprise'], threshold)
-    scores = scoring.apply_policy(scores, settings.policy, deviation=out['deviation'], **common)
-    return scoring.apply_latch(latch, settings.policy, frame.time, scores, lower=out['lower'], upper=out['upper'], **common)
+        return np.full(len(threshold), np.nan, np.float32), latch, model
+    raw = scoring.score(out['surprise'], threshold)
+    deviations = {name: model[name] for name in ('expected', 'deviation', 'contribution')}
+    scores = scoring.apply_policy(raw, policy, observed=observed, **deviations)
+    scores, after, by_latch = apply_latch(latch, policy, frame.time, scores, raw=raw, observed=observed, **model)
+    return scores, after, latch.explained(frame.time, policy, observed, by_latch, model)
 
 
 def replay(session: Session, settings: Settings, memory: Memory, frames: Iterable[Frame]) -> Iterator[tuple[Verdicts, Memory]]:

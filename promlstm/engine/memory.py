@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from promlstm.engine.columns import Ints, Tensors
-from promlstm.engine.score import Alarm, Latch
+from promlstm.engine.latch import Latch
+from promlstm.engine.score import Alarm
 from promlstm.engine.season import Season
 from promlstm.engine.session import Session
 
@@ -74,7 +75,7 @@ def blank(session: Session, zone: ZoneInfo, rows: int, features: int) -> Memory:
     return Memory(
         session.blank(rows, features),
         Season.blank(rows, features, period_seconds=manifest.season_period_seconds, slots=manifest.season_slots, zone=zone),
-        Latch.blank(rows, features),
+        Latch.blank(rows, features, len(manifest.views)),
         Alarm.blank(rows),
         np.zeros(rows, np.int64),
     )

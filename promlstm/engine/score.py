@@ -1,36 +1,31 @@
-"""From surprise to a score that people can alert on: the budget, the policy of the detector, and the latch. Pure numpy.
+"""From surprise to a score that people can alert on: the budget and the policy of the detector. Pure numpy.
 
 Who calls it: detector, between the graph and the commit. What flows through: columns of N entities. It never sees a model or a clock.
 
     score          surprise divided by the surprise that the budget allows   1 or more = anomalous
     apply_policy   direction, minimal deviation, valid range                 0 = does not matter, 1.01 or more = outside the range
-    apply_latch    a lasting shift stays an alarm until it ends or becomes the new normal level
     Alarm          when an alarm began; alarms close together count as one, as in the budget
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal, Self, TypeVar
+from dataclasses import dataclass
+from typing import Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from promlstm.engine.columns import Bools, Floats, Floats32, SmallInts
+from promlstm.engine.columns import Bools, Floats, Floats32
 
 OUTSIDE_RANGE = np.float32(1.01)  # the same value as in vmanomaly
-MAX_DISTANCE = 1e30  # of a sample from a band without width; still a finite float32
-CALM_SAMPLES = 3  # samples in a row inside the held band that end an alarm
-
-_Dtype = TypeVar('_Dtype', bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Which deviations the user wants an alert for.
+    """Which of a detector's deviations count.
 
     min_deviation           user's unit: smaller deviations score 0
-    min_relative_deviation  likewise, as a share of the expected value
-    valid_range             (low, high), user's unit: a sample outside is anomalous, whatever was expected
-    hold_seconds            longest time that an alarm is held; 0 = alarms are not held
+    min_relative_deviation  share of the expected value, likewise
+    valid_range             (low, high), user's unit: a sample outside is anomalous whatever was expected, and never learnt
+    hold_seconds            longest time that an alarm is held; 0 = never
+    settle_seconds          how long after an alarm its band still says what is normal: longer than the model looks back
     """
 
     direction: Literal['above', 'below', 'both'] = 'both'
@@ -38,19 +33,47 @@ class Policy:
     min_relative_deviation: float = 0.0
     valid_range: tuple[float, float] | None = None
     hold_seconds: float = 3600.0
+    settle_seconds: float = 1200.0
 
     def matters(self, deviation: Floats, expected: Floats) -> Bools:
-        """Whether each deviation counts; bool, shape of the input. NaN (a view without direction) counts.
+        """Where a deviation counts; bool, shape of the input. NaN (a view without direction) counts.
 
         >>> Policy(direction='above', min_deviation=1).matters(np.array([2, 0.5, -2, np.nan]), np.zeros(4))
         array([ True, False, False,  True])
         """
+        return ~(self._small(deviation, expected) | self._opposite(deviation))
+
+    def excluded(self, deviation: Floats, expected: Floats) -> Bools:
+        """Where a deviation is large enough and only the direction keeps it from counting; bool, shape of the input.
+
+        >>> Policy(direction='above', min_deviation=1).excluded(np.array([2, -0.5, -2, np.nan]), np.zeros(4))
+        array([False, False,  True, False])
+        """
+        return self._opposite(deviation) & ~self._small(deviation, expected)
+
+    def _small(self, deviation: Floats, expected: Floats) -> Bools:
         size = np.abs(deviation)
-        small = (size < self.min_deviation) | (size < self.min_relative_deviation * np.abs(expected))
+        return (size < self.min_deviation) | (size < self.min_relative_deviation * np.abs(expected))
+
+    def _opposite(self, deviation: Floats) -> Bools:
         if self.direction == 'both':
-            return ~small
-        wrong_direction = deviation < 0 if self.direction == 'above' else deviation > 0
-        return ~(small | wrong_direction)
+            return np.zeros(deviation.shape, np.bool_)
+        return deviation < 0 if self.direction == 'above' else deviation > 0
+
+    def band(self, expected: Floats, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+        """The border of score 1 after the policy: (lower, upper), shape of the input; a side that cannot alarm is infinite.
+
+        >>> Policy(direction='above', min_deviation=5, valid_range=(0, 100)).band(np.array([50., 97.]), np.array([48., 95.]), np.array([52., 99.]))
+        (array([0., 0.]), array([ 55., 100.]))
+        """
+        least: Floats = np.fmax(self.min_deviation, self.min_relative_deviation * np.abs(expected))
+        lower, upper = np.minimum(lower, expected - least), np.maximum(upper, expected + least)
+        if self.direction == 'above':
+            lower = np.where(np.isnan(lower), lower, -np.inf)
+        if self.direction == 'below':
+            upper = np.where(np.isnan(upper), upper, np.inf)
+        low, high = self.valid_range or (np.nan, np.nan)
+        return np.fmax(lower, low), np.fmin(upper, high)
 
     def invalid(self, observed: Floats) -> Bools:
         """bool, shape of the input: the sample is outside the valid range; False for NaN."""
@@ -58,7 +81,7 @@ class Policy:
         return (observed < low) | (observed > high)
 
     def outside(self, observed: Floats) -> Bools:
-        """bool [N]: at least one feature is outside the valid range."""
+        """bool [N]: a feature is outside the valid range."""
         outside: Bools = np.any(self.invalid(observed), axis=1)
         return outside
 
@@ -90,120 +113,15 @@ def apply_policy(
     ...      deviation=np.array([[4.]]), contribution=np.float32([[1]]))
     array([0.], dtype=float32)
     """
-    counted = np.sum(_shares(contribution) * policy.matters(deviation, expected), axis=1)
+    counted = np.sum(shares(contribution) * policy.matters(deviation, expected), axis=1)
     adjusted = np.where(np.isnan(score) | (counted > 0), score, np.float32(0))  # first, since infinity times 0 would be NaN
     adjusted = (adjusted * np.where(counted > 0, np.minimum(counted, 1), 1)).astype(np.float32)
     return np.where(policy.outside(observed), np.fmax(adjusted, OUTSIDE_RANGE), adjusted)
 
 
-def _shares(contribution: Floats32) -> Floats32:
+def shares(contribution: Floats32) -> Floats32:
+    """Contributions float32 [N, F], equal ones where they are NaN."""
     return np.where(np.isnan(contribution), np.float32(1 / contribution.shape[1]), contribution)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Latch:
-    """What is remembered of an alarm while it is held; columns of N entities that are replaced, never changed.
-
-    since     float64 [N]     unix seconds of the first sample with a score >= 1; NaN = no alarm is held
-    peak      float32 [N]     highest score of this alarm
-    calm      int8 [N]        samples in a row that were inside the held band
-    expected, lower, upper    float64 [N, F]  the expectation from before the alarm, and its band, at whose borders the score is 1
-    weight    float32 [N, F]  contribution of each feature when the alarm began
-    """
-
-    since: Floats
-    peak: Floats32
-    calm: SmallInts
-    expected: Floats
-    lower: Floats
-    upper: Floats
-    weight: Floats32
-
-    @classmethod
-    def blank(cls, rows: int, features: int) -> Self:
-        """No alarm is held."""
-        band = np.full((rows, features), np.nan)
-        return cls(
-            np.full(rows, np.nan),
-            np.zeros(rows, np.float32),
-            np.zeros(rows, np.int8),
-            band,
-            band,
-            band,
-            np.zeros((rows, features), np.float32),
-        )
-
-    @property
-    def held(self) -> Bools:
-        """bool [N]: an alarm is held, so the graph must judge without learning."""
-        return ~np.isnan(self.since)
-
-    def distance(self, observed: Floats, policy: Policy) -> Floats32:
-        """Distance of a sample from the held expectation, 1 = at the border of the band; float32 [N], 0 = no alarm or no sample.
-
-        Each feature counts by its contribution when the alarm began, so the features that caused the alarm must return to the band.
-        """
-        deviation = observed - self.expected
-        width = np.where(deviation > 0, self.upper - self.expected, self.expected - self.lower)
-        with np.errstate(divide='ignore', invalid='ignore'):
-            distance = np.abs(deviation) / width
-        ignored = np.isnan(distance) | ~policy.matters(deviation, self.expected)
-        distance = np.where(ignored, 0, np.minimum(distance, MAX_DISTANCE))
-        weighted: Floats = np.sum(distance * self.weight, axis=1)
-        return weighted.astype(np.float32)
-
-    def expires(self, time: float, policy: Policy, observed: Floats) -> Bools:
-        """bool [N]: the hold time is over and there is a sample, which becomes the new normal level."""
-        return self.held & (time - self.since >= policy.hold_seconds) & ~np.isnan(observed).all(axis=1)
-
-    def main_feature_sampled(self, observed: Floats) -> Bools:
-        """bool [N]: the feature that contributed most to the alarm has a sample, so one can see whether it returned to its band."""
-        main = self.weight.argmax(axis=1)[:, None]
-        return ~np.isnan(np.take_along_axis(observed, main, axis=1)[:, 0])
-
-
-def apply_latch(
-    latch: Latch, policy: Policy, time: float, score: Floats32, *, observed: Floats, expected: Floats, lower: Floats, upper: Floats,
-    contribution: Floats32,
-) -> tuple[Floats32, Latch]:  # fmt: skip
-    """The score while alarms are held, and the latch after this sample.
-
-    score    float32 [N]  after `apply_policy`; NaN = not judged
-    returns  (float32 [N], Latch)
-
-    While an alarm is held, the score is the larger of the current score and the distance from the held expectation, but the distance
-    counts no more than the alarm's peak. The alarm ends after three samples inside the held band, or after the hold time. The first sample
-    after the hold time is the new normal level, so its score is 0 (unless it is outside the valid range). A sample without the main feature
-    of the alarm does not count as calm.
-    """
-    if not policy.hold_seconds:
-        return score, latch
-    sampled = ~np.isnan(observed).all(axis=1)
-    accepted = latch.expires(time, policy, observed)
-    expired = latch.held & (time - latch.since >= policy.hold_seconds)
-    held = latch.held & ~expired
-    distance = np.where(held, latch.distance(observed, policy), np.float32(0))
-    peak = np.where(held, np.fmax(latch.peak, score), np.float32(0))
-    unheld = np.where(accepted & ~policy.outside(observed), np.minimum(score, 0), score)
-    scored = np.where(held & sampled, np.fmax(score, np.minimum(distance, peak)), unheld)
-    calm = np.where(held & ~(scored >= 1), latch.calm + latch.main_feature_sampled(observed), 0).astype(np.int8)
-    ends = expired | (held & (calm >= CALM_SAMPLES))
-    begins = ~held & ~accepted & (score >= 1) & np.isfinite(upper - lower).any(axis=1)
-    since = np.where(begins, time, np.where(ends, np.nan, latch.since))
-    latched = replace(
-        latch, since=since, peak=np.where(begins, score, peak).astype(np.float32), calm=np.where(begins, 0, calm).astype(np.int8)
-    )
-    if not begins.any():
-        return scored, latched
-    return scored, replace(
-        latched, expected=_replaced(latch.expected, begins, expected), lower=_replaced(latch.lower, begins, lower),
-        upper=_replaced(latch.upper, begins, upper), weight=_replaced(latch.weight, begins, _shares(contribution)),
-    )  # fmt: skip
-
-
-def _replaced(old: npt.NDArray[_Dtype], rows: Bools, new: npt.NDArray[_Dtype]) -> npt.NDArray[_Dtype]:
-    """A column [N, F] with some rows (bool [N]) taken from another one."""
-    return np.where(rows[:, None], new, old).astype(old.dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,179 @@
+"""The latch: a lasting shift stays an alarm until it ends or becomes the new normal level. Pure numpy.
+
+Who calls it: detector, after `apply_policy`. What flows through: columns of N entities. It never sees a model or a clock.
+
+A forecaster follows a shift within the longest of its horizons, although it judges without learning. So while an alarm is held, a sample is
+judged by the expectation from before the alarm, and that expectation with its band is what the gauges show.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from promlstm.engine.columns import Bools, Floats, Floats32, SmallInts, Tensors
+from promlstm.engine.score import Policy, shares
+
+MAX_DISTANCE = 1e30  # of a sample from a band without width; still a finite float32
+CALM_SAMPLES = 3  # samples in a row inside the held band that end an alarm
+RETURN_SECONDS = 86400.0  # after a shift has become the new normal level, the way back is no alarm for this long
+ANY_DEVIATION = Policy()
+
+_Dtype = TypeVar('_Dtype', bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Latch:
+    """What is remembered of an alarm while it is held; columns of N entities that are replaced, never changed.
+
+    A shift in the direction that the policy excludes is held as well, with peak 0: it scores 0. Without that the model would learn the new
+    level, and the way back would be a deviation in the direction that the user asked for.
+
+    since     float64 [N]     unix seconds of the first sample of what is held; NaN = nothing is held
+    until     float64 [N]     unix seconds until which the band of the last alarm says what is normal; NaN = there is no such band
+    peak      float32 [N]     highest score of this alarm; 0 = an excluded shift
+    calm      int8 [N]        samples in a row that were inside the held band
+    expected, lower, upper    float64 [N, F]  the expectation from before, and its band before the policy, at whose borders the score is 1
+    weight    float32 [N, F]  contribution of each feature when it began
+    view      float32 [N, V]  share of each view when it began
+    """
+
+    since: Floats
+    until: Floats
+    peak: Floats32
+    calm: SmallInts
+    expected: Floats
+    lower: Floats
+    upper: Floats
+    weight: Floats32
+    view: Floats32
+
+    @classmethod
+    def blank(cls, rows: int, features: int, views: int = 0) -> Self:
+        """Nothing is held."""
+        never, band = np.full(rows, np.nan), np.full((rows, features), np.nan)
+        return cls(
+            since=never, until=never, peak=np.zeros(rows, np.float32), calm=np.zeros(rows, np.int8), expected=band, lower=band, upper=band,
+            weight=np.zeros((rows, features), np.float32), view=np.zeros((rows, views), np.float32),
+        )  # fmt: skip
+
+    @property
+    def held(self) -> Bools:
+        """bool [N]: something is held, so the graph must judge without learning."""
+        return ~np.isnan(self.since)
+
+    def holds(self, time: float, policy: Policy) -> Bools:
+        """bool [N]: something is held, and the hold time is not over at this time."""
+        return self.held & (time - self.since < policy.hold_seconds)
+
+    def expires(self, time: float, policy: Policy, observed: Floats) -> Bools:
+        """bool [N]: the hold time is over and there is a sample, which becomes the new normal level."""
+        return self.held & ~self.holds(time, policy) & ~np.isnan(observed).all(axis=1)
+
+    def distance(self, observed: Floats, policy: Policy) -> Floats32:
+        """Distance of a sample from the held expectation, 1 = at the border of the band; float32 [N], 0 = nothing held or no sample.
+
+        Each feature counts by its contribution when the alarm began, so the features that caused the alarm must return to the band.
+        """
+        deviation = observed - self.expected
+        width = np.where(deviation > 0, self.upper - self.expected, self.expected - self.lower)
+        with np.errstate(divide='ignore', invalid='ignore'):
+            distance = np.abs(deviation) / width
+        ignored = np.isnan(distance) | ~policy.matters(deviation, self.expected)
+        distance = np.where(ignored, 0, np.minimum(distance, MAX_DISTANCE))
+        weighted: Floats = np.sum(distance * self.weight, axis=1)
+        return weighted.astype(np.float32)
+
+    def returned(self, time: float, observed: Floats) -> Bools:
+        """bool [N]: nothing is held, and the sample is inside the band of the last alarm while that band says what is normal."""
+        known = ~self.held & (time < self.until) & self.main_feature_sampled(observed)
+        if not known.any():
+            return known
+        return known & (self.distance(observed, ANY_DEVIATION) < 1)
+
+    def explained(self, time: float, policy: Policy, observed: Floats, by_latch: Bools, model: Tensors) -> Tensors:
+        """The columns that explain the score: those of the latch where it judged (bool [N]), else those of the model.
+
+        model    expected, lower, upper, deviation, contribution, view: {name: column} as the graph gave them
+        returns  the same names; lower and upper are the border of score 1 after the policy. NaN where a sample became the new normal level
+        """
+        out = dict(model)
+        if by_latch.any():
+            held: Tensors = {'expected': self.expected, 'lower': self.lower, 'upper': self.upper, 'contribution': self.weight, 'view': self.view}
+            held['deviation'] = observed - self.expected
+            out = {name: _replaced(column, by_latch, held[name]) for name, column in model.items()}
+        accepted = self.expires(time, policy, observed) & ~policy.outside(observed)
+        if accepted.any():
+            for name in ('expected', 'lower', 'upper', 'deviation'):
+                out[name] = np.where(accepted[:, None], np.nan, out[name])
+        out['lower'], out['upper'] = policy.band(out['expected'], out['lower'], out['upper'])
+        return out
+
+    def main_feature_sampled(self, observed: Floats) -> Bools:
+        """bool [N]: the feature that contributed most to the alarm has a sample, so one can see whether it returned to its band."""
+        main = self.weight.argmax(axis=1)[:, None]
+        return ~np.isnan(np.take_along_axis(observed, main, axis=1)[:, 0])
+
+
+def apply_latch(
+    latch: Latch, policy: Policy, time: float, score: Floats32, *, raw: Floats32, observed: Floats, expected: Floats, lower: Floats, upper: Floats,
+    deviation: Floats, contribution: Floats32, view: Floats32,
+) -> tuple[Floats32, Latch, Bools]:  # fmt: skip
+    """The score while alarms are held, the latch after this sample, and which rows were judged by the latch instead of the model.
+
+    score    float32 [N]  after `apply_policy`; NaN = not judged
+    raw      float32 [N]  before it
+    returns  (float32 [N], Latch, bool [N])
+
+    Outside the held band, the score is the larger of the current score and the distance from the held expectation; the distance counts no
+    more than the alarm's peak. Inside the held band, the score is below 1, whatever the model says. The alarm ends after three samples inside
+    the band, or after the hold time. The first sample after the hold time is the new normal level, so its score is 0 (unless it is outside
+    the valid range). A sample without the main feature of the alarm does not count as calm.
+
+    After an alarm, a sample inside its band scores 0: for `policy.settle_seconds`, in which the model still remembers the incident, or for a
+    day where the hold time ended the alarm. So the way back is no alarm of its own.
+    """
+    if not policy.hold_seconds:
+        return score, latch, np.zeros(len(score), np.bool_)
+    sampled, outside = ~np.isnan(observed).all(axis=1), policy.outside(observed)
+    held, accepted, returned = latch.holds(time, policy), latch.expires(time, policy, observed), latch.returned(time, observed)
+    excluded = held & (latch.peak == 0)
+
+    distance = np.where(held, latch.distance(observed, policy), np.float32(0))
+    peak = np.where(held & (distance >= 1), np.fmax(latch.peak, score), latch.peak)
+    beyond = np.where(excluded, score, np.fmax(score, np.minimum(distance, peak)))
+    within = np.where(excluded, np.fmin(score, distance), distance)
+    scored = np.where(held & sampled, np.where(distance >= 1, beyond, np.where(outside, score, within)), score)
+    scored = np.where((accepted | returned) & ~outside, np.minimum(scored, 0), scored).astype(np.float32)
+
+    alarming = scored >= 1
+    hidden = (raw >= 1) & (np.sum(shares(contribution) * policy.excluded(deviation, expected), axis=1) >= 0.5) & ~returned
+    begins = ~held & ~accepted & (alarming | hidden) & np.isfinite(upper - lower).any(axis=1)
+    raised = alarming & (begins | excluded)
+    inside = np.where(excluded, latch.distance(observed, ANY_DEVIATION) < 1, True) & ~alarming
+    calm = np.where(held & inside, latch.calm + latch.main_feature_sampled(observed), 0).astype(np.int8)
+    expired = latch.held & ~held
+    ends = expired | (held & (calm >= CALM_SAMPLES))
+    until = np.where(accepted, time + RETURN_SECONDS, np.where(ends, time + policy.settle_seconds, latch.until))
+    after = replace(
+        latch,
+        since=np.where(begins | raised, time, np.where(ends, np.nan, latch.since)),
+        until=np.where(begins, np.nan, until),
+        peak=np.where(raised, scored, np.where(begins | excluded, 0, peak)).astype(np.float32),
+        calm=np.where(begins | raised, 0, calm).astype(np.int8),
+    )
+    by_latch = (held & sampled) | (returned & (score >= 1))
+    if not begins.any():
+        return scored, after, by_latch
+    after = replace(
+        after, expected=_replaced(latch.expected, begins, expected), lower=_replaced(latch.lower, begins, lower),
+        upper=_replaced(latch.upper, begins, upper), weight=_replaced(latch.weight, begins, shares(contribution)),
+        view=_replaced(latch.view, begins, view),
+    )  # fmt: skip
+    return scored, after, by_latch
+
+
+def _replaced(old: npt.NDArray[_Dtype], rows: Bools, new: npt.NDArray[_Dtype]) -> npt.NDArray[_Dtype]:
+    """A column [N, …] with some rows (bool [N]) taken from another one."""
+    return np.where(rows[:, None], new, old).astype(old.dtype)
