@@ -367,6 +367,14 @@ def test_the_changelog_begins_with_what_is_not_released():
     assert all(re.match(r'(- |#|$|The first)', line) for line in changes.splitlines())
 
 
+@pytest.mark.parametrize('page', PAGES)
+def test_paths_that_a_page_names_are_there(page):
+    """Files and folders of the repository in code style."""
+    text = re.sub(r'```.*?```', '', read(page), flags=re.DOTALL)
+    for path in re.findall(r'`((?:promlstm|convert|tests|rules|helm|bench|docs|\.ci)/[\w./-]+)`', text):
+        assert 'NAME' in path or (ROOT / path).exists(), path
+
+
 def test_the_glossary_has_one_line_for_each_word():
     """In the order of the alphabet, so that a word is found, and not twice."""
     table = read('docs/architecture.md').split('## Glossary')[1]
