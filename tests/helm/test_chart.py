@@ -143,7 +143,7 @@ def test_monitors_leave_entities_their_own_labels(rendered):
     for endpoint in (service['spec']['endpoints'][0], pod['spec']['podMetricsEndpoints'][0]):
         assert endpoint['honorLabels'] is True
         dropped, replica, *own = endpoint['relabelings']
-        assert own == ([{'targetLabel': 'cluster', 'replacement': 'eu-1'}] if endpoint['interval'] == '15s' else [])
+        assert own == ([{'action': 'replace', 'targetLabel': 'cluster', 'replacement': 'eu-1'}] if endpoint['interval'] == '15s' else [])
         assert dropped['action'] == 'labeldrop'
         assert all(re.fullmatch(dropped['regex'], name) for name in ('namespace', 'pod', 'container', 'service', 'endpoint', 'node'))
         assert not any(re.fullmatch(dropped['regex'], name) for name in ('job', 'instance'))
@@ -154,7 +154,7 @@ def test_monitors_leave_entities_their_own_labels(rendered):
 def test_labels_reach_every_object_and_no_selector(rendered):
     """`commonLabels` on all, pods too; a new version of the chart alone leaves the pods alone."""
     for found in objects(rendered['helm4', 'extra']):
-        if found['metadata']['name'] == 'more':
+        if found['metadata']['name'] == 'promlstm-more':
             continue  # an object of the user's own
         for labels in (
             found['metadata'].get('labels', {}),

@@ -7,11 +7,11 @@ import fleet_history
 import pytest
 import servers
 import yaml
-from chart import RETRAINED, SCHEMA, URL, VALUES, config_of, deployment, objects, run_container, template
+from chart import RETRAINED, SCHEMA, URL, VALUES, config_of, deployment, objects, recipe_of, run_container, template
 
 import promlstm
-from convert import recipe
-from convert.__main__ import arguments, main
+from convert import arguments, recipe
+from convert.__main__ import main
 from convert.data import incidents
 from convert.evaluation import gates
 from promlstm import config as configuration
@@ -34,11 +34,6 @@ def job(text):
     return found['spec']['jobTemplate']['spec']['template']['spec']
 
 
-def recipe_of(text):
-    """The recipe.yml of a rendering."""
-    return next(found['data']['recipe.yml'] for found in objects(text, 'ConfigMap') if 'recipe.yml' in found['data'])
-
-
 def test_the_recipe_is_one(rendered, tmp_path):
     """With the days that the values say; silences and alerts do not teach."""
     (tmp_path / 'recipe.yml').write_text(recipe_of(rendered))
@@ -55,8 +50,8 @@ def test_who_teaches_runs_what_is_made(rendered, tmp_path):
     config = configuration.parse(config_of(rendered), source='rendered')
     assert [detector.name for detector in config.detectors if detector.model == MADE] == ['node_cpu', 'node_memory']
     assert recipe.load(tmp_path / 'recipe.yml').data.detectors == ('node_cpu', 'node_memory')
-    args = arguments().parse_args(job(rendered)['containers'][0]['args'])
-    assert (args.stage, str(args.recipe), str(args.out), args.until) == ('all', '/etc/promlstm/recipe.yml', MADE, 'today') and args.keep_on_refusal
+    args = arguments.parse(job(rendered)['containers'][0]['args'])
+    assert (args.command, str(args.recipe), str(args.out), args.until) == ('all', '/etc/promlstm/recipe.yml', MADE, 'today') and args.keep_on_refusal
     (exporter,) = objects(rendered, 'Deployment')
     for pod in (job(rendered), exporter['spec']['template']['spec']):
         (volume,) = [volume for volume in pod['volumes'] if volume['name'] == 'models']
@@ -196,7 +191,5 @@ def test_the_job_reads_the_history_of_a_real_prometheus(tmp_path):
         text = template('helm4', f'--values={tmp_path}/values.yaml', f'--set=prometheus.url={server.url}').stdout
         (tmp_path / 'promlstm.yml').write_text(config_of(text))
         (tmp_path / 'recipe.yml').write_text(recipe_of(text))
-        args = job(text)['containers'][0]['args']
-        places = {'/etc/promlstm/recipe.yml': str(tmp_path / 'recipe.yml'), '--work=/models/retraining': f'--work={tmp_path}/work'}
-        assert main(['fetch', *(places.get(arg, arg) for arg in args[1:])]) == 0
+        assert main(['fetch', str(tmp_path / 'recipe.yml'), f'--work={tmp_path}/work', '--until=today']) == 0
     assert '3 entities' in (tmp_path / 'work/data/quality.txt').read_text()

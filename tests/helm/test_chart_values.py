@@ -69,7 +69,53 @@ REFUSED = {
     ),
     'nobody of that name': ([RETRAINED, '--set-json=retraining.detectors=["node_cpus"]'], 'retraining.detectors: node_cpus is no detector'),
     'no way to the silences': ([RETRAINED, '--set-json=networkPolicy.alertmanager.to=[]'], 'networkPolicy.alertmanager.to is empty'),
+    'unknown time zone': (['--set-json=detectors=[{"name":"a","expr":"up","timezone":"Europe/Berln"}]'], 'a: timezone: unknown time zone Europe/Berln'),
+    'zone in lower case': (['--set-json=detectors=[{"name":"a","expr":"up","timezone":"europe/berlin"}]'], 'unknown time zone europe/berlin'),
+    'zone of a schedule': ([RETRAINED, '--set=retraining.timeZone=CEST'], 'retraining.timeZone: unknown time zone CEST'),
+    'port beyond the last': (['--set=prometheus.url=http://a:65536'], 'prometheus.url: http://a:65536 has no port between 1 and 65535'),
+    'port of a proxy': (['--set=prometheus.proxy_url=http://a:70000/'], 'prometheus.proxy_url: http://a:70000/ has no port'),
+    'port of silences': (['--set-json=retraining.exclude.silences={"alertmanager":"http://a:0"}'], 'silences.alertmanager: http://a:0 has no port'),
+    'no IPv6 address': (['--set=prometheus.url=http://[:::::]:9090'], 'prometheus.url: [:::::] is no IPv6 address'),
+    'template in the url': (['--set-literal=prometheus.url=http://{{ .Release.Name }}:9090'], 'url: {{ .Release.Name }} was not replaced by its value'),
+    'variable in the url': (['--set-literal=prometheus.url=http://${PROMETHEUS}/a'], 'prometheus.url: ${PROMETHEUS} was not replaced'),
+    'path of the API': (['--set=prometheus.url=http://a/b/api/v1/'], 'it ends in /api/v1/, and promlstm adds the path of the API itself: say http://a/b'),
+    'page for people': (['--set=prometheus.url=http://a/graph'], 'it ends in /graph'),
+    'another question': (['--set=prometheus.params.query=up'], 'prometheus.params: query: promlstm sets it for every query'),
+    'header of the exchange': (['--set=prometheus.headers.Host=a'], 'prometheus.headers: Host: it belongs to the exchange itself'),
+    'less than a byte': (['--set=prometheus.max_response=0.5B'], 'prometheus.max_response: 0.5B is less than a byte'),
+    'flag of the configuration': (['--set=extraArgs[0]=--config.file=/a.yml'], 'extraArgs: --config.file: the chart renders the file'),
+    'flag of a preset': (['--set=image.tag=other,extraArgs[0]=--preset=redis'], 'extraArgs: --preset: say presets'),
+    'flag of the source': (['--set=extraArgs[0]=--prometheus.url=http://a'], 'extraArgs: --prometheus.url: say prometheus.url'),
+    'flag of the address': (['--set=extraArgs[0]=--web.listen-address=:1'], 'extraArgs: --web.listen-address: pods listen on 19855'),
+    'flag of the log': (['--set=extraArgs[0]=--log.level=trace'], 'extraArgs: --log.level: say log.level'),
+    'beginning of a flag': (['--set=extraArgs[0]=--web'], 'extraArgs: --web.listen-address: pods listen on 19855'),
+    'unknown flag': (['--set=extraArgs[0]=--storage.path=/x'], 'has no --storage.path=/x that the chart does not set'),
+    'model twice': (
+        ['--set-json=models.fetch=[' + ','.join(['{"name":"a","url":"https://a","sha256":"' + '0' * 64 + '"}'] * 2) + ']'], 'models.fetch: a stands twice',
+    ),
+    'incident upside down': (
+        [RETRAINED, '--set-json=retraining.exclude.by_hand=[{"span":["2026-02-01","2026-01-31T12:00:00+02:00"],"why":"a"}]'],
+        'retraining.exclude.by_hand[0].span: 2026-02-01 is not before 2026-01-31T12:00:00+02:00',
+    ),
+    'no such day': ([RETRAINED, '--set-json=retraining.exclude.by_hand=[{"span":["2026-02-31",1e10],"why":"a"}]'], 'by_hand[0].span: expected instants'),
+    'no selector': ([RETRAINED, '--set-json=retraining.exclude.by_hand=[{"span":[1,2],"why":"a","match":"nonsense"}]'], 'match'),
+    'label of the chart': (['--set-json=commonLabels={"app.kubernetes.io/name":"a"}'], 'commonLabels: app.kubernetes.io/name is a label of the chart'),
+    'label of the pods': (['--set-json=podLabels={"app.kubernetes.io/component":"a"}'], 'podLabels: app.kubernetes.io/component is'),
+    'annotation of the chart': (['--set-json=podAnnotations={"checksum/config":"a"}'], 'podAnnotations: checksum/config is set by the chart'),
+    'volume of the chart': (['--set-json=extraVolumes=[{"name":"config","emptyDir":{}}]'], 'extraVolumes: the name config is taken'),
+    'mount of nothing': (['--set-json=extraVolumeMounts=[{"name":"a","mountPath":"/a"}]'], 'extraVolumeMounts: no volume of extraVolumes is called a'),
+    'mount over the configuration': (
+        ['--set-json=extraVolumes=[{"name":"a","emptyDir":{}}]', '--set-json=extraVolumeMounts=[{"name":"a","mountPath":"/etc/promlstm/"}]'],
+        'extraVolumeMounts: something is mounted at /etc/promlstm/ already',
+    ),
+    'container of the chart': (['--set-json=extraContainers=[{"name":"promlstm","image":"a"}]'], 'extraContainers: the name promlstm is taken'),
+    'no object': (['--set-json=extraObjects=["a: b"]'], 'extraObjects[0]: an object has apiVersion, kind and metadata'),
     # What is wrong in itself is the schema's to refuse.
+    'null for what has to be there': (['--set-json=detectors=[{"name":null,"expr":"up"}]'], 'name'),
+    'user without a password': (['--set-json=prometheus.basic_auth={"username":"a"}'], 'password_secret'),
+    'no quantity': (['--set=resources.limits.cpu=1.2.3'], 'cpu'),
+    'number for a variable': (['--set-json=extraEnv=[{"name":"a","value":1}]'], 'value'),
+    'label that is none': (['--set-json=podLabels={"a":"b c"}'], 'podLabels'),
     'unknown preset': (['--set-json=presets=["nod"]'], 'kubernetes'),
     'password in the url': (['--set=prometheus.url=http://user:secret@a'], 'url'),
     'password to a model': (['--set-json=models.fetch=[{"name":"a","url":"https://a:b@c","sha256":"' + '0' * 64 + '"}]'], 'url'),
@@ -92,6 +138,67 @@ def test_values_that_cannot_work_are_refused_with_the_reason(case):
         assert message in done.stderr
 
 
+def test_the_flags_that_are_refused_are_all_that_there_are():
+    """A flag that `promlstm run` gets is either a value of the chart or one that extraArgs takes; an image of another version may have more."""
+    from promlstm.__main__ import _parser
+
+    (commands,) = [action for action in _parser(demo=False)._actions if action.choices]
+    flags = {option for action in commands.choices['run']._actions for option in action.option_strings if option.startswith('--')}
+    for flag in flags - {'--help'}:
+        done = template('helm4', f'--set={URL},image.tag=other,extraArgs[0]={flag}=a', check=False)
+        assert f'extraArgs: {flag}: ' in done.stderr
+    text = template('helm4', f'--set={URL},image.tag=other,extraArgs[0]=--storage.path=/x').stdout
+    assert yaml.safe_load(re.search(r'args:\n((?: +- .*\n)+)', text)[1])[-1] == '--storage.path=/x'
+
+
+def test_the_time_zones_are_those_of_the_image():
+    """`python helm/timezones.py` writes them, of the package that the image has too."""
+    assert servers.module(servers.ROOT / 'helm/timezones.py').names() == (CHART / 'timezones.txt').read_text()
+    pinned = {re.search(r'^tzdata==(\S+)', (servers.ROOT / '.ci' / name).read_text(), re.MULTILINE)[1] for name in ('constraints.txt', 'image.txt')}
+    assert len(pinned) == 1
+
+
+def test_what_stays_out_when_it_is_null_is_what_the_table_has_as_one():
+    """The maps that are replaced key by key are known to the templates and to the documentation."""
+    text = (CHART / 'templates/_values.tpl').read_text()
+    assert yaml.safe_load(re.search(r'define "promlstm.whole" -}}\n(.*)\n', text)[1]) == list(table().WHOLE)
+    assert (CHART / 'defaults.yaml').read_text() == (CHART / 'values.yaml').read_text()
+
+
+NULLS = {
+    'presets': (['detectors=[{"name":"a","expr":"up"}]'], 'detectors:\n    - expr: up\n      name: a\n'),
+    'resources.limits': ([], 'resources:\n            requests:\n              cpu: 100m\n              memory: 150Mi\n          volumeMounts'),
+    'resources.limits.cpu': ([], 'limits:\n              memory: 300Mi\n            requests'),
+    'log.level': ([], '--log.level=info\n'),
+    'service.port': ([], 'port: 19855,'),
+    'dashboards.labels.grafana_dashboard': (['dashboards.enabled=true'], 'helm.sh/chart: "promlstm-'),
+}
+
+
+@pytest.mark.parametrize('key', NULLS)
+@pytest.mark.parametrize('helm', HELMS)
+def test_null_is_the_default_or_none_at_all(helm, key):
+    """A number or a word is its default; a list, a label and a limit are gone, as everywhere in helm."""
+    settings, there = NULLS[key]
+    text = template(helm, f'--set={URL}', f'--set-json={key}=null', *(f'--set-json={setting}' for setting in settings)).stdout
+    assert there in text
+    assert 'grafana_dashboard: "1"' not in text
+
+
+def test_more_objects_are_templates(tmp_path):
+    """Maps or texts, of one object or several; what they name is the release's."""
+    objects = [
+        {'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': {'name': '{{ .Release.Name }}-a'}, 'data': {'promql': '{{ "{{" }} $value }}'}},
+        '{{- range list "b" "c" }}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: "{{ include "promlstm.fullname" $ }}-{{ . }}"}\n{{- end }}',
+    ]
+    (tmp_path / 'values.json').write_text(json.dumps({'extraObjects': objects}))
+    for helm in HELMS:
+        text = template(helm, f'--set={URL}', f'--values={tmp_path}/values.json', '--show-only=templates/extra.yaml').stdout
+        found = list(yaml.safe_load_all(text))
+        assert [one['metadata']['name'] for one in found] == ['promlstm-a', 'promlstm-b', 'promlstm-c']
+        assert found[0]['data'] == {'promql': '{{ $value }}'}
+
+
 def test_models_too_large_for_a_configmap_are_refused(tmp_path):
     """With the reason and the way out; what fits is taken."""
     for size_bytes, fits in ((690_000, True), (710_000, False)):
@@ -101,6 +208,12 @@ def test_models_too_large_for_a_configmap_are_refused(tmp_path):
         done = template('helm4', f'--set={URL}', f'--values={tmp_path}/values.yaml', check=False)
         assert (done.returncode == 0) == fits
     assert 'a ConfigMap ends at 1 MiB' in done.stderr and 'models.fetch' in done.stderr
+
+
+# Of these the chart checks what it needs, and leaves the rest to Kubernetes.
+KUBERNETES_OWN = {'extraVolumes', 'extraVolumeMounts', 'extraContainers', 'extraObjects', 'topologySpreadConstraints'}
+# What is a parent chart's to say.
+OF_PARENTS = {'enabled', 'global'}
 
 
 def schemas(schema):
@@ -113,16 +226,18 @@ def schemas(schema):
 def test_unknown_keys_are_refused_at_every_level():
     """An object is either closed, or a map of strings, or Kubernetes' own."""
     assert SCHEMA['$schema'] == 'http://json-schema.org/draft-07/schema#'
-    for schema in schemas(SCHEMA):
-        if 'properties' in schema:
-            assert schema['additionalProperties'] is False
+    assert SCHEMA['additionalProperties'] is False
+    for key, value in SCHEMA['properties'].items():
+        for schema in schemas(value) if key not in KUBERNETES_OWN else ():
+            if 'properties' in schema:
+                assert schema['additionalProperties'] is False, key
 
 
 def test_the_schema_and_the_values_know_the_same_keys():
-    """Nothing is allowed that has no default, and the other way round; `global` is a parent chart's."""
+    """Nothing is allowed that has no default, and the other way round."""
 
     def compare(schema, values, where):
-        known = set(schema['properties']) - ({'global'} if not where else set())
+        known = set(schema['properties']) - (OF_PARENTS if not where else set())
         assert known == set(values), where
         for key, value in values.items():
             if value and 'properties' in schema['properties'][key]:
@@ -155,6 +270,7 @@ TRIED = {
         {'authoriZation': 'Bearer a'},
     ),
     ('prometheus', 'params'): ({'dedup': 'true'}, {'dedup': True}),
+    ('prometheus', 'method'): ('auto', 'GET', 'POST', 'get', 'PUT', 1),
     ('detector', 'name'): ('a b', '', 1),
     ('detector', 'expr'): ('up', '', ' ', 1),
     ('detector', 'step'): DURATIONS,
@@ -170,7 +286,7 @@ TRIED = {
     ('detector', 'min_relative_deviation'): (0, 0.5, -1, '1'),
     ('detector', 'range'): ([0, 1.5], [0], [0, 1, 2], [0, None], ['0', 1]),
     ('detector', 'max_entities'): (1, 0, 1.5, '1'),
-    ('joined', 'by'): (['a'], ['a', '_b'], ['_'], [], ['__a'], ['__name__'], ['a-b'], ['1a'], [''], [1]),
+    ('joined', 'by'): (['a'], ['a', '_b'], ['_'], [], ['__a'], ['__name__'], ['a-b'], ['http.method'], ['1a'], [''], [1]),
     ('joined', 'features'): ({'a': 'up'}, {}, {'a': ' '}, {'': 'up'}, {'a': 1}),
 }  # fmt: skip
 

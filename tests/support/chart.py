@@ -14,7 +14,24 @@ CHART = servers.ROOT / 'helm/promlstm'
 VARIANTS = sorted(path.name.removesuffix('-values.yaml') for path in CHART.glob('ci/*-values.yaml'))
 HELMS = ('helm3', 'helm4')
 URL = 'prometheus.url=http://prometheus.monitoring:9090'
-SCHEMA = json.loads((CHART / 'values.schema.json').read_text())
+
+
+def resolved(schema, definitions):
+    """A schema with the definitions that it names in their places.
+
+    >>> resolved({'items': {'$ref': '#/definitions/port'}}, {'port': {'minimum': 1}})
+    {'items': {'minimum': 1}}
+    """
+    if isinstance(schema, list):
+        return [resolved(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if '$ref' in schema:
+        return resolved(definitions[schema['$ref'].removeprefix('#/definitions/')], definitions)
+    return {key: resolved(value, definitions) for key, value in schema.items() if key != 'definitions'}
+
+
+SCHEMA = resolved(schema := json.loads((CHART / 'values.schema.json').read_text()), schema['definitions'])
 VALUES = yaml.safe_load((CHART / 'values.yaml').read_text())
 NEEDED = ('recording.yml', 'alerts.yml', 'self.yml')
 PUSHED = '--set=image.repository=registry.example.org/promlstm'
@@ -53,6 +70,11 @@ def deployment(*settings):
 def config_of(text):
     """The promlstm.yml of a rendering."""
     return next(found['data']['promlstm.yml'] for found in objects(text, 'ConfigMap') if 'promlstm.yml' in found['data'])
+
+
+def recipe_of(text):
+    """The recipe.yml of a rendering."""
+    return next(found['data']['recipe.yml'] for found in objects(text, 'ConfigMap') if 'recipe.yml' in found['data'])
 
 
 def with_first_model(config):
