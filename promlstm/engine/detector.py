@@ -31,7 +31,7 @@ from promlstm.engine import season as seasonal
 from promlstm.engine.bundle import Calibration, Tensor
 from promlstm.engine.columns import MISSING, READY, WARMING, Bools, Floats32, Frame, Ints, Tensors, Verdicts
 from promlstm.engine.entities import Entities, Placement
-from promlstm.engine.interfaces import DetectorConfig, RunQueries, Source, Stage, Vector
+from promlstm.engine.interfaces import Answer, DetectorConfig, RunQueries, Source, Stage, Vector
 from promlstm.engine.latch import Latch, apply_latch
 from promlstm.engine.memory import Memory, blank
 from promlstm.engine.score import Policy
@@ -124,6 +124,7 @@ def advance(session: Session, settings: Settings, memory: Memory, frame: Frame, 
         surprise=out['surprise'],
         observed=observed,
         since=np.where(scores >= 1, alarm.since, np.nan),
+        partial=frame.partial,
         **shown,
     )
     return verdicts, Memory(state, season, latch, alarm, out.get('class', memory.klass))
@@ -191,9 +192,12 @@ class Step:
 
 @dataclass(slots=True)
 class Tally:
-    """What a detector counts; telemetry sets warnings and infinite back to 0 when it has reported them."""
+    """What a detector counts; telemetry sets all but `dropped` back to 0 when it has reported them."""
 
     warnings: int = 0  # of the query API
+    partial: int = 0  # steps whose answers may lack series
+    unread: int = 0  # series that were left out: labels or samples that cannot be read, native histograms
+    offset_seconds: float = 0.0  # of the samples from the instant of the query, where that is more than a second
     infinite: int = 0  # ±Inf samples
     dropped: int = 0  # entities over the limit at the last step
     last_warning: str = ''
@@ -217,6 +221,7 @@ class Detector:
     entities: Entities = field(init=False)
     memory: Memory = field(init=False)
     time: float | None = field(init=False, default=None)
+    _partial: bool = field(init=False, default=False)  # the last step, live or replayed
     _settings: Settings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -272,7 +277,8 @@ class Detector:
             placement = self.entities.place([vector.keys for vector in answers])
             values = self.entities.scatter(placement, [vector.values for vector in answers])
             infinite = int(np.isinf(values).sum())
-            frame = Frame(time, np.where(np.isinf(values), np.nan, values) if infinite else values)
+            partial = any(vector.partial for vector in answers)
+            frame = Frame(time, np.where(np.isinf(values), np.nan, values) if infinite else values, partial)
             memory = self.memory.grown(self.session, len(values))
         verdicts, memory = advance(self.session, self.settings(_count_present(frame)), memory, frame, self.in_stage)
         known = self.entities.identities
@@ -284,7 +290,9 @@ class Detector:
         verdicts = step.verdicts
         self.entities.commit(step.placement, verdicts.time)
         self.memory, self.time = step.memory, verdicts.time
-        self.entities.mark_seen(verdicts.status != MISSING, verdicts.time)
+        self.entities.mark_seen(verdicts.status != MISSING, verdicts.time, partial=verdicts.partial)
+        self._partial = verdicts.partial
+        self.tally.unread += step.placement.unread
         self.tally.infinite += step.infinite
         self.tally.dropped = step.placement.dropped
 
@@ -300,11 +308,16 @@ class Detector:
     def _query(self, time: float) -> list[Vector]:
         at = time - self.config.delay
         answers = list(self.run_queries(lambda expr: self.source.instant(expr, at), self.config.queries.values()))
-        self._warn([text for vector in answers for text in vector.warnings])
+        self._note(answers)
+        self.tally.offset_seconds = max((vector.offset_seconds for vector in answers), key=abs, default=0.0)
         return answers
 
-    def _warn(self, warnings: Sequence[str]) -> None:
+    def _note(self, answers: Sequence[Answer]) -> None:
+        """Count what the answers to the queries of a step, or of a span, say of themselves."""
+        warnings = [text for answer in answers for text in answer.warnings]
         self.tally.warnings += len(warnings)
+        self.tally.partial += any(answer.partial for answer in answers)
+        self.tally.unread += sum(answer.unread for answer in answers)
         if warnings:
             self.tally.last_warning = warnings[0]
 
@@ -312,9 +325,13 @@ class Detector:
         """bool [N]: entities to report as missing. New entities, which have no row in the table yet, are never missing."""
         missing = np.zeros(len(verdicts.status), bool)
         if self.config.missing == 'alert':
-            known = len(self.entities)
-            missing[:known] = self.entities.established() & ~self.forgettable(verdicts.time) & (verdicts.status[:known] == MISSING)
+            missing[: len(self.entities)] = self.entities.established() & self.absent(verdicts)
         return missing
+
+    def absent(self, verdicts: Verdicts) -> Bools:
+        """bool [N] of the table: entities without a sample that are not forgotten yet. A partial answer adds none: it may only lack them."""
+        present = verdicts.status[: len(self.entities)] != MISSING
+        return self.entities.absent_after(present, partial=verdicts.partial) & ~self.forgettable(verdicts.time)
 
     def forgettable(self, time: float) -> Bools:
         """bool [N]: entities that have been absent for long enough to be forgotten, see Entities.forgettable."""
@@ -351,7 +368,7 @@ class Detector:
         affordable = COARSE_POINTS * slot // (config.history * max(1, series))  # samples per slot
         coarse = max(config.step, slot / min(SAMPLES_PER_SLOT, max(1, affordable)))
         first, last = history.aligned(end - config.history, slot), history.aligned(end - 1, coarse)
-        past = history.frames(self.source, config, self.entities, first, last, step=coarse, rows=series, warn=self._warn)
+        past = history.frames(self.source, config, self.entities, first, last, step=coarse, rows=series, note=self._note)
         season = self.memory.season
         for _, frames in groupby((frame for frame, _ in past), key=lambda frame: season.slot(frame.time)):
             of_slot = list(frames)
@@ -368,7 +385,7 @@ class Detector:
         step = self.config.step
         while (end := history.aligned(now(), step)) >= start - step / 2:
             total = round((end - start) / step) + 1
-            frames = history.frames(self.source, self.config, self.entities, start, end, rows=series, warn=self._warn)
+            frames = history.frames(self.source, self.config, self.entities, start, end, rows=series, note=self._note)
             for done, (frame, infinite) in enumerate(frames):
                 memory = self.memory.grown(self.session, len(frame.values))
                 verdicts, self.memory = advance(self.session, self.settings(_count_present(frame)), memory, frame)
@@ -381,7 +398,8 @@ class Detector:
     def _mark_seen(self, frame: Frame) -> None:
         present = np.zeros(len(self.entities), bool)
         present[: len(frame.values)] = ~np.isnan(frame.values).all(axis=1)
-        self.entities.mark_seen(present, frame.time)
+        self.entities.mark_seen(present, frame.time, partial=frame.partial)
+        self._partial = frame.partial
 
     def catch_up(self, time: float) -> Iterator[tuple[int, int, Verdicts]]:
         """Replay the steps that were missed before an aligned instant, one at a time; each is committed."""
@@ -390,7 +408,7 @@ class Detector:
 
     def forget(self) -> int:
         """Drop the rows of entities that have been absent for long; returns how many. It copies the memory, so not for a few rows."""
-        if self.time is None:
+        if self.time is None or self._partial:  # what a partial answer lacks may have been there all the time
             return 0
         gone = self.forgettable(self.time)
         if gone.sum() < max(1, len(gone) // 8):

@@ -15,7 +15,7 @@ import numpy as np
 
 from promlstm.engine import labels
 from promlstm.engine.columns import Bools, Floats, Ints
-from promlstm.errors import SeriesError
+from promlstm.errors import ResponseError, SeriesError
 
 DAY = 86400.0
 SPARE_ALIASES = 10_000  # raw label sets that are kept beyond twice those of the last answer
@@ -27,11 +27,12 @@ _Dropped = frozenset[bytes] | set[bytes]  # identities over the limit
 class Placement:
     """Where the series of one answer belong.
 
-    rows        per feature: int64 [n]  row of each series, -1 = over the limit
+    rows        per feature: int64 [n]  row of each series, -1 = over the limit, or its labels cannot be read
     arrivals    identities not seen before, in the order of their rows
     aliases     per feature: {raw label bytes not seen before: row}
     keys        per feature: the answer's raw label bytes
     over_limit  per feature: identities that get no row because of the detector's limit
+    unread_labels  per feature: series whose labels cannot be read
     """
 
     rows: list[Ints]
@@ -39,6 +40,12 @@ class Placement:
     aliases: list[dict[bytes, int]]
     keys: list[list[bytes]]
     over_limit: list[_Dropped]
+    unread_labels: list[int]
+
+    @property
+    def unread(self) -> int:
+        """How many series were left out because their labels cannot be read."""
+        return sum(self.unread_labels)
 
     @property
     def dropped(self) -> int:
@@ -54,6 +61,7 @@ class Entities:
     limit       the largest number of entities; further ones get no row
     identities  by row, see labels.identity
     arrived     float64 [N], unix seconds: when the entity got its row
+    absent      bool [N]: without a sample in the last answer that was not partial, and since
     first_seen  float64 [N], unix seconds of the first sample; NaN = none so far
     last_seen   float64 [N], unix seconds of the last sample; NaN = none so far
     """
@@ -65,13 +73,14 @@ class Entities:
     arrived: Floats = field(default_factory=lambda: np.empty(0))
     first_seen: Floats = field(default_factory=lambda: np.empty(0))
     last_seen: Floats = field(default_factory=lambda: np.empty(0))
+    absent: Bools = field(default_factory=lambda: np.empty(0, bool))
     _row_of: dict[bytes, int] = field(default_factory=dict)  # identity: row
     _index: list[dict[bytes, int]] = field(init=False)  # per feature: {raw label bytes: row}
-    _last: list[tuple[list[bytes], Ints, _Dropped]] = field(init=False)  # per feature: keys, rows and over_limit of the last answer
+    _last: list[tuple[list[bytes], Ints, _Dropped, int]] = field(init=False)  # per feature of the last answer: keys, rows, over_limit, unread
 
     def __post_init__(self) -> None:
         self._index = [{} for _ in range(self.features)]
-        self._last = [([], np.empty(0, np.int64), frozenset()) for _ in range(self.features)]
+        self._last = [([], np.empty(0, np.int64), frozenset(), 0) for _ in range(self.features)]
 
     def __len__(self) -> int:
         return len(self.identities)
@@ -82,25 +91,33 @@ class Entities:
         answers  per feature: raw label bytes
         raises   SeriesError  if two series of a feature would be the same entity
         """
-        placement = Placement([], [], [{} for _ in range(self.features)], answers, [])
+        placement = Placement([], [], [{} for _ in range(self.features)], answers, [], [])
         new: dict[bytes, int] = {}
         for feature, keys in enumerate(answers):
-            last_keys, rows, over_limit = self._last[feature]
+            last_keys, rows, over_limit, unread = self._last[feature]
             if keys != last_keys:
-                rows, over_limit = self._look_up(feature, keys, new, placement.aliases[feature])
+                rows, over_limit, unread = self._look_up(feature, keys, new, placement.aliases[feature])
                 self._reject_duplicates(rows, keys)
             placement.rows.append(rows)
             placement.over_limit.append(over_limit)
+            placement.unread_labels.append(unread)
         placement.arrivals.extend(new)
         return placement
 
-    def _look_up(self, feature: int, keys: list[bytes], new: dict[bytes, int], aliases: dict[bytes, int]) -> tuple[Ints, _Dropped]:
-        """(rows, identities over the limit); what is not in the index yet is added to `new` and `aliases`."""
+    def _look_up(
+        self, feature: int, keys: list[bytes], new: dict[bytes, int], aliases: dict[bytes, int]
+    ) -> tuple[Ints, _Dropped, int]:
+        """(rows, identities over the limit, unreadable labels); what is not in the index yet is added to `new` and `aliases`."""
         found = map(self._index[feature].get, keys, [-1] * len(keys))
         rows = np.fromiter(found, np.int64, len(keys))
         over_limit = set()
+        unread, problem = 0, None
         for i in np.flatnonzero(rows < 0):
-            identity = labels.identity(keys[i], self.by)
+            try:
+                identity = labels.identity(keys[i], self.by)
+            except ResponseError as error:  # one series with a broken label must not cost all others their scores
+                unread, problem = unread + 1, error
+                continue
             row = self._row_of.get(identity)
             if row is None:
                 row = new.get(identity)
@@ -110,7 +127,9 @@ class Entities:
                 over_limit.add(identity)
                 continue
             rows[i] = aliases[keys[i]] = row
-        return rows, over_limit
+        if problem and unread == len(keys):
+            raise problem
+        return rows, over_limit, unread
 
     def _reject_duplicates(self, rows: Ints, keys: list[bytes]) -> None:
         counts = np.bincount(rows[rows >= 0], minlength=1)
@@ -148,15 +167,24 @@ class Entities:
             unseen = np.full(len(placement.arrivals), np.nan)
             self.arrived = np.r_[self.arrived, np.full(len(placement.arrivals), time)]
             self.first_seen, self.last_seen = np.r_[self.first_seen, unseen], np.r_[self.last_seen, unseen]
-        self._last = list(zip(placement.keys, placement.rows, placement.over_limit, strict=True))
+            self.absent = np.r_[self.absent, np.zeros(len(placement.arrivals), bool)]
+        self._last = list(zip(placement.keys, placement.rows, placement.over_limit, placement.unread_labels, strict=True))
         for feature, (index, aliases) in enumerate(zip(self._index, placement.aliases, strict=True)):
             index.update(aliases)
-            keys, rows, _ = self._last[feature]
+            keys, rows, *_ = self._last[feature]
             if len(index) > 2 * len(keys) + SPARE_ALIASES:  # labels outside `by` change with every rollout
                 self._index[feature] = {key: row for key, row in zip(keys, rows.tolist(), strict=True) if row >= 0}
 
-    def mark_seen(self, present: Bools, time: float) -> None:
+    def absent_after(self, present: Bools, *, partial: bool) -> Bools:
+        """bool [N]: entities known to have no sample after an answer. A partial one tells who is there, and of nobody that it is not.
+
+        present  bool [N]: has a sample in the answer
+        """
+        return ~present & self.absent if partial else ~present
+
+    def mark_seen(self, present: Bools, time: float, *, partial: bool = False) -> None:
         """Note which entities have a sample at an instant (present: bool [N])."""
+        self.absent = self.absent_after(present, partial=partial)
         self.first_seen[present & np.isnan(self.first_seen)] = time
         self.last_seen[present] = time
 
@@ -181,6 +209,7 @@ class Entities:
         kept = type(self)(self.features, self.by, self.limit)
         kept.identities = [self.identities[row] for row in rows]
         kept.arrived, kept.first_seen, kept.last_seen = self.arrived[rows], self.first_seen[rows], self.last_seen[rows]
+        kept.absent = self.absent[rows]
         kept._row_of = {identity: row for row, identity in enumerate(kept.identities)}
         renumbered = dict(zip(map(int, rows), range(len(rows)), strict=True))
         kept._index = [{key: renumbered[row] for key, row in index.items() if row in renumbered} for index in self._index]

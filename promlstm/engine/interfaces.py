@@ -14,18 +14,32 @@ from promlstm.engine.columns import Floats
 Stage = Callable[[str], AbstractContextManager[None]]
 
 
-class Vector(Protocol):
-    """The answer to an instant query: raw label bytes of n series and their values, float64 [n]."""
+class Answer(Protocol):
+    """What every answer says of itself: why and whether series may be lacking in it, and how many were left out as unreadable."""
+
+    @property
+    def warnings(self) -> Sequence[str]: ...
+    @property
+    def partial(self) -> bool: ...
+    @property
+    def unread(self) -> int: ...
+
+
+class Vector(Answer, Protocol):
+    """The answer to an instant query: raw label bytes of n series and their values, float64 [n].
+
+    offset_seconds  how far the samples are from the instant of the query; 0 within a second
+    """
 
     @property
     def keys(self) -> list[bytes]: ...
     @property
     def values(self) -> Floats: ...
     @property
-    def warnings(self) -> Sequence[str]: ...
+    def offset_seconds(self) -> float: ...
 
 
-class Matrix(Protocol):
+class Matrix(Answer, Protocol):
     """The answer to a range query: times [T], raw label bytes of n series, values float64 [T, n], NaN = no sample."""
 
     @property
@@ -34,8 +48,6 @@ class Matrix(Protocol):
     def keys(self) -> list[bytes]: ...
     @property
     def values(self) -> Floats: ...
-    @property
-    def warnings(self) -> Sequence[str]: ...
 
 
 class Source(Protocol):

@@ -17,7 +17,7 @@ LABEL_NAME = re.compile(r'(?!__)[a-zA-Z_][a-zA-Z0-9_]*\Z')  # a leading __ is re
 _NOT_ALPHANUMERIC = re.compile(r'[^a-zA-Z0-9]')
 _ESCAPED, _PREFIX = 'U__', 'exported_'
 
-_decode = msgspec.json.Decoder(dict[str, str]).decode
+_decode = msgspec.json.Decoder(dict[str, str] | None).decode
 
 
 def identity(raw: bytes, by: tuple[str, ...] | None = None) -> bytes:
@@ -32,9 +32,11 @@ def identity(raw: bytes, by: tuple[str, ...] | None = None) -> bytes:
     b'{"instance":"a:9100","job":"node"}'
     >>> identity(b'{"job":"node","instance":"a:9100"}', by=('job',))
     b'{"job":"node"}'
+    >>> identity(b'null')  # how some servers write that there are none
+    b'{}'
     """
     try:
-        labels = _decode(raw)
+        labels = _decode(raw) or {}
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ResponseError(f'labels of a series are not a JSON object of strings: {bytes(raw[:120])!r}: {error}') from error
     wanted = {name: value for name, value in labels.items() if value and (name != '__name__' if by is None else name in by)}
@@ -48,7 +50,7 @@ def pairs(identity: bytes) -> Pairs:
     >>> pairs(b'{"instance":"a:9100","job":"node"}')
     (('instance', 'a:9100'), ('job', 'node'))
     """
-    return tuple(_decode(identity).items())
+    return tuple((_decode(identity) or {}).items())
 
 
 def selector(labels: Iterable[tuple[str, str]]) -> str:
@@ -56,8 +58,14 @@ def selector(labels: Iterable[tuple[str, str]]) -> str:
 
     >>> selector((('job', 'say "hi"'),))
     '{job="say \\"hi\\""}'
+    >>> selector((('k8s.pod', 'a'),))
+    '{"k8s.pod"="a"}'
     """
-    return '{' + ','.join(f'{name}="{escape(value)}"' for name, value in labels) + '}'
+    return '{' + ','.join(f'{_quoted(name)}="{escape(value)}"' for name, value in labels) + '}'
+
+
+def _quoted(name: str) -> str:
+    return name if name.isascii() and name.isidentifier() else f'"{escape(name)}"'
 
 
 def escape(value: str) -> str:

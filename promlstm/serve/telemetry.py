@@ -42,6 +42,9 @@ METRICS: dict[str, tuple[Literal['gauge', 'counter'], str, tuple[str, ...]]] = {
     'promlstm_detector_empty_results': ('counter', 'Steps at which the expression returned no series.', ('detector',)),
     'promlstm_detector_nonfinite_samples': ('counter', 'Samples of +Inf or -Inf, which count as missing.', ('detector',)),
     'promlstm_detector_query_warnings': ('counter', 'Warnings in answers of the query API: data may be partial.', ('detector',)),
+    'promlstm_detector_partial_answers': ('counter', 'Steps and spans of history whose answers may lack series; such entities are not missing.', ('detector',)),
+    'promlstm_detector_unread_series': ('counter', 'Series left out: labels or samples that cannot be read, native histograms.', ('detector',)),
+    'promlstm_detector_mistimed_answers': ('counter', 'Answers whose samples are of another instant than was asked for.', ('detector',)),
     'promlstm_detector_clock_backwards': ('counter', 'How often the clock went backwards, so that steps had to wait or the memory was reset.', ('detector',)),
 }  # fmt: skip
 

@@ -96,4 +96,4 @@ def test_columns_are_replaced_and_never_changed(kind):
     made = kind(*(0.0 for _ in dataclasses.fields(kind)))
     with pytest.raises(dataclasses.FrozenInstanceError):
         made.time = 1.0
-    assert kind is Frame or {field.name for field in dataclasses.fields(kind)} == {'time', *SHAPES}
+    assert kind is Frame or {field.name for field in dataclasses.fields(kind)} == {'time', 'partial', *SHAPES}

@@ -165,7 +165,7 @@ def _row(verdicts, row):
     from dataclasses import fields
 
     return type(verdicts)(
-        *(column if column is verdicts.time else column[row : row + 1] for column in (getattr(verdicts, f.name) for f in fields(verdicts)))
+        *(column if np.ndim(column) == 0 else column[row : row + 1] for column in (getattr(verdicts, f.name) for f in fields(verdicts)))
     )
 
 

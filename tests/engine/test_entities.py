@@ -114,13 +114,52 @@ def test_known_series_that_become_duplicates_are_rejected():
     assert step(table, {one: 3}) == {raw(instance='a'): (3,)}
 
 
-def test_invalid_labels_change_nothing():
-    """They are an error of the answer, and the table stays as it was."""
+BROKEN = [b'{"instance":"\xff\xfe"}', b'{"instance":null}', b'{"instance":"\\ud83d"}', b'{"instance":5}', b'[]', b'nonsense']
+
+
+@pytest.mark.parametrize('broken', BROKEN)
+def test_a_series_with_unreadable_labels_is_left_out_and_counted(broken):
+    """One bad byte, a null or half a surrogate pair in a label costs that series its row, at every step, and the others nothing."""
+    table = Entities()
+    for _ in range(2):
+        placement = table.place([[HOSTS[0], broken, HOSTS[1]]])
+        assert (placement.rows[0].tolist(), placement.unread, placement.dropped) == ([0, -1, 1], 1, 0)
+        table.commit(placement, 0.0)
+    placement = table.place([[broken, HOSTS[1], HOSTS[0]]])
+    assert (placement.rows[0].tolist(), placement.unread, table.identities) == ([-1, 1, 0], 1, HOSTS[:2])
+
+
+def test_an_answer_of_unreadable_labels_only_is_an_error():
+    """Where no series can be read the reason is told, and the table stays as it was."""
     table = Entities()
     step(table, {HOSTS[0]: 1})
-    with pytest.raises(ResponseError):
-        table.place([[HOSTS[1], b'nonsense']])
+    with pytest.raises(ResponseError, match='labels of a series are not a JSON object of strings'):
+        table.place([BROKEN])
     assert table.identities == HOSTS[:1]
+
+
+def test_series_without_labels_may_be_null():
+    """Some servers write null for an empty label set."""
+    assert Entities().place([[b'null']]).arrivals == [b'{}']
+
+
+# -- partial answers
+
+
+def test_a_partial_answer_makes_nobody_absent():
+    """Who is there is there; who lacks was absent before or is not known to be; a whole answer decides."""
+    table = Entities()
+    step(table, dict.fromkeys(HOSTS[:3], 1))
+    here = np.array([True, False, True])
+    table.mark_seen(here, 60.0)
+    assert table.absent.tolist() == [False, True, False]
+    table.mark_seen(np.array([False, False, True]), 120.0, partial=True)
+    assert table.absent.tolist() == [False, True, False]
+    table.mark_seen(np.array([False, True, False]), 180.0, partial=True)
+    assert table.absent.tolist() == [False, False, False]
+    table.mark_seen(np.array([False, True, True]), 240.0)
+    assert table.absent.tolist() == [True, False, False]
+    assert table.keep(np.array([2, 0])).absent.tolist() == [False, True]
 
 
 # -- the limit
