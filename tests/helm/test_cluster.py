@@ -27,10 +27,11 @@ PODS = f'api/v1/namespaces/{NAMESPACE}/pods'
 
 @pytest.fixture(scope='module')
 def cluster():
-    """An empty one, with the namespace `monitoring` under the restricted Pod Security."""
+    """An empty one, with the namespace `monitoring` under the restricted Pod Security, and one that monitors may be in."""
     with tempfile.TemporaryDirectory(prefix='promlstm-cluster-') as folder, Cluster(folder, ETCD, KUBE_APISERVER).run() as cluster:
         labels = {'pod-security.kubernetes.io/enforce': 'restricted'}
         cluster.ask('POST', 'api/v1/namespaces', {'metadata': {'name': NAMESPACE, 'labels': labels}})
+        cluster.ask('POST', 'api/v1/namespaces', {'metadata': {'name': 'scraping'}})
         # The first is a controller's to make, the other the variant's to find.
         cluster.ask('POST', f'api/v1/namespaces/{NAMESPACE}/serviceaccounts', {'metadata': {'name': 'default'}})
         cluster.ask('POST', 'apis/scheduling.k8s.io/v1/priorityclasses', {'metadata': {'name': 'monitoring'}, 'value': 1})

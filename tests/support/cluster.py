@@ -121,7 +121,8 @@ class Cluster:
 
     def stored(self, rendered) -> dict:
         root, plural = self.kinds[rendered['apiVersion'], rendered['kind']]
-        return self.get(f'{root}/namespaces/{NAMESPACE}/{plural}/{rendered["metadata"]["name"]}')
+        namespace = rendered['metadata'].get('namespace', NAMESPACE)
+        return self.get(f'{root}/namespaces/{namespace}/{plural}/{rendered["metadata"]["name"]}')
 
     def helm(self, name, *args, check=True):
         """helm's answer, as text; with check=False what it complains of instead."""
