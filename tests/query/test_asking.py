@@ -1,0 +1,143 @@
+"""Ways to ask: what proxies, gateways for tenants and hosted services want of a client, and what they say where it is refused."""
+
+import json
+
+import pytest
+from wire import Wire, replying
+
+from promlstm import config
+from promlstm.errors import QueryRejected, ResponseError, SourceUnavailable
+from promlstm.query.prometheus import Prometheus
+
+VECTOR = json.dumps({'status': 'success', 'data': {'resultType': 'vector', 'result': [{'metric': {}, 'value': [0, '1']}]}}).encode()
+PARSE = json.dumps({'status': 'error', 'errorType': 'bad_data', 'error': 'parse error'}).encode()
+
+
+def client(wire, **settings):
+    return Prometheus(config.Source(url=wire.url + settings.pop('path', ''), **settings))
+
+
+def test_parameters_are_in_the_url():
+    """Where a gateway looks for the tenant; the question is in the body, and no parameter is sent twice."""
+    with Wire(replying(lambda request: VECTOR if request.url.get('namespace') == 'shop' else (400, b'Bad Request'))) as wire:
+        subject = client(wire, params={'namespace': 'shop', 'extra_filters[]': '{team="a b"}'})
+        assert subject.instant('up{a="&"}', 0).values.tolist() == [1.0]
+        (request,) = wire.requests
+        assert (request.method, request.url) == ('POST', {'namespace': 'shop', 'extra_filters[]': '{team="a b"}'})
+        assert request.form == {'query': 'up{a="&"}', 'time': '0.000', 'timeout': '30s'}
+
+
+REFUSALS = {
+    '405': (405, b'method not allowed'),
+    '501': (501, b'Unsupported method'),
+    '415': (415, b'no forms here'),
+    'a proxy in words': (403, b'{"message":"HTTP method POST is not allowed"}'),
+    'Kubernetes': (403, b'User "promlstm" cannot create resource "services/proxy" in API group ""'),
+}
+
+
+@pytest.mark.parametrize('why', REFUSALS)
+def test_get_where_post_is_not_taken(why):
+    """The first query finds it out, all others are sent as GET, with the same question, parameters and path."""
+    with Wire(replying(lambda request: VECTOR if request.method == 'GET' else REFUSALS[why])) as wire:
+        subject = client(wire, path='/prom', params={'dedup': 'true'})
+        for time in (0, 0, 0):
+            assert subject.instant('up', time).values.tolist() == [1.0]
+        assert [request.method for request in wire.requests] == ['POST', 'GET', 'GET', 'GET']
+        assert wire.requests[-1].target.startswith('/prom/api/v1/query?') and wire.requests[-1].body == b''
+        assert wire.requests[-1].url == {'dedup': 'true', 'query': 'up', 'time': '0.000', 'timeout': '30s'}
+
+
+def test_a_refused_expression_is_not_a_refused_method():
+    """What is wrong with the question is told at once, and POST remains."""
+    with Wire(replying(lambda request: (400, PARSE))) as wire:
+        subject = client(wire)
+        for _ in range(2):
+            with pytest.raises(QueryRejected, match='parse error'):
+                subject.instant('up up', 0)
+        assert [request.method for request in wire.requests] == ['POST', 'POST']
+
+
+def test_whom_nobody_lets_in_is_told_what_was_said_first():
+    """A 403 for both methods is a matter of credentials."""
+    with Wire(replying(lambda request: (403, b'your role cannot create or get queries' if request.method == 'POST' else b'no'))) as wire:
+        with pytest.raises(SourceUnavailable, match=r'answered 403: not allowed; check basic_auth or authorization: .your role'):
+            client(wire).instant('up', 0)
+        assert [request.method for request in wire.requests] == ['POST', 'GET']
+
+
+def test_a_403_that_names_no_method_is_final():
+    """It is not asked again with another method."""
+    with Wire(replying(lambda request: (403, b'forbidden'))) as wire, pytest.raises(SourceUnavailable, match='not allowed'):
+        client(wire).instant('up', 0)
+    assert len(wire.requests) == 1
+
+
+def test_a_server_that_changes_its_mind():
+    """What is behind the URL may be replaced: GET is given up for POST again where it is refused, as for a question too long for a URL."""
+    taken = ['GET']
+    with Wire(replying(lambda request: VECTOR if request.method == taken[0] else (405 if request.method == 'POST' else 414, b''))) as wire:
+        subject = client(wire)
+        subject.instant('up', 0)
+        taken[0] = 'POST'
+        subject.instant('up', 0), subject.instant('up', 0)
+        assert [request.method for request in wire.requests] == ['POST', 'GET', 'GET', 'POST', 'POST']
+
+
+@pytest.mark.parametrize('method', ['GET', 'POST'])
+def test_the_method_of_the_configuration_is_the_only_one(method):
+    """Where it is not taken the error names the key."""
+    with Wire(replying(lambda request: (405, b'no'))) as wire:
+        with pytest.raises(ResponseError, match=f'answered 405: it takes another method than {method}; check prometheus.method'):
+            client(wire, method=method).instant('up', 0)
+        assert [request.method for request in wire.requests] == [method]
+
+
+def test_an_expression_that_is_too_long_for_a_url_says_so():
+    """Where only GET may be used the error names the key."""
+    with Wire(replying(lambda request: (414, b'too long'))) as wire, pytest.raises(ResponseError, match=r'too long for a URL; set prometheus\.method'):
+        client(wire, method='GET').instant('up', 0)
+
+
+@pytest.mark.parametrize('path', ['', '/', '//', '/prom', '/select/0/prometheus/', '/ä b'])
+def test_a_path_prefix_stays(path):
+    """Slashes at its end are none, and what is no URL character is escaped."""
+    with Wire(replying(lambda request: VECTOR)) as wire:
+        client(wire, path=path).instant('up', 0)
+        assert wire.requests[0].target == path.rstrip('/').replace('ä', '%C3%A4').replace(' ', '%20') + '/api/v1/query'
+
+
+def test_a_wrong_path_is_told_apart():
+    """404 without an answer of the API: the URL, not the expression, is to be looked at."""
+    says = 'answered 404: there is no api/v1/query below it; check the path of its url'
+    with Wire(replying(lambda request: (404, b'404 page not found'))) as wire, pytest.raises(ResponseError, match=says):
+        client(wire).instant('up', 0)
+
+
+@pytest.mark.parametrize(('status', 'header', 'seconds'), [(503, b'7', 7.0), (429, b'120', 120.0), (503, b'Fri, 31 Dec 1999', None), (500, b'', None)])
+def test_when_to_come_back_is_part_of_the_error(status, header, seconds):
+    """Retry-After in seconds; a date or none at all is not known."""
+
+    def script(peer, number):
+        peer.request()
+        peer.answer(b'busy', status, b'Retry-After: %b\r\n' % header)
+
+    with Wire(script) as wire, pytest.raises(SourceUnavailable) as caught:
+        client(wire).instant('up', 0)
+    assert caught.value.retry_after_seconds == seconds
+
+
+def test_how_far_the_clock_of_the_server_is_from_ours():
+    """By its Date header, at every answer; not known where there is none."""
+    dates = [b'Date: Thu, 01 Jan 1970 00:02:00 GMT\r\n', b'Date: yesterday\r\n', b'']
+
+    def script(peer, number):
+        while peer.request():
+            peer.answer(VECTOR, headers=dates.pop(0))
+
+    with Wire(script) as wire:
+        subject, skews = Prometheus(config.Source(url=wire.url), now=lambda: 150.0), []
+        for _ in range(3):
+            subject.instant('up', 0)
+            skews.append(subject.clock_skew_seconds)
+        assert skews[0] == -30.0 and all(skew != skew for skew in skews[1:])
