@@ -1,15 +1,17 @@
 """How many alarms a surprise stands for: counted by replaying the ONNX file itself over healthy telemetry.
 
-Healthy and synthetic, because unlabelled history holds real incidents that eat the budget. One table for each class of entity (how many
-features) and range of steps. The same rule as for the evaluation makes alarms of samples: those closer than a few steps are one.
+The telemetry is healthy and synthetic, because the real incidents in unlabelled history would use up the budget. There is one table for
+each class of entity (by its number of features) and range of steps. As in the evaluation, alarms closer than a few steps are one.
 
-A range is replayed once, series by series; entities of several features are made of random groups of those series, by the graph's own
-rule, so that every table rests on all that was replayed. A table is never extrapolated: it ends where too few independent alarms were
-counted.
+A range is replayed once, series by series; entities of several features are random groups of those series, combined by the graph's own
+rule, so that every table uses all that was replayed. A table is never extrapolated: it ends where too few independent alarms were counted.
 """
+
+import functools
 
 import numpy as np
 
+from convert import progress
 from convert.data import synthesis
 from convert.errors import ConvertError
 from convert.evaluation import measures, replay
@@ -22,7 +24,7 @@ POINTS = 24
 
 
 class CalibrationError(ConvertError):
-    """Too little was replayed to promise anything."""
+    """Too little was replayed to give a threshold for any budget."""
 
 
 def calibrate(session, recipe, *, seed, log):
@@ -33,30 +35,30 @@ def calibrate(session, recipe, *, seed, log):
     log      function of a line of text
     """
     rows, total = [], 0.0
-    for each in recipe.ranges:
-        scores = healthy_surprises(session, each.telemetry, seed)
+    for number, each in enumerate(recipe.ranges, 1):
+        steps = f'steps of range {number} of {len(recipe.ranges)}'
+        show = functools.partial(progress.track, what=steps, total=each.telemetry.steps, log=log)
+        scores = healthy_surprises(session, each.telemetry, seed, show)
         weeks = _weeks(scores, each.telemetry.step_seconds)
         total += weeks
         log(f'  steps of {each.low:g}-{each.high:g} s: {weeks:.0f} series-weeks at {each.telemetry.step_seconds:g} s')
         for klass, features in enumerate(recipe.class_features):
-            told = {'klass': klass, 'features': features, 'low': each.low, 'high': each.high, 'step_seconds': each.telemetry.step_seconds}
-            made = row(grouped(scores, features, seed), **told)
-            rows.append(made)
-            log(f'    class {klass}: {_told(made)}')
+            combined = grouped(scores, features, seed)
+            rows.append(row(combined, klass=klass, features=features, step_seconds=each.telemetry.step_seconds, low=each.low, high=each.high))
+            log(f'    class {klass}: {_thresholds(rows[-1])}')
     source = f'healthy synthetic telemetry replayed at steps of {", ".join(f"{r.telemetry.step_seconds:g}" for r in recipe.ranges)} s'
     return bundle.Calibration(status='measured', source=source, entity_weeks=round(float(total), 1), rows=tuple(rows))
 
 
-def healthy_surprises(session, telemetry, seed):
-    """Surprises of healthy series, float32 [T, N]; NaN = not judged."""
+def healthy_surprises(session, telemetry, seed, progress=iter):
+    """Surprises of healthy series, float32 [T, N]; NaN = not judged. progress: as in replay.surprises."""
     batch = synthesis.batch(seed, step_seconds=telemetry.step_seconds, steps=telemetry.steps, entities=telemetry.entities)
-    return replay.surprises(
-        session, batch.times, batch.values, step_seconds=telemetry.step_seconds, history=(batch.history_times, batch.history)
-    )
+    history = (batch.history_times, batch.history)
+    return replay.surprises(session, batch.times, batch.values, step_seconds=telemetry.step_seconds, history=history, progress=progress)
 
 
 def grouped(scores, features, seed):
-    """Surprises of as many entities, each of that many series drawn at random, combined by the graph's rule.
+    """Surprises of as many entities, each made of that many random series, combined by the graph's rule.
 
     >>> grouped(np.float32([[1, 2, 6]]), 3, seed=0)
     array([[6., 6., 6.]], dtype=float32)
@@ -82,8 +84,8 @@ def row(scores, *, klass, features, step_seconds, low, high):
     """One bundle.Row of healthy scores.
 
     scores    float [T, N], NaN = not judged
-    features  each series is in so many entities: that many alarms count as one independent one
-    raises    CalibrationError  where there are too few alarms to make a table of
+    features  each series is part of so many entities, so that many alarms count as one independent alarm
+    raises    CalibrationError  where there are too few alarms for a table
     """
     weeks, merge, table = _weeks(scores, step_seconds), merge_steps(step_seconds), []
     highest = np.nanmax(scores, 0, initial=0)
@@ -95,7 +97,8 @@ def row(scores, *, klass, features, step_seconds, low, high):
             break
     surprise, alarms = _monotone(table)
     if len(surprise) < 2:
-        raise CalibrationError(f'class {klass}, step {step_seconds:g} s: {weeks:.1f} entity-weeks gave {len(table)} usable thresholds, expected more telemetry')
+        where = f'class {klass}, step {step_seconds:g} s'
+        raise CalibrationError(f'{where}: {weeks:.1f} entity-weeks gave {len(table)} usable thresholds, expected more telemetry')
     return bundle.Row(klass=klass, step_seconds=(low, high), surprise=surprise, alarms_per_entity_week=alarms)
 
 
@@ -112,25 +115,26 @@ def merge_steps(step_seconds):
 def _candidates(scores):
     """Thresholds to try, falling: spread evenly over the logarithm of how many samples reach them."""
     judged = np.sort(scores[~np.isnan(scores)])[::-1]
-    places = np.unique(np.geomspace(1, max(2, len(judged) // 20), 4 * POINTS).astype(int))[::-1]
-    return np.unique(np.round(judged[places[places < len(judged)]], 3))[::-1]
+    ranks = np.unique(np.geomspace(1, max(2, len(judged) // 20), 4 * POINTS).astype(int))[::-1]
+    return np.unique(np.round(judged[ranks[ranks < len(judged)]], 3))[::-1]
 
 
 def _monotone(table):
     """Thin a table to POINTS, falling strictly from HIGHEST_PER_WEEK, surprise above 0; tuples (surprise, alarms)."""
-    kept, least = [], np.inf
+    points, least = [], np.inf
     for threshold, rate in reversed(table):
         if threshold > 0 and rate <= HIGHEST_PER_WEEK and rate < least:
-            kept.append((float(threshold), float(rate)))
+            points.append((float(threshold), float(rate)))
             least = rate
-    if len(kept) > POINTS:
-        rates = np.log([rate for _, rate in kept])
+    if len(points) > POINTS:
+        rates = np.log([rate for _, rate in points])
         wanted = np.linspace(rates[0], rates[-1], POINTS)
-        kept = [kept[i] for i in sorted({int(np.argmin(np.abs(rates - w))) for w in wanted})]
-    return tuple(s for s, _ in kept), tuple(round(r, 5) for _, r in kept)
+        nearest = {int(np.argmin(np.abs(rates - rate))) for rate in wanted}
+        points = [points[i] for i in sorted(nearest)]
+    return tuple(surprise for surprise, _ in points), tuple(round(rate, 5) for _, rate in points)
 
 
-def _told(row):
+def _thresholds(row):
     table = bundle.Calibration(status='measured', rows=(row,))
     parts = []
     for name, budget in (('1/day', 7.0), ('1/week', 1.0), ('1/month', 7 / 30)):

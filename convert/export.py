@@ -1,8 +1,8 @@
-"""A Keras model becomes an ONNX graph under the contract's names and axes, and is counted before anybody trusts it.
+"""Convert a Keras model to an ONNX graph with the contract's names and axes, and check its operators.
 
-tf2onnx names outputs `Identity:0` and axes `unk__107`, so both are renamed here. Its operators are counted too: a recurrent layer must
-have become a real `LSTM` (a `Loop` is twenty times slower), and missing samples must go through a `Where` (any other form of a choice
-would let their NaN through).
+tf2onnx names outputs `Identity:0` and axes `unk__107`, so both are renamed here. The operators are counted: a recurrent layer must have
+become a real `LSTM` (a `Loop` is twenty times slower), and missing samples must go through a `Where` (any other form of a choice would let
+their NaN through).
 
     model = export(functools.partial(forecaster.step, network))     # onnx.ModelProto, without metadata: release adds it
 """
@@ -56,7 +56,7 @@ def traced(step, form=FORECASTER):
 
 
 def export(step, form=FORECASTER, lstms=None):
-    """The ONNX model of a step function; ExportError where the graph is not as wanted.
+    """The ONNX model of a step function; ExportError where the graph is not as expected.
 
     lstms  how many there must be, where that is not what the form says
     """
@@ -78,7 +78,7 @@ def export(step, form=FORECASTER, lstms=None):
 
 
 def census(model, form=FORECASTER, lstms=None):
-    """Count of each operator; ExportError if the recurrent layers or the missing samples did not come out in the form that is fast and safe."""
+    """Count of each operator; ExportError where recurrent layers or missing samples did not get the form that is fast and safe."""
     count = collections.Counter(node.op_type for node in model.graph.node)
     wanted = form.lstms if lstms is None else lstms
     if found := [name for name in FORBIDDEN if count[name]]:
@@ -86,7 +86,7 @@ def census(model, form=FORECASTER, lstms=None):
     if count['LSTM'] < 1 if wanted is None else count['LSTM'] != wanted:
         raise ExportError(f'graph: {count["LSTM"]} × LSTM, expected {"one or more" if wanted is None else wanted}')
     if count['Where'] != form.wheres:
-        raise ExportError(f'graph: {count["Where"]} × Where, expected {form.wheres}: NaN would get past the door')
+        raise ExportError(f'graph: {count["Where"]} × Where, expected {form.wheres}: NaN would get through')
     return count
 
 
@@ -100,7 +100,7 @@ def _rename(graph, outputs):
 
 
 def _number(graph):
-    """An order and names that depend on what is computed alone, so that the same weights give the same bytes (the converter's do not)."""
+    """Order and name nodes by what they compute alone, so that the same weights give the same bytes (the converter's order changes)."""
     digests = _digests(graph)
     nodes, known = [], {name for name in digests if name not in {out for node in graph.node for out in node.output}} | {''}
     waiting = sorted(graph.node, key=lambda node: digests[node.output[0]])
@@ -123,7 +123,7 @@ def _number(graph):
 
 
 def _digests(graph):
-    """What each tensor is: {name: digest of the operators and weights that it comes from}."""
+    """{name of each tensor: digest of the operators and weights that it is computed from}."""
     digests = {tensor.name: tensor.name for tensor in graph.input}
     for tensor in graph.initializer:
         digests[tensor.name] = _digest(tensor.data_type, list(tensor.dims), onnx.numpy_helper.to_array(tensor).tobytes())
@@ -151,7 +151,7 @@ def _replace(graph, new):
 
 
 def _set_axes(graph, form):
-    """N and F for the axes that grow, numbers for the others."""
+    """Name the axes that may have any size N and F, and give the others their numbers."""
     widths = {bundle.STATE + name: width for name, (_, width) in form.states.items()}
     for tensor in (*graph.input, *graph.output):
         state = tensor.name.removesuffix(bundle.NEXT)
@@ -164,5 +164,5 @@ def _set_axes(graph, form):
 
 
 def zeros(entities, features, form=FORECASTER):
-    """States of entities that were never seen, for the traced function: {name: float [N, F, S]}."""
+    """Blank states, of entities without a sample so far, for the traced function: {name: float [N, F, S]}."""
     return {bundle.STATE + name: np.zeros((entities, features, width), dtype) for name, (dtype, width) in form.states.items()}

@@ -14,7 +14,7 @@ EVERY_SECONDS = 10.0        # between two plain lines
 
 
 def track(items, what, *, log, total=None, stream=None, now=time.monotonic):
-    """Hand on the items one by one and show how many of them are done.
+    """Yield the items one by one and show how many of them are done.
 
     items   any iterable
     what    what is counted, for people: 'chunks', 'training windows'

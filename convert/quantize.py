@@ -1,14 +1,14 @@
-"""An int8 variant of a model file: smaller and faster LSTMs, with a proof and a calibration of its own. Never the default.
+"""Make an int8 variant of a model file: smaller and faster LSTMs, with its own proof and calibration. It is never the default.
 
     python -m convert quantize default.onnx convert/recipes/default.yml --out default-int8.onnx
 
-ONNX Runtime quantises what goes into an LSTM by the range of the whole batch, so one wild row would move its neighbours' numbers. Therefore
-inputs are clipped, and a row of the widest inputs and hidden states is added to every batch and taken away behind the LSTM: the range is
-then always the same. That is exact where the LSTM runs one step at a time (forecaster). Over a window the hidden states within are out of
-reach; what is left is measured, printed, and told in the manifest.
+ONNX Runtime quantises the inputs of an LSTM by the range of the whole batch, so one extreme row would change the numbers of the others.
+Therefore inputs are clipped, and a row with the largest inputs and hidden states is added to every batch and removed after the LSTM: the
+range is then always the same. That is exact where the LSTM runs one step at a time (forecaster). The hidden states within a window cannot
+be bounded this way; the influence that is left is measured, printed, and stored in the manifest.
 
-There is no TensorFlow of int8, so the proof is what ONNX Runtime gave here: it still refuses a processor that computes otherwise. Weights
-have seven bits (reduce_range), because eight overflow on processors without VNNI.
+TensorFlow has no int8 variant to compare with, so the proof is what ONNX Runtime computed here: it still refuses a processor that computes
+other numbers. Weights have seven bits (reduce_range), because eight overflow on processors without VNNI.
 """
 
 import tempfile
@@ -28,11 +28,11 @@ from promlstm.engine import bundle, session
 
 CLIP = 6.0                  # inputs of the first LSTM are logarithmic: 6 is two hundred usual deviations
 TOLERANCE = 2e-3
-REASON = 'int8: rounding is the same everywhere, what surrounds it is float32; one step of rounding apart would be ten times as much'
+REASON = 'int8: rounding is the same everywhere, what surrounds it is float32; a difference of one rounding step would be ten times as much'
 FAULTS_PER_1000 = 1.5
-SEED = 3_000_003            # added to the recipe's: neither training nor calibration nor evaluation has seen it
+SEED = 3_000_003            # added to the recipe's: telemetry that is not used in training, calibration or evaluation
 ROWS, REPEATS = 2048, 9     # of a measurement of speed
-ALONE = 1e-5                # a row that differs by no more alone and in company does not depend on it
+INDEPENDENT = 1e-5          # a surprise that changes by no more with the rest of the batch is independent of it
 
 
 class QuantizeError(ConvertError):
@@ -50,19 +50,21 @@ def quantize(path, recipe, out, log=print):
         raise QuantizeError(f'{path}: made for its own features (wrapped): there is no recipe that it could be calibrated by')
     model = quantized(onnx.load(path))
     proof = proof_of(model, whole.bundle)
-    manifest = msgspec.structs.replace(whole.bundle.manifest, name=f'{whole.bundle.manifest.name}-int8', created=stages.now(), tools=stages.tools())
+    name = f'{whole.bundle.manifest.name}-int8'
+    manifest = msgspec.structs.replace(whole.bundle.manifest, name=name, created=stages.now(), tools=stages.tools())
+    largest = whole.bundle.size_bytes + 2_000_000
     with tempfile.TemporaryDirectory() as folder:
-        draft = release.release(model, manifest, stages.UNCALIBRATED, proof, Path(folder) / 'draft.onnx', whole.bundle.size_bytes + 2_000_000)
+        draft = release.release(model, manifest, stages.UNCALIBRATED, proof, Path(folder) / 'draft.onnx', largest)
         moved = batch_influence(draft)
         table = calibrate.calibrate(draft, recipe.calibration, seed=recipe.seed + stages.CALIBRATION_SEED, log=log)
         figures = cost(whole, draft, recipe)
     text = f'int8 variant of {whole.bundle.manifest.name} ({whole.bundle.sha256[:12]}); ' + whole.bundle.manifest.description
-    if moved > ALONE:
-        text += f'; NOT INDEPENDENT: the surprise of an entity moves by up to {moved:.2g} with its company'
-    figures |= {'company_moves_surprise_by': round(moved, 6)}
+    if moved > INDEPENDENT:
+        text += f'; NOT INDEPENDENT: the surprise of an entity changes by up to {moved:.2g} with the others in its batch'
+    figures |= {'batch_changes_surprise_by': round(moved, 6)}
     manifest = msgspec.structs.replace(manifest, description=text, evaluation={**whole.bundle.manifest.evaluation, 'int8': figures})
-    made = release.release(model, manifest, table, proof, out, whole.bundle.size_bytes + 2_000_000)
-    _tell(out, whole.bundle, made.bundle, figures, moved, log)
+    made = release.release(model, manifest, table, proof, out, largest)
+    _log_summary(out, whole.bundle, made.bundle, figures, moved, log)
     return made
 
 
@@ -76,7 +78,7 @@ def quantized(model):
     lstms = [node for node in bare.graph.node if node.op_type == 'LSTM']
     if not lstms:
         raise QuantizeError('the graph has no LSTM in float32: nothing to quantise')
-    _fence(bare.graph)
+    _bound_lstms(bare.graph)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'int8.onnx'
         quantize_dynamic(bare, path, op_types_to_quantize=['LSTM'], weight_type=QuantType.QInt8, reduce_range=True)
@@ -87,19 +89,19 @@ def quantized(model):
     return out
 
 
-def _fence(graph):
-    """Clip what goes into each LSTM, and let a row with the widest values run along so that the range is always the same."""
+def _bound_lstms(graph):
+    """Clip the inputs of each LSTM and add a row with the largest values, so that the range is always the same."""
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     nodes = []
     for node in graph.node:
-        nodes += _fenced(graph, node, weights) if node.op_type == 'LSTM' else [node]
+        nodes += _bounded_lstm(graph, node, weights) if node.op_type == 'LSTM' else [node]
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
 
 
-def _fenced(graph, node, weights):
-    """The nodes that take the place of one LSTM. X is [T, B, I]; initial states [1, B, H]; Y [T, 1, B, H], its last states [1, B, H]."""
+def _bounded_lstm(graph, node, weights):
+    """The nodes that replace one LSTM. X is [T, B, I]; initial states [1, B, H]; Y [T, 1, B, H], its last states [1, B, H]."""
     name, (_, _, inputs) = node.name, weights[node.input[1]].shape
     units = weights[node.input[2]].shape[-1]
 
@@ -116,10 +118,10 @@ def _fenced(graph, node, weights):
     clipped = add('Clip', node.input[0], constant('low', np.float32(-CLIP)), constant('high', np.float32(CLIP)), to='clipped')
     first = add('Slice', clipped, zero, one, axis, to='first')
     widest = add('Add', add('Mul', first, constant('none', np.float32(0)), to='blank'), constant('wide', CLIP * np.resize(sign, inputs)), to='widest')
-    given = [add('Concat', clipped, widest, axis=1, to='fenced'), *node.input[1:]]
+    given = [add('Concat', clipped, widest, axis=1, to='bounded'), *node.input[1:]]
     for place, value in ((5, np.resize(sign, units)), (6, np.zeros(units, np.float32))):
         if len(given) > place and given[place]:
-            given[place] = add('Concat', given[place], constant(f'state_{place}', value.astype(np.float32).reshape(1, 1, -1)), axis=1, to=f'fenced_{place}')
+            given[place] = add('Concat', given[place], constant(f'state_{place}', value.astype(np.float32).reshape(1, 1, -1)), axis=1, to=f'bounded_{place}')
     ends = [f'{name}_with_{k}' if output else '' for k, output in enumerate(node.output)]
     lstm = helper.make_node('LSTM', given, ends, name=name)
     lstm.attribute.extend(node.attribute)
@@ -133,7 +135,7 @@ def _fenced(graph, node, weights):
 
 
 def proof_of(model, whole):
-    """bundle.Proof of the inputs that the model was proven with, from what ONNX Runtime makes of them here."""
+    """bundle.Proof with the inputs of the model's own proof, and the outputs of ONNX Runtime on this machine."""
     inputs = {name: array.numpy() for name, array in whole.proof.inputs.items()}
     step_seconds = whole.proof.step_seconds
     loaded = verify.runtime(model)
@@ -151,41 +153,46 @@ def proof_of(model, whole):
 
 
 def batch_influence(loaded, entities=64, steps=160):
-    """Largest change of a surprise when the other half of the entities goes wild: 0 = rows are independent.
+    """Largest change of a surprise when the other half of the entities gets extreme values: 0 = rows are independent.
 
-    The half that is looked at is restless in many ways, so that its surprises lie anywhere: one that is clipped could not move.
+    The half that is measured has surprises of all sizes, since one that is clipped could not change.
     """
     features = len(loaded.bundle.manifest.features or 'x')
     rng, shape = np.random.default_rng(0), (steps, entities, features)
     rate = np.linspace(0, 0.3, entities)[:, None]
-    struck = (rng.random(shape) < rate) * rng.normal(size=shape) * 10 ** rng.uniform(0, 1.5, shape)
-    values = 10 + rng.normal(size=shape) + struck + np.cumsum(0.3 * rate * struck, 0)
-    wild, calm = values.copy(), rng.permutation(entities)[: entities // 2]
-    others = np.setdiff1d(np.arange(entities), calm)
-    wild[:, others] *= 10 ** rng.uniform(-6, 12, (steps, len(others), features))
+    jumps = (rng.random(shape) < rate) * rng.normal(size=shape) * 10 ** rng.uniform(0, 1.5, shape)
+    values = 10 + rng.normal(size=shape) + jumps + np.cumsum(0.3 * rate * jumps, 0)
+    extreme, measured = values.copy(), rng.permutation(entities)[: entities // 2]
+    others = np.setdiff1d(np.arange(entities), measured)
+    extreme[:, others] *= 10 ** rng.uniform(-6, 12, (steps, len(others), features))
     times = 1_700_000_000 + 60.0 * np.arange(steps)
-    before, after = (replay.surprises(loaded, times, x, step_seconds=60)[:, calm] for x in (values, wild))
+    before, after = (replay.surprises(loaded, times, x, step_seconds=60)[:, measured] for x in (values, extreme))
     return float(np.nanmax(np.abs(before - after), initial=0))
 
 
 def cost(whole, small, recipe):
-    """What the variant lost and gained: {measure: figure}, those of the model it was made of with `_float32`."""
-    told, out = recipe.evaluation.telemetry[0], {}
+    """What the variant lost and gained: {measure: figure}; those of the original end in `_float32`."""
+    telemetry, out = recipe.evaluation.telemetry[0], {}
     batch = synthesis.batch(
-        recipe.seed + SEED, step_seconds=told.step_seconds, steps=told.steps, entities=told.entities, features=told.features,
+        recipe.seed + SEED,
+        step_seconds=telemetry.step_seconds,
+        steps=telemetry.steps,
+        entities=telemetry.entities,
+        features=telemetry.features,
         faults_per_1000=FAULTS_PER_1000,
-    )  # fmt: skip
-    labels = batch.faulty.any(2)
+    )
+    labels, step_seconds = batch.faulty.any(2), telemetry.step_seconds
     for each, suffix in ((small, ''), (whole, '_float32')):
-        scores = replay.surprises(each, batch.times, batch.values, step_seconds=told.step_seconds, history=(batch.history_times, batch.history))
-        entities = [measures.Entity(scores[:, n], labels[:, n], told.step_seconds) for n in range(scores.shape[1])]
+        history = (batch.history_times, batch.history)
+        scores = replay.surprises(each, batch.times, batch.values, step_seconds=step_seconds, history=history)
+        entities = [measures.Entity(scores[:, n], labels[:, n], step_seconds) for n in range(scores.shape[1])]
         points = measures.operating_points(entities)
         out |= {name + suffix: round(points[name], 3) for name in ('recall_at_1_per_week', 'best_event_f1')}
     return out | dict(zip(('entity_steps_per_second', 'entity_steps_per_second_float32'), speeds(small, whole), strict=True))
 
 
 def speeds(*sessions):
-    """Entity-steps a second of each: the best of a few runs over a chunk of entities, taken in turns, so that a busy machine is fair to all."""
+    """Entity-steps a second of each: the best of a few runs over a chunk of entities, in turns, so that other load affects all alike."""
     best = [0.0] * len(sessions)
     manifest = sessions[0].bundle.manifest
     features = len(manifest.features or 'x')
@@ -202,13 +209,13 @@ def speeds(*sessions):
     return [float(round(each)) for each in best]
 
 
-def _tell(out, whole, small, figures, moved, log):
+def _log_summary(out, whole, small, figures, moved, log):
     log(f'{out}: int8 variant of {whole.source}')
     for name in ('recall_at_1_per_week', 'best_event_f1'):
         log(f'  {name}: {figures[name]:.3f}, in float32 {figures[name + "_float32"]:.3f}')
     faster = figures['entity_steps_per_second'] / figures['entity_steps_per_second_float32']
     log(f'  speed: {faster:.2f} times that of float32;  file: {small.size_bytes} bytes, in float32 {whole.size_bytes}')
-    if moved > ALONE:
-        log(f'  an entity is NOT independent of its company: its surprise moves by up to {moved:.2g} (the manifest says so)')
+    if moved > INDEPENDENT:
+        log(f'  an entity is NOT independent of the others in its batch: its surprise changes by up to {moved:.2g} (the manifest says so)')
     else:
-        log('  an entity is independent of its company')
+        log('  an entity is independent of the others in its batch')

@@ -2,8 +2,8 @@
 
     recipe = recipe.load('convert/recipes/default.yml')
 
-A recipe may leave out seed, training, calibration and evaluation: they are those of the shipped recipe of its family. What is left are ten
-lines: a name, and where the data is.
+A recipe may leave out seed, training, calibration and evaluation: it then has those of the shipped recipe of its family. What is left are
+ten lines: a name, and where the data is.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from promlstm.config import Duration, seconds
 
 SHIPPED = {family: Path(__file__).with_name('recipes') / f'{name}.yml' for family, name in
            (('forecaster', 'default'), ('autoencoder', 'autoencoder'), ('classifier', 'classifier'))}  # fmt: skip
-LAYERS = {'forecaster': 2, 'autoencoder': 1, 'classifier': 2}     # LSTMs whose size a recipe may say; an autoencoder's two are alike
+LAYERS = {'forecaster': 2, 'autoencoder': 1, 'classifier': 2}     # LSTMs whose size a recipe sets; the two of an autoencoder have the same
 BORROWED = {'seed', 'training', 'calibration', 'evaluation'}      # what a recipe may leave out
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -45,7 +45,7 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """How the weights are learnt."""
 
     telemetry: tuple[Telemetry, ...]    # all of equally many steps
-    faults_per_1000: Share = 0.3        # planted per 1000 samples: masked, but for a classifier, whose labels they are
+    faults_per_1000: Share = 0.3        # injected per 1000 samples: masked, but for a classifier, whose labels they are
     window_steps: Annotated[int, msgspec.Meta(ge=8)] = 128      # how far back a gradient reaches; of an autoencoder or classifier: its window
     units: tuple[Count, ...] = ()       # of each LSTM; none = those of the family (docs/explanation/families.md)
     batch_series: Count = 96
@@ -75,14 +75,14 @@ class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A team's own telemetry (docs/reference/recipe.md): the exporter's detectors, absolute spans of time, what must not teach."""
+    """A team's own telemetry (docs/reference/recipe.md): the exporter's detectors, absolute spans of time, what is excluded from training."""
 
     config: str                                     # the exporter's own configuration, relative to the recipe
     detectors: tuple[str, ...] = ()                 # names; none = all
     spans: spans.Parts
     files: dict[str, tuple[str, ...]] = {}          # detector: CSV or Parquet, relative to the recipe, in place of Prometheus
     exclude: incidents.Exclude = incidents.Exclude()
-    labels: tuple[incidents.ByHand, ...] = ()       # known incidents: what a classifier learns to tell, and nobody else learns to expect
+    labels: tuple[incidents.ByHand, ...] = ()       # known incidents: the labels of a classifier; other families do not train on them
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -90,7 +90,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     name: Annotated[str, msgspec.Meta(pattern='^[a-z][a-z0-9_-]*$')]
     description: str = ''
-    family: Literal['forecaster', 'autoencoder', 'classifier'] = 'forecaster'       # docs/explanation/families.md tells them apart
+    family: Literal['forecaster', 'autoencoder', 'classifier'] = 'forecaster'       # docs/explanation/families.md compares them
     seed: Annotated[int, msgspec.Meta(ge=0)]
     data: Data | None = None
     training: Training
@@ -117,7 +117,7 @@ def load(path):
 
 
 def _completed(tree):
-    """A recipe's tree with the sections that it leaves out, as the shipped recipe of its family has them."""
+    """The parsed YAML of a recipe, with the sections that it leaves out from the shipped recipe of its family."""
     if not isinstance(tree, dict) or BORROWED.issubset(tree):
         return tree
     shipped = SHIPPED.get(tree.get('family', 'forecaster'))
@@ -126,7 +126,7 @@ def _completed(tree):
 
 
 def _fitting(recipe, tree):
-    """A recipe whose batches are as large as its series allow, where it does not say how large they are."""
+    """The recipe with batches no larger than its number of series, where it does not set batch_series."""
     if 'batch_series' in tree.get('training', {}):
         return recipe
     training = recipe.training
@@ -135,7 +135,7 @@ def _fitting(recipe, tree):
 
 
 def _written(kind, value):
-    """msgspec asks here for the types that are written as text."""
+    """Decode the types that msgspec does not know."""
     if kind is spans.Instant:
         return spans.instant(value)
     if kind is Duration:
@@ -168,28 +168,28 @@ def _check_training(path, family, training):
 
 
 def _check_ranges(path, ranges):
-    """Together they are all steps from a second to a day, without a hole."""
-    reached = 1.0
+    """RecipeError where the ranges do not cover all steps from a second to a day, one after the other."""
+    reached, rule = 1.0, 'ranges follow one another from 1 s to beyond a day'
     for number, each in enumerate(ranges):
         where = f'{path}: $.calibration.ranges[{number}]'
         if each.low != reached:
-            raise RecipeError(f'{where}: begins at {each.low:g} s, expected {reached:g} s: ranges follow one another from 1 s to beyond a day')
+            raise RecipeError(f'{where}: begins at {each.low:g} s, expected {reached:g} s: {rule}')
         if not each.low <= each.telemetry.step_seconds < each.high:
             raise RecipeError(f'{where}: measured at {each.telemetry.step_seconds:g} s, expected a step within {each.low:g} to {each.high:g} s')
         reached = each.high
     if not reached > 86400:
-        raise RecipeError(f'{path}: $.calibration.ranges: end at {reached:g} s, expected beyond 86400 s: ranges follow one another from 1 s to beyond a day')
+        raise RecipeError(f'{path}: $.calibration.ranges: end at {reached:g} s, expected beyond 86400 s: {rule}')
 
 
-def moved(told, until, now):
-    """A Recipe whose data ends at `until` (spans.day), for one that is used again and again; incidents stay where they were."""
-    if not told.data:
+def moved(recipe, until, now):
+    """A Recipe whose spans are moved so that the last ends at `until` (spans.day); exclusions and labels stay where they were."""
+    if not recipe.data:
         raise RecipeError('--until: the recipe has no data section, so it has no spans to move')
     try:
-        parts = spans.moved(told.data.spans, spans.day(until, now))
+        parts = spans.moved(recipe.data.spans, spans.day(until, now))
     except ValueError as error:
         raise RecipeError(f'--until: {error}') from error
-    return msgspec.structs.replace(told, data=msgspec.structs.replace(told.data, spans=parts))
+    return msgspec.structs.replace(recipe, data=msgspec.structs.replace(recipe.data, spans=parts))
 
 
 def digest(path):

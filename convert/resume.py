@@ -1,11 +1,11 @@
-"""What was made is not made again: each stage leaves a record of what it was made from, and of what it left.
+"""Skip what is up to date: each stage leaves a record of what it was made from, and of the files that it left.
 
-A stage is skipped where recipe, data, tools and inputs are those of its record and its files are still those that it left. Files appear
-whole or not at all, and the record is written last: killed at any moment, a run begins again with the stage that it was in.
+A stage is skipped where recipe, data, tools and inputs are those of its record and its files are still the same. Files appear whole or not
+at all, and the record is written last: after a kill at any moment, a run continues with the stage that it was in.
 
     stages.json    {stage: Record} in the work folder
 
-Who calls it: make. It knows no stage.
+Who calls it: stages. It knows no stage.
 """
 
 import hashlib
@@ -19,7 +19,12 @@ FILE = 'stages.json'
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """key: digest of all that a stage was made from. left: {file in the work folder: its digest}. note: what the stage wants to know again."""
+    """Of a stage.
+
+    key   digest of all that it was made from
+    left  {file in the work folder: its digest}
+    note  text that the stage needs again
+    """
 
     key: str
     left: dict[str, str]
@@ -32,18 +37,18 @@ def key(*parts):
 
 
 def recorded(work, stage):
-    """The Record of a stage, or None; an unreadable file holds none."""
+    """The Record of a stage, or None; an unreadable file has none."""
     return _records(work).get(stage)
 
 
 def unchanged(work, stage, wanted):
-    """Whether a stage was made from this very key and what it left is still there."""
+    """Whether a stage was made from this key and its files are still the same."""
     found = recorded(work, stage)
     return bool(found) and found.key == wanted and all(digest(Path(work) / name) == sha256 for name, sha256 in found.left.items())
 
 
 def record(work, stage, made_from, files, note=''):
-    """Write down that a stage is done; files that it did not leave are left out."""
+    """Record that a stage is done; files that it did not leave are left out."""
     left = {name: sha256 for name in files if (sha256 := digest(Path(work) / name))}
     records = _records(work) | {stage: Record(key=made_from, left=left, note=note)}
     with atomically(Path(work) / FILE) as draft:

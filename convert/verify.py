@@ -1,4 +1,4 @@
-"""Export is not done until TensorFlow and ONNX Runtime agree: on hundreds of carried steps, missing samples and held-back learning among them.
+"""Check that TensorFlow and ONNX Runtime agree over hundreds of carried steps, with missing samples and paused learning.
 
     difference = verify(step, model)                # raises VerifyError; returns the largest difference of each output
     proof = proof_of(step)                          # what every load of the file replays
@@ -18,7 +18,7 @@ REASON = (
     'float32 throughout the network, carried over many steps: matrix products and exponentials of other processors and libraries '
     'differ in the last bits and the recurrence carries that on; 2e-4 is a hundred times what was seen between two of them, and moves no alarm'
 )
-PROOF_STEPS, PROOF_ENTITIES, PROOF_FEATURES = 24, 4, 2       # judged ones: as many as the warm-up needs come before
+PROOF_STEPS, PROOF_ENTITIES, PROOF_FEATURES = 24, 4, 2       # after the warm-up
 
 
 class VerifyError(ConvertError):
@@ -26,7 +26,7 @@ class VerifyError(ConvertError):
 
 
 def telemetry(rng, steps, entities, features, far=(2e12, 1e6), form=FORECASTER):
-    """Inputs of the contract that visit every branch: rhythm, jumps, gaps, unknown seasons, huge values, rows that do not learn, one that starts anew.
+    """Inputs of the contract that visit every branch: rhythm, jumps, gaps, unknown seasons, huge values, rows that do not learn, one with a new normal.
 
     far      level and unit of one entity, far from the others
     returns {input name: array with a leading axis of steps}
@@ -45,8 +45,8 @@ def telemetry(rng, steps, entities, features, far=(2e12, 1e6), form=FORECASTER):
     learn[steps * 5 // 6 :, 3 % entities] = 0
     learn[steps * 3 // 4, 1 % entities] = 2
     threshold = np.full(shape[:2], 2.4, np.float32)
-    told = {'value': value, 'season': season, 'learn': learn, 'threshold': threshold}
-    return {name: told[name] for name in told if name in form.inputs}
+    inputs = {'value': value, 'season': season, 'learn': learn, 'threshold': threshold}
+    return {name: array for name, array in inputs.items() if name in form.inputs}
 
 
 def run_tensorflow(function, inputs, step_seconds, form=FORECASTER):

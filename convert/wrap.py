@@ -1,19 +1,19 @@
-"""A Keras model that somebody trained elsewhere becomes a model file: its scaling, its window and what its output means go into the graph.
+"""Make a model file of a Keras model that was trained elsewhere: its scaling, its window and the meaning of its output go into the graph.
 
     python -m convert wrap their.keras --scaling scaling.yml --step 60s --out their.onnx
 
-Taken is a `.keras` file or a SavedModel folder with one input [batch, window, features] and one output:
+It takes a `.keras` file or a SavedModel folder with one input [batch, window, features] and one output:
 
     probability     [batch, 1] or [batch]          of an anomaly in the window; surprise is its logit, clipped and moved to begin at 0
-    reconstruction  [batch, window, features]      surprise is the error of the newest sample in usual errors of that feature
-    forecast        [batch, features]              of the next step, held against it when it comes; surprise likewise
+    reconstruction  [batch, window, features]      surprise is the error of the newest sample, in usual errors of that feature
+    forecast        [batch, features]              of the next step, compared with it when it comes; surprise likewise
 
-The graph keeps the last samples of an entity, scaled, as its memory; a missing one is taken for the one before. What cannot be wrapped is
-refused with the reason. Nothing of the model's file is run: no pickle, no Lambda, no class that is not Keras' own; of a SavedModel, which is
-a program, no operation that reaches beyond its tensors.
+The graph keeps the last samples of an entity, scaled, as its memory; a missing sample is replaced by the one before. What cannot be wrapped
+is refused with the reason. No code in the model's file is run: no pickle, no Lambda, no class that is not Keras' own; of a SavedModel, which
+is a program, no operation that reads or writes anything but tensors.
 
 The result is verified against Keras like any other graph, and calibrated by replay: on synthetic telemetry in the model's own unit, which
-says how often it alarms where nothing is wrong but knows nothing of how features hang together; or, better, on labelled telemetry.
+shows how often it alarms where nothing is wrong but not how features depend on each other; or, better, on labelled telemetry.
 """
 
 import functools
@@ -27,7 +27,7 @@ import msgspec
 import numpy as np
 import tensorflow as tf
 
-from convert import calibrate, export, release, stages, verify
+from convert import calibrate, export, progress, release, stages, verify
 from convert.data import labelled, synthesis
 from convert.errors import ConvertError
 from convert.evaluation import replay
@@ -45,7 +45,7 @@ MEANINGS = {
 LARGEST = 1e6               # of a scaled sample
 LARGEST_BYTES = 64_000_000
 ENTITIES, STEPS = 128, 2000             # replayed for a calibration on synthetic telemetry
-REACHING = ('PyFunc', 'PyFuncStateless', 'EagerPyFunc', 'ReadFile', 'WriteFile', 'MatchingFiles', 'LoadDataset', 'SaveDataset', 'DebugIdentityV2')
+FORBIDDEN = ('PyFunc', 'PyFuncStateless', 'EagerPyFunc', 'ReadFile', 'WriteFile', 'MatchingFiles', 'LoadDataset', 'SaveDataset', 'DebugIdentityV2')
 RECURRENT = ('GRU', 'SimpleRNN', 'RNN', 'ConvLSTM1D', 'ConvLSTM2D')
 
 
@@ -73,13 +73,13 @@ class Scale(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     @property
     def usual(self):
-        """(centre, spread) of the values that it was made for, in the user's unit."""
+        """(centre, spread) of the values that it was trained on, in the user's unit."""
         return (self.mean, self.std) if self.min is None else ((self.min + self.max) / 2, (self.max - self.min) / 6)
 
 
 @dataclass(frozen=True)
 class ExternalModel:
-    """A model that was found fit to be wrapped.
+    """A model that can be wrapped.
 
     call      float32 [B, W, F] -> its output, a function of TensorFlow
     output    key of OUTPUTS
@@ -111,30 +111,30 @@ class ExternalModel:
 def scaling(text, source='the scaling'):
     """{feature: Scale} of YAML such as `cpu: {mean: 0.4, std: 0.1}`; WrapError says what is wrong with it."""
     try:
-        told = msgspec.yaml.decode(text, type=dict[str, Scale])
+        scales = msgspec.yaml.decode(text, type=dict[str, Scale])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise WrapError(f'{source}: {" ".join(str(error).split())}') from error
-    for name, scale in told.items():
+    for name, scale in scales.items():
         given = {key for key in scale.__struct_fields__ if getattr(scale, key) is not None}
         if given not in ({'mean', 'std'}, {'min', 'max'}):
             raise WrapError(f'{source}: {name}: got {", ".join(sorted(given)) or "nothing"}, expected mean and std, or min and max')
         if not (np.isfinite(scale.shift) and np.isfinite(scale.factor) and scale.factor > 0):
             raise WrapError(f'{source}: {name}: got {scale.shift:g} and {scale.factor:g}, expected finite numbers and a spread above 0')
-    if not told:
+    if not scales:
         raise WrapError(f'{source}: no feature, expected one line for each, in the order of the model')
-    return told
+    return scales
 
 
 def read(path, scaling, *, output=None, width=None):
-    """A ExternalModel, or WrapError with the reason why it is none.
+    """An ExternalModel; WrapError with the reason where a model cannot be wrapped.
 
-    output  key of OUTPUTS; None: told from the shape of the output
+    output  key of OUTPUTS; None: by the shape of the output
     width   steps of the window, where the model takes any number
     """
     path = Path(path)
-    call, taken, given, probable = _saved(path) if path.is_dir() else _keras(path)
-    width = _width(path, taken, width, len(scaling))
-    output = _output(path, given, output, width, len(scaling), probable)
+    call, input_shape, output_shape, sigmoid = _saved(path) if path.is_dir() else _keras(path)
+    width = _width(path, input_shape, width, len(scaling))
+    output = _output(path, output_shape, output, width, len(scaling), sigmoid)
     return ExternalModel(path, call, output, width, scaling)
 
 
@@ -160,7 +160,7 @@ def _keras(path):
 
 
 def _check_archive(path):
-    """Before anything of it is built: a .keras archive whose every class is Keras' own, and no Lambda."""
+    """Check a .keras archive before anything of it is built: every class is Keras' own, and no Lambda."""
     if path.suffix != '.keras' or not zipfile.is_zipfile(path):
         raise WrapError(f'{path}: not a .keras file nor a SavedModel folder (of an .h5 file: load it where it was made and save it as .keras)')
     with zipfile.ZipFile(path) as archive:
@@ -172,7 +172,7 @@ def _check_archive(path):
         if name == 'Lambda':
             raise WrapError(f'{path}: a Lambda layer is code, which is not run: replace it by layers of Keras')
         if name in ('function', '__lambda__') or part.get('registered_name') not in (None, name) or str(module).split('.')[0] not in ('keras', 'builtins'):
-            raise WrapError(f'{path}: {part.get("registered_name") or name} of {module} is not a class of Keras: it would be code of others')
+            raise WrapError(f'{path}: {part.get("registered_name") or name} of {module} is not a class of Keras: it would be foreign code')
 
 
 def _parts(config):
@@ -197,8 +197,8 @@ def _saved(path):
         raise WrapError(f'{path}: no SavedModel: {" ".join(str(error).split())}') from error
     for graph in (each.graph_def for each in program.meta_graphs):
         for node in (*graph.node, *(node for function in graph.library.function for node in function.node_def)):
-            if node.op in REACHING:
-                raise WrapError(f'{path}: operation {node.op} reaches beyond the tensors: it is not run')
+            if node.op in FORBIDDEN:
+                raise WrapError(f'{path}: operation {node.op} reads or writes more than tensors: it is not run')
     loaded = tf.saved_model.load(str(path))
     if 'serving_default' not in loaded.signatures:
         raise WrapError(f'{path}: signatures {sorted(loaded.signatures)}, expected serving_default')
@@ -213,7 +213,7 @@ def _saved(path):
     def call(windows):
         return function(**{name: windows})[result]
 
-    call.kept = loaded          # its variables live as long as it does
+    call.model = loaded         # keeps its variables alive
     return call, tuple(spec.shape), tuple(out.shape), False
 
 
@@ -233,7 +233,7 @@ def _width(path, taken, width, features):
 
 
 def _output(path, given, output, width, features, probable):
-    """Which kind of output a shape is; WrapError where it is none or more than one."""
+    """The kind of output by its shape; WrapError where it is none or more than one."""
     fits = {
         'probability': given in ((None,), (None, 1)), 'reconstruction': len(given) == 3 and given[1] in (None, width) and given[2] == features,
         'forecast': given == (None, features) or (features == 1 and given == (None,)),
@@ -257,10 +257,10 @@ def _shape(shape):
     return '[' + ', '.join(str(size or '?') for size in shape) + ']'
 
 
-def step(foreign, value, ring, count, step_seconds=None, learn=None, threshold=None, error=None):
+def step(model, value, ring, count, step_seconds=None, learn=None, threshold=None, error=None):
     """One step of N entities with F features, the whole of the contract; ring float32 [N, F, W] of scaled samples, count and error [N, F, S]."""
-    shift, factor = (np.array([getattr(scale, name) for scale in foreign.scaling.values()], np.float64) for name in ('shift', 'factor'))
-    features, width = len(shift), foreign.width
+    shift, factor = (np.array([getattr(scale, name) for scale in model.scaling.values()], np.float64) for name in ('shift', 'factor'))
+    features, width = len(shift), model.width
     rows = tf.shape(value)[0] * features
     flat = lambda x, size=1: tf.reshape(x, [rows, size])                            # noqa: E731
     back = lambda x: tf.reshape(x, [-1, features, x.shape[-1]])                     # noqa: E731
@@ -271,16 +271,16 @@ def step(foreign, value, ring, count, step_seconds=None, learn=None, threshold=N
     sample = present * scaled + (1 - present) * ring[:, :, -1]
     full = tf.cast(tf.reduce_min(count[:, :, 0], 1, keepdims=True) >= width, tf.float32)      # before this sample
     after = tf.minimum(flat(count) + flat(present), 1e6)
-    anew = tf.cast(steps.new_normal(each(learn)), tf.float32) if learn is not None else tf.zeros_like(after)
-    moved = window.rolled(flat(ring, width), flat(sample), anew)
+    reset = tf.cast(steps.new_normal(each(learn)), tf.float32) if learn is not None else tf.zeros_like(after)
+    moved = window.rolled(flat(ring, width), flat(sample), reset)
     none = tf.zeros_like(value) * np.nan
     out = {'season_next': none, 'state_ring_next': back(moved), 'state_count_next': back(after)}
-    if foreign.output == 'probability':
+    if model.output == 'probability':
         judged = full * tf.reduce_max(present, 1, keepdims=True)
-        surprise = window.odds(window.logit(tf.reshape(_called(foreign, back(moved)), [-1, 1]))) + steps.nan_unless(judged)
+        surprise = window.odds(window.logit(tf.reshape(_called(model, back(moved)), [-1, 1]))) + steps.nan_unless(judged)
         share = tf.cast(none, tf.float32)
         return {**out, 'surprise': surprise[:, 0], 'contribution': share, 'expected': none, 'lower': none, 'upper': none, 'deviation': none}
-    made = flat(_called(foreign, back(moved) if foreign.output == 'reconstruction' else ring))
+    made = flat(_called(model, back(moved) if model.output == 'reconstruction' else ring))
     usual, whole = flat(error, 2), flat(present * full)
     off = flat(sample) - made
     judged = column(whole * window.enough_errors(usual))
@@ -295,89 +295,109 @@ def step(foreign, value, ring, count, step_seconds=None, learn=None, threshold=N
     }  # fmt: skip
 
 
-def _called(foreign, ring):
-    """What the model makes of the windows in a ring [N, F, W]: of a reconstruction the newest step."""
-    found = tf.cast(foreign.call(tf.transpose(ring, [0, 2, 1])), tf.float32)
-    return found[:, -1] if foreign.output == 'reconstruction' else found
+def _called(model, ring):
+    """The output of the model for the windows in a ring [N, F, W]; of a reconstruction the newest step."""
+    found = tf.cast(model.call(tf.transpose(ring, [0, 2, 1])), tf.float32)
+    return found[:, -1] if model.output == 'reconstruction' else found
 
 
-def wrap(foreign, path, *, step_seconds, name, description='', healthy='synthetic', log=print):
+def wrap(model, path, *, step_seconds, name, description='', healthy='synthetic', log=print):
     """Write the model file; returns the promlstm.engine.session.Session that read it back.
 
     step_seconds  (lowest, highest) step that the model was made for
     healthy       what to calibrate on: 'synthetic', 'none', or a folder of labelled telemetry (labelled.py), whose healthy time counts
     raises        WrapError, export.ExportError, verify.VerifyError, calibrate.CalibrationError, ReleaseError, BundleError
     """
-    log(f'{foreign.source}: {foreign.output} from windows of {foreign.width} steps of {len(foreign.scaling)} features')
-    made = functools.partial(step, foreign)
-    model = export.export(made, foreign.form)
-    worst = verify.verify(made, model, foreign.form)
+    log(f'{model.source}: {model.output} from windows of {model.width} steps of {len(model.scaling)} features')
+    made = functools.partial(step, model)
+    graph = export.export(made, model.form)
+    worst = verify.verify(made, graph, model.form)
     log(f'  {verify.STEPS} carried steps, largest difference from Keras {max(worst.values()):.1g}, tolerance {verify.TOLERANCE:g}')
-    proof = verify.proof_of(made, foreign.form, step_seconds=step_seconds[0])
-    manifest = _manifest(foreign, name, description, step_seconds)
+    proof = verify.proof_of(made, model.form, step_seconds=step_seconds[0])
+    manifest = _manifest(model, name, description, step_seconds)
     path = Path(path)
-    put = functools.partial(release.release, model, manifest, proof=proof, largest_bytes=LARGEST_BYTES)
+    write = functools.partial(release.release, graph, manifest, proof=proof, largest_bytes=LARGEST_BYTES)
     if healthy == 'none':
-        loaded = put(calibration=stages.UNCALIBRATED, path=path)
+        loaded = write(calibration=stages.UNCALIBRATED, path=path)
         log('  not calibrated: a replay gives its surprise without a score, and `promlstm run` refuses the file')
         return loaded
     draft = path.with_name(f'.{path.name}.uncalibrated')
     try:
-        table = calibrated(put(calibration=stages.UNCALIBRATED, path=draft), foreign, step_seconds, healthy, log)
+        table = calibrated(write(calibration=stages.UNCALIBRATED, path=draft), model, step_seconds, healthy, log)
     finally:
         draft.unlink(missing_ok=True)
-    return put(calibration=table, path=path)
+    return write(calibration=table, path=path)
 
 
-def _manifest(foreign, name, description, step_seconds):
-    source, form = foreign.source, foreign.form
+def _manifest(model, name, description, step_seconds):
+    source, form = model.source, model.form
     files = sorted(file for file in source.rglob('*') if file.is_file()) if source.is_dir() else [source]
     digest = hashlib.sha256(b''.join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
     training = bundle.Training(
-        data=f'trained elsewhere, wrapped from {source.name}', digest=digest, recipe=hashlib.sha256(msgspec.json.encode(foreign.scaling)).hexdigest(),
-        seed=0, entity_steps=0, seconds=0,
-    )  # fmt: skip
+        data=f'trained elsewhere, wrapped from {source.name}',
+        digest=digest,
+        recipe=hashlib.sha256(msgspec.json.encode(model.scaling)).hexdigest(),
+        seed=0,
+        entity_steps=0,
+        seconds=0,
+    )
     return bundle.Manifest(
-        format=bundle.FORMAT, name=name, family=OUTPUTS[foreign.output], description='; '.join(filter(None, (description, MEANINGS[foreign.output]))),
-        created=stages.now(), features=form.features, views=(), step_seconds=step_seconds, warmup_steps=form.warmup_steps,
-        replay_steps=form.warmup_steps + stages.REPLAY_STEPS, season_period_seconds=0, season_slots=0, season_horizons_steps=(),
-        forecast_horizons_seconds=(), training=training, tools=stages.tools(), evaluation={},
-    )  # fmt: skip
+        format=bundle.FORMAT,
+        name=name,
+        family=OUTPUTS[model.output],
+        description='; '.join(filter(None, (description, MEANINGS[model.output]))),
+        created=stages.now(),
+        features=form.features,
+        views=(),
+        step_seconds=step_seconds,
+        warmup_steps=form.warmup_steps,
+        replay_steps=form.warmup_steps + stages.REPLAY_STEPS,
+        season_period_seconds=0,
+        season_slots=0,
+        season_horizons_steps=(),
+        forecast_horizons_seconds=(),
+        training=training,
+        tools=stages.tools(),
+        evaluation={},
+    )
 
 
-def calibrated(session, foreign, step_seconds, healthy, log):
-    """bundle.Calibration by replay of the file itself over telemetry in which nothing is wrong, in the model's own unit."""
+def calibrated(session, model, step_seconds, healthy, log):
+    """bundle.Calibration by replay of the file over healthy telemetry in the model's own unit."""
     low, high = step_seconds
-    step_of = float(np.sqrt(low * high))
+    replayed = float(np.sqrt(low * high))       # seconds
     if healthy == 'synthetic':
-        scores, source = _synthetic(session, foreign, step_of), 'healthy synthetic telemetry in the unit of the model'
+        scores, source = _synthetic(session, model, replayed, log), 'healthy synthetic telemetry in the unit of the model'
     else:
-        scores, step_of, source = _labelled(session, foreign, Path(healthy))
-        if not low <= step_of <= high:
-            raise WrapError(f'{healthy}: telemetry at steps of {step_of:g} s, the model is for {low:g} to {high:g} s')
-    row = calibrate.row(scores, klass=0, features=1, step_seconds=step_of, low=low, high=high + 1)
-    weeks = float(np.count_nonzero(~np.isnan(scores)) * step_of / (7 * DAY))
-    log(f'  calibrated on {weeks:.0f} entity-weeks of {source}: from {row.alarms_per_entity_week[0]:.3g} to {row.alarms_per_entity_week[-1]:.3g} alarms a week')
-    return bundle.Calibration(status='measured', source=f'{source}, replayed at a step of {step_of:g} s', entity_weeks=round(weeks, 1), rows=(row,))
+        scores, replayed, source = _labelled(session, model, Path(healthy))
+        if not low <= replayed <= high:
+            raise WrapError(f'{healthy}: telemetry at steps of {replayed:g} s, the model is for {low:g} to {high:g} s')
+    row = calibrate.row(scores, klass=0, features=1, step_seconds=replayed, low=low, high=high + 1)
+    weeks = float(np.count_nonzero(~np.isnan(scores)) * replayed / (7 * DAY))
+    first, last = row.alarms_per_entity_week[0], row.alarms_per_entity_week[-1]
+    log(f'  calibrated on {weeks:.0f} entity-weeks of {source}: from {first:.3g} to {last:.3g} alarms a week')
+    return bundle.Calibration(status='measured', source=f'{source}, replayed at a step of {replayed:g} s', entity_weeks=round(weeks, 1), rows=(row,))
 
 
-def _synthetic(session, foreign, step_seconds):
-    batch = synthesis.batch(stages.CALIBRATION_SEED, step_seconds=step_seconds, steps=STEPS, entities=ENTITIES, features=len(foreign.scaling))
-    centre, spread = (np.array(each) for each in zip(*(scale.usual for scale in foreign.scaling.values()), strict=True))
+def _synthetic(session, model, step_seconds, log):
+    features = len(model.scaling)
+    batch = synthesis.batch(stages.CALIBRATION_SEED, step_seconds=step_seconds, steps=STEPS, entities=ENTITIES, features=features)
+    centre, spread = (np.array(each) for each in zip(*(scale.usual for scale in model.scaling.values()), strict=True))
     deviation = batch.values - np.nanmean(batch.values, 0)
     values = centre + spread * deviation / np.maximum(np.nanstd(deviation, 0), 1e-12)
-    return replay.surprises(session, batch.times, values, step_seconds=step_seconds)
+    show = functools.partial(progress.track, what='steps replayed', total=STEPS, log=log)
+    return replay.surprises(session, batch.times, values, step_seconds=step_seconds, progress=show)
 
 
-def _labelled(session, foreign, folder):
-    """Scores of what was not labelled, [T, N]; its step; what it is."""
+def _labelled(session, model, folder):
+    """(scores of what is not labelled [T, N], its step, a description)."""
     recordings = labelled.read(folder)
     times, values, first = labelled.together(recordings)
-    if values.shape[2] != len(foreign.scaling):
-        raise WrapError(f'{folder}: {values.shape[2]} features, the model has {len(foreign.scaling)}')
+    if values.shape[2] != len(model.scaling):
+        raise WrapError(f'{folder}: {values.shape[2]} features, the model has {len(model.scaling)}')
     scores = replay.surprises(session, times, values, step_seconds=recordings[0].step_seconds)
-    kept = np.full(scores.shape, np.nan, np.float32)
+    healthy = np.full(scores.shape, np.nan, np.float32)
     for n, recording in enumerate(recordings):
-        place = first[n] + recording.place[~recording.labels]
-        kept[place, n] = scores[place, n]
-    return kept, recordings[0].step_seconds, f'what is not labelled in {folder.name}'
+        rows = first[n] + recording.place[~recording.labels]
+        healthy[rows, n] = scores[rows, n]
+    return healthy, recordings[0].step_seconds, f'what is not labelled in {folder.name}'

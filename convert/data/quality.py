@@ -241,7 +241,7 @@ def _gaps(data, seen):
 
 
 def _source(chunks):
-    """What the source said, or gave, that is no number."""
+    """Infinite samples, and warnings of the source."""
     if infinite := sum(chunk.infinite for chunk in chunks):
         yield Finding(check='infinite', entities=0, problem=f'{infinite} infinite samples', action='taken as missing, as live')
     if warnings := sorted({text for chunk in chunks for text in chunk.warnings}):

@@ -1,7 +1,7 @@
 """Simple detectors to compare a model with, on the same samples and by the same measures. A model that is no better is not worth its cost.
 
-They are as good as simple ones get: causal, in robust units with the same floors as the model (a floorless one fails on the first nearly
-constant series), judged before learning. Pure numpy; each [T, N], NaN where there was no sample or it was warming up.
+They are causal, in robust units with the same floors as the model (without floors they fail on the first nearly constant series), and
+score a sample before they learn from it. Pure numpy; each [T, N], NaN where there was no sample or it was warming up.
 """
 
 import numpy as np
@@ -39,14 +39,14 @@ def scores(values, step_seconds):
 
 
 def _filled(values):
-    """Each hole takes the sample before it; the first ones take the first there is, or 0."""
+    """Fill each gap with the sample before it; gaps at the beginning with the first sample, or 0."""
     place = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
     filled = np.take_along_axis(values, np.maximum.accumulate(place, 0), 0)
     first = np.take_along_axis(values, np.argmax(~np.isnan(values), 0)[None], 0)
     return np.nan_to_num(np.where(np.isnan(filled), first, filled))
 
 
-# The textbook's, for whoever wants to see what they already have beside a model: deviation, robust or running, over its own spread.
+# Textbook detectors, which many teams have already: deviation, robust or running, over its own spread.
 PLAIN = ('robust_z', 'ewma_band', 'seasonal_naive', 'difference_z')
 REFRESHES = 60      # of a trailing median, over its window
 
@@ -81,10 +81,10 @@ def plain(values, step_seconds, history=None):
 
 
 def pca(values, fitted):
-    """What principal components leave over: float [T, N] for values float [T, N, F].
+    """Residual of principal components: float [T, N] for values float [T, N, F].
 
     The first `fitted` steps of each entity give its scaling (median, MAD), the components that hold nine tenths of the variance, and the
-    usual size of what they leave; NaN there and where no feature has a sample.
+    usual size of the residual; NaN there and where no feature has a sample.
     """
     out = np.full(values.shape[:2], np.nan)
     for n in range(values.shape[1]):
@@ -93,9 +93,9 @@ def pca(values, fitted):
         spread = 1.4826 * np.median(np.abs(x[:fitted] - middle), 0)
         x = np.clip((x - middle) / np.maximum(spread, 1e-6 * np.abs(middle) + 1e-30), -1e6, 1e6)
         _, size, axes = np.linalg.svd(x[:fitted] - x[:fitted].mean(0), full_matrices=False)
-        kept = axes[: 1 + int(np.searchsorted(np.cumsum(size**2) / max(np.sum(size**2), 1e-30), 0.9))]
-        left = np.linalg.norm(x - x @ kept.T @ kept, axis=1)
-        out[fitted:, n] = np.arcsinh(left / max(np.median(left[:fitted]), 1e-6))[fitted:]
+        components = axes[: 1 + int(np.searchsorted(np.cumsum(size**2) / max(np.sum(size**2), 1e-30), 0.9))]
+        residual = np.linalg.norm(x - x @ components.T @ components, axis=1)
+        out[fitted:, n] = np.arcsinh(residual / max(np.median(residual[:fitted]), 1e-6))[fitted:]
     return np.where(np.isnan(values).all(2), np.nan, out)
 
 
@@ -120,7 +120,7 @@ def _before(x):
 
 
 def _yesterday(x, lag, history):
-    """What was there a day ago; NaN where nobody knows."""
+    """The value a day ago; NaN where it is unknown."""
     out = np.full_like(x, np.nan)
     if history is not None and len(history[0]):
         wanted = np.arange(min(lag, len(x))) - lag

@@ -62,7 +62,7 @@ def injected(telemetry, seed):
 def linked(telemetry, seed):
     """Entities of LINKED_FEATURES features that follow one series, each in a unit of its own; then one of them goes the other way.
 
-    A detector that looks at each feature alone has little to see: the feature stays within its range and as restless as before.
+    A detector that looks at each feature alone has little to see: the feature keeps its range and its variance.
     """
     step, many = telemetry.step_seconds, max(8, telemetry.entities // LINKED_FEATURES)
     batch = synthesis.batch([seed, 2], step_seconds=step, steps=telemetry.steps, entities=many)

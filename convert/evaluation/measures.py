@@ -1,4 +1,4 @@
-"""What an operator gets from a detector: how many real events one threshold for all finds at a bearable rate of false alarms.
+"""What an operator gets from a detector: how many real events one threshold for all entities finds at a bearable rate of false alarms.
 
 An event is a run of labelled samples; it is found if a score reaches the threshold from its start to `tolerance` steps after its end.
 Alarms closer than `merge` steps are one alarm; an alarm that touches no event (two steps early to `tolerance` late) is false. Samples
@@ -22,7 +22,7 @@ class Entity(NamedTuple):
 
 
 def windows(step_seconds):
-    """(tolerance, merge) in steps, of the nearest step there is a rule for.
+    """(tolerance, merge) in steps, by the nearest step in WINDOWS.
 
     >>> windows(10), windows(600), windows(86400)
     ((10, 30), (3, 12), (2, 3))
@@ -41,7 +41,7 @@ def runs(mask):
 
 
 def alarms(mask, merge):
-    """Runs of true samples, those closer than `merge` steps taken as one.
+    """Runs of true samples; those closer than `merge` steps are one.
 
     >>> alarms(np.array([1, 0, 1, 0, 0, 0, 1]), 2)
     [(0, 3), (6, 7)]
@@ -61,7 +61,7 @@ def judged_days(entities):
 
 
 def outcome(entity, threshold):
-    """What one threshold makes of one entity: (delay of each event found in steps, false alarms)."""
+    """(delay of each event found, in steps; number of false alarms) of one entity at one threshold."""
     with np.errstate(invalid='ignore'):
         hit = entity.scores >= threshold
     if not hit.any():
@@ -76,7 +76,7 @@ def outcome(entity, threshold):
 
 
 def thresholds(entities):
-    """Thresholds worth trying, falling: quantiles of all scores."""
+    """Thresholds to try, falling: quantiles of all scores."""
     judged = np.concatenate([e.scores[~np.isnan(e.scores)] for e in entities])
     if not judged.size:
         raise ValueError('no score was judged: all are NaN')
@@ -126,7 +126,9 @@ def average_precision(scores, labels):
 
 
 def hit_rate(contribution, culprits, share=1.0):
-    """Of the features that an incident shows in, how many are among those blamed most: as many as there are, times `share`; mean of all samples.
+    """Hit rate: of the features that an incident shows in, the share that is among those with the largest contribution; mean of all samples.
+
+    As many features are taken as the incident has, times `share`.
 
     contribution  float [T, F], rows of NaN are left out
     culprits      bool [T, F]; rows without any are left out
@@ -134,8 +136,8 @@ def hit_rate(contribution, culprits, share=1.0):
     >>> hit_rate(np.array([[0.5, 0.3, 0.2]]), np.array([[True, False, True]]))
     0.5
     """
-    kept = culprits.any(1) & ~np.isnan(contribution).any(1)
-    rank = np.argsort(np.argsort(-contribution[kept], axis=1, kind='stable'), axis=1, kind='stable')
-    size = culprits[kept].sum(1)
+    valid = culprits.any(1) & ~np.isnan(contribution).any(1)
+    rank = np.argsort(np.argsort(-contribution[valid], axis=1, kind='stable'), axis=1, kind='stable')
+    size = culprits[valid].sum(1)
     blamed = rank < np.floor(share * size + 1e-9)[:, None]
-    return float(((blamed & culprits[kept]).sum(1) / size).mean())
+    return float(((blamed & culprits[valid]).sum(1) / size).mean())

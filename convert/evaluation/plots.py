@@ -1,4 +1,4 @@
-"""Plots as SVG text, written here so that a report is one file that opens anywhere and asks for nothing. Pure.
+"""Plots as SVG text, so that a report is one file that opens anywhere and loads nothing. Pure.
 
 A plot is WIDE by `height` with its axes inside; colours are named by what they mean. Numbers that are not finite are left out.
 """
@@ -67,7 +67,7 @@ def trace(values, scores, spans, *, height=110, unit='steps'):
 
 
 class _Frame:
-    """Where a number lies on the paper."""
+    """The axes of a plot: where a number lies in pixels."""
 
     def __init__(self, xs, ys, height):
         self.height = height
@@ -81,7 +81,7 @@ class _Frame:
         return self.height - BOTTOM - (value - self.y0) / (self.y1 - self.y0) * (self.height - TOP - BOTTOM)
 
     def path(self, xs, ys):
-        """A line that breaks where there is no number."""
+        """A line with gaps where there is no number."""
         out, pen = [], 'M'
         for u, v in zip(xs, ys, strict=True):
             if np.isfinite(v):
@@ -96,22 +96,22 @@ class _Frame:
             parts.append(f'<text x="{LEFT - 5}" y="{self.y(value) + 4:.1f}" class="end">{value:.4g}</text>')
             parts.append(f'<line x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{self.y(value):.1f}" y2="{self.y(value):.1f}" class="grid"/>')
         for value in _ticks(self.x0, self.x1, 6) if ticks else ():
-            told = f'{10**value:.2g}' if log_x else f'{value:.4g}'
-            parts.append(f'<text x="{self.x(value):.1f}" y="{bottom + 13}" class="middle">{told}</text>')
+            label = f'{10**value:.2g}' if log_x else f'{value:.4g}'
+            parts.append(f'<text x="{self.x(value):.1f}" y="{bottom + 13}" class="middle">{label}</text>')
         parts.append(f'<text x="{(LEFT + WIDE) / 2}" y="{self.height - 5}" class="middle title">{escape(x)}</text>')
         parts.append(f'<text transform="translate(11 {(TOP + bottom) / 2}) rotate(-90)" class="middle title">{escape(y)}</text>')
         return ''.join(parts)
 
 
 def _range(values):
-    """Lowest and highest, never the same."""
+    """Lowest and highest value, never the same."""
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     room = (high - low) * 0.04 or abs(high) * 0.1 or 1.0
     return (low if low == 0 else low - room), high + room
 
 
 def _ticks(low, high, about):
-    """Round numbers within.
+    """Round numbers within a range.
 
     >>> _ticks(0, 1.04, 4)
     [0.0, 0.5, 1.0]
@@ -124,8 +124,8 @@ def _ticks(low, high, about):
 
 def _finite(xs, ys):
     xs, ys = np.asarray(xs, float), np.asarray(ys, float)
-    kept = np.isfinite(xs) & np.isfinite(ys)
-    return xs[kept], ys[kept]
+    finite = np.isfinite(xs) & np.isfinite(ys)
+    return xs[finite], ys[finite]
 
 
 def _legend(names):

@@ -21,7 +21,7 @@ def surprises(session, times, values, *, step_seconds, history=None, contributio
     times     float64 [T] unix seconds, one clock for all
     values    float64 [T, N, F], NaN = none
     history   (times [H], values [H, N, F]) to fill the seasonal memory with at the start, or None
-    progress  function of an iterable of T steps that hands them on and shows how many are done
+    progress  function of an iterable of T steps that yields them and shows how many are done
     returns   float32 [T, N], NaN = not judged; with contributions also float32 [T, N, F]
     """
     out = np.full(values.shape[:2], np.nan, np.float32)

@@ -169,7 +169,7 @@ def _gates_html(verdicts):
 
 NOTE = (
     'False alarms per entity-week; delay in steps. Without "as it runs": the threshold that keeps to the budget, found in '
-    'hindsight, the same chance for everybody.'
+    'hindsight, the same for every method.'
 )
 
 

@@ -61,7 +61,7 @@ def test_a_wild_row_does_not_change_other_rows(small):
 
     from convert import quantize, release
 
-    assert quantize.batch_influence(small[0]) == 0 and small[0].bundle.manifest.evaluation['int8']['company_moves_surprise_by'] == 0
+    assert quantize.batch_influence(small[0]) == 0 and small[0].bundle.manifest.evaluation['int8']['batch_changes_surprise_by'] == 0
     plain = small_models.FOLDER / 'plain.onnx'
     model = onnx.load(DEFAULT)
     del model.metadata_props[:]
@@ -76,7 +76,7 @@ def test_its_cost_is_reported(small):
     figures, text = small[0].bundle.manifest.evaluation['int8'], small[1]
     assert figures.keys() >= {'recall_at_1_per_week', 'recall_at_1_per_week_float32', 'entity_steps_per_second', 'entity_steps_per_second_float32'}
     assert abs(figures['best_event_f1'] - figures['best_event_f1_float32']) < 0.15
-    assert all(part in text for part in ('recall_at_1_per_week: ', 'times that of float32', 'bytes, in float32', 'is independent of its company'))
+    assert all(part in text for part in ('recall_at_1_per_week: ', 'times that of float32', 'bytes, in float32', 'is independent of the others in its batch'))
 
 
 def test_a_window_cannot_be_fenced_and_the_manifest_says_so(recipe, tmp_path, monkeypatch):
@@ -86,8 +86,8 @@ def test_a_window_cannot_be_fenced_and_the_manifest_says_so(recipe, tmp_path, mo
     lines, table = [], small_models.session('autoencoder').bundle.calibration
     monkeypatch.setattr('convert.calibrate.calibrate', lambda *_, **__: table)
     loaded = quantize.quantize(small_models.FOLDER / 'autoencoder.onnx', recipe, tmp_path / 'int8.onnx', lines.append)
-    assert 'NOT INDEPENDENT: the surprise of an entity moves by up to' in loaded.bundle.manifest.description
-    assert any('an entity is NOT independent of its company' in line for line in lines)
+    assert 'NOT INDEPENDENT: the surprise of an entity changes by up to' in loaded.bundle.manifest.description
+    assert any('an entity is NOT independent of the others in its batch' in line for line in lines)
 
 
 def test_what_cannot_be_quantised_is_refused(recipe, tmp_path):

@@ -206,7 +206,7 @@ def test_a_class_that_is_not_of_keras_is_never_built(tmp_path):
         config['config']['layers'][1].update(module='os', class_name='system', registered_name=None)
         for name in good.namelist():
             bad.writestr(name, json.dumps(config) if name == 'config.json' else good.read(name))
-    with pytest.raises(wrap.WrapError, match='system of os is not a class of Keras: it would be code of others'):
+    with pytest.raises(wrap.WrapError, match='system of os is not a class of Keras: it would be foreign code'):
         wrap.read(path, wrap.scaling(small_models.SCALING))
 
 
@@ -232,7 +232,7 @@ def test_a_saved_model_that_reaches_for_files_is_not_loaded(tmp_path):
 
     module = Reader()
     tf.saved_model.save(module, str(tmp_path / 'saved'), signatures={'serving_default': module.serve})
-    with pytest.raises(wrap.WrapError, match='operation ReadFile reaches beyond the tensors: it is not run'):
+    with pytest.raises(wrap.WrapError, match='operation ReadFile reads or writes more than tensors: it is not run'):
         wrap.read(tmp_path / 'saved', wrap.scaling(small_models.SCALING))
     with pytest.raises(wrap.WrapError, match='no SavedModel'):
         wrap.read(tmp_path, wrap.scaling(small_models.SCALING))

@@ -18,7 +18,7 @@ def test_without_labels_it_says_so(tmp_path):
     recipe = tmp_path / 'tiny.yml'
     recipe.write_text(CLASSIFIER.replace('faults_per_1000: 3', 'faults_per_1000: 0'))
     done = convert('train', recipe, '--work', tmp_path / 'work')
-    assert done.returncode == 1 and 'windows, all healthy: expected both; plant faults or give labels' in done.stderr
+    assert done.returncode == 1 and 'windows, all healthy: expected both; inject faults (faults_per_1000) or give labels' in done.stderr
 
 
 def test_it_is_the_textbook_network():

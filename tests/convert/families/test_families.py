@@ -96,7 +96,7 @@ def test_a_missing_sample_is_not_judged_and_spoils_nothing(name):
 
 
 @every
-def test_order_and_company_of_entities_do_not_matter(name):
+def test_order_and_number_of_entities_do_not_matter(name):
     """Bit for bit; but for a probability, whose sigmoid ONNX Runtime computes otherwise in the last rows of a chunk, in the last bit."""
     same = functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-5 if name == 'wrapped-probability' else 0, equal_nan=True)
     _, values = small_models.telemetry(name, 3, steps=80)
