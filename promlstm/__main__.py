@@ -1,23 +1,35 @@
-"""The command line: run · demo · presets · check-config · check-model · backtest. Each command's `--help` teaches it.
+"""The command line: run · demo · presets · check-config · check-model · backtest. Each command explains itself with `--help`.
 
-Flags are written as Prometheus writes them (`--config.file=…`). Exit status: 0 in order, 1 something is wrong and said what, 2 usage.
+Flags are written as Prometheus writes them (`--config.file=…`). Exit status: 0 success, 1 a problem that was reported, 2 wrong usage.
+What a command needs is imported when it runs, so that `--help` and a usage error are quick.
 """
 
 import argparse
+import logging
 import os
+import shutil
 import signal
 import socket
 import sys
 import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, BinaryIO
 
 from promlstm import __version__, logs
 from promlstm.errors import ConfigError, PromlstmError
 
+if TYPE_CHECKING:
+    from promlstm.config import Config
+    from promlstm.serve.telemetry import Telemetry
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
 STOP_SECONDS = 10.0
 LISTEN = ':19855'  # outside 9100-9999, which is allocated to other exporters in full
+PROGRESS_SECONDS = 0.5  # between two updates of the progress line
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     parser = _parser(demo='demo' in argv[:1])
@@ -26,8 +38,9 @@ def main(argv=None):
         parser.print_help()
         return 2
     logs.setup(args.log_level, args.log_format)
+    command: Callable[[argparse.Namespace], int] = args.command
     try:
-        return args.command(args)
+        return command(args)
     except PromlstmError as error:
         print(f'promlstm: {error}', file=sys.stderr)
         return 1
@@ -39,9 +52,13 @@ def main(argv=None):
         return 1
 
 
-def _parser(*, demo):
+def _parser(*, demo: bool) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        'promlstm', description='LSTM anomaly detection for people who run Prometheus.', epilog='promlstm COMMAND --help teaches one.'
+        'promlstm',
+        description='LSTM anomaly detection for people who run Prometheus.',
+        epilog='examples:\n  promlstm demo\n  promlstm run --preset=node --prometheus.url=http://localhost:9090\n'
+        '  promlstm COMMAND --help\n',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--version', action='version', version=f'promlstm {__version__}')
     parser.set_defaults(command=None, log_level='info', log_format='logfmt')
@@ -55,117 +72,149 @@ def _parser(*, demo):
     return parser
 
 
-def _add(commands, name, command, summary, description):
-    parser = commands.add_parser(name, help=summary, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        '--log.level', dest='log_level', choices=list(logs.LEVELS), default='info', help='least level that is logged (default: info)'
+def _add(
+    commands: 'Commands', name: str, command: Callable[[argparse.Namespace], int], *, summary: str, description: str, examples: Sequence[str]
+) -> argparse.ArgumentParser:
+    """Add a command to the parser, with the flags that all commands have."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog='\n  '.join(['examples:', *examples]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument('--log.level', dest='log_level', choices=list(logs.LEVELS), default='info', help='lowest level to log (default: info)')
     parser.add_argument(
-        '--log.format', dest='log_format', choices=('logfmt', 'json'), default='logfmt', help='style of log lines (default: logfmt)'
+        '--log.format', dest='log_format', choices=('logfmt', 'json'), default='logfmt', help='format of log lines (default: logfmt)'
     )
     parser.set_defaults(command=command)
     return parser
 
 
-def _add_config_file(parser):
+def _add_config_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        '--config.file', dest='config_file', default='promlstm.yml', metavar='FILE', help='configuration (default: promlstm.yml)'
+        '--config.file', dest='config_file', default='promlstm.yml', metavar='FILE', help='configuration file (default: promlstm.yml)'
     )
     _add_preset(parser)
 
 
-def _add_preset(parser):
+def _add_preset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        '--preset', action='append', metavar='NAME', help='instead of a file: ready detectors, see `promlstm presets`; may be given several times'
+        '--preset', action='append', metavar='NAME', help='use ready-made detectors instead of a file, see `promlstm presets`; repeatable'
     )
     parser.add_argument(
         '--prometheus.url', dest='prometheus_url', default='http://localhost:9090', metavar='URL',
-        help='the Prometheus of the presets (default: http://localhost:9090)',
+        help='the Prometheus that presets query (default: http://localhost:9090)',
     )  # fmt: skip
 
 
-def _add_run(commands):
+def _add_run(commands: 'Commands') -> None:
     parser = _add(
-        commands, 'run', run, 'poll Prometheus, score every entity, serve the gauges',
-        'Run the detectors of a configuration against Prometheus and serve their gauges on /metrics.\n\n'
-        'A configuration of six lines:\n\n'
+        commands,
+        'run',
+        run,
+        summary='query Prometheus, score every entity, serve the scores as metrics',
+        description='Run the detectors of a configuration against Prometheus and serve the results on /metrics.\n\n'
+        'A minimal configuration:\n\n'
         '  prometheus:\n    url: http://localhost:9090\n  detectors:\n    - name: node_cpu\n'
         '      expr: 1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[5m]))\n      direction: above\n\n'
-        'Scrape it with honor_labels: true, or entities lose their own job and instance.',
-    )  # fmt: skip
+        'Scrape it with honor_labels: true. Otherwise entities lose their own job and instance labels.',
+        examples=['promlstm run --config.file=promlstm.yml', 'promlstm run --preset=node --preset=prometheus --prometheus.url=http://prometheus:9090'],
+    )
     _add_config_file(parser)
     parser.add_argument(
-        '--web.listen-address', dest='listen', default=LISTEN, metavar='HOST:PORT', help=f'where to serve (default: {LISTEN})'
+        '--web.listen-address', dest='listen', default=LISTEN, metavar='HOST:PORT', help=f'address to serve on (default: {LISTEN})'
     )
 
 
-def _add_demo(commands, wanted):
+def _add_demo(commands: 'Commands', wanted: bool) -> None:
     parser = _add(
         commands,
         'demo',
         demo,
-        'the whole job on an embedded source, nothing needed',
-        'Run the exporter against an embedded source: hours of telemetry of a little fleet, in minutes, with planted faults.',
+        summary='see it work on built-in telemetry, without a Prometheus',
+        description='Run the exporter against built-in telemetry of a small fleet: hours pass in minutes, and injected faults have to be found.',
+        examples=['promlstm demo', 'promlstm demo --for=20s --plain', 'promlstm demo --print-config > promlstm.yml'],
     )
-    if wanted:  # what only the demo needs is not loaded where an exporter runs
+    if wanted:  # an exporter does not load what only the demo needs
         from promlstm.demo.run import arguments
 
         arguments(parser)
 
 
-def _add_presets(commands):
+def _add_presets(commands: 'Commands') -> None:
     _add(
-        commands, 'presets', presets, 'list the ready detectors, and how each was tested',
-        'List the presets: what each watches, what it needs, and what it was tested on.\n\n'
-        'To use some:\n\n  promlstm run --preset=node --preset=prometheus --prometheus.url=http://localhost:9090',
-    )  # fmt: skip
-
-
-def _add_check_config(commands):
-    parser = _add(
-        commands, 'check-config', check_config, 'validate a configuration and say what it costs',
-        'Read a configuration, load its models and say what it costs; where Prometheus can be reached, its expressions are tried.\n'
-        'Exit status 1 where the exporter could not run with it; an unreachable Prometheus is only reported.',
-    )  # fmt: skip
-    parser.add_argument(
-        'config_file', nargs='?', default='promlstm.yml', metavar='FILE', help='configuration (default: promlstm.yml)'
+        commands,
+        'presets',
+        presets,
+        summary='list the ready-made detectors and how each was tested',
+        description='List the presets: what each watches, which exporter it needs, and what it was tested on.',
+        examples=['promlstm presets', 'promlstm run --preset=node --preset=prometheus --prometheus.url=http://localhost:9090'],
     )
+
+
+def _add_check_config(commands: 'Commands') -> None:
+    parser = _add(
+        commands,
+        'check-config',
+        check_config,
+        summary='validate a configuration and show what it costs',
+        description='Read a configuration, load its models and show what it costs. If Prometheus can be reached, its expressions are tried.\n'
+        'Exit status 1 if the exporter could not run with it. That Prometheus cannot be reached is only reported.\n\n'
+        'Columns:\n\n'
+        '  QUERIES     expressions that each step sends to Prometheus\n'
+        '  STEP        time between two steps\n'
+        '  MODEL       name of the model, from its manifest\n'
+        '  PER ENTITY  memory of one entity\n'
+        '  BUDGET      false alarms that are acceptable, `each` entity or `in all`\n'
+        '  FLOOR       lowest budget that the model is calibrated for, false alarms per entity-week\n'
+        '  ENTITIES    entities that the expressions return now (with Prometheus)\n'
+        '  MEMORY      memory of all these entities (with Prometheus)',
+        examples=['promlstm check-config promlstm.yml', 'promlstm check-config --preset=node --prometheus.url=http://prometheus:9090'],
+    )
+    parser.add_argument('config_file', nargs='?', default='promlstm.yml', metavar='FILE', help='configuration file (default: promlstm.yml)')
     _add_preset(parser)
-    parser.add_argument('--offline', action='store_true', help='do not ask Prometheus')
+    parser.add_argument('--offline', action='store_true', help='do not query Prometheus')
 
 
-def _add_check_model(commands):
+def _add_check_model(commands: 'Commands') -> None:
     parser = _add(
         commands,
         'check-model',
         check_model,
-        "print a model's card and verify its proof",
-        'Read a model file strictly, verify its proof on this machine, and print its card.',
+        summary="verify a model file and print its model card",
+        description='Read a model file, verify on this machine that it computes the numbers it was made with, and print its card:\n'
+        'what it is, the surprise that each budget of false alarms allows, and its measures beside a model without LSTM and the best baseline.',
+        examples=['promlstm check-model builtin:default', 'promlstm check-model models/own.onnx --sha256=DIGEST'],
     )
-    parser.add_argument('model', metavar='FILE', help='a file, or builtin:default')
+    parser.add_argument('model', metavar='FILE', help='a model file, or builtin:default')
     parser.add_argument('--sha256', help='the digest that the file must have')
 
 
-def _add_backtest(commands):
+def _add_backtest(commands: 'Commands') -> None:
     parser = _add(
-        commands, 'backtest', backtest, 'what the detectors would have raised over the past',
-        'Replay the past of Prometheus through the detectors of a configuration and list the anomalies.\n\n'
-        'To look at past scores in Prometheus itself:\n\n'
+        commands,
+        'backtest',
+        backtest,
+        summary='list the alarms that the detectors would have raised in the past',
+        description='Replay history from Prometheus through the detectors of a configuration and list the anomalies.\n\n'
+        'To see past scores in Prometheus itself:\n\n'
         '  promlstm backtest --from=-2d --format=openmetrics --output=scores.om\n'
         '  promtool tsdb create-blocks-from openmetrics scores.om DATA_DIR',
-    )  # fmt: skip
+        examples=['promlstm backtest --from=-2d', 'promlstm backtest --from=2026-01-30T00:00:00Z --to=2026-01-31T00:00:00Z --detector=node_cpu --format=json'],
+    )
     _add_config_file(parser)
     parser.add_argument(
-        '--from', dest='start', default='-1d', metavar='TIME', help='-2d, unix seconds, or 2026-01-31T12:00:00Z (default: -1d)'
+        '--from', dest='start', default='-1d', metavar='TIME', help='begin: -2d, unix seconds, or 2026-01-31T12:00:00Z (default: -1d)'
     )
-    parser.add_argument('--to', dest='end', default='now', metavar='TIME', help='the same, or now (default: now)')
-    parser.add_argument('--detector', action='append', metavar='NAME', help='only this one; may be given several times')
-    parser.add_argument('--format', choices=('table', 'json', 'openmetrics'), default='table', help='(default: table)')
-    parser.add_argument('--output', metavar='FILE', help='write here instead of standard output')
+    parser.add_argument('--to', dest='end', default='now', metavar='TIME', help='end, written the same way, or now (default: now)')
+    parser.add_argument('--detector', action='append', metavar='NAME', help='replay only this detector; repeatable')
+    parser.add_argument('--format', choices=('table', 'json', 'openmetrics'), default='table', help='output format (default: table)')
+    parser.add_argument('--output', metavar='FILE', help='write to a file instead of standard output')
 
 
-def run(args):
-    """`promlstm run`: until SIGTERM or SIGINT, which end it between two chunks of work with status 0. SIGHUP looks at the file again."""
+def run(args: argparse.Namespace) -> int:
+    """`promlstm run`: until SIGTERM or SIGINT, then status 0. SIGHUP compares the file with the configuration in force."""
     from promlstm.live.clock import Clock
     from promlstm.live.scheduler import Scheduler
     from promlstm.query.prometheus import Prometheus
@@ -173,7 +222,7 @@ def run(args):
     from promlstm.serve.server import Server
     from promlstm.serve.telemetry import Telemetry
 
-    log = logs.logging.getLogger('promlstm.main')
+    log = logging.getLogger('promlstm.main')
     config, name = _configuration(args)
     clock, telemetry = Clock(), Telemetry()
     page = Page(clock.now)
@@ -182,11 +231,11 @@ def run(args):
     server = Server(args.listen, page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready)
     telemetry.set('promlstm_config_last_reload_successful', 1)
     telemetry.set('promlstm_config_last_reload_success_timestamp_seconds', time.time())
-    signals = _signals()
+    wait_for_signal = _signals()
     server.start()
     logs.event(log, 'info', 'serving', version=__version__, url=server.url, config=name, detectors=len(config.detectors))
     scheduler.start()
-    while (number := signals()) == signal.SIGHUP:
+    while (number := wait_for_signal()) == signal.SIGHUP:
         _compare(args, config, telemetry, log)
     logs.event(log, 'info', 'stopping', signal=number.name)
     clean = scheduler.stop(STOP_SECONDS)
@@ -197,49 +246,53 @@ def run(args):
     return 0
 
 
-def _compare(args, config, telemetry, log):
-    """Read the configuration again and say whether it is the one in force; nothing of it is taken into force without a restart."""
+def _compare(args: argparse.Namespace, config: 'Config', telemetry: 'Telemetry', log: logging.Logger) -> None:
+    """Read the file again and report whether it equals the configuration in force. A change needs a restart."""
     from promlstm import config as configuration
 
     if args.preset:
-        logs.event(log, 'info', 'the configuration is of presets, there is no file to read again')
+        logs.event(log, 'info', 'the configuration consists of presets, there is no file to read again')
         return
     try:
         changes = ', '.join(configuration.changes(config, configuration.load(args.config_file)))
     except ConfigError as error:
         telemetry.set('promlstm_config_last_reload_successful', 0)
-        logs.event(log, 'error', 'configuration file is not valid, the one from before stays in force', err=str(error))
+        logs.event(log, 'error', 'configuration file is not valid, the configuration in force is kept', err=str(error))
         return
     telemetry.set('promlstm_config_last_reload_successful', int(not changes))
     if changes:
-        logs.event(log, 'warn', 'configuration file was changed, a restart takes it into force', config=args.config_file, changed=changes)
+        logs.event(log, 'warn', 'configuration file has changed, restart to apply it', config=args.config_file, changed=changes)
     else:
-        logs.event(log, 'info', 'configuration file is the one in force', config=args.config_file)
+        logs.event(log, 'info', 'configuration file equals the configuration in force', config=args.config_file)
 
 
-def _signals():
-    """A function that waits for SIGTERM, SIGINT or SIGHUP and returns which; signals that come before it is called count.
+def _signals() -> Callable[[], signal.Signals]:
+    """A function that waits for SIGTERM, SIGINT or SIGHUP and returns it; signals that arrive before the call count too.
 
-    The handlers do nothing, the number comes through a socket: a handler that sets an event may wait for ever for the lock
-    that its own thread holds.
+    The handlers do nothing; the number comes through a socket. A handler that sets an event may wait for ever for a lock that its own
+    thread holds.
     """
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
-    return lambda _keep=writer: signal.Signals(reader.recv(1)[0])
+
+    def wait(_keep: socket.socket = writer) -> signal.Signals:
+        return signal.Signals(reader.recv(1)[0])
+
+    return wait
 
 
-def demo(args):
-    """`promlstm demo`: status 0 only if every entity was scored, the planted faults were found and no stage failed."""
+def demo(args: argparse.Namespace) -> int:
+    """`promlstm demo`: status 0 only if every entity was scored, all injected faults were found and no stage failed."""
     from promlstm.demo.run import main
 
     return main(args)
 
 
-def _configuration(args):
-    """The Config of the presets asked for, else of the file; and what to call it."""
+def _configuration(args: argparse.Namespace) -> 'tuple[Config, str]':
+    """The Config of the presets that were given, else of the file; and its name for messages."""
     from promlstm import config as configuration
     from promlstm import presets
 
@@ -248,36 +301,44 @@ def _configuration(args):
     return configuration.load(args.config_file), args.config_file
 
 
-def presets(_args):
-    """`promlstm presets`: what there is, and how each was tested."""
+def presets(_args: argparse.Namespace) -> int:
+    """`promlstm presets`: the list, and how each was tested."""
     from promlstm.presets import table
 
     print(table())
     return 0
 
 
-def check_config(args):
-    """`promlstm check-config`: status 1 where the exporter could not run with it."""
+def check_config(args: argparse.Namespace) -> int:
+    """`promlstm check-config`: status 1 if the exporter could not run with the configuration."""
     from promlstm.check import check
 
     config, name = _configuration(args)
-    good = check(config, online=not args.offline, say=print)
-    print(f'{name}: {"in order" if good else "NOT in order, see above"}')
+    progress = Progress()
+    good = check(config, online=not args.offline, say=print, width=_width(), progress=lambda detector: progress.show(detector and f'checking {detector}'))
+    print(f'{name}: {"OK" if good else "FAILED, see the errors above"}')
     return 0 if good else 1
 
 
-def check_model(args):
-    """`promlstm check-model`: prints the card, or why the file is refused."""
-    from promlstm.check import card
+def check_model(args: argparse.Namespace) -> int:
+    """`promlstm check-model`: prints the card, or why the file cannot be used."""
+    from promlstm.card import card
     from promlstm.engine import session
 
-    print(card(session.load(session.resolve(args.model), sha256=args.sha256)))
+    print('\n'.join(card(session.load(session.resolve(args.model), sha256=args.sha256).bundle, _width())))
     return 0
 
 
-def backtest(args):
-    """`promlstm backtest`: the reports of the detectors asked for, one after the other."""
-    from promlstm import backtest as replaying
+def _width() -> int | None:
+    """Columns of the terminal that standard output goes to, or what COLUMNS says; None = no terminal, so lines of any length."""
+    if not sys.stdout.isatty() and 'COLUMNS' not in os.environ:
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def backtest(args: argparse.Namespace) -> int:
+    """`promlstm backtest`: a report for each detector that was asked for."""
+    from promlstm import backtest as replay
     from promlstm.engine.detector import Detector
     from promlstm.engine.session import load, resolve
     from promlstm.query.prometheus import Prometheus
@@ -291,24 +352,25 @@ def backtest(args):
     known = [detector.name for detector in config.detectors]
     if unknown := next((name for name in args.detector or () if name not in known), None):
         raise ConfigError(f'--detector={unknown}: no such detector; {name} has {", ".join(known)}')
-    out = _output(args.output)  # before the work: a path that cannot be written is told at once
-    source, sink, reports = Prometheus(config.prometheus, root=config.root), replaying.OpenMetrics(), []
+    out = _output(args.output)  # before the work, so that a path that cannot be written is reported at once
+    source, sink, progress = Prometheus(config.prometheus, root=config.root), replay.OpenMetrics(), Progress()
+    reports = []
     for detector in config.detectors:
         if not args.detector or detector.name in args.detector:
             session = load(resolve(detector.model, config.root), sha256=detector.sha256)
-            progress = Progress(detector.name)
-            replayed = Detector(detector, session, source)
-            reports.append(replaying.run(replayed, start, end, progress=progress, sink=sink if args.format == 'openmetrics' else None))
-            progress.end()
+            subject = Detector(detector, session, source)
+            show_step = progress.steps(detector.name)
+            reports.append(replay.run(subject, start, end, progress=show_step, sink=sink if args.format == 'openmetrics' else None))
+            progress.show('')
     with out:
         if args.format == 'openmetrics':
             sink.write(out)
         else:
-            out.write((replaying.table(reports) if args.format == 'table' else replaying.as_json(reports) + '\n').encode())
+            out.write((replay.table(reports) if args.format == 'table' else replay.as_json(reports) + '\n').encode())
     return 0
 
 
-def _output(path):
+def _output(path: str | None) -> BinaryIO:
     """A binary stream: standard output, or a file."""
     try:
         return open(path, 'wb') if path else open(sys.stdout.fileno(), 'wb', closefd=False)
@@ -316,7 +378,7 @@ def _output(path):
         raise ConfigError(f'--output={path}: cannot be written: {error.strerror}') from error
 
 
-def instant(text, now, flag):
+def instant(text: str, now: float, flag: str) -> float:
     """Unix seconds of a time on the command line.
 
     >>> instant('-2d', 200_000, '--from'), instant('now', 5.0, '--to'), instant('1970-01-01T00:01:00Z', 0, '--to')
@@ -340,22 +402,27 @@ def instant(text, now, flag):
 
 
 class Progress:
-    """One line on standard error that tells how far a long work is; silent where nobody looks."""
+    """One line on standard error that shows how far a long job is; nothing where standard error is no terminal."""
 
-    def __init__(self, name):
-        self._name, self._told, self._shown = name, time.monotonic(), sys.stderr.isatty()
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
 
-    def __call__(self, done, total):
-        """Steps done of all; below 0 while warming up."""
-        if self._shown and time.monotonic() - self._told > 0.5:
-            self._told = time.monotonic()
-            where = f'{done}/{total} steps' if done > 0 else 'warming up'
-            print(f'\r{self._name}: {where} \x1b[K', end='', file=sys.stderr, flush=True)
+    def show(self, text: str) -> None:
+        """Replace the line; an empty text removes it."""
+        if self._terminal:
+            print(f'\r{text}\x1b[K', end='', file=sys.stderr, flush=True)
 
-    def end(self):
-        """Clear the line."""
-        if self._shown:
-            print('\r\x1b[K', end='', file=sys.stderr, flush=True)
+    def steps(self, name: str) -> Callable[[int, int], None]:
+        """A function that is called with the steps done, below 0 during warm-up, and the steps to do."""
+        shown = time.monotonic()
+
+        def update(done: int, total: int) -> None:
+            nonlocal shown
+            if time.monotonic() - shown > PROGRESS_SECONDS:
+                shown = time.monotonic()
+                self.show(f'{name}: {f"{done}/{total} steps" if done > 0 else "warming up"}')
+
+        return update
 
 
 if __name__ == '__main__':

@@ -1,33 +1,89 @@
-"""What a configuration costs and what a model is, in words. For `check-config` and `check-model`.
+"""What a configuration costs and what is wrong with it: the table of `check-config`.
 
-Who calls it: __main__. What flows through: a Config or a Session; out go lines of text. It steps no detector.
+Who calls it: __main__. What flows through: a Config; out go lines of text. It loads the models and asks each expression once. It computes
+no step.
 """
 
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from promlstm import terminal
+from promlstm.config import Config
+from promlstm.config import Detector as DetectorConfig
+from promlstm.engine import session as sessions
+from promlstm.engine.bundle import Bundle
 from promlstm.engine.detector import Detector
 from promlstm.engine.entities import Entities
-from promlstm.engine.session import load, resolve
+from promlstm.engine.session import Session
 from promlstm.errors import PromlstmError, SourceUnavailable
-from promlstm.query.prometheus import Prometheus
+from promlstm.query.prometheus import Prometheus, Vector
 from promlstm.query.selector import bare_counter
 
 LABEL_BYTES = 2300  # of an entity: identity, tables, exposition text, the step at work (python -m bench memory prints it)
+UNKNOWN = '–'
+HEADER = ('DETECTOR', 'QUERIES', 'STEP', 'MODEL', 'PER ENTITY', 'BUDGET', 'FLOOR', 'ENTITIES', 'MEMORY')
+NUMBERS = {'QUERIES', 'PER ENTITY', 'FLOOR', 'ENTITIES', 'MEMORY'}  # aligned at their right end
+LIVE = {'ENTITIES', 'MEMORY'}  # known only where Prometheus answers
 
 
-def check(config, *, online, say):
-    """Say what each detector is, needs and costs; True where the exporter can run with it.
+@dataclass(slots=True)
+class Checked:
+    """What is known of one detector. None = not known: the model could not be used, or Prometheus was not asked."""
 
-    online  try the expressions on Prometheus
-    say     called with each line
+    config: DetectorConfig
+    bundle: Bundle | None = None
+    per_entity_bytes: int | None = None
+    floor: float | None = None
+    entities: int | None = None
+    warnings: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Memory of all entities that there are now."""
+        return None if self.entities is None or self.per_entity_bytes is None else self.entities * self.per_entity_bytes
+
+    def cells(self) -> dict[str, str]:
+        """The detector's line of the table, {column: text}."""
+        return {
+            'DETECTOR': self.config.name,
+            'QUERIES': str(len(self.config.queries)),
+            'STEP': terminal.duration(self.config.step),
+            'MODEL': self.bundle.manifest.name if self.bundle else UNKNOWN,
+            'PER ENTITY': _bytes(self.per_entity_bytes),
+            'BUDGET': str(self.config.false_alarms),
+            'FLOOR': UNKNOWN if self.floor is None else f'{self.floor:.3g}',
+            'ENTITIES': UNKNOWN if self.entities is None else str(self.entities),
+            'MEMORY': _bytes(self.memory_bytes),
+        }
+
+
+def check(
+    config: Config, *, online: bool, say: Callable[[str], None], width: int | None = None, progress: Callable[[str], None] = lambda name: None
+) -> bool:
+    """Report what each detector needs and costs; True where the exporter can run with the configuration.
+
+    online    try the expressions on Prometheus; if it cannot be reached, that is reported and no error
+    say       called with each line
+    width     columns of the terminal; None = lines of any length
+    progress  called with the name of each detector before it is checked, and with '' after the last
     """
     source = Prometheus(config.prometheus, root=config.root)
-    reachable = online and _reachable(source, say)
-    good = True
+    online = online and _reachable(source, say)
+    cache: dict[tuple[Path, str | None], Session] = {}
+    found = []
     for detector in config.detectors:
-        good &= _check_detector(config, detector, source if reachable else None, say)
-    return good
+        progress(detector.name)
+        found.append(_checked(detector, config.root, source, cache, online=online))
+    progress('')
+    for line in _report(found, width, online=online):
+        say(line)
+    return not any(each.errors for each in found)
 
 
-def _reachable(source, say):
+def _reachable(source: Prometheus, say: Callable[[str], None]) -> bool:
     try:
         version = source.build().get('version', 'of unknown version')
     except PromlstmError as error:
@@ -37,97 +93,129 @@ def _reachable(source, say):
     return True
 
 
-def _check_detector(config, detector, source, say):
+def _checked(
+    config: DetectorConfig, root: str, source: Prometheus, cache: dict[tuple[Path, str | None], Session], *, online: bool
+) -> Checked:
+    checked, features = Checked(config), len(config.queries)
     try:
-        session = load(resolve(detector.model, config.root), sha256=detector.sha256)
-        floor = session.bundle.calibration.floor(detector.step)
-        live = Detector(detector, session, source)
+        path = sessions.resolve(config.model, root)
+        if (path, config.sha256) not in cache:
+            cache[path, config.sha256] = sessions.load(path, sha256=config.sha256)
+        session = cache[path, config.sha256]
+        checked.bundle = session.bundle
+        checked.per_entity_bytes = session.bundle.state_bytes(features) + session.bundle.season_bytes(features) + LABEL_BYTES
+        checked.floor = session.bundle.calibration.floor(config.step)
+        Detector(config, session, source)  # refuses a model that does not fit
     except PromlstmError as error:
-        say(f'{detector.name}: {error}')
-        return False
-    bundle, features = session.bundle, len(detector.queries)
-    per_entity = bundle.state_bytes(features) + bundle.season_bytes(features) + LABEL_BYTES
-    say(
-        f'{detector.name}: {features} {"query" if features == 1 else "queries"} every {detector.step:g} s, model {bundle.manifest.name} ({bundle.sha256[:12]})'
-    )
-    say(
-        f'  memory: {per_entity / 1000:.1f} kB per entity; '
-        f'history at start: {bundle.manifest.replay_steps} steps, and {detector.history / 86400:g} days of coarse samples'
-    )
-    say(f'  budget: {detector.false_alarms}; the calibration reaches down to {floor:.3g} alarms per entity-week')
-    for name, expr in detector.queries.items():
+        checked.errors.append(str(error))
+        return checked
+    for name, expr in config.queries.items():
         if counter := bare_counter(expr):
-            say(f'  warning: {_key(name)} looks like a counter ({counter} without rate): ask for rate(…)')
-    return source is None or _try(detector, live, source, per_entity, floor, say)
+            checked.warnings.append(f'{_key(name)} looks like a counter ({counter} without rate): ask for rate(…)')
+    if online:
+        _ask(checked, checked.floor, source)
+    return checked
 
 
-def _key(feature):
+def _key(feature: str) -> str:
     return f'features.{feature}' if feature else 'expr'
 
 
-def _try(detector, live, source, per_entity, floor, say):
-    """Ask each expression once; a rejected one is an error, an empty result is worth a warning: it may fill later."""
-    import time
-
-    table = Entities(len(detector.queries), detector.by or None, detector.max_entities)
+def _ask(checked: Checked, floor: float, source: Prometheus) -> None:
+    """Ask each expression once. A rejected one is an error; an empty result is a warning, because series may appear later."""
+    config = checked.config
+    table = Entities(len(config.queries), config.by or None, config.max_entities)
+    now = time.time()
     try:
-        answers = [source.instant(expr, time.time() - detector.delay) for expr in detector.queries.values()]
-        table.commit(table.place([vector.keys for vector in answers]), time.time())
+        answers: list[Vector] = [source.instant(expr, now - config.delay) for expr in config.queries.values()]
+        placement = table.place([vector.keys for vector in answers])
+        table.commit(placement, now)
     except SourceUnavailable as error:
-        say(f'  not tried: {error}')
-        return True
+        checked.warnings.append(f'expressions not tried: {error}')
+        return
     except PromlstmError as error:
-        say(f'  {error}')
-        return False
-    for warning in (text for vector in answers for text in vector.warnings):
-        say(f'  warning of the query API: {warning}')
-    for name, vector in zip(detector.queries, answers, strict=True):
-        if not vector.keys:
-            say(f'  warning: {_key(name)} returns no series now: nothing {"of it " if name else ""}would be scored')
-    entities = len(table)
-    say(f'  now: {entities} entities, {entities * per_entity / 1e6:.1f} MB of memory')
-    wanted = detector.false_alarms.per_entity_week(entities)
+        checked.errors.append(str(error))
+        return
+    checked.entities = len(table)
+    checked.warnings += [f'the query API warns: {text}' for vector in answers for text in vector.warnings]
+    checked.warnings += [_empty(name, config.delay) for name, vector in zip(config.queries, answers, strict=True) if not vector.keys]
+    if placement.dropped:
+        checked.warnings.append(f'{placement.dropped} entities beyond max_entities ({config.max_entities}) would not be scored')
+    wanted = config.false_alarms.per_entity_week(len(table))
     if wanted < floor:
-        say(
-            f'  budget: shared among {entities} entities it is {wanted:.3g} per entity-week, '
-            f'below the floor: up to {floor * entities:.3g} alarms a week in all may be false'
+        checked.warnings.append(
+            f'the budget, shared among {len(table)} entities, is {wanted:.3g} per entity-week, below the floor of {floor:.3g}: '
+            f'expect up to {floor * len(table):.3g} false alarms a week in all'
         )
-    return True
 
 
-def card(session):
-    """The model card of a session whose proof was verified, as text."""
-    bundle = session.bundle
-    manifest, calibration, proof = bundle.manifest, bundle.calibration, bundle.proof
-    any_number = manifest.features is None
-    each = 1 if any_number else len(manifest.features)
-    rows = {
-        'model': manifest.name,
-        'what': manifest.description,
-        'family': manifest.family,
-        'file': f'{bundle.source} ({bundle.size_bytes / 1e6:.2f} MB)',
-        'sha256': bundle.sha256,
-        'created': manifest.created,
-        'features': 'any number' if any_number else ', '.join(manifest.features),
-        'steps': f'{manifest.step_seconds[0]:g} s to {manifest.step_seconds[1]:g} s',
-        'memory': f'{bundle.state_bytes(each)} bytes of state, {bundle.season_bytes(each)} of season, per entity'
-        + (' and feature' if any_number else ''),
-        'warm-up': f'{manifest.warmup_steps} samples; {manifest.replay_steps} steps of history are replayed at a start',
-        'season': f'{manifest.season_slots} slots of {manifest.season_period_seconds / 86400:g} days' if manifest.season_slots else 'none',
-        'views': ', '.join(manifest.views) or 'none',
-        'trained on': _training(manifest.training),
-        'made with': ', '.join(f'{name} {version}' for name, version in sorted(manifest.tools.items())),
-        'calibration': f'{calibration.status}: {calibration.source}, {calibration.entity_weeks:.0f} entity-weeks',
-        'proof': f'verified here: {proof.inputs["value"].shape[0]} steps, relative tolerance {proof.relative_tolerance:g} ({proof.reason})',
-    }
-    lines = [f'{name:12} {text}' for name, text in rows.items()]
-    for name, figures in manifest.evaluation.items():
-        lines.append(f'{"evaluation":12} {name}: ' + ', '.join(f'{measure} {value:.4g}' for measure, value in figures.items()))
-    return '\n'.join(lines)
-
-
-def _training(training):
+def _empty(feature: str, delay: float) -> str:
+    consequence = 'this feature would be missing' if feature else 'nothing would be scored'
     return (
-        f'{training.data}; {training.entity_steps} samples in {training.seconds:.0f} s, '
-        f'seed {training.seed}, data {training.digest[:12]}, recipe {training.recipe[:12]}'
+        f'{_key(feature)} returned no series at now - delay ({terminal.duration(delay)} ago): {consequence}. If metric and labels are right, '
+        'Prometheus was perhaps just started and has too few samples, `delay` points to a time before the first sample, or the look-back '
+        '(5m, or the range in the expression) is shorter than the time between two samples'
     )
+
+
+def _report(found: Sequence[Checked], width: int | None, *, online: bool) -> list[str]:
+    header = tuple(column for column in HEADER if online or column not in LIVE)
+    lines = [*_table([each.cells() for each in found], header, width), *_models(found, width), '', _totals(found, online=online)]
+    for kind, texts in (('warning', [each.warnings for each in found]), ('error', [each.errors for each in found])):
+        for checked, several in zip(found, texts, strict=True):
+            for text in several:
+                lines += terminal.wrapped(f'{kind}: {checked.config.name}: {text}', width)
+    return lines
+
+
+def _table(cells: Sequence[dict[str, str]], header: tuple[str, ...], width: int | None) -> list[str]:
+    """One line a detector. Where that is too wide for the terminal, what is the same for all detectors goes into one line below."""
+    same: dict[str, str] = {}
+    if width is not None and len(cells) > 1 and terminal.least_width(_rows(cells, header)) > width:
+        same = {column: cells[0][column] for column in header[1:] if len({each[column] for each in cells}) == 1}
+    header = tuple(column for column in header if column not in same)
+    lines = terminal.table(_rows(cells, header), width, right={place for place, column in enumerate(header) if column in NUMBERS})
+    if same:
+        lines += terminal.wrapped('all detectors: ' + ', '.join(f'{column.lower()} {value}' for column, value in same.items()), width)
+    return lines
+
+
+def _rows(cells: Sequence[dict[str, str]], header: tuple[str, ...]) -> list[tuple[str, ...]]:
+    return [header, *(tuple(each[column] for column in header) for each in cells)]
+
+
+def _models(found: Sequence[Checked], width: int | None) -> list[str]:
+    """The models in use: which file, how long an entity waits for its first score, how much history a start reads."""
+    rows = [('MODEL', 'SHA256', 'STEP', 'FIRST SCORE AFTER', 'HISTORY READ AT START')]
+    for checked in found:
+        if checked.bundle:
+            manifest, step = checked.bundle.manifest, checked.config.step
+            history = terminal.duration(manifest.replay_steps * step)
+            if manifest.season_period_seconds and checked.config.history:
+                history += f', {terminal.duration(checked.config.history)} coarse'
+            warmup = terminal.duration(manifest.warmup_steps * step)
+            rows.append((manifest.name, checked.bundle.sha256[:12], terminal.duration(step), warmup, history))
+    return ['', *terminal.table(list(dict.fromkeys(rows)), width)] if len(rows) > 1 else []
+
+
+def _totals(found: Sequence[Checked], *, online: bool) -> str:
+    queries = sum(60 * len(each.config.queries) / each.config.step for each in found)
+    parts = [_count(len(found), 'detector'), f'{queries:.3g} queries a minute']
+    if online:
+        memory = sum(each.memory_bytes or 0 for each in found)
+        parts += [_count(sum(each.entities or 0 for each in found), 'entity', 'entities'), f'{_bytes(memory)} of memory for them']
+    parts += [_count(sum(len(each.warnings) for each in found), 'warning'), _count(sum(len(each.errors) for each in found), 'error')]
+    return 'total: ' + ', '.join(parts)
+
+
+def _count(number: int, one: str, several: str = '') -> str:
+    """A number with its noun.
+
+    >>> _count(1, 'error'), _count(0, 'error'), _count(2, 'entity', 'entities')
+    ('1 error', '0 errors', '2 entities')
+    """
+    return f'{number} {one if number == 1 else several or one + "s"}'
+
+
+def _bytes(size: int | None) -> str:
+    return UNKNOWN if size is None else terminal.quantity(size, 'size_bytes')

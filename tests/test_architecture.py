@@ -26,6 +26,7 @@ TIERS = {
     'promlstm.engine': 2,
     'promlstm.query': 2,
     # what a user writes; text out
+    'promlstm.card': 3,
     'promlstm.config': 3,
     'promlstm.serve': 3,
     # threads and time; replays

@@ -1,6 +1,7 @@
-"""The command line as far as it needs no Prometheus: check-model, check-config, help and mistakes."""
+"""The command line where it needs no Prometheus: check-model, check-config, help and usage errors."""
 
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import tiny_model
 import yaml
 
 import promlstm
+from promlstm import presets
 from promlstm.__main__ import main
 from promlstm.engine import bundle, session
 
@@ -44,8 +46,9 @@ FLAGS = {
 
 
 @pytest.fixture
-def run(capsys):
-    """A command, run in this process: (exit status, standard output, standard error)."""
+def run(capsys, monkeypatch):
+    """A command, run in this process: (exit status, standard output, standard error). Standard output is no terminal."""
+    monkeypatch.delenv('COLUMNS', raising=False)
     logger = logging.getLogger('promlstm')
     before = logger.handlers[:], logger.level, logger.propagate
 
@@ -63,7 +66,7 @@ def run(capsys):
 # -- usage
 
 
-def test_without_a_command_it_says_which_there_are(run):
+def test_without_a_command_it_lists_the_commands(run):
     """The help names every command, and the status is that of a usage error."""
     status, out, err = run()
     assert (status, err) == (2, '') and all(f'\n    {command} ' in out or f'\n    {command}\n' in out for command in FLAGS)
@@ -71,7 +74,7 @@ def test_without_a_command_it_says_which_there_are(run):
 
 @pytest.mark.parametrize('command', FLAGS)
 def test_help_names_every_flag(run, command):
-    """`COMMAND --help` teaches the command: its flags, no others, and all those with a default say it."""
+    """`COMMAND --help` names the flags of the command and no others, and ends with examples of it."""
     status, out, err = run(command, '--help')
     assert (status, err) == (0, '')
     listed = {word.split('=')[0].strip(',') for line in out.splitlines() for word in line.split()[:2] if line.startswith('  ')}
@@ -79,6 +82,8 @@ def test_help_names_every_flag(run, command):
     wanted = {flag for flag in FLAGS[command] if flag.startswith('--')}
     assert wanted <= flags if command == 'demo' else wanted == flags
     assert all(f'\n  {name} ' in out for name in FLAGS[command] - wanted)
+    examples = out.split('\nexamples:\n')[1].splitlines()
+    assert examples and all(line.startswith('  promlstm ') for line in examples) and any(command in line for line in examples)
 
 
 @pytest.mark.parametrize(
@@ -92,13 +97,13 @@ def test_help_names_every_flag(run, command):
     ],
 )
 def test_a_usage_error_is_status_2(run, args, says):
-    """What is wrong with the command line is said after the usage, on standard error."""
+    """The problem is named after the usage, on standard error."""
     status, out, err = run(*args)
     assert (status, out) == (2, '') and err.startswith('usage: promlstm') and says in err.splitlines()[-1]
 
 
 def test_the_version(run):
-    """Of the program that runs."""
+    """The version of the program that runs."""
     assert run('--version') == (0, f'promlstm {promlstm.__version__}\n', '')
 
 
@@ -114,32 +119,87 @@ def test_it_runs_as_a_module():
 
 
 def card(run, *args):
-    """{row: text} of the card."""
+    """({row of the identity block: text}, [the tables below it: [lines]])."""
     status, out, err = run('check-model', *args)
     assert (status, err) == (0, '')
-    return {line[:12].strip(): line[13:] for line in out.splitlines()}
+    identity, *tables = out.rstrip('\n').split('\n\n')
+    return {line[:12].strip(): line[13:] for line in identity.splitlines()}, [table.splitlines() for table in tables]
+
+
+def cells(line):
+    """The cells of a table's line: they are at least two blanks apart."""
+    return re.split(r' {2,}', line.strip())
 
 
 def test_the_card_of_the_default_model(run):
-    """Whoever gets a model sees which file it is, what it costs, what it was made from, and that it computes right here."""
-    read = card(run, 'builtin:default')
+    """The card says which file it is, what the model costs, what it was made from, and that it computes the right numbers here."""
+    read, _ = card(run, 'builtin:default')
     loaded = session.load(DEFAULT).bundle
     assert read['model'] == 'default' and read['family'] == 'forecaster'
     assert read['sha256'] == bundle.digest(DEFAULT.read_bytes())
     assert read['file'].startswith(str(DEFAULT))
-    assert read['memory'] == f'{loaded.state_bytes(1)} bytes of state, {loaded.season_bytes(1)} of season, per entity and feature'
-    assert read['warm-up'].startswith(f'{loaded.manifest.warmup_steps} samples; {loaded.manifest.replay_steps} steps')
+    memory = f'{loaded.state_bytes(1)} bytes of state and {loaded.season_bytes(1)} bytes of seasonal memory per entity and feature'
+    assert read['memory'] == memory
+    assert read['warm-up'].startswith(f'{loaded.manifest.warmup_steps} samples before the first score; ')
+    assert f'reads {loaded.manifest.replay_steps} steps' in read['warm-up']
     assert read['calibration'].startswith('measured: ')
-    assert read['proof'].startswith('verified here: ')
-    assert {'what', 'created', 'features', 'steps', 'season', 'views', 'trained on', 'made with'} <= set(read)
+    assert read['proof'].startswith('verified on this machine: ')
+    assert {'description', 'created', 'features', 'steps', 'season', 'views', 'trained on', 'made with'} <= set(read)
+
+
+def test_the_card_has_every_figure_beside_what_it_is_compared_with(run):
+    """One table per evaluation set, one row per measure or kind of fault: the model, without LSTM, the best baseline."""
+    evaluation = session.load(DEFAULT).bundle.manifest.evaluation
+    _, (_, *tables) = card(run, 'builtin:default')
+    assert [re.match(r'Evaluation on (\w+)', table[0])[1] for table in tables] == sorted(evaluation)
+    found = {re.match(r'Evaluation on (\w+)', table[0])[1]: [cells(line) for line in table[1:]] for table in tables}
+    for name, rows in found.items():
+        figures = evaluation[name]
+        assert sum(len(row) - 1 for row in rows[1:]) == len(figures)
+        for suffix, column in (('', 'MODEL'), ('_without_lstm', 'WITHOUT LSTM'), ('_best_baseline', 'BEST BASELINE')):
+            key = next((key for key in ('auc_pr', 'best_event_f1', 'spike_recall_at_1_per_week') if key + suffix in figures), None)
+            if key:
+                title = {'auc_pr': 'AUC-PR', 'best_event_f1': 'best event F1'}.get(key, 'spike')
+                (row,) = [row for row in rows if row[0] == title]
+                assert row[rows[0].index(column)] == f'{figures[key + suffix]:.3f}'
+    assert [row[0] for row in found['injected_60s'][1:]] == [
+        'spike', 'shift', 'ramp', 'drop to zero', 'flat line', 'drift', 'lost season', 'variance'
+    ]  # fmt: skip
+
+
+def test_the_card_has_the_calibration_as_a_table(run):
+    """One row per step range and class: the surprise that each budget allows, and the lowest budget that was measured."""
+    calibration = session.load(DEFAULT).bundle.calibration
+    _, ((_, header, *rows), *_) = card(run, 'builtin:default')
+    assert cells(header) == ['STEP', 'CLASS', '1/MONTH', '1/WEEK', '1/DAY', 'FLOOR'] and len(rows) == len(calibration.rows)
+    minute = next(i for i, row in enumerate(calibration.rows) if row.step_seconds == (30, 150) and row.klass == 0)
+    expected = [calibration.threshold(alarms, step_seconds=60) for alarms in (7 / 30, 1, 7)]
+    floor = calibration.rows[minute].alarms_per_entity_week[-1]
+    assert cells(rows[minute]) == ['30s to 2m30s', '0', *(f'{surprise:.2f}' for surprise in expected), f'{floor:.3g}']
 
 
 def test_the_card_of_a_model_with_fixed_features(run, tmp_path):
-    """Features by name, memory for all of them."""
-    read = card(run, tiny_model.write(tmp_path / 'x.onnx', features=('cpu', 'memory'), views=('above', 'below')))
-    assert (read['features'], read['views'], read['season']) == ('cpu, memory', 'above, below', '24 slots of 1 days')
-    assert read['memory'] == f'{2 * 16 + 4} bytes of state, {2 * 24 * 4} of season, per entity'
-    assert read['evaluation'] == 'none: f1 0.5'
+    """Features by name, memory for all of them, and a measure of any name."""
+    read, tables = card(run, tiny_model.write(tmp_path / 'x.onnx', features=('cpu', 'memory'), views=('above', 'below')))
+    assert (read['features'], read['views'], read['season']) == ('cpu, memory', 'above, below', '24 slots in 1d')
+    assert read['memory'] == f'{2 * 16 + 4} bytes of state and {2 * 24 * 4} bytes of seasonal memory per entity'
+    assert tables[-1] == ['Evaluation on none', '  MEASURE  MODEL', '  f1       0.500']
+
+
+def test_a_model_that_is_not_calibrated_says_so_on_its_card(run, tmp_path):
+    """There is no table of surprise then."""
+    read, tables = card(run, tiny_model.write(tmp_path / 'x.onnx', calibration=bundle.Calibration(status='none')))
+    assert read['calibration'] == 'none: the model gives surprise but no score'
+    assert [table[0] for table in tables] == ['Evaluation on none']
+
+
+@pytest.mark.parametrize('width', [80, 120])
+def test_the_card_fits_the_terminal(run, monkeypatch, width):
+    """Long texts are wrapped under their row; no line is wider than the terminal."""
+    monkeypatch.setenv('COLUMNS', str(width))
+    _, out, _ = run('check-model', 'builtin:default')
+    assert max(map(len, out.splitlines())) <= width
+    assert any(line.startswith(' ' * 13) for line in out.splitlines())
 
 
 def refused(run, *args):
@@ -157,7 +217,7 @@ def test_a_truncated_model_is_one_line(run, tmp_path, share):
 
 
 def test_another_model_than_the_pinned_one(run):
-    """--sha256 is compared before anything in the file is believed."""
+    """--sha256 is compared before anything in the file is used."""
     assert refused(run, 'check-model', 'builtin:default', '--sha256', '0' * 64).endswith(
         f'the configuration pins {"0" * 64}: not the file that was meant'
     )
@@ -171,23 +231,59 @@ def test_a_model_that_computes_other_numbers_here(run, tmp_path):
 
 
 def test_a_model_that_is_not_shipped(run):
-    """builtin: with another name is told with those that there are."""
+    """builtin: with an unknown name is refused, and the message lists the known ones."""
     assert refused(run, 'check-model', 'builtin:none') == 'builtin:none: no such model comes with promlstm; there is builtin:default'
 
 
 # -- check-config
 
 
+def checked(out):
+    """What check-config printed: ({detector: {column: cell}}, [lines of warnings and errors], last line)."""
+    lines = out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith('DETECTOR'))
+    rows = [cells(line) for line in lines[start : lines.index('', start)]]
+    detectors = {row[0]: dict(zip(rows[0][1:], row[1:], strict=True)) for row in rows[1:]}
+    return detectors, [line for line in lines if line.startswith(('warning: ', 'error: '))], lines[-1]
+
+
 def test_a_good_configuration(run):
-    """What it watches, what that costs, and status 0; offline, Prometheus is not asked."""
+    """One line a detector with its cost, the model, the totals, and status 0; offline, Prometheus is not queried."""
     path = FILES / 'valid-least.yml'
     status, out, err = run('check-config', '--offline', path)
-    digest = bundle.digest(DEFAULT.read_bytes())[:12]
+    digest, floor = bundle.digest(DEFAULT.read_bytes())[:12], session.load(DEFAULT).bundle.calibration.floor(60)
+    detectors, problems, last = checked(out)
+    assert (status, err, problems, last) == (0, '', [], f'{path}: OK')
+    memory = detectors['node_cpu'].pop('PER ENTITY')
+    assert detectors == {'node_cpu': {'QUERIES': '1', 'STEP': '1m', 'MODEL': 'default', 'BUDGET': '1/week each', 'FLOOR': f'{floor:.3g}'}}
+    assert re.fullmatch(r'\d+\.\d+ KiB', memory)
+    assert [cells(line) for line in out.splitlines()[3:5]] == [
+        ['MODEL', 'SHA256', 'STEP', 'FIRST SCORE AFTER', 'HISTORY READ AT START'],
+        ['default', digest, '1m', '40m', '6h40m, 8d coarse'],
+    ]
+    assert '\ntotal: 1 detector, 1 queries a minute, 0 warnings, 0 errors\n' in out
+
+
+MANY = [f'--preset={name}' for name in ('node', 'kafka', 'redis')]
+
+
+@pytest.mark.parametrize('width', [80, 100, 140])
+def test_many_detectors_are_one_line_each_and_fit_the_terminal(run, monkeypatch, width):
+    """No line is wider than the terminal, each detector has one line and its full name."""
+    monkeypatch.setenv('COLUMNS', str(width))
+    status, out, _ = run('check-config', '--offline', *MANY)
+    names = [detector.name for detector in presets.config(['node', 'kafka', 'redis']).detectors]
     lines = out.splitlines()
-    assert (status, err) == (0, '')
-    assert lines[0] == f'node_cpu: 1 query every 60 s, model default ({digest})'
-    assert lines[1].startswith('  memory: ') and lines[2].startswith('  budget: 1/week each; the calibration reaches down to ')
-    assert lines[3:] == [f'{path}: in order']
+    assert status == 0 and len(names) >= 12 and [line.split()[0] for line in lines[1 : 1 + len(names)]] == names
+    assert max(map(len, lines[:-1])) <= width and '\x1b' not in out
+
+
+def test_what_is_the_same_for_all_detectors_moves_below_a_table_that_is_too_wide(run, monkeypatch):
+    """Nothing is cut and nothing is lost."""
+    monkeypatch.setenv('COLUMNS', '60')
+    _, out, _ = run('check-config', '--offline', *MANY)
+    assert out.startswith('DETECTOR') and 'MODEL' not in out.splitlines()[0] and '…' not in out
+    assert 'all detectors: step 1m, model default, budget 1/week each, floor ' in out.replace('\n  ', ' ')
 
 
 @pytest.mark.parametrize('name', ['step-zero', 'url-password', 'yaml-tab', 'unknown-detector'])
@@ -230,7 +326,7 @@ def config(tmp_path, url='http://127.0.0.1:1', **detector):
     ],
 )
 def test_a_model_that_does_not_fit_is_named(run, tmp_path, detector, says):
-    """Each detector says what is wrong with it, the others are checked all the same, and the status is 1."""
+    """The error names the detector, the others are checked all the same, and the status is 1."""
     tiny_model.write(tmp_path / 'tiny.onnx')
     tiny_model.write(tmp_path / 'two.onnx', features=('cpu', 'memory'))
     worse = msgspec.structs.replace(tiny_model.ROW, klass=1, alarms_per_entity_week=(100, 50, 20))
@@ -242,9 +338,10 @@ def test_a_model_that_does_not_fit_is_named(run, tmp_path, detector, says):
     tree['detectors'].append({'name': 'other', 'expr': 'up'})
     path.write_text(yaml.safe_dump(tree))
     status, out, _ = run('check-config', '--offline', path)
-    lines = out.splitlines()
-    assert (status, lines[0]) == (1, 'cpu: ' + says.format(folder=tmp_path))
-    assert lines[1].startswith('other: 1 query every 60 s') and lines[-1] == f'{path}: NOT in order, see above'
+    detectors, problems, last = checked(out)
+    assert (status, problems) == (1, ['error: cpu: ' + says.format(folder=tmp_path)])
+    assert detectors['other']['STEP'] == '1m' and detectors['cpu']['QUERIES'] == '1'
+    assert ', 1 error\n' in out and last == f'{path}: FAILED, see the errors above'
 
 
 def test_the_file_of_run_is_checked_unless_another_is_named(run, tmp_path, monkeypatch):
@@ -253,7 +350,7 @@ def test_the_file_of_run_is_checked_unless_another_is_named(run, tmp_path, monke
     assert refused(run, 'check-config') == 'promlstm.yml: cannot be read: No such file or directory'
     config(tmp_path)
     status, out, _ = run('check-config', '--offline')
-    assert (status, out.splitlines()[-1]) == (0, 'promlstm.yml: in order')
+    assert (status, out.splitlines()[-1]) == (0, 'promlstm.yml: OK')
 
 
 @pytest.mark.parametrize(
@@ -269,31 +366,58 @@ def test_the_file_of_run_is_checked_unless_another_is_named(run, tmp_path, monke
     ],
 )
 def test_a_bare_counter_is_warned_of(run, tmp_path, detector, says):
-    """It can run, so the status is 0; but what only grows cannot be expected."""
+    """The exporter can run with it, so the status is 0; but a value that only grows cannot be predicted."""
     status, out, _ = run('check-config', '--offline', config(tmp_path, **detector))
-    assert status == 0 and [line for line in out.splitlines() if 'warning' in line] == [f'  warning: {text}' for text in says]
+    assert status == 0 and checked(out)[1] == [f'warning: cpu: {text}' for text in says]
 
 
 @pytest.mark.real
 def test_an_expression_without_series_is_warned_of(run, tmp_path, prometheus):
-    """Prometheus takes it and has nothing: that is told of the very expression, and the status is 0."""
+    """Prometheus accepts it and has nothing: the warning names detector, expression, instant and possible reasons, and the status is 0."""
     prometheus.wait_for('up')
     features = {'up': 'up', 'none': 'nothing_of_that_name'}
     status, out, _ = run('check-config', config(tmp_path, prometheus.url, delay='0s', expr=None, by=['job'], features=features))
-    assert status == 0 and '  warning: features.none returns no series now: nothing of it would be scored\n  now: 1 entities' in out
+    detectors, (warning,), _ = checked(out)
+    assert (status, detectors['cpu']['ENTITIES']) == (0, '1')
+    assert warning.startswith('warning: cpu: features.none returned no series at now - delay (0s ago): this feature would be missing.')
     status, out, _ = run('check-config', config(tmp_path, prometheus.url, delay='0s', expr='nothing_of_that_name'))
-    assert status == 0 and '  warning: expr returns no series now: nothing would be scored\n  now: 0 entities' in out
+    detectors, (warning,), _ = checked(out)
+    assert (status, detectors['cpu']['ENTITIES'], detectors['cpu']['MEMORY']) == (0, '0', '0 B')
+    assert warning.startswith('warning: cpu: expr returned no series at now - delay (0s ago): nothing would be scored.')
+    assert all(reason in warning for reason in ('just started', '`delay`', 'look-back'))
     status, out, _ = run('check-config', config(tmp_path, prometheus.url, delay='0s'))
-    assert status == 0 and 'warning' not in out
+    detectors, problems, _ = checked(out)
+    assert (status, problems) == (0, []) and detectors['cpu']['MEMORY'].endswith('KiB')
+    assert '1 entity, ' + detectors['cpu']['MEMORY'] + ' of memory' in out
 
 
-def test_an_unreachable_prometheus_is_told_and_no_mistake(run, tmp_path):
-    """A configuration can be checked where its Prometheus is not; that it was not asked is said."""
+@pytest.mark.real
+def test_entities_beyond_the_limit_and_a_shared_budget_below_the_floor_are_warned_of(run, tmp_path, prometheus):
+    """Both can run, and both mean that less is watched, or more alarms come, than was asked for."""
+    prometheus.wait_for('count(prometheus_http_requests_total) > 2')
+    limited = config(tmp_path, prometheus.url, delay='0s', expr='prometheus_http_requests_total > -1', max_entities=1, false_alarms='0.1/week in all')
+    status, out, _ = run('check-config', limited)
+    beyond, budget = checked(out)[1]
+    assert status == 0 and re.fullmatch(r'warning: cpu: [1-9]\d* entities beyond max_entities \(1\) would not be scored', beyond)
+    assert budget.startswith('warning: cpu: the budget, shared among 1 entities, is 0.1 per entity-week, below the floor of ')
+
+
+@pytest.mark.real
+def test_a_rejected_expression_is_an_error(run, tmp_path, prometheus):
+    """The message is that of Prometheus, after the name of the detector, and the status is 1."""
+    path = config(tmp_path, prometheus.url, expr='sum(')
+    status, out, _ = run('check-config', path)
+    detectors, (error,), last = checked(out)
+    assert (status, last) == (1, f'{path}: FAILED, see the errors above') and detectors['cpu']['ENTITIES'] == '–'
+    assert error.startswith('error: cpu: ') and 'rejects the expression' in error and 'sum(' in error
+
+
+def test_an_unreachable_prometheus_is_reported_and_no_error(run, tmp_path):
+    """A configuration can be checked where its Prometheus is not; the output says that expressions were not tried."""
     path = config(tmp_path)
     status, out, _ = run('check-config', path)
-    assert status == 0 and out.splitlines()[-1] == f'{path}: in order'
-    begins = 'prometheus: http://127.0.0.1:1 cannot be reached: Failed to establish a new connection: '
-    assert out.startswith(begins) and out.splitlines()[0].endswith('; expressions are not tried')
+    assert status == 0 and checked(out)[2] == f'{path}: OK' and 'ENTITIES' not in out
+    assert re.match(r'prometheus: http://127\.0\.0\.1:1 cannot be reached: .+; expressions are not tried\n', out)
 
 
 # -- before anything runs
@@ -322,7 +446,7 @@ def test_an_unreachable_prometheus_is_told_and_no_mistake(run, tmp_path):
         ),
     ],
 )
-def test_a_mistake_is_told_before_anything_runs(run, args, says):
+def test_a_mistake_is_reported_before_anything_runs(run, args, says):
     """One line, status 1."""
     assert refused(run, *args) == says
 
@@ -331,33 +455,33 @@ def test_a_mistake_is_told_before_anything_runs(run, args, says):
 
 
 def reread(running, facts):
-    """Send SIGHUP and wait for a line of the log that holds all of these texts; returns what the gauge is then."""
+    """Send SIGHUP and wait for a line of the log with all of these texts; returns the value of the gauge then."""
     before = running.log.read_text().count('\n')
     running.child.send_signal(signal.SIGHUP)
-    told = lambda: [line for line in running.log.read_text().splitlines()[before:] if all(fact in line for fact in facts)]  # noqa: E731
-    servers.wait_until(told, 30, f'{facts} in the log')
+    found = lambda: [line for line in running.log.read_text().splitlines()[before:] if all(fact in line for fact in facts)]  # noqa: E731
+    servers.wait_until(found, 30, f'{facts} in the log')
     gauge = 'promlstm_config_last_reload_successful '
     page = servers.http.get(running.url + '/metrics', timeout=10).text.splitlines()
     return next(line.removeprefix(gauge) for line in page if line.startswith(gauge))
 
 
-def test_sighup_compares_the_file_with_what_is_in_force(tmp_path):
-    """It ends nothing and takes nothing into force: the log and a gauge tell whether the file is the one in force, and if not, why."""
+def test_sighup_compares_the_file_with_the_configuration_in_force(tmp_path):
+    """It stops nothing and applies nothing: the log and a gauge show whether the file equals the configuration in force, and if not, why."""
     detectors = [{'name': 'cpu', 'expr': 'up'}, {'name': 'disk', 'expr': 'down'}]
     with exporter.Exporter(tmp_path, 'http://127.0.0.1:1', detectors) as running:
         path = running.config
         text = path.read_text()
-        assert reread(running, ['level=info', 'configuration file is the one in force', str(path)]) == '1.0'
-        path.write_text('# only a remark\n' + text)
-        assert reread(running, ['configuration file is the one in force']) == '1.0'
+        assert reread(running, ['level=info', 'configuration file equals the configuration in force', str(path)]) == '1.0'
+        path.write_text('# only a comment\n' + text)
+        assert reread(running, ['configuration file equals the configuration in force']) == '1.0'
         path.write_text(text.replace('expr: up', 'exprr: up'))
         assert reread(running, ['level=error', 'not valid', f'err="{path}: detectors[0] (cpu): exprr: unknown key']) == '0.0'
         path.write_text(text.replace('expr: up', 'expr: up == 1').replace('127.0.0.1:1', '127.0.0.1:2'))
-        assert reread(running, ['level=warn', 'a restart takes it into force', 'changed="prometheus, detector cpu"']) == '0.0'
+        assert reread(running, ['level=warn', 'restart to apply it', 'changed="prometheus, detector cpu"']) == '0.0'
         path.unlink()
         assert reread(running, ['level=error', 'cannot be read']) == '0.0'
         path.write_text(text)
-        assert reread(running, ['configuration file is the one in force']) == '1.0'
+        assert reread(running, ['configuration file equals the configuration in force']) == '1.0'
         assert running.stop() == 0
     assert 'signal=SIGTERM' in running.log.read_text()
 

@@ -83,8 +83,8 @@ def test_check_config_takes_the_presets(live, capsys):
     for _, one in DETECTORS:
         prometheus.wait_for(f'last_over_time(({one["expr"]})[5s:1s] offset 12s)')  # it asks for what was there ten seconds ago
     assert main(['check-config', *(f'--preset={name}' for name in NAMES), f'--prometheus.url={prometheus.url}']) == 0
-    told = capsys.readouterr().out
-    assert len(re.findall(r'now: [1-9]\d* entit', told)) == len(DETECTORS)
+    out = capsys.readouterr().out
+    assert len(re.findall(r'^\S+ +\d+ .* [1-9]\d* +[\d.]+ KiB$', out, re.M)) == len(DETECTORS), out
 
 
 @pytest.mark.timeout(1500)

@@ -1,0 +1,147 @@
+"""What a model file is and how good it is, as text: the model card of `check-model`. Pure.
+
+Who calls it: __main__, and convert.evaluation.figures for the names of measures. What flows through: a Bundle; out come lines of text.
+It loads no model and runs none.
+
+The manifest holds measures as flat keys, {set: {key: figure}}. A key is a measure and, after it, what was measured: nothing = the model
+itself, `_without_lstm`, `_best_baseline` = what it is compared with. In sets of injected faults the measure begins with the kind of fault.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from promlstm import terminal
+from promlstm.engine.bundle import Bundle, Calibration, Row, Training
+
+MEASURES = {
+    'events': 'events',
+    'entity_weeks': 'entity-weeks',
+    'recall_at_1_per_week': 'recall at 1/week',
+    'recall_at_1_per_day': 'recall at 1/day',
+    'best_event_f1': 'best event F1',
+    'median_delay_steps': 'median delay, steps',
+    'auc_pr': 'AUC-PR',
+    'hit_rate_at_100': 'HitRate@100 %',
+    'hit_rate_at_150': 'HitRate@150 %',
+    'false_alarms_promised_1_per_week': 'false alarms / budget of 1/week',
+    'false_alarms_promised_1_per_day': 'false alarms / budget of 1/day',
+}
+RIVALS = {'': 'model', '_without_lstm': 'without LSTM', '_best_baseline': 'best baseline', '_float32': 'float32'}
+KIND_RECALL = '_recall_at_1_per_week'  # after the name of a kind of fault
+BUDGETS = {'1/month': 7 / 30, '1/week': 1.0, '1/day': 7.0}  # alarms per entity-week
+LABEL = 12  # width of the names in the identity block
+_WHOLE = {'events', 'median_delay_steps'}  # measures that are counts
+
+
+def card(bundle: Bundle, width: int | None = None) -> list[str]:
+    """The model card, as lines.
+
+    bundle  of a session whose proof was verified on this machine: the card says so
+    width   columns of the terminal; None = lines of any length
+    """
+    lines = [line for name, text in _identity(bundle).items() for line in terminal.wrapped(f'{name:{LABEL}} {text}', width, indent=LABEL + 1)]
+    lines += _calibration(bundle, width)
+    for name, figures in sorted(bundle.manifest.evaluation.items()):
+        lines += ['', *terminal.wrapped(_heading(name, figures), width), *_indented(measure_rows(figures), width)]
+    return lines
+
+
+def _identity(bundle: Bundle) -> dict[str, str]:
+    manifest, calibration, proof = bundle.manifest, bundle.calibration, bundle.proof
+    features = 1 if manifest.features is None else len(manifest.features)
+    unit = 'per entity and feature' if manifest.features is None else 'per entity'
+    measured = f'{calibration.status}: {calibration.source}, {calibration.entity_weeks:.0f} entity-weeks'
+    return {
+        'model': manifest.name,
+        'description': manifest.description,
+        'family': manifest.family,
+        'file': f'{bundle.source} ({terminal.quantity(bundle.size_bytes, "size_bytes")})',
+        'sha256': bundle.sha256,
+        'created': manifest.created,
+        'features': 'any number' if manifest.features is None else ', '.join(manifest.features),
+        'steps': f'{terminal.duration(manifest.step_seconds[0])} to {terminal.duration(manifest.step_seconds[1])}',
+        'memory': f'{bundle.state_bytes(features)} bytes of state and {bundle.season_bytes(features)} bytes of seasonal memory {unit}',
+        'warm-up': f'{manifest.warmup_steps} samples before the first score; a start reads {manifest.replay_steps} steps of history',
+        'season': f'{manifest.season_slots} slots in {terminal.duration(manifest.season_period_seconds)}' if manifest.season_slots else 'none',
+        'views': ', '.join(manifest.views) or 'none',
+        'trained on': _training(manifest.training),
+        'made with': ', '.join(f'{name} {version}' for name, version in sorted(manifest.tools.items())),
+        'calibration': 'none: the model gives surprise but no score' if calibration.status == 'none' else measured,
+        'proof': f'verified on this machine: {proof.inputs["value"].shape[0]} steps, relative tolerance {proof.relative_tolerance:g} ({proof.reason})',
+    }
+
+
+def _training(training: Training) -> str:
+    return (
+        f'{training.data}; {training.entity_steps} samples in {training.seconds:.0f} s, '
+        f'seed {training.seed}, data {training.digest[:12]}, recipe {training.recipe[:12]}'
+    )
+
+
+def _calibration(bundle: Bundle, width: int | None) -> list[str]:
+    """The surprise at a few budgets, one line per step range and class."""
+    calibration, longest = bundle.calibration, bundle.manifest.step_seconds[1]
+    if not calibration.rows:
+        return []
+    rows, before = [('step', 'class', *BUDGETS, 'floor')], ''
+    for row in calibration.rows:
+        low, high = row.step_seconds
+        steps = f'{terminal.duration(low)} to {terminal.duration(min(high, longest))}'
+        thresholds = [threshold_text(calibration, row, alarms) for alarms in BUDGETS.values()]
+        rows.append(('' if steps == before else steps, str(row.klass), *thresholds, f'{row.alarms_per_entity_week[-1]:.3g}'))
+        before = steps
+    heading = 'Surprise that each budget of false alarms per entity allows (floor: lowest budget measured, alarms per entity-week)'
+    return ['', *terminal.wrapped(heading, width), *_indented(rows, width)]
+
+
+def threshold_text(calibration: Calibration, row: Row, alarms_per_week: float) -> str:
+    """The surprise of a budget in a calibration row; a dash where the budget lies below the floor of the row."""
+    if row.alarms_per_entity_week[-1] > alarms_per_week:
+        return '–'
+    return f'{calibration.threshold(alarms_per_week, step_seconds=row.step_seconds[0], klass=row.klass):.2f}'
+
+
+def _heading(name: str, figures: Mapping[str, float]) -> str:
+    if any(key.endswith(KIND_RECALL) for key in figures):
+        return f'Evaluation on {name}: recall of injected faults at 1 false alarm per entity-week'
+    return f'Evaluation on {name}'
+
+
+def measure_rows(figures: Mapping[str, float]) -> list[tuple[str, ...]]:
+    """One set's figures as a table: a header, then one row per measure; columns without any figure are left out.
+
+    >>> for row in measure_rows({'events': 61, 'best_event_f1': 0.38, 'best_event_f1_without_lstm': 0.4}): print(row)
+    ('measure', 'model', 'without LSTM')
+    ('events', '61', '')
+    ('best event F1', '0.380', '0.400')
+    >>> measure_rows({'spike_recall_at_1_per_week': 0.5})
+    [('fault', 'model'), ('spike', '0.500')]
+    """
+    by_measure: dict[str, dict[str, float]] = {}
+    for key, value in figures.items():
+        rival = next((suffix for suffix in RIVALS if suffix and key.endswith(suffix)), '')
+        by_measure.setdefault(key.removesuffix(rival), {})[rival] = value
+    rivals = [rival for rival in RIVALS if any(rival in found for found in by_measure.values())]
+    injected = any(measure.endswith(KIND_RECALL) for measure in by_measure)
+    rows: list[tuple[str, ...]] = [('fault' if injected else 'measure', *(RIVALS[rival] for rival in rivals))]
+    for measure, found in by_measure.items():
+        title = MEASURES.get(measure) or measure.removesuffix(KIND_RECALL).replace('_', ' ')
+        rows.append((title, *(_figure(measure, found[rival]) if rival in found else '' for rival in rivals)))
+    return rows
+
+
+def _figure(measure: str, value: float) -> str:
+    """Three places after the point, where they mean something.
+
+    >>> _figure('auc_pr', 1), _figure('events', 779), _figure('entity_weeks', 182.157)
+    ('1.000', '779', '182')
+    """
+    if measure in _WHOLE:
+        return f'{value:g}'
+    return f'{value:.0f}' if abs(value) >= 100 else f'{value:.3f}'
+
+
+def _indented(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
+    """A table below its heading; the first row is the header."""
+    room = None if width is None else width - 2
+    header = [text.upper() for text in rows[0]]
+    return ['  ' + line for line in terminal.table([header, *rows[1:]], room, right=True)]
