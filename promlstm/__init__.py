@@ -2,7 +2,7 @@
 
 import os
 
-# ONNX Runtime reports its use to its maker unless it is told not to before it is loaded (its Privacy.md). Who wants that says so.
+# ONNX Runtime sends usage data to its maker unless this is set before it is loaded (see its Privacy.md). A user who wants that sets 0.
 os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
 
 __version__ = '0.2.0'

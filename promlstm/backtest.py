@@ -1,20 +1,23 @@
-"""What a configuration would have raised over the past: the live detector, replayed.
+"""The alarms that a configuration would have raised in the past: the live detector, replayed.
 
-Who calls it: `promlstm backtest`. What flows through: the verdicts of every step of a span; out come anomalies, a summary beside the
-budget, and scores with timestamps for `promtool tsdb create-blocks-from openmetrics`. It judges nothing by itself: unlabelled alarms
-include real incidents, so a number above the budget is a question, not a verdict.
+Who calls it: `promlstm backtest`. What flows through: the verdicts of every step of a span; out come anomalies, a summary with the
+budget, and scores with timestamps for `promtool tsdb create-blocks-from openmetrics`. It does not say which alarms are false: they
+include real incidents, so more alarms than the budget allows may be right.
 """
 
 import json
 import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
 from promlstm.config import WEEK_SECONDS
 from promlstm.engine import labels
-from promlstm.engine.columns import READY
+from promlstm.engine.columns import READY, Bools, Floats, Floats32, Verdicts
+from promlstm.engine.detector import Detector
 from promlstm.engine.history import aligned
 from promlstm.engine.score import merge_seconds
 from promlstm.serve import exposition
@@ -22,9 +25,9 @@ from promlstm.serve import exposition
 
 @dataclass(frozen=True, slots=True)
 class Anomaly:
-    """One alarm of one entity: from its first to its last sample with a score of 1 or more; what was seen at its peak.
+    """One alarm of one entity, from its first to its last sample with a score of 1 or more, with the values at its peak.
 
-    Of an entity that was missing: from its first to its last step without a sample; the rest is NaN.
+    For an entity that was missing: from its first to its last step without a sample; the values are NaN.
     """
 
     entity: str
@@ -32,9 +35,9 @@ class Anomaly:
     end: float
     peak_time: float
     peak_score: float
-    observed: dict
-    expected: dict
-    contribution: dict
+    observed: dict[str, float]  # by feature, as the two below
+    expected: dict[str, float]
+    contribution: dict[str, float]
 
 
 @dataclass(slots=True)
@@ -49,30 +52,47 @@ class Report:
     budget_alarms_per_entity_week: float = 0.0
     entities: int = 0
     judged_entity_weeks: float = 0.0
-    anomalies: list = field(default_factory=list)
-    missing: list = field(default_factory=list)
+    anomalies: list[Anomaly] = field(default_factory=list)
+    missing: list[Anomaly] = field(default_factory=list)
 
     @property
-    def alarms_per_entity_week(self):
+    def alarms_per_entity_week(self) -> float:
         """Alarms over judged time; NaN where nothing was judged."""
         return len(self.anomalies) / self.judged_entity_weeks if self.judged_entity_weeks else float('nan')
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Closed:
+    """An alarm that is over: the row of its entity, its times in unix seconds, and the values at its peak.
+
+    values  float64 [3, F]  observed, expected, contribution
+    """
+
+    row: int
+    start: float
+    end: float
+    peak_time: float
+    peak_score: float
+    values: Floats
 
 
 class Alarms:
     """Runs of anomalous samples, merged over gaps of up to `merge_seconds`; columns of N entities that grow."""
 
-    def __init__(self, merge_seconds, features):
+    def __init__(self, merge_seconds: float, features: int) -> None:
         self._merge, self._features = merge_seconds, features
-        self._open = np.zeros(0, bool)
-        self._start = self._end = self._peak_time = np.zeros(0)
-        self._peak = np.zeros(0, np.float32)
-        self._facts = np.zeros((3, 0, features))  # observed, expected, contribution at the peak
+        self._open: Bools = np.zeros(0, bool)
+        self._start: Floats = np.zeros(0)
+        self._end: Floats = np.zeros(0)
+        self._peak_time: Floats = np.zeros(0)
+        self._peak: Floats32 = np.zeros(0, np.float32)
+        self._values: Floats = np.zeros((3, 0, features))  # observed, expected, contribution at the peak
 
-    def take(self, verdicts, anomalous):
-        """Note one step (anomalous: bool [N]); returns (row, start, end, …) of each alarm that it closes."""
+    def add(self, verdicts: Verdicts, anomalous: Bools) -> list[Closed]:
+        """Add one step (anomalous: bool [N]); returns the alarms that it closes."""
         self._grow(len(verdicts.score))
         over = self._open & (verdicts.time - self._end > self._merge)
-        closed = [self._closed(row) for row in np.flatnonzero(over)]
+        closed = [self._closed(row) for row in np.flatnonzero(over).tolist()]
         begins = anomalous & (~self._open | over)
         self._open = (self._open & ~over) | anomalous
         self._start = np.where(begins, verdicts.time, self._start)
@@ -80,38 +100,41 @@ class Alarms:
         higher = anomalous & (begins | (verdicts.score > self._peak))
         self._peak = np.where(higher, verdicts.score, self._peak)
         self._peak_time = np.where(higher, verdicts.time, self._peak_time)
-        self._facts = np.where(higher[:, None], np.stack([verdicts.observed, verdicts.expected, verdicts.contribution]), self._facts)
+        self._values = np.where(higher[:, None], np.stack([verdicts.observed, verdicts.expected, verdicts.contribution]), self._values)
         return closed
 
-    def close(self):
+    def close(self) -> list[Closed]:
         """The alarms that are still open at the end."""
-        return [self._closed(row) for row in np.flatnonzero(self._open)]
+        return [self._closed(row) for row in np.flatnonzero(self._open).tolist()]
 
-    def _closed(self, row):
-        return (
-            int(row),
-            float(self._start[row]),
-            float(self._end[row]),
-            float(self._peak_time[row]),
-            float(self._peak[row]),
-            self._facts[:, row],
-        )
+    def _closed(self, row: int) -> Closed:
+        start, end, peak_time, peak = (float(column[row]) for column in (self._start, self._end, self._peak_time, self._peak))
+        return Closed(int(row), start, end, peak_time, peak, self._values[:, row])
 
-    def _grow(self, rows):
-        missing = rows - len(self._open)
-        if missing:
-            pad = lambda column: np.concatenate([column, np.zeros(missing, column.dtype)])  # noqa: E731 (for the columns below)
-            self._open, self._start, self._end = pad(self._open), pad(self._start), pad(self._end)
-            self._peak, self._peak_time = pad(self._peak), pad(self._peak_time)
-            self._facts = np.concatenate([self._facts, np.zeros((3, missing, self._features))], axis=1)
+    def _grow(self, rows: int) -> None:
+        new = rows - len(self._open)
+        if new:
+            self._open = np.concatenate([self._open, np.zeros(new, bool)])
+            self._start, self._end, self._peak_time = (
+                np.concatenate([column, np.zeros(new)]) for column in (self._start, self._end, self._peak_time)
+            )
+            self._peak = np.concatenate([self._peak, np.zeros(new, np.float32)])
+            self._values = np.concatenate([self._values, np.zeros((3, new, self._features))], axis=1)
 
 
-def run(detector, start, end, *, progress=lambda done, total: None, sink=None):
+def run(
+    detector: Detector,
+    start: float,
+    end: float,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    sink: Callable[[Mapping[str, bytes], float], None] | None = None,
+) -> Report:
     """The Report of one detector over a span.
 
     detector    Detector, blank; it is warmed up on what lies before `start`
     start, end  unix seconds
-    progress    called with (steps done, steps to do)
+    progress    called with (steps done, steps to do); steps done are below 0 during warm-up
     sink        called with {family: text block} and the time of each step, or None
     """
     step = detector.config.step
@@ -125,43 +148,44 @@ def run(detector, start, end, *, progress=lambda done, total: None, sink=None):
     for done, total, verdicts in detector.replay(first, last):
         progress(done, total)
         judged += int((verdicts.status == READY).sum())
-        report.anomalies += [_anomaly(detector, names, *closed) for closed in alarms.take(verdicts, verdicts.score >= 1)]
-        report.missing += [_anomaly(detector, names, *closed) for closed in absences.take(verdicts, detector.missing(verdicts))]
+        missing = detector.missing(verdicts)
+        report.anomalies += [_anomaly(detector, names, closed) for closed in alarms.add(verdicts, verdicts.score >= 1)]
+        report.missing += [_anomaly(detector, names, closed) for closed in absences.add(verdicts, missing)]
         if sink:
             text = text.of(detector.entities.identities)
-            sink(exposition.render(verdicts, text, missing=detector.missing(verdicts)), verdicts.time)
-    report.anomalies += [_anomaly(detector, names, *closed) for closed in alarms.close()]
-    report.missing += [_anomaly(detector, names, *closed) for closed in absences.close()]
+            sink(exposition.render(verdicts, text, missing=missing), verdicts.time)
+    report.anomalies += [_anomaly(detector, names, closed) for closed in alarms.close()]
+    report.missing += [_anomaly(detector, names, closed) for closed in absences.close()]
     report.anomalies.sort(key=lambda anomaly: -anomaly.peak_score)
     report.entities = len(detector.entities)
     report.judged_entity_weeks = judged * step / WEEK_SECONDS
-    report.budget_alarms_per_entity_week = detector.settings(report.entities).alarms_per_week
+    report.budget_alarms_per_entity_week = detector.settings(report.entities).alarms_per_week or 0.0
     return report
 
 
-def _anomaly(detector, names, row, start, end, peak_time, peak, facts):
-    entity = labels.selector(labels.pairs(detector.entities.identities[row]))
-    columns = facts[0], exposition.legible(facts[1]), facts[2]
+def _anomaly(detector: Detector, names: Sequence[str], alarm: Closed) -> Anomaly:
+    entity = labels.selector(labels.pairs(detector.entities.identities[alarm.row]))
+    columns = alarm.values[0], exposition.legible(alarm.values[1]), alarm.values[2]
     observed, expected, contribution = ({name: float(value) for name, value in zip(names, column, strict=True)} for column in columns)
-    return Anomaly(entity, start, end, peak_time, peak, observed, expected, contribution)
+    return Anomaly(entity, alarm.start, alarm.end, alarm.peak_time, alarm.peak_score, observed, expected, contribution)
 
 
 class OpenMetrics:
     """Scores of the past as an OpenMetrics file that promtool backfills; families are kept apart on disk until the end."""
 
-    def __init__(self):
-        self._files = {}
+    def __init__(self) -> None:
+        self._files: dict[str, IO[bytes]] = {}
 
-    def __call__(self, blocks, time):
-        """Take the blocks of one step."""
+    def __call__(self, blocks: Mapping[str, bytes], time: float) -> None:
+        """Add the blocks of one step, {family: text}."""
         stamp = f' {time:.3f}\n'.encode()
         for family, block in blocks.items():
             if family not in self._files:
                 self._files[family] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `write`)
             self._files[family].write(block.replace(b'\n', stamp))
 
-    def write(self, out):
-        """Write it all to a binary stream, and forget it."""
+    def write(self, out: BinaryIO) -> None:
+        """Write all steps to a binary stream and drop them."""
         for family in exposition.FAMILIES:
             if family in self._files:
                 out.write(exposition.header(family))
@@ -172,8 +196,8 @@ class OpenMetrics:
         out.write(b'# EOF\n')
 
 
-def instant(seconds):
-    """An instant as people read it, UTC.
+def instant(seconds: float) -> str:
+    """Date and time of an instant, UTC.
 
     >>> instant(1_700_000_000)
     '2023-11-14 22:13:20'
@@ -181,7 +205,7 @@ def instant(seconds):
     return datetime.fromtimestamp(seconds, UTC).strftime('%Y-%m-%d %H:%M:%S')
 
 
-def table(reports):
+def table(reports: Iterable[Report]) -> str:
     """Reports as text for a terminal."""
     lines = []
     for report in reports:
@@ -193,20 +217,20 @@ def table(reports):
     return '\n'.join(lines)
 
 
-def _rows(anomalies):
+def _rows(anomalies: Sequence[Anomaly]) -> list[str]:
     if not anomalies:
         return ['  no anomalies']
     cells = [('START (UTC)', 'END', 'PEAK', 'OBSERVED', 'EXPECTED', 'ENTITY')]
     for a in anomalies:
-        culprit = max(a.contribution, key=lambda name: np.nan_to_num(a.contribution[name]))
-        entity = a.entity + (f' {culprit}' if culprit else '')
+        feature = _main_feature(a)
+        entity = a.entity + (f' {feature}' if feature else '')
         cells.append(
             (
                 instant(a.start),
                 instant(a.end)[11:],
                 f'{a.peak_score:.2f}',
-                f'{a.observed[culprit]:.6g}',
-                f'{a.expected[culprit]:.6g}',
+                f'{a.observed[feature]:.6g}',
+                f'{a.expected[feature]:.6g}',
                 entity,
             )
         )
@@ -214,26 +238,27 @@ def _rows(anomalies):
     return ['  ' + '  '.join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]) for row in cells]
 
 
-def _absences(missing):
-    return [f'  missing from {instant(spell.start)} to {instant(spell.end)[11:]}: {spell.entity}' for spell in missing]
+def _main_feature(anomaly: Anomaly) -> str:
+    """The feature that contributed most at the peak."""
+    return max(anomaly.contribution, key=lambda name: float(np.nan_to_num(anomaly.contribution[name])))
 
 
-def _summary(report):
+def _summary(report: Report) -> str:
     if not report.judged_entity_weeks:
-        return '  nothing was judged: no entity had samples enough in this span'
+        return '  nothing was judged: no entity had enough samples in this span'
     return (
         f'  {len(report.anomalies)} alarms in {report.judged_entity_weeks:.4g} entity-weeks: {report.alarms_per_entity_week:.3g} per entity-week, '
-        f'the budget of {report.budget} allows {report.budget_alarms_per_entity_week:.3g} false ones; real incidents of this time are among the alarms'
+        f'the budget of {report.budget} allows {report.budget_alarms_per_entity_week:.3g} false alarms; the alarms include real incidents'
     )
 
 
-def as_json(reports):
-    """Reports as JSON text; numbers that are not there are null."""
+def as_json(reports: Iterable[Report]) -> str:
+    """Reports as JSON text; NaN becomes null."""
     tree = [asdict(report) | {'alarms_per_entity_week': report.alarms_per_entity_week} for report in reports]
     return json.dumps(_finite(tree), indent=2)
 
 
-def _finite(value):
+def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list):

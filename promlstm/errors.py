@@ -1,28 +1,28 @@
 """Everything that can go wrong, and what an operator can do about it.
 
     PromlstmError
-    ├── ConfigError          the configuration file: mend the key that the message names
+    ├── ConfigError          the configuration file: correct the key that the message names
     ├── BundleError          the model file
-    │   ├── BundleFormatError    missing, truncated, of another format, a wrong axis: export it again or name another file
-    │   ├── ProofError           the file is whole but this machine computes other numbers: do not serve from here
-    │   └── BudgetError          the calibration ends before the budget asked for: take the budget that the message names
+    │   ├── BundleFormatError    missing, truncated, of another format, a wrong axis: export it again or use another file
+    │   ├── ProofError           the file is complete but this machine computes other numbers: do not serve from here
+    │   └── BudgetError          the calibration ends before the configured budget: use the budget that the message names
     ├── SourceError          the Prometheus query API
-    │   ├── QueryRejected        the expression is wrong (400, 422): never retried, mend the expression
+    │   ├── QueryRejected        the expression is wrong (400, 422): never retried, correct the expression
     │   ├── SourceUnavailable    connection, time-out, 429, 5xx: retried at the next step
-    │   └── ResponseError        not JSON, truncated, too large, of an unknown shape: look at what stands between
-    ├── SeriesError          series that cannot be told apart: use label_replace or an aggregation, as the message says
-    └── StageError           a stage of a step failed: carries the stage and the error it came from
+    │   └── ResponseError        not JSON, truncated, too large, of an unknown shape: check proxies in between
+    ├── SeriesError          series with the same labels: use label_replace or an aggregation, as the message says
+    └── StageError           a stage of a step failed: holds the stage and its cause
 
-A message says what happened, where (file, key, detector or series), what was got and what was expected.
+A message says what happened, where (file, key, detector or series), what was found and what was expected.
 """
 
 
 class PromlstmError(Exception):
-    """The root: catch this to catch all that promlstm raises on purpose."""
+    """The root of all errors that promlstm raises on purpose."""
 
 
 class ConfigError(PromlstmError):
-    """The configuration cannot be used as it stands."""
+    """The configuration cannot be used."""
 
 
 class BundleError(PromlstmError):
@@ -34,11 +34,11 @@ class BundleFormatError(BundleError):
 
 
 class ProofError(BundleError):
-    """A model file computes other numbers here than where it was made."""
+    """A model file computes other numbers on this machine than where it was made."""
 
 
 class BudgetError(BundleError):
-    """A false-alarm budget lies outside what the model's calibration was measured for."""
+    """A false-alarm budget lies outside the range that the model's calibration was measured for."""
 
 
 class SourceError(PromlstmError):
@@ -66,6 +66,6 @@ class SeriesError(PromlstmError):
 class StageError(PromlstmError):
     """One stage of a detector's step failed; nothing was committed."""
 
-    def __init__(self, detector, stage, cause):
+    def __init__(self, detector: str, stage: str, cause: Exception) -> None:
         super().__init__(f'detector {detector!r}: {stage}: {cause}')
         self.detector, self.stage, self.cause = detector, stage, cause

@@ -1,11 +1,13 @@
-"""Detectors that start useful on day one: presets/*.yml, each for one kind of exporter, and the configuration made of them.
+"""Ready-made detectors: presets/*.yml, each for one kind of exporter, and the configuration made of them.
 
-Who calls it: __main__ (`promlstm presets`, `--preset=NAME`). What flows through: package data and a URL; out comes a Config. A preset says of
-itself what it needs and how it was tested; tests hold it to that.
+Who calls it: __main__ (`promlstm presets`, `--preset=NAME`). What flows through: package data and a URL; out comes a Config. A preset says
+what it needs and how it was tested; tests check that.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -22,7 +24,7 @@ class Preset:
 
     about      what it watches
     needs      the exporter that gives the metrics
-    tested     what it was tried on, and what was not
+    tested     what it was tested on, and what was not tested
     detectors  as in a configuration file, list of dict
     """
 
@@ -30,11 +32,11 @@ class Preset:
     about: str
     needs: str
     tested: str
-    detectors: tuple[dict, ...]
+    detectors: tuple[dict[str, Any], ...]
 
 
-def names():
-    """Of all presets, sorted.
+def names() -> list[str]:
+    """The names of all presets, sorted.
 
     >>> names()[:3]
     ['http', 'kafka', 'kubernetes']
@@ -42,26 +44,27 @@ def names():
     return sorted(path.stem for path in FOLDER.glob('*.yml'))
 
 
-def read(name):
-    """The Preset of a name; ConfigError where there is none."""
+def read(name: str) -> Preset:
+    """The Preset with a name; ConfigError where there is none."""
     if name not in names():
         raise ConfigError(f'--preset={name}: no such preset; there are {", ".join(names())}')
     content = yaml.safe_load((FOLDER / f'{name}.yml').read_text(encoding='utf-8'))
     return Preset(name, **{**content, 'detectors': tuple(content['detectors'])})
 
 
-def config(chosen, url=URL):
+def config(chosen: Iterable[str], url: str = URL) -> configuration.Config:
     """The Config of some presets against one Prometheus.
 
     >>> [detector.name for detector in config(['kafka']).detectors]
     ['kafka_messages', 'kafka_lag', 'kafka_brokers', 'kafka_under_replicated']
     """
+    chosen = list(chosen)
     detectors = [detector for name in dict.fromkeys(chosen) for detector in read(name).detectors]
     tree = {'prometheus': {'url': url}, 'detectors': detectors}
     return configuration.parse(yaml.safe_dump(tree, sort_keys=False), source=' '.join(f'--preset={name}' for name in chosen))
 
 
-def table():
+def table() -> str:
     """What `promlstm presets` prints."""
     lines = []
     for preset in map(read, names()):

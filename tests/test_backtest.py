@@ -19,7 +19,7 @@ DETECTOR = {'name': 'past', 'expr': 'past_load'}
 
 @pytest.fixture(scope='module')
 def history(tmp_path_factory):
-    """A running Prometheus, the planted faults, and the end of the telemetry."""
+    """A running Prometheus, the injected faults, and the end of the telemetry."""
     directory = tmp_path_factory.mktemp('history')
     end = time.time() // 60 * 60
     times, values, faults = fleet_history.telemetry(SERIES, DAYS, end)
@@ -83,7 +83,7 @@ def scored(exporter):
 
 @pytest.mark.parametrize('kind', ['spike', 'shift', 'drop'])
 def test_spikes_shifts_and_drops_are_found(history, report, kind):
-    """Each planted one, at its time and entity, and with the direction that it had."""
+    """Each injected one, at its time and entity, and with its direction."""
     for fault in of_kind(history[1], kind):
         alarms = touching(report['anomalies'], fault)
         assert alarms, fault
@@ -93,7 +93,7 @@ def test_spikes_shifts_and_drops_are_found(history, report, kind):
 
 
 def test_drop_outs_are_reported_as_missing(history, report):
-    """No sample is no anomaly and no zero: it is told as what it is."""
+    """No sample is no anomaly and no zero: it is reported as missing."""
     for fault in of_kind(history[1], 'drop-out'):
         (spell,) = touching(report['missing'], fault)
         # The look-back of Prometheus fills the first five minutes of a gap with the last sample.
@@ -101,8 +101,8 @@ def test_drop_outs_are_reported_as_missing(history, report):
         assert spell['observed'][''] is None
 
 
-def test_other_kinds_are_counted_not_promised(history, report):
-    """Ramps, lost seasons and flat lines await views of their own: how many were found is printed, whatever it is."""
+def test_other_kinds_are_counted_only(history, report):
+    """Ramps, lost seasons and flat lines: how many were found is printed, and none is required."""
     for kind in ('ramp', 'lost season', 'flat line'):
         faults = of_kind(history[1], kind)
         found = sum(bool(touching(report['anomalies'], fault)) for fault in faults)
@@ -111,7 +111,7 @@ def test_other_kinds_are_counted_not_promised(history, report):
 
 
 def test_healthy_series_stay_within_the_budget(history, report):
-    """The alarms of the 979 healthy series, beside the budget that the scores were made for."""
+    """The alarms of the 979 healthy series stay near the budget that the scores are calibrated for."""
     faulty = {f'host-{fault.series:04}:' for fault in history[1]}
     false = [alarm for alarm in report['anomalies'] if not any(name in alarm['entity'] for name in faulty)]
     weeks = report['judged_entity_weeks'] * (SERIES - len(faulty)) / SERIES
@@ -120,8 +120,8 @@ def test_healthy_series_stay_within_the_budget(history, report):
     assert len(false) / weeks <= 2.2 * report['budget_alarms_per_entity_week']
 
 
-def test_past_scores_can_be_looked_at_in_prometheus(history, tmp_path):
-    """`--format=openmetrics` is what promtool backfills; Prometheus then answers with the scores of the past."""
+def test_past_scores_can_be_imported_into_prometheus(history, tmp_path):
+    """`--format=openmetrics` can be backfilled by promtool; Prometheus then answers with the scores of the past."""
     prometheus, faults, end = history
     fault = of_kind(faults, 'drop')[0]
     detector = DETECTOR | {'expr': f'past_load{{instance="host-{fault.series:04}:9100"}}'}
@@ -143,13 +143,13 @@ def test_past_scores_can_be_looked_at_in_prometheus(history, tmp_path):
 
 
 def test_the_table_reads_like_a_table(history, tmp_path):
-    """What a person sees: one line an anomaly, the alarms beside the budget, and that real incidents are among them."""
+    """One line an anomaly, then the number of alarms, the budget, and that real incidents are among them."""
     prometheus, faults, end = history
     fault = of_kind(faults, 'spike')[0]
     detector = DETECTOR | {'expr': f'past_load{{instance="host-{fault.series:04}:9100"}}'}
     text = backtest(tmp_path, prometheus, f'--from={end - 86400}', f'--to={end}', detector=detector)
     assert 'START (UTC)' in text and f'host-{fault.series:04}:9100' in text
-    assert 'the budget of 1/week each allows 1 false ones; real incidents of this time are among the alarms' in text
+    assert 'the budget of 1/week each allows 1 false alarms; the alarms include real incidents' in text
 
 
 @pytest.mark.parametrize(
@@ -162,8 +162,8 @@ def test_the_table_reads_like_a_table(history, tmp_path):
         (['--output=/nowhere/scores.om'], '--output=/nowhere/scores.om: cannot be written: No such file or directory'),
     ],
 )
-def test_a_wrong_span_or_name_is_told_in_one_line(tmp_path, args, message):
-    """The message names the flag and what it expects; nothing is asked of Prometheus."""
+def test_a_wrong_span_or_name_is_reported_in_one_line(tmp_path, args, message):
+    """The message names the flag and what it expects; Prometheus is not queried."""
     config = tmp_path / 'promlstm.yml'
     config.write_text(json.dumps({'prometheus': {'url': 'http://localhost:1'}, 'detectors': [DETECTOR]}))
     done = subprocess.run(

@@ -163,8 +163,8 @@ def test_scores_vanish_while_prometheus_is_down_and_return_with_it(tmp_path):
             assert exporter.stop() == 0, exporter.tail()
             assert time.monotonic() - began < 20
     events = [json.loads(line) for line in exporter.log.read_text().splitlines()]
-    assert [event['msg'] for event in events if event['msg'] in ('step failed', 'in order again')][:1] == ['step failed']
-    assert 'in order again' in [event['msg'] for event in events]
+    assert [event['msg'] for event in events if event['msg'] in ('step failed', 'recovered')][:1] == ['step failed']
+    assert 'recovered' in [event['msg'] for event in events]
 
 
 @pytest.mark.parametrize('wrong', ['url', 'expr', 'model'])

@@ -1,4 +1,4 @@
-"""Log lines: one event a line, in the two styles that people's tools read."""
+"""Log lines: one event a line, as logfmt or JSON."""
 
 import io
 import json
@@ -16,7 +16,7 @@ FACTS = st.dictionaries(
 
 
 class Log:
-    """promlstm's logger, writing into a text of its own; as it was before after it is left."""
+    """The logger of promlstm, writing into a text; restored afterwards."""
 
     def __init__(self, level='debug', style='logfmt'):
         self.level, self.style, self.text = level, style, io.StringIO()
@@ -85,7 +85,7 @@ def test_whatever_is_logged_stays_one_line_that_reads_back(style, facts, message
 
 @pytest.mark.parametrize('style', ['logfmt', 'json'])
 def test_a_traceback_stays_on_its_line(style):
-    """What failed is told in one event, with the whole traceback."""
+    """What failed is one event, with the whole traceback."""
     with Log(style=style) as log:
         try:
             raise ValueError('no\ngood')
@@ -97,7 +97,7 @@ def test_a_traceback_stays_on_its_line(style):
 
 
 @pytest.mark.parametrize(('level', 'kept'), [('debug', 4), ('info', 3), ('warn', 2), ('error', 1)])
-def test_the_least_level_that_is_logged(level, kept):
+def test_the_lowest_level_that_is_logged(level, kept):
     """Levels are those of Prometheus."""
     with Log(level=level) as log:
         for each in logs.LEVELS:
@@ -107,7 +107,7 @@ def test_the_least_level_that_is_logged(level, kept):
 
 
 def test_setting_up_twice_does_not_log_twice():
-    """The last setup holds."""
+    """The last setup counts."""
     with Log() as log:
         again = io.StringIO()
         logs.setup('info', 'json', again)

@@ -1,6 +1,6 @@
-"""The demo: a fleet with planted faults behind an embedded Prometheus-compatible API. Tests and benchmarks use its source as well.
+"""The demo: a fleet with injected faults behind an embedded Prometheus-compatible API. Tests and benchmarks use its source as well.
 
-    fleet     telemetry as a function of seed and time, with planted faults
+    fleet     telemetry as a function of seed and time, with injected faults
     source    the HTTP API over that telemetry
     answers   what the API answers, and what can go wrong with it
     scoring   which faults were found, and which alarms were false

@@ -1,101 +1,168 @@
 """What a demo shows: one line per event, or a live table on a terminal, and the summary at its end.
 
-Who calls it: demo. What flows through: a Demo to look at, a stream to write to. It changes nothing and decides nothing: what was found
-and what was missed is in `scoring`.
+Who calls it: demo. What flows through: a Demo to look at, a stream to write to. It changes nothing and decides nothing: `scoring` knows
+what was found and what was missed.
 """
 
 import shutil
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol, TextIO
 
 from promlstm import logs, terminal
-from promlstm.demo.fleet import SERVICES
+from promlstm.demo.exporter import Exporter
+from promlstm.demo.fleet import SERVICES, Fault
+from promlstm.demo.scoring import Alarm, Finding, Reading, Scoring, Watched
+from promlstm.live.clock import Clock
+
+EVENTS = 8  # the newest ones, below the live table
 
 
-def fault_text(fault):
-    """A planted fault in words: `cpu_burn on host-03:9100`."""
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """A running demo.
+
+    speed                  seconds of the fleet in a second
+    seed                   of the fleet and its faults
+    hosts                  how many the fleet has
+    begin                  unix seconds: when the clock began
+    log_level, log_format  as logs.setup takes them
+    """
+
+    clock: Clock
+    scoring: Scoring
+    exporter: Exporter
+    speed: float
+    seed: int
+    hosts: int
+    begin: float
+    log_level: str
+    log_format: str
+
+    @property
+    def url(self) -> str:
+        """Where the metrics are."""
+        return f'{self.exporter.server.url}/metrics'
+
+    def findings(self) -> list[Finding]:
+        """As Scoring.findings, at this moment."""
+        return self.scoring.findings(self.clock.now())
+
+    def reasons(self) -> list[str]:
+        """Why the demo failed, in words; empty = it did not."""
+        unscored, statuses = self.scoring.unscored(), self.exporter.scheduler.statuses()
+        detectors = dict.fromkeys(entity.detector for entity in unscored)
+        return [
+            *(f'{name}: {sum(e.detector == name for e in unscored)} entities were never scored ({statuses[name]})' for name in detectors),
+            *(f'{fault_text(fault)} was missed' for fault, state, _ in self.findings() if state == 'missed'),
+            *(
+                f'{name}: stage {stage} failed {count} time{"s" * (count != 1)}'
+                for (name, stage), count in self.exporter.failures().items()
+            ),
+        ]
+
+
+class Display(Protocol):
+    """What shows a demo while it runs."""
+
+    def begin(self) -> None:
+        """The exporter has started; nothing is known yet."""
+
+    def warm(self, seconds: float) -> None:
+        """The warm-up took so long; the clock starts."""
+
+    def refresh(self) -> None:
+        """Show what is new."""
+
+    def end(self) -> None:
+        """The demo is over; give the terminal back."""
+
+
+Event = tuple[float, str, str]  # time, kind, text
+
+
+def fault_text(fault: Fault) -> str:
+    """An injected fault in words: `cpu_burn on host-03:9100`."""
     return f'{fault.kind} on {fault.labels["instance"]}'
 
 
-def reading_text(reading):
-    """A reading in words, with observed against expected and its band."""
+def reading_text(reading: Reading) -> str:
+    """A reading in words, with the observed value, the expected one and its band."""
     observed, expected, lower, upper = (
         terminal.quantity(value, reading.metric) for value in (reading.observed, reading.expected, reading.lower, reading.upper)
     )
     return f'score {reading.score:.1f}, {observed} observed, {expected} expected ({lower} … {upper})'
 
 
-def clock_text(seconds):
+def clock_text(seconds: float) -> str:
     """The time of day of the demo's clock."""
     return f'{datetime.fromtimestamp(seconds, UTC):%H:%M:%S}'
 
 
-def events(demo, shown):
-    """What happened since the last call, as (time, kind, words); `shown` is a set that remembers."""
-    found = {}
-    for fault, verdict, alarms in demo.findings():
-        found['planted', fault.start] = (fault.start, fault_text(fault))
-        if verdict == 'missed':
-            found['MISSED', fault.start] = (fault.end, fault_text(fault))
+def events(demo: Demo, shown: set[object]) -> list[Event]:
+    """What happened since the last call. `shown` holds what was returned before, and is updated."""
+    found: dict[object, Event] = {}
+    for fault, state, alarms in demo.findings():
+        found['injected', fault.start] = (fault.start, 'injected', fault_text(fault))
+        if state == 'missed':
+            found['missed', fault.start] = (fault.end, 'MISSED', fault_text(fault))
         if alarms:
-            found['found', fault.start] = (alarms[0].reading.time, _found_text(demo, fault, alarms[0]))
+            text = f'{fault_text(fault)} {delay_text(demo, alarms[0])}: {reading_text(alarms[0].reading)}'
+            found['found', fault.start] = (alarms[0].reading.time, 'found', text)
     for alarm in demo.scoring.false_alarms():
-        words = f'{alarm.entity.detector} on {alarm.entity}: {reading_text(alarm.reading)}'
-        found['FALSE ALARM', alarm] = (alarm.reading.time, words)
-    new = [(when, key[0], words) for key, (when, words) in found.items() if key not in shown]
+        text = f'{alarm.entity.detector} on {alarm.entity}: {reading_text(alarm.reading)}'
+        found['false', alarm] = (alarm.reading.time, 'FALSE ALARM', text)
+    new = [event for key, event in found.items() if key not in shown]
     shown.update(found)
     return sorted(new)
 
 
-def _found_text(demo, fault, alarm):
-    return f'{fault_text(fault)} {delay_text(demo, alarm)}: {reading_text(alarm.reading)}'
-
-
-def delay_text(demo, alarm):
-    """How fast a fault was found, and by whom."""
+def delay_text(demo: Demo, alarm: Alarm) -> str:
+    """How fast a fault was found, and by which detector."""
     steps = demo.scoring.steps_until(alarm)
     return f'after {steps} step{"s" * (steps != 1)} by {alarm.entity.detector}'
 
 
-def summary(demo, reasons):
-    """What a demo says at its end, list of lines."""
-    scoring, args, findings = demo.scoring, demo.args, demo.findings()
-    counts = {verdict: sum(found == verdict for _, found, _ in findings) for verdict in ('found', 'missed', 'on')}
-    watched = demo.clock.now() - demo.begin
+def summary(demo: Demo, reasons: Sequence[str]) -> list[str]:
+    """The lines at the end of a demo; reasons = why it was no success."""
+    scoring, findings = demo.scoring, demo.findings()
+    states = [state for _, state, _ in findings]
+    counts = f'{states.count("found")} found, {states.count("missed")} missed, {states.count("open")} not over yet'
+    seconds = demo.clock.now() - demo.begin
     rows = [
         ('entities scored', f'{len(scoring.scored)} of {len(scoring.entities)}'),
-        ('faults', f'{len(findings)} planted, {counts["found"]} found, {counts["missed"]} missed, {counts["on"]} too young to tell'),
+        ('faults', f'{len(findings)} injected, {counts}'),
         *(('', _fault_line(demo, *finding)) for finding in findings),
-        ('false alarms', f'{len(scoring.false_alarms())} in {len(scoring.entities) * watched / 3600:.0f} entity-hours'),
-        ('stages failed', ', '.join(f'{name} {stage} × {n}' for (name, stage), n in demo.exporter.failures().items()) or 'none'),
-        ('steps given up', f'{demo.exporter.missed_steps()}'),
+        ('false alarms', f'{len(scoring.false_alarms())} in {len(scoring.entities) * seconds / 3600:.0f} entity-hours'),
+        ('failed stages', ', '.join(f'{name} {stage} × {n}' for (name, stage), n in demo.exporter.failures().items()) or 'none'),
+        ('skipped steps', f'{demo.exporter.missed_steps()}'),
     ]
-    what = (
-        f'{watched / 60:.0f} minutes of {demo.hosts} hosts and {len(SERVICES)} services in {watched / args.speed:.0f} s, seed {args.seed}'
-    )
-    return ['', f'promlstm demo: {what}', *('  ' + line for line in terminal.columns(rows)), '', *_verdict(demo, reasons), '', *_next(demo)]
+    what = f'{seconds / 60:.0f} minutes of {demo.hosts} hosts and {len(SERVICES)} services in {seconds / demo.speed:.0f} s, seed {demo.seed}'
+    return ['', f'promlstm demo: {what}', *('  ' + line for line in terminal.columns(rows)), '', *_result(demo, reasons), '', *_next(demo)]
 
 
-def _fault_line(demo, fault, verdict, alarms):
+def _fault_line(demo: Demo, fault: Fault, state: str, alarms: Sequence[Alarm]) -> str:
     """One fault of the summary."""
-    words = {'on': 'too young to tell', 'missed': 'MISSED'}
-    said = f'found {delay_text(demo, alarms[0])}' if alarms else words[verdict]
-    return f'{clock_text(fault.start)} {fault_text(fault)}: {said}'
+    result = {'open': 'not over yet', 'missed': 'MISSED', 'found': 'found'}[state]
+    delay = f' {delay_text(demo, alarms[0])}' if alarms else ''
+    return f'{clock_text(fault.start)} {fault_text(fault)}: {result}{delay}'
 
 
-def _verdict(demo, reasons):
+def _result(demo: Demo, reasons: Sequence[str]) -> list[str]:
     if reasons:
-        return ['NOT in order:', *(f'  {reason}' for reason in reasons)]
+        return ['FAILED:', *(f'  {reason}' for reason in reasons)]
     false = len(demo.scoring.false_alarms())
-    return [f'In order{f", but for {false} false alarm" + "s" * (false != 1) if false else ""}.']
+    return [f'OK{f", with {false} false alarm" + "s" * (false != 1) if false else ""}.']
 
 
-def _next(demo):
+def _next(demo: Demo) -> list[str]:
     """What to try next."""
     return [
-        f'While it ran, Prometheus could scrape {demo.exporter.server.url}/metrics. Next:',
+        f'While the demo ran, Prometheus could scrape {demo.url}. Next:',
         '  promlstm demo                                   until Ctrl-C, with time to look at that page',
-        '  promlstm demo --print-config > promlstm.yml     a configuration to begin with: put in your url and expressions',
+        '  promlstm demo --print-config > promlstm.yml     a configuration to start from: put in your url and expressions',
         '  promlstm check-config promlstm.yml              what it costs, and whether Prometheus answers',
         '  promlstm run --config.file=promlstm.yml',
     ]
@@ -104,85 +171,86 @@ def _next(demo):
 class Lines:
     """One line per event."""
 
-    def __init__(self, demo, out):
-        self._demo, self._out, self._shown = demo, out, set()
+    def __init__(self, demo: Demo, out: TextIO) -> None:
+        self._demo, self._out = demo, out
+        self._shown: set[object] = set()
 
-    def begin(self):
+    def begin(self) -> None:
         """Before anything is known."""
-        entities, server = len(self._demo.scoring.entities), self._demo.exporter.server
-        self._say(f'promlstm demo: {entities} entities, warming up from days of history; metrics: {server.url}/metrics')
+        entities = len(self._demo.scoring.entities)
+        self._print(f'promlstm demo: {entities} entities, warming up from days of history; metrics: {self._demo.url}')
 
-    def warm(self, seconds):
+    def warm(self, seconds: float) -> None:
         """The clock starts."""
         scored, entities = len(self._demo.scoring.scored), len(self._demo.scoring.entities)
-        self._say(
-            f'{scored} of {entities} entities scored after {seconds:.1f} s; the clock starts, {self._demo.args.speed:g} times faster than life'
-        )
+        self._print(f'{scored} of {entities} entities scored after {seconds:.1f} s; the clock starts, {self._demo.speed:g} times as fast as real time')
 
-    def look(self):
-        """Tell what is new."""
-        for when, kind, words in events(self._demo, self._shown):
-            self._say(f'{clock_text(when)}  {kind:11}  {words}')
+    def refresh(self) -> None:
+        """Print what is new."""
+        for when, kind, text in events(self._demo, self._shown):
+            self._print(f'{clock_text(when)}  {kind:11}  {text}')
 
-    def end(self):
+    def end(self) -> None:
         """Nothing to clear away."""
 
-    def _say(self, line):
+    def _print(self, line: str) -> None:
         self._out.write(line + '\n')
         self._out.flush()
 
 
 class Screen:
-    """A live table on the terminal's other page, so that what was there before comes back."""
+    """A live table on the alternate screen of a terminal, so that what was there before comes back."""
 
-    def __init__(self, demo, out):
-        self._demo, self._out, self._shown, self._recent = demo, out, set(), deque(maxlen=8)
+    def __init__(self, demo: Demo, out: TextIO) -> None:
+        self._demo, self._out = demo, out
+        self._shown: set[object] = set()
+        self._recent: deque[str] = deque(maxlen=EVENTS)
 
-    def begin(self):
-        """Take the terminal; log lines join the events."""
-        logs.setup(self._demo.log_level, self._demo.args.log_format, stream=self)
+    def begin(self) -> None:
+        """Take the terminal; log lines are shown among the events."""
+        logs.setup(self._demo.log_level, self._demo.log_format, stream=self)
         self._out.write('\x1b[?1049h\x1b[?25l')
-        self.look()
+        self.refresh()
 
-    def write(self, text):
+    def write(self, text: str, /) -> None:
         """A line of the log."""
         self._recent.extend(terminal.YELLOW + line + terminal.PLAIN for line in text.splitlines() if line.strip())
 
-    def flush(self):
-        """For the log: all is shown at the next look."""
+    def flush(self) -> None:
+        """For the log: lines are shown at the next refresh."""
 
-    def warm(self, seconds):
+    def warm(self, seconds: float) -> None:
         """The clock starts."""
         self._recent.append(f'first scores after {seconds:.1f} s')
 
-    def look(self):
-        """Draw all of it."""
-        colours = {'found': terminal.GREEN, 'MISSED': terminal.RED, 'FALSE ALARM': terminal.RED, 'planted': terminal.BOLD}
-        for when, kind, words in events(self._demo, self._shown):
-            self._recent.append(f'{clock_text(when)}  {colours[kind]}{kind:11}{terminal.PLAIN}  {words}')
+    def refresh(self) -> None:
+        """Draw the whole screen."""
+        colours = {'found': terminal.GREEN, 'MISSED': terminal.RED, 'FALSE ALARM': terminal.RED, 'injected': terminal.BOLD}
+        for when, kind, text in events(self._demo, self._shown):
+            self._recent.append(f'{clock_text(when)}  {colours[kind]}{kind:11}{terminal.PLAIN}  {text}')
         size = shutil.get_terminal_size()
-        lines = [*self._head(), '', *self._rows(size.lines - 6 - self._recent.maxlen), '', *self._recent]
+        lines = [*self._head(), '', *self._rows(size.lines - 6 - EVENTS), '', *self._recent]
         self._out.write('\x1b[H' + ''.join(terminal.clipped(line, size.columns) + '\x1b[K\n' for line in lines[: size.lines - 1]) + '\x1b[J')
         self._out.flush()
 
-    def _head(self):
+    def _head(self) -> list[str]:
         demo, scoring = self._demo, self._demo.scoring
-        verdicts = [verdict for _, verdict, _ in demo.findings()]
-        counts = f'{len(verdicts)} faults planted, {verdicts.count("found")} found, {verdicts.count("missed")} missed'
+        states = [state for _, state, _ in demo.findings()]
+        counts = f'{len(states)} faults injected, {states.count("found")} found, {states.count("missed")} missed'
         return [
-            f'{terminal.BOLD}promlstm demo{terminal.PLAIN}   {clock_text(demo.clock.now())} × {demo.args.speed:g}   '
+            f'{terminal.BOLD}promlstm demo{terminal.PLAIN}   {clock_text(demo.clock.now())} × {demo.speed:g}   '
             f'{len(scoring.scored)} of {len(scoring.entities)} entities scored   {counts}, {len(scoring.false_alarms())} false alarms',
-            f'{terminal.DIM}metrics: {demo.exporter.server.url}/metrics   Ctrl-C ends{terminal.PLAIN}',
+            f'{terminal.DIM}metrics: {demo.url}   Ctrl-C ends{terminal.PLAIN}',
         ]
 
-    def _rows(self, room):
+    def _rows(self, room: int) -> list[str]:
         """The entities with the highest scores."""
         readings = sorted(self._demo.scoring.newest().items(), key=lambda item: -item[1].score if item[1].score == item[1].score else 0)
-        rows = [('detector', 'entity', 'score', '', 'observed', 'expected', 'band', 'of')]
+        rows = [('detector', 'entity', 'score', '', 'observed', 'expected', 'band', 'metric')]
         rows += [self._row(entity, reading) for entity, reading in readings[: max(0, room)]]
         return terminal.columns(rows)
 
-    def _row(self, entity, reading):
+    def _row(self, entity: Watched, reading: Reading) -> tuple[str, str, str, str, str, str, str, str]:
         observed, expected, lower, upper = (
             terminal.quantity(value, reading.metric) for value in (reading.observed, reading.expected, reading.lower, reading.upper)
         )
@@ -190,8 +258,8 @@ class Screen:
         bar = colour + terminal.bar(reading.score) + terminal.PLAIN
         return entity.detector, str(entity), f'{reading.score:.2f}', bar, observed, expected, f'{lower} … {upper}', reading.metric
 
-    def end(self):
+    def end(self) -> None:
         """Give the terminal back."""
         self._out.write('\x1b[?25h\x1b[?1049l')
         self._out.flush()
-        logs.setup(self._demo.log_level, self._demo.args.log_format)
+        logs.setup(self._demo.log_level, self._demo.log_format)

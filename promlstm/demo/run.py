@@ -1,12 +1,12 @@
-"""`promlstm demo`: the whole exporter over an embedded source, many times faster than life, with planted faults to find.
+"""`promlstm demo`: the whole exporter against an embedded source, many times faster than real time, with injected faults to find.
 
-    source      a little fleet behind a Prometheus-compatible API on a free loopback port
-    scheduler   the real one, with the real HTTP client, server and gauges, by the configuration that --print-config shows
-    scoring      which faults were found, and which alarms were false
-    display     what is shown meanwhile: a live table on a terminal, else one line per event
+    source      a small fleet behind a Prometheus-compatible API on a free loopback port
+    exporter    scheduler, HTTP client, server and gauges as in production, with the configuration that --print-config shows
+    scoring     which faults were found, and which alarms were false
+    display     a live table on a terminal, else one line per event
 
-The demo's clock stands still until every detector has warmed up from the fleet's past, so the same seed gives the same demo on a slow
-machine and on a fast one. Who calls it: __main__. It never touches what it watches: nothing that the exporter sees is made easier.
+The demo's clock stands still until every detector has warmed up from the fleet's history, so the same seed gives the same demo on a slow
+machine and on a fast one. Who calls it: __main__. It does not make detection easier: the exporter sees what Prometheus would return.
 """
 
 import argparse
@@ -14,31 +14,27 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TextIO
 
 from promlstm import config as configuration
 from promlstm import logs
-from promlstm.demo import display
+from promlstm.demo.display import Demo, Display, Lines, Screen, summary
+from promlstm.demo.exporter import Exporter
 from promlstm.demo.fleet import Fleet
 from promlstm.demo.scoring import Scoring
 from promlstm.demo.source import Source
 from promlstm.live.clock import Clock
-from promlstm.live.scheduler import Scheduler
-from promlstm.query.prometheus import Prometheus
-from promlstm.serve.page import Page
-from promlstm.serve.server import Server
-from promlstm.serve.telemetry import Telemetry
 
 LISTEN = '127.0.0.1:19855'
-BEGIN = datetime(2026, 3, 3, 10, tzinfo=UTC).timestamp()  # a Tuesday in the rush of the morning; fixed, so that a seed says it all
-WITHIN_STEP_SECONDS = 10  # so far into a step does the clock begin: a detector may wait a little for its turn, and the clock stands still
+BEGIN = datetime(2026, 3, 3, 10, tzinfo=UTC).timestamp()  # a busy Tuesday morning; fixed, so that the seed alone decides what happens
+WITHIN_STEP_SECONDS = 10  # the clock begins this far into a step: detectors start a little apart, and the clock stands still meanwhile
 HOSTS = 12
 FIRST_FAULT_SECONDS, FAULT_SECONDS, QUIET_SECONDS = 90, 150, 150  # at a step of 15 s: ten samples of each fault, ten of quiet
-GRACE_SECONDS = 60  # after the end of a fault in which alarms are still put down to it
-WARM_LIMIT_SECONDS = 60.0  # then the clock starts, whoever is not warm yet
-LOOK_SECONDS = 0.25
-STOP_SECONDS = 5.0
+GRACE_SECONDS = 60  # an alarm this long after the end of a fault still counts as finding it
+WARM_LIMIT_SECONDS = 60.0  # then the clock starts, even if a detector has not warmed up
+REFRESH_SECONDS = 0.25
 
 CONFIG = """\
 prometheus:
@@ -51,7 +47,7 @@ detectors:
     step: 15s
     model: {model}
     direction: above
-    min_deviation: 0.05         # of the CPU, whatever was expected
+    min_deviation: 0.05         # 5 % of the CPU: smaller deviations never count
     range: [0, 1]
   - name: memory
     expr: node_memory_used_bytes
@@ -105,29 +101,29 @@ detectors:
 """
 
 
-def arguments(parser):
+def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the demo's flags to a parser."""
     parser.add_argument(
-        '--for', dest='seconds', type=_duration, metavar='DURATION', help='end after this, such as 30s, counted from the first scores'
+        '--for', dest='seconds', type=_duration, metavar='DURATION', help='end after this time, such as 30s, counted from the first scores'
     )
-    parser.add_argument('--speed', type=_speed, default=60.0, help='seconds of the fleet in a second (default: 60)')
-    parser.add_argument('--seed', type=int, default=1, help='another fleet, other faults (default: 1)')
-    parser.add_argument('--model', default='builtin:default', help='builtin:NAME, or a file (default: builtin:default)')
+    parser.add_argument('--speed', type=_speed, default=60.0, help='how much faster than real time (default: 60)')
+    parser.add_argument('--seed', type=int, default=1, help='another number gives another fleet and other faults (default: 1)')
+    parser.add_argument('--model', default='builtin:default', help='builtin:NAME, or a model file (default: builtin:default)')
     parser.add_argument(
-        '--web.listen-address', dest='listen', default=LISTEN, metavar='HOST:PORT', help=f'where to serve (default: {LISTEN})'
+        '--web.listen-address', dest='listen', default=LISTEN, metavar='HOST:PORT', help=f'address to serve on (default: {LISTEN})'
     )
-    parser.add_argument('--plain', action='store_true', help='one line per event, as where the output is no terminal')
-    parser.add_argument('--print-config', action='store_true', help='print the configuration that the demo runs, and end')
+    parser.add_argument('--plain', action='store_true', help='print one line per event even on a terminal')
+    parser.add_argument('--print-config', action='store_true', help='print the configuration that the demo runs with, and exit')
 
 
-def _duration(text):
+def _duration(text: str) -> float:
     try:
         return configuration.seconds(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _speed(text):
+def _speed(text: str) -> float:
     try:
         speed = float(text)
     except ValueError:
@@ -137,17 +133,18 @@ def _speed(text):
     return speed
 
 
-def main(args, *, out=None, prepare=lambda source: None):
+def main(args: argparse.Namespace, *, out: TextIO | None = None, prepare: Callable[[Source], None] = lambda source: None) -> int:
     """Run the demo; returns the exit status: 0 only if every entity was scored, no fault missed, and no stage failed.
 
     args     what `arguments` added to a parser
-    prepare  called with the Source before anything is asked of it: where tests order faults
+    prepare  called with the Source before its first request; tests order faults there
     """
     out = out or sys.stdout
     if args.print_config:
         out.write(CONFIG.format(url='http://localhost:9090', model=args.model))
         return 0
-    logs.setup(log_level(args), args.log_format)
+    log_level = 'warn' if args.log_level == 'info' else args.log_level  # what is news for `run` would hide the events of a demo
+    logs.setup(log_level, args.log_format)
     stopwatch = Stopwatch()
     clock = Clock(start=BEGIN + WITHIN_STEP_SECONDS, speed=args.speed, monotonic=stopwatch)
     fleet = Fleet(
@@ -157,127 +154,57 @@ def main(args, *, out=None, prepare=lambda source: None):
         prepare(source)
         config = configuration.parse(CONFIG.format(url=source.url, model=args.model), source='demo')
         scoring = Scoring(config, fleet, BEGIN, grace_seconds=GRACE_SECONDS)
-        with Exporter(config, clock, args.listen, scoring.note) as exporter:
-            demo = Demo(args, clock, scoring, exporter)
-            follower = display.Lines if args.plain or not out.isatty() else display.Screen
-            _follow(demo, follower(demo, out), stopwatch)
+        with Exporter(config, clock, args.listen, scoring.record) as exporter:
+            demo = Demo(clock, scoring, exporter, args.speed, args.seed, HOSTS, BEGIN, log_level, args.log_format)
+            screen: Display = Lines(demo, out) if args.plain or not out.isatty() else Screen(demo, out)
+            _show(demo, screen, stopwatch, args.seconds)
     reasons = demo.reasons()
-    out.write('\n'.join(display.summary(demo, reasons)) + '\n')
+    out.write('\n'.join(summary(demo, reasons)) + '\n')
     out.flush()
     return 1 if reasons else 0
 
 
-def log_level(args):
-    """What a user of `run` reads as news would hide the events here."""
-    return 'warn' if args.log_level == 'info' else args.log_level
-
-
 class Stopwatch:
-    """A monotonic time that stands still until it is started, and after it is stopped; what the demo's clock runs on."""
+    """A monotonic time that stands still until it is started, and after it is stopped; the demo's clock runs on it."""
 
-    def __init__(self, monotonic=time.monotonic):
-        self._monotonic, self._started, self._stopped = monotonic, None, None
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._started: float | None = None
+        self._stopped: float | None = None
 
-    def __call__(self):
+    def __call__(self) -> float:
         """Seconds since the start, 0 before; after the stop no more than at the stop."""
         if self._started is None:
             return 0.0
         return (self._monotonic() if self._stopped is None else self._stopped) - self._started
 
-    def start(self):
+    def start(self) -> None:
         """Run from now on."""
         self._started = self._monotonic()
 
-    def stop(self):
-        """Stand still for good: what happens while all is put away is no part of the demo."""
+    def stop(self) -> None:
+        """Stand still for good: the shutdown is no part of the demo."""
         self._stopped = self._monotonic()
 
 
-class Exporter:
-    """The exporter as `promlstm run` puts it together, while it is entered."""
-
-    def __init__(self, config, clock, listen, watch):
-        self.telemetry, page = Telemetry(), Page(clock.now)
-        source = Prometheus(config.prometheus)
-        self.scheduler = Scheduler(
-            config, source, clock=clock, telemetry=self.telemetry, publish=page.publish, withdraw=page.withdraw, watch=watch
-        )
-        ready, statuses = self.scheduler.ready, self.scheduler.statuses
-        self.server = Server(listen, page=page, telemetry=self.telemetry, statuses=statuses, ready=ready)
-
-    def __enter__(self):
-        self.server.start()
-        self.scheduler.start()
-        return self
-
-    def __exit__(self, *_):
-        self.scheduler.stop(STOP_SECONDS)
-        self.server.stop()
-
-    def failures(self):
-        """Stages that failed: {(detector, stage): how often}."""
-        samples = (sample for family in self.telemetry.registry.collect() for sample in family.samples)
-        failed = (sample for sample in samples if sample.name == 'promlstm_detector_failures_total' and sample.value)
-        return {(sample.labels['detector'], sample.labels['stage']): int(sample.value) for sample in failed}
-
-    def missed_steps(self):
-        """Steps that were given up because this machine is too slow for the speed."""
-        samples = (sample for family in self.telemetry.registry.collect() for sample in family.samples)
-        return int(sum(sample.value for sample in samples if sample.name == 'promlstm_detector_missed_steps_total'))
-
-
-@dataclass(frozen=True, slots=True)
-class Demo:
-    """A running demo, as display sees it."""
-
-    args: object
-    clock: Clock
-    scoring: Scoring
-    exporter: Exporter
-    begin: float = BEGIN
-    hosts: int = HOSTS
-
-    @property
-    def log_level(self):
-        """The least level that is worth a line."""
-        return log_level(self.args)
-
-    def findings(self):
-        """As Scoring.findings, at this moment."""
-        return self.scoring.findings(self.clock.now())
-
-    def reasons(self):
-        """Why the demo was no success, in words; empty = it was."""
-        unscored, statuses = self.scoring.unscored(), self.exporter.scheduler.statuses()
-        detectors = dict.fromkeys(entity.detector for entity in unscored)
-        return [
-            *(f'{name}: {sum(e.detector == name for e in unscored)} entities were never scored ({statuses[name]})' for name in detectors),
-            *(f'{display.fault_text(fault)} was missed' for fault, verdict, _ in self.findings() if verdict == 'missed'),
-            *(
-                f'{name}: stage {stage} failed {count} time{"s" * (count != 1)}'
-                for (name, stage), count in self.exporter.failures().items()
-            ),
-        ]
-
-
-def _follow(demo, follower, stopwatch):
-    """Keep the follower informed until the time is over or somebody presses Ctrl-C."""
+def _show(demo: Demo, screen: Display, stopwatch: Stopwatch, limit_seconds: float | None) -> None:
+    """Keep the display up to date until the time is over or the user presses Ctrl-C."""
     stop, began = threading.Event(), time.monotonic()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    warm, ready, limit = False, demo.exporter.scheduler.ready, demo.args.seconds
+    warm, ready = False, demo.exporter.scheduler.ready
     try:
-        follower.begin()
-        while not stop.wait(LOOK_SECONDS):
+        screen.begin()
+        while not stop.wait(REFRESH_SECONDS):
             if not warm and (ready() or time.monotonic() - began > WARM_LIMIT_SECONDS):
                 warm = True
-                follower.warm(time.monotonic() - began)
+                screen.warm(time.monotonic() - began)
                 stopwatch.start()
-            follower.look()
-            if limit is not None and stopwatch() >= limit:
+            screen.refresh()
+            if limit_seconds is not None and stopwatch() >= limit_seconds:
                 break
         stopwatch.stop()
-        follower.look()
+        screen.refresh()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        follower.end()
+        screen.end()

@@ -1,46 +1,55 @@
-"""What became of the planted faults: found, missed or too young to tell; and which alarms were false. No I/O, reads no clock.
+"""Which injected faults were found or missed, and which alarms were false. No I/O, reads no clock.
 
-An alarm begins when an entity's score reaches 1. It is a find if the sample that raised it lies between the start of a fault that touches
-the entity and a little after its end; if there is none, the alarm is false, and so is one that is still on when its fault is long over.
-One that is on when a fault begins does not find it: an alarm that is always on finds nothing. A fault is missed once all detectors that
-could have seen it are past its end.
+An alarm begins when an entity's score reaches 1. It finds a fault if the sample that raised it lies between the start of a fault that
+affects the entity and the end of its grace period. If there is no such fault the alarm is false, and so is one that still lasts when the
+grace period is over. An alarm that was there before the fault began does not find it: an alarm that is always on finds nothing. A fault
+is missed once all detectors that could have found it are past its grace period.
 
-Who calls it: demo. What flows through: Verdicts, from the threads of the detectors; out come words and counts.
+Who calls it: demo. What flows through: Verdicts, from the threads of the detectors; out come findings and counts.
 """
 
+import math
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from promlstm.config import Config
 from promlstm.demo import fleet
 from promlstm.engine import labels
+from promlstm.engine.columns import Verdicts
+from promlstm.engine.detector import Detector
 from promlstm.query.selector import matches, selector
+
+State = Literal['found', 'missed', 'open']  # open = neither of the two yet
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """An entity that a detector is to score: what the configuration and the fleet say, not what came out.
+    """An entity that a detector has to score, known from the configuration and the fleet, not from results.
 
+    pairs    labels, (name, value) sorted by name
     metrics  names of the metrics, one per feature
     """
 
     detector: str
-    pairs: tuple
-    metrics: tuple
+    pairs: tuple[tuple[str, str], ...]
+    metrics: tuple[str, ...]
 
-    def touched_by(self, fault):
-        """Whether a planted fault changes what this entity shows."""
+    def affected_by(self, fault: fleet.Fault) -> bool:
+        """Whether a fault changes a metric of this entity."""
         changed = fleet.KINDS[fault.kind][1]
         return any(metric in changed for metric in self.metrics) and set(self.pairs) <= set(fault.labels.items())
 
-    def __str__(self):
+    def __str__(self) -> str:
         return dict(self.pairs).get('instance', labels.selector(self.pairs))
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The newest verdict on an entity, of the feature that contributes most.
+    """The newest verdict on an entity, for the feature that contributes most.
 
     time   unix seconds of the step
     score  NaN = not scored
@@ -57,16 +66,19 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """An entity whose score reached 1: the reading that did it, and the fault that explains it, or None."""
+    """An entity whose score reached 1: the reading that raised the alarm, and the fault that explains it, or None."""
 
     entity: Watched
     reading: Reading
     fault: fleet.Fault | None
 
 
-def watched(config, telemetry):
-    """All entities that the detectors of a configuration are to find in a telemetry, tuple of Watched."""
-    found = {}
+Finding = tuple[fleet.Fault, State, list[Alarm]]
+
+
+def watched(config: Config, telemetry: fleet.Fleet) -> tuple[Watched, ...]:
+    """All entities of a fleet that the detectors of a configuration have to score."""
+    found: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = {}
     for detector in config.detectors:
         for expr in detector.queries.values():
             matchers = selector(expr)
@@ -78,22 +90,25 @@ def watched(config, telemetry):
 
 
 class Scoring:
-    """Keeps the readings, the alarms and the faults of one demo.
+    """The readings, the alarms and the faults of one demo.
 
     begin          unix seconds: faults from here on count
-    grace_seconds  how long after its end an alarm is still put down to a fault
+    grace_seconds  an alarm up to this long after the end of a fault still counts as finding it
     """
 
-    def __init__(self, config, telemetry, begin, *, grace_seconds):
+    def __init__(self, config: Config, telemetry: fleet.Fleet, begin: float, *, grace_seconds: float) -> None:
         self.entities = watched(config, telemetry)
-        self.readings, self.alarms, self.scored = {}, [], set()
+        self.readings: dict[Watched, Reading] = {}
+        self.alarms: list[Alarm] = []
+        self.scored: set[Watched] = set()
         self._config = {detector.name: detector for detector in config.detectors}
         self._known = {(entity.detector, entity.pairs): entity for entity in self.entities}
         self._telemetry, self._begin, self._grace, self._lock = telemetry, begin, grace_seconds, threading.Lock()
-        self._on, self._reached = {}, dict.fromkeys(self._config, -np.inf)
+        self._open: dict[Watched, Alarm] = {}  # alarms that last now
+        self._reached = dict.fromkeys(self._config, -np.inf)  # the newest step of each detector
 
-    def note(self, detector, verdicts):
-        """Take down one step of a detector; called from its thread."""
+    def record(self, detector: Detector, verdicts: Verdicts) -> None:
+        """Record one step of a detector; called from its thread."""
         name = detector.config.name
         with self._lock:
             for row, identity in enumerate(detector.entities.identities[: len(verdicts.score)]):
@@ -102,65 +117,67 @@ class Scoring:
                     self._read(entity, _reading(verdicts, row, entity))
             self._reached[name] = verdicts.time
 
-    def _read(self, entity, reading):
+    def _read(self, entity: Watched, reading: Reading) -> None:
         self.readings[entity] = reading
         if np.isnan(reading.score):
             return
         self.scored.add(entity)
         if reading.score < 1:
-            self._on.pop(entity, None)
+            self._open.pop(entity, None)
             return
-        fault = self._fault_near(entity, reading.time)
-        if entity not in self._on or (fault is None and self._on[entity].fault):
-            self._on[entity] = Alarm(entity, reading, fault)
-            self.alarms.append(self._on[entity])
+        fault = self._fault_at(entity, reading.time)
+        if entity not in self._open or (fault is None and self._open[entity].fault):
+            self._open[entity] = Alarm(entity, reading, fault)
+            self.alarms.append(self._open[entity])
 
-    def _fault_near(self, entity, time):
+    def _fault_at(self, entity: Watched, time: float) -> fleet.Fault | None:
+        """The fault that affects an entity at an instant, grace period included."""
         sampled = time - self._config[entity.detector].delay
-        near = self._telemetry.faults(sampled - self._grace, np.nextafter(sampled, np.inf))
-        return next((fault for fault in near[::-1] if entity.touched_by(fault)), None)
+        near = self._telemetry.faults(sampled - self._grace, float(np.nextafter(sampled, np.inf)))
+        return next((fault for fault in near[::-1] if entity.affected_by(fault)), None)
 
-    def findings(self, now):
-        """What became of the faults that began before `now`: list of (Fault, `found`, `missed` or `on`, alarms)."""
+    def findings(self, now: float) -> list[Finding]:
+        """The faults that began before `now`: (Fault, `found`, `missed` or `open`, alarms that found it)."""
         with self._lock:
             return [self._finding(fault) for fault in self._telemetry.faults(self._begin, now)]
 
-    def _finding(self, fault):
+    def _finding(self, fault: fleet.Fault) -> Finding:
         alarms = sorted((alarm for alarm in self.alarms if alarm.fault == fault), key=self._order)
-        return fault, 'found' if alarms else 'missed' if self._passed(fault) else 'on', alarms
+        return fault, 'found' if alarms else 'missed' if self._passed(fault) else 'open', alarms
 
-    def _order(self, alarm):
-        """By time; of the same step, as the configuration has the detectors, whose threads race."""
+    def _order(self, alarm: Alarm) -> tuple[float, int]:
+        """By time; within a step in the order of the configuration, because the threads of the detectors race."""
         return alarm.reading.time, self.entities.index(alarm.entity)
 
-    def _passed(self, fault):
-        """Whether all detectors that could have seen a fault are past its end."""
-        seers = {entity.detector for entity in self.entities if entity.touched_by(fault)}
-        return all(self._reached[name] >= fault.end + self._grace + self._config[name].delay for name in seers)
+    def _passed(self, fault: fleet.Fault) -> bool:
+        """Whether all detectors that could have found a fault are past its grace period."""
+        able = {entity.detector for entity in self.entities if entity.affected_by(fault)}
+        return all(self._reached[name] >= fault.end + self._grace + self._config[name].delay for name in able)
 
-    def steps_until(self, alarm):
-        """How many samples of its fault the detector had seen when it alarmed; 1 = the very first raised it."""
+    def steps_until(self, alarm: Alarm) -> int:
+        """After how many samples of its fault the detector raised an alarm that found one; 1 = at the very first."""
+        assert alarm.fault is not None
         detector = self._config[alarm.entity.detector]
-        first = np.ceil((alarm.fault.start + detector.delay) / detector.step) * detector.step
+        first = math.ceil((alarm.fault.start + detector.delay) / detector.step) * detector.step
         return round((alarm.reading.time - first) / detector.step) + 1
 
-    def false_alarms(self):
+    def false_alarms(self) -> list[Alarm]:
         """Alarms that no fault explains, oldest first."""
         with self._lock:
             return [alarm for alarm in self.alarms if alarm.fault is None]
 
-    def unscored(self):
+    def unscored(self) -> list[Watched]:
         """Entities that never had a score."""
         with self._lock:
             return [entity for entity in self.entities if entity not in self.scored]
 
-    def newest(self):
-        """A copy of the newest readings: {Watched: Reading}."""
+    def newest(self) -> Mapping[Watched, Reading]:
+        """A copy of the newest readings."""
         with self._lock:
             return dict(self.readings)
 
 
-def _reading(verdicts, row, entity):
+def _reading(verdicts: Verdicts, row: int, entity: Watched) -> Reading:
     share = verdicts.contribution[row]
     feature = int(np.nanargmax(share)) if np.isfinite(share).any() else 0
     columns = (verdicts.observed, verdicts.expected, verdicts.lower, verdicts.upper)

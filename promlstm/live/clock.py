@@ -5,25 +5,35 @@ Who calls it: runner, `run`, `demo`. It is the only place that reads the wall cl
 
 import threading
 import time
+from collections.abc import Callable
+
+SLICE_SECONDS = 1.0  # a wait looks at the clock this often, so that a clock that is set back is noticed
 
 
 class Clock:
-    """Time for the scheduler: wall-clock time, or a demo's that starts elsewhere and runs faster."""
+    """Time for the scheduler: wall-clock time, or the time of a demo, which starts at `start` and runs `speed` times faster."""
 
-    def __init__(self, *, start=None, speed=1.0, wall=time.time, monotonic=time.monotonic):
+    def __init__(
+        self,
+        *,
+        start: float | None = None,
+        speed: float = 1.0,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.stopping = threading.Event()
         self.speed = speed
         self._start, self._wall, self._monotonic, self._began = start, wall, monotonic, monotonic()
 
-    def now(self):
+    def now(self) -> float:
         """Unix seconds."""
         return self._wall() if self._start is None else self._start + (self._monotonic() - self._began) * self.speed
 
-    def wait(self, until):
+    def wait(self, until: float) -> bool:
         """Wait for an instant of this clock, or until the clock is set back; False = the exporter is stopping."""
         before = self.now()
         while before < until:
-            if self.stopping.wait(min((until - before) / self.speed, 1.0)):  # in slices, so that a clock that is set is noticed
+            if self.stopping.wait(min((until - before) / self.speed, SLICE_SECONDS)):
                 return False
             now = self.now()
             if now < before:

@@ -1,8 +1,8 @@
-"""One detector on its clock: warm up, step, catch up, publish; whatever fails is reported and tried again.
+"""One detector in its thread: warm up, step, catch up, publish; whatever fails is reported and tried again.
 
 Who calls it: scheduler, one thread each. What flows through: aligned instants; out go blocks of text to the page and numbers to
-telemetry. It renders the columns of a step before it commits the step, so that a step that cannot be shown has changed nothing. It never computes a
-score and never answers a scrape.
+telemetry. It renders the columns of a step before it commits the step, so that a step that cannot be rendered has changed nothing. It
+never computes a score and never answers a scrape.
 
 A step that fails takes its detector's gauges off the page at once and is counted; the steps missed meanwhile are replayed from history
 before the next one, so that an outage of the source leaves no hole in the memory. The broad `except` of the project is here.
@@ -11,64 +11,100 @@ before the next one, so that an outage of the source leaves no hole in the memor
 import logging
 import time
 import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import chain
+from typing import Any, Protocol
 
 import numpy as np
 
-from promlstm.engine.columns import MISSING, READY, WARMING
-from promlstm.engine.detector import Detector, describe
+from promlstm.config import Detector as DetectorConfig
+from promlstm.engine.columns import MISSING, READY, WARMING, Bools, Ints, Verdicts
+from promlstm.engine.detector import Detector, Tally, describe
 from promlstm.engine.history import aligned
+from promlstm.engine.interfaces import RunQueries, Source
+from promlstm.engine.session import Session
 from promlstm.errors import PromlstmError, StageError
-from promlstm.logs import event
+from promlstm.live.clock import Clock
+from promlstm.logs import Level, event
 from promlstm.serve import exposition
+from promlstm.serve.telemetry import Telemetry
 
 log = logging.getLogger('promlstm.runner')
 SPREAD_SECONDS = 2.0  # requests of different detectors are sent apart by up to this, or a tenth of a step
 PROGRESS_SECONDS = 5.0
 REPEAT_SECONDS = 300.0  # the same condition is logged again after this
-BACKWARDS_STEPS = 10  # a clock that moved back further than this starts the memory anew
+BACKWARDS_STEPS = 10  # if the clock moved back further than this, memory is rebuilt from history
+
+Blocks = dict[str, bytes]  # {family: text}
+Watch = Callable[[Detector, Verdicts], None]
 
 
 class Stopping(Exception):
-    """The exporter was asked to stop while a replay was going on."""
+    """The exporter was asked to stop during a replay."""
+
+
+class Shared(Protocol):
+    """What the detectors of a configuration share; Scheduler is one."""
+
+    clock: Clock
+    telemetry: Telemetry
+
+    @property
+    def run_queries(self) -> RunQueries:
+        """Runs the queries of several features at once."""
+
+    def session(self, config: DetectorConfig, root: str) -> Session:
+        """The session of a detector's model file in its present version; BundleError where it cannot be used."""
+
+    def collect_garbage(self) -> None:
+        """Called after each step."""
 
 
 @dataclass(slots=True)
 class Status:
-    """What a detector says of itself: has it computed a step since the start, has it scored, and if not, why not."""
+    """State of a detector since the start: has it computed a step, has it scored an entity, and if not, why not."""
 
     stepped: bool = False
     scored: bool = False
     reason: str = ''
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.reason or ('scoring' if self.scored else 'starting')
 
 
 class Runner:
-    """One detector on its clock."""
+    """One detector in its thread.
 
-    def __init__(self, config, source, scheduler, publish, withdraw, watch, root):
+    publish   publish(blocks, expires): blocks = {family: text}, expires = instant of the clock after which they are stale
+    withdraw  takes the detector's blocks off the page
+    watch     called with the Detector and the Verdicts of each step, or None
+    root      folder that the path of the model is relative to
+    """
+
+    def __init__(
+        self,
+        config: DetectorConfig,
+        source: Source,
+        shared: Shared,
+        publish: Callable[[Blocks, float], None],
+        withdraw: Callable[[], None],
+        watch: Watch | None,
+        root: str,
+    ) -> None:
         self.config, self.status = config, Status()
-        self._source, self._scheduler, self._publish, self._withdraw, self._watch, self._root = (
-            source,
-            scheduler,
-            publish,
-            withdraw,
-            watch,
-            root,
-        )
-        self._clock, self._telemetry = scheduler.clock, scheduler.telemetry
-        self._detector = None
-        self._labels = None  # the text of the entities' labels, made with the detector
-        self._logged_at = {}  # condition: when it was logged last
+        self._source, self._shared, self._root = source, shared, root
+        self._publish, self._withdraw, self._watch = publish, withdraw, watch
+        self._clock, self._telemetry = shared.clock, shared.telemetry
+        self._detector: Detector | None = None  # until its model is loaded
+        self._labels = exposition.Labels(config.name, tuple(config.queries))  # the text of the entities' labels
+        self._logged_at: dict[str, float] = {}  # condition: when it was logged last
         self._failures = 0  # in a row
         self._attempted = -np.inf  # the last aligned step that was tried
         self._slow = False
-        self._refused = ''  # why the model file as it lies now is not the one that runs
+        self._refused = ''  # why the present model file is not the one in use
         name = config.name
         self._telemetry.set('promlstm_detector_step_seconds', config.step, name)
         self._telemetry.set('promlstm_detector_up', 0, name)
@@ -78,7 +114,7 @@ class Runner:
         for stage in ('load', 'warm', 'query', 'judge'):
             self._telemetry.count('promlstm_detector_failures', (name, stage), 0)
 
-    def run(self):
+    def run(self) -> None:
         """Step until the clock is stopped; whatever fails is reported and tried again at the next step."""
         spread = min(SPREAD_SECONDS, self.config.step / 10) * (zlib.crc32(self.config.name.encode()) % 1000) / 1000
         due = aligned(self._clock.now(), self.config.step)
@@ -91,68 +127,67 @@ class Runner:
                 except Exception as error:  # noqa: BLE001 (the one broad catch: a detector never takes the exporter down)
                     self._failed(error)
                 self._attempted = max(due, self._detector.time if self._detector and self._detector.time else due)
-                self._scheduler.collect_garbage()
+                self._shared.collect_garbage()
             due = self._next()
 
-    def _next(self):
-        """The next aligned step: the one after the last, or the present one where that has long passed."""
+    def _next(self) -> float:
+        """The next aligned step: the one after the last, or the present one if that has long passed."""
         step, now = self.config.step, self._clock.now()
         after = self._attempted + step
         if after > now + BACKWARDS_STEPS * step:
             self._telemetry.count('promlstm_detector_clock_backwards', (self.config.name,))
-            event(log, 'warn', 'clock moved back, memory is made anew', detector=self.config.name, by_seconds=after - now)
+            event(log, 'warn', 'clock moved back, memory is rebuilt from history', detector=self.config.name, by_seconds=after - now)
             self._withdraw()
             if self._detector:
                 self._detector.forget_all()
             return aligned(now, step)
         return max(after, aligned(now, step))
 
-    def _cycle(self, due):
-        if self._detector is None:
-            self._load()
-        else:
-            self._reload()
-        detector, limit = self._detector, self._detector.session.bundle.manifest.replay_steps
-        if detector.time is None or due - detector.time > limit * self.config.step:
-            self._warm()
+    def _cycle(self, due: float) -> None:
+        detector = self._load() if self._detector is None else self._reload(self._detector)
+        if detector.time is None or due - detector.time > detector.session.bundle.manifest.replay_steps * self.config.step:
+            self._warm(detector)
         elif due > detector.time:
-            self._catch_up(due)
-            self._step(due)
+            self._catch_up(detector, due - detector.time, due)
+            self._step(detector, due)
         self._recovered()
 
-    def _load(self):
+    def _load(self) -> Detector:
         try:
-            session = self._scheduler.session(self.config, self._root)
-            name = self.config.name
-            self._detector = Detector(self.config, session, self._source, partial(self._telemetry.stage, name), self._scheduler.run_queries)
+            session = self._shared.session(self.config, self._root)
+            stage = partial(self._telemetry.stage, self.config.name)
+            detector = self._detector = Detector(self.config, session, self._source, stage, self._shared.run_queries)
         except Exception as error:
             raise StageError(self.config.name, 'load', error) from error
-        self._report_model('model loaded and proven')
+        self._report_model(detector, 'model loaded and verified')
+        return detector
 
-    def _reload(self):
-        """Take the model file that has changed since the last step; where it is no good the one that runs goes on."""
-        name, running = self.config.name, self._detector.session.bundle.sha256
+    def _reload(self, detector: Detector) -> Detector:
+        """The detector with the model file if that has changed since the last step; if it cannot be used, the detector as it is."""
+        name, running = self.config.name, detector.session.bundle.sha256
         try:
-            session = self._scheduler.session(self.config, self._root)
+            session = self._shared.session(self.config, self._root)
             if session.bundle.sha256 != running:
-                self._detector = self._detector.with_session(session)
-                memory = 'kept' if self._detector.time is not None else 'made anew: the models remember different things'
-                self._report_model('model file changed, new one loaded and proven', memory=memory)
+                detector = self._detector = detector.with_session(session)
+                memory = 'kept' if detector.time is not None else 'rebuilt: the models remember different things'
+                self._report_model(detector, 'model file has changed, new model loaded and verified', memory=memory)
             elif self._refused:
-                event(log, 'info', 'model file is again the one that runs', detector=name, sha256=running[:12])
+                event(log, 'info', 'model file is again the one in use', detector=name, sha256=running[:12])
         except PromlstmError as error:
             if str(error) != self._refused:
                 self._refused = str(error)
                 self._telemetry.set('promlstm_model_reload_successful', 0, name)
                 self._telemetry.count('promlstm_model_reload_failures', (name,))
-                event(log, 'error', 'model file changed and cannot be taken, the old one goes on', detector=name, sha256=running[:12], err=str(error))
-            return
+                message = 'model file has changed and cannot be used, the old model is kept'
+                event(log, 'error', message, detector=name, sha256=running[:12], err=str(error))
+            return detector
         self._refused = ''
         self._telemetry.set('promlstm_model_reload_successful', 1, name)
+        return detector
 
-    def _report_model(self, message, **facts):
-        """Report the model that runs from now on; its views decide which labels of the entities collide with ours."""
-        name, bundle = self.config.name, self._detector.session.bundle
+    def _report_model(self, detector: Detector, message: str, **facts: Any) -> None:
+        """Report the model in use from now on. Its views decide which labels of the entities collide with ours."""
+        name, bundle = self.config.name, detector.session.bundle
         manifest = bundle.manifest
         self._labels = exposition.Labels(name, tuple(self.config.queries), manifest.views)
         self._telemetry.set('promlstm_model_created_timestamp_seconds', datetime.fromisoformat(manifest.created).timestamp(), name)
@@ -161,43 +196,42 @@ class Runner:
         self._telemetry.set('promlstm_model_reload_successful', 1, name)
         event(log, 'info', message, detector=name, model=manifest.name, family=manifest.family, sha256=bundle.sha256[:12], **facts)
 
-    def _warm(self):
-        """Start from history; what comes out of its last step is published at once."""
-        detector, began, verdicts = self._detector, time.monotonic(), None
+    def _warm(self, detector: Detector) -> None:
+        """Start from history; the result of its last step is published at once."""
+        began, verdicts = time.monotonic(), None
         try:
-            verdicts = self._run_replay(detector.warm(self._clock.now), 'warming up from history')
+            verdicts = self._run_replay(detector, detector.warm(self._clock.now), 'warming up from history')
         except Stopping:
             raise
         except Exception as error:
             detector.forget_all()
             raise StageError(self.config.name, 'warm', error) from error
-        event(log, 'info', 'warm', detector=self.config.name, entities=len(detector.memory), seconds=time.monotonic() - began)
+        event(log, 'info', 'warmed up', detector=self.config.name, entities=len(detector.memory), seconds=time.monotonic() - began)
         if verdicts is not None:
             blocks = self._rendered(verdicts, detector.entities.identities, detector.missing(verdicts))
-            self._publish_step(verdicts, blocks, time.monotonic() - began)
+            self._publish_step(detector, verdicts, blocks, time.monotonic() - began)
 
-    def _catch_up(self, due):
-        detector = self._detector
-        missed = round((due - detector.time) / self.config.step) - 1
-        if missed and self._slow:  # too slow to keep up: replaying would only make it later
+    def _catch_up(self, detector: Detector, behind_seconds: float, due: float) -> None:
+        missed = round(behind_seconds / self.config.step) - 1
+        if missed and self._slow:  # too slow to keep up: a replay would only add to the delay
             self._telemetry.count('promlstm_detector_missed_steps', (self.config.name,), missed)
-            self._slow = False  # told once: if the step that comes now fails, it is the source that is slow, and what it lacks is made up for
+            self._slow = False  # if the next step fails, it is the source that is slow, and the steps that it lacks are replayed
             return
         if missed:
             try:
                 replay = detector.catch_up(due)
-                first = next(replay, None)  # while the source is away there is nothing to tell but the failure
+                first = next(replay, None)  # while the source is away, only its failure is logged
                 if first:
                     event(log, 'info', 'catching up', detector=self.config.name, steps=missed)
-                    self._run_replay(chain([first], replay), 'catching up')
+                    self._run_replay(detector, chain([first], replay), 'catching up')
                     event(log, 'info', 'caught up', detector=self.config.name, steps=missed)
             except Stopping:
                 raise
             except Exception as error:
                 raise StageError(self.config.name, 'query', error) from error
 
-    def _run_replay(self, replay, what):
-        """Run a replay, stop between two of its steps if asked to, and tell how far it is; returns its last verdicts."""
+    def _run_replay(self, detector: Detector, replay: Iterable[tuple[int, int, Verdicts | None]], what: str) -> Verdicts | None:
+        """Run a replay, stop between two of its steps if asked to, and log its progress; returns its last verdicts."""
         logged, verdicts = time.monotonic(), None
         for done, total, newest in replay:
             verdicts = newest or verdicts
@@ -206,32 +240,32 @@ class Runner:
                 raise Stopping
             if time.monotonic() - logged > PROGRESS_SECONDS:
                 logged = time.monotonic()
-                entities = len(self._detector.entities)
+                entities = len(detector.entities)
                 self._telemetry.set('promlstm_detector_entities', entities, self.config.name, 'warming')
                 event(log, 'info', what, detector=self.config.name, entities=entities, step=f'{done}/{total}')
         return verdicts
 
-    def _step(self, due):
+    def _step(self, detector: Detector, due: float) -> None:
         began = time.monotonic()
-        step = self._detector.step(due)
-        with self._detector.in_stage('render'):
+        step = detector.step(due)
+        with detector.in_stage('render'):
             blocks = self._rendered(step.verdicts, step.identities, step.missing)
-        self._detector.commit(step)
+        detector.commit(step)
         took = time.monotonic() - began
         self._slow = took > self.config.step / self._clock.speed
         self._telemetry.count('promlstm_detector_steps', (self.config.name,))
-        self._publish_step(step.verdicts, blocks, took)
-        if forgotten := self._detector.forget():
-            event(log, 'info', 'forgot entities that are long gone', detector=self.config.name, entities=forgotten)
+        self._publish_step(detector, step.verdicts, blocks, took)
+        if forgotten := detector.forget():
+            event(log, 'info', 'forgot entities that have been absent for long', detector=self.config.name, entities=forgotten)
 
-    def _rendered(self, verdicts, identities, missing):
+    def _rendered(self, verdicts: Verdicts, identities: list[bytes], missing: Bools) -> Blocks:
         """{family: text block}; the text of the entities' labels is kept for the next step."""
         self._labels = self._labels.of(identities)
         return exposition.render(verdicts, self._labels, missing=missing)
 
-    def _publish_step(self, verdicts, blocks, took):
-        """Publish a step and what telemetry says of it."""
-        name, detector = self.config.name, self._detector
+    def _publish_step(self, detector: Detector, verdicts: Verdicts, blocks: Blocks, took: float) -> None:
+        """Publish a step and its numbers in telemetry."""
+        name = self.config.name
         self._publish(blocks, verdicts.time + 2 * self.config.step)
         counts = {status: int((verdicts.status == code).sum()) for code, status in ((READY, 'ready'), (WARMING, 'warming'))}
         counts['missing'] = int(((verdicts.status == MISSING) & ~detector.forgettable(verdicts.time)).sum())
@@ -241,52 +275,51 @@ class Runner:
         gauges = {
             'up': 1, 'anomalous_entities': int((verdicts.score >= 1).sum()), 'last_step_timestamp_seconds': verdicts.time,
             'last_step_duration_seconds': took, 'memory_bytes': detector.memory.nbytes(),
-            'budget_alarms_per_entity_week': detector.settings(counts['ready'] + counts['warming']).alarms_per_week,
+            'budget_alarms_per_entity_week': detector.settings(counts['ready'] + counts['warming']).alarms_per_week or 0.0,
         }  # fmt: skip
         for gauge, value in gauges.items():
             self._telemetry.set(f'promlstm_detector_{gauge}', value, name)
         self._telemetry.count('promlstm_detector_alarms', (name,), int((verdicts.since == verdicts.time).sum()))
-        self._report_odd_samples(detector.tally, counts)
-        self._update_reason(counts, verdicts)
+        self._report_odd_samples(detector.tally, counts['dropped'])
+        self._update_reason(detector, verdicts, counts['ready'], counts['warming'])
         if self._watch:
             self._watch(detector, verdicts)
 
-    def _update_reason(self, counts, verdicts):
-        """The reason, where there is nothing to score."""
+    def _update_reason(self, detector: Detector, verdicts: Verdicts, ready: int, warming: int) -> None:
+        """The reason, if there is nothing to score."""
         self.status.stepped = True
-        self.status.scored = self.status.scored or counts['ready'] > 0
+        self.status.scored = self.status.scored or ready > 0
         reason = ''
-        if not counts['ready'] + counts['warming']:
+        if not ready + warming:
             reason = 'the expression returns no series'
             self._telemetry.count('promlstm_detector_empty_results', (self.config.name,))
             self._log_repeatedly(f'empty result: {reason}')
-        elif not counts['ready']:
-            reason = f'warming: {self._warmup_progress(np.flatnonzero(verdicts.status == WARMING))}'
+        elif not ready:
+            reason = f'warming: {self._warmup_progress(detector, np.flatnonzero(verdicts.status == WARMING))}'
         self.status.reason = reason
 
-    def _warmup_progress(self, rows):
+    def _warmup_progress(self, detector: Detector, rows: Ints) -> str:
         """How far the first of some entities is on its way to a score. Samples are not counted, so a gap is known only once it shows."""
-        step, needed = self.config.step, self._detector.session.bundle.manifest.warmup_steps
-        entities = self._detector.entities
+        step, needed = self.config.step, detector.session.bundle.manifest.warmup_steps
+        entities = detector.entities
         age = round(float((entities.last_seen[rows] - entities.first_seen[rows]).max()) / step) + 1
         if age > needed:
-            return f'no entity has {needed} samples at a step of {step:g} s yet, for there are gaps'
+            return f'no entity has {needed} samples at a step of {step:g} s yet, because of gaps'
         left = (needed - age + 1) * step  # the sample after the last of these is the first that is judged
         return f'{age} of {needed} steps of {step:g} s since the first sample, about {duration_text(left)} more if none is missing'
 
-    def _report_odd_samples(self, tally, counts):
-        for counter, attribute in (('nonfinite_samples', 'infinite'), ('query_warnings', 'warnings')):
-            if amount := getattr(tally, attribute):
-                self._telemetry.count(f'promlstm_detector_{counter}', (self.config.name,), amount)
-                setattr(tally, attribute, 0)
-                if counter == 'query_warnings':
-                    self._log_repeatedly(f'the query API warns, data may be partial: {tally.last_warning}')
-                else:
-                    self._log_repeatedly('samples of ±Inf are taken as missing: look for a division by zero in the expression')
-        if counts['dropped']:
-            self._log_repeatedly(f'{counts["dropped"]} entities over max_entities ({self.config.max_entities}) are not watched')
+    def _report_odd_samples(self, tally: Tally, dropped: int) -> None:
+        if tally.infinite:
+            self._telemetry.count('promlstm_detector_nonfinite_samples', (self.config.name,), tally.infinite)
+            self._log_repeatedly('samples of ±Inf are treated as missing: check the expression for a division by zero')
+        if tally.warnings:
+            self._telemetry.count('promlstm_detector_query_warnings', (self.config.name,), tally.warnings)
+            self._log_repeatedly(f'the query API warns, data may be partial: {tally.last_warning}')
+        tally.infinite = tally.warnings = 0
+        if dropped:
+            self._log_repeatedly(f'{dropped} entities over max_entities ({self.config.max_entities}) are not watched')
 
-    def _failed(self, error):
+    def _failed(self, error: Exception) -> None:
         stage = error.stage if isinstance(error, StageError) else 'schedule'
         cause = error.cause if isinstance(error, StageError) else error
         self._withdraw()
@@ -301,13 +334,15 @@ class Runner:
             'step failed', level='error', key=self.status.reason, exc_info=None if expected else cause, stage=stage, err=describe(cause)
         )
 
-    def _recovered(self):
+    def _recovered(self) -> None:
         if self._failures:
-            event(log, 'info', 'in order again', detector=self.config.name, failed_steps=self._failures)
+            event(log, 'info', 'recovered', detector=self.config.name, failed_steps=self._failures)
             self._failures = 0
             self._logged_at.clear()
 
-    def _log_repeatedly(self, message, *, level='warn', key=None, exc_info=None, **facts):
+    def _log_repeatedly(
+        self, message: str, *, level: Level = 'warn', key: str | None = None, exc_info: Exception | None = None, **facts: object
+    ) -> None:
         """Log a condition when it begins, and every few minutes while it lasts."""
         key, now = key or message, time.monotonic()
         if now - self._logged_at.get(key, -REPEAT_SECONDS) >= REPEAT_SECONDS:
@@ -315,8 +350,8 @@ class Runner:
             event(log, level, message, detector=self.config.name, exc_info=exc_info, **facts)
 
 
-def duration_text(seconds):
-    """A time as people say it, in its two largest units.
+def duration_text(seconds: float) -> str:
+    """A duration in its two largest units.
 
     >>> duration_text(140), duration_text(40 * 3600), duration_text(7200), duration_text(0.4)
     ('2 min 20 s', '1 d 16 h', '2 h', '1 s')

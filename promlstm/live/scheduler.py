@@ -1,33 +1,57 @@
 """All detectors of a configuration: their threads, what they share, whether they are ready.
 
-Who calls it: `run` and `demo`. What flows through: a Config; the rest is runner.py. It knows no stage and no series.
+Who calls it: `run` and `demo`. What flows through: a Config; runner.py does the rest. It knows no stage and no series.
 """
 
 import gc
 import threading
 import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
+from typing import TypeVar
 
+from promlstm.config import Config
+from promlstm.config import Detector as DetectorConfig
 from promlstm.engine import session as sessions
+from promlstm.engine.interfaces import Source
+from promlstm.engine.session import Session
 from promlstm.errors import BundleError
-from promlstm.live.runner import Runner
+from promlstm.live.clock import Clock
+from promlstm.live.runner import Blocks, Runner, Status, Watch
+from promlstm.serve.telemetry import Telemetry
 
 COLLECT_SECONDS = 60.0
 
+Item = TypeVar('Item')
+Result = TypeVar('Result')
+
 
 class Scheduler:
-    """All detectors of a configuration, each on its own clock.
+    """All detectors of a configuration, each in its own thread.
 
     publish   publish(detector, blocks, expires): blocks = {family: text}, expires = instant of the clock after which they are stale
     withdraw  withdraw(detector)
     watch     watch(detector, verdicts), after each step; for the demo
     """
 
-    def __init__(self, config, source, *, clock, telemetry, publish, withdraw, watch=None):
+    def __init__(
+        self,
+        config: Config,
+        source: Source,
+        *,
+        clock: Clock,
+        telemetry: Telemetry,
+        publish: Callable[[str, Blocks, float], None],
+        withdraw: Callable[[str], None],
+        watch: Watch | None = None,
+    ) -> None:
         self.clock, self.telemetry = clock, telemetry
         self._pool = ThreadPoolExecutor(config.prometheus.concurrency, 'promlstm-query')
-        self._sessions, self._lock = {}, threading.Lock()
+        # By path and pinned digest: the file's stamp, and its session or what is wrong with it.
+        self._sessions: dict[tuple[Path, str | None], tuple[object, Session | BundleError]] = {}
+        self._lock = threading.Lock()
         self.runners = [
             Runner(detector, source, self, partial(publish, detector.name), partial(withdraw, detector.name), watch, config.root)
             for detector in config.detectors
@@ -35,15 +59,15 @@ class Scheduler:
         self._threads = [threading.Thread(target=runner.run, name=f'promlstm-{runner.config.name}', daemon=True) for runner in self.runners]
         self._collected = time.monotonic()
 
-    def start(self):
-        """Start all clocks."""
+    def start(self) -> None:
+        """Start the threads."""
         gc.freeze()
-        gc.disable()  # columns make no cycles worth a pause in a step; `collect_garbage` takes what errors leave behind
+        gc.disable()  # a step leaves few cycles, not worth a pause in it; `collect_garbage` frees what errors leave behind
         for thread in self._threads:
             thread.start()
 
-    def stop(self, limit_seconds):
-        """Ask all detectors to stop at their next chunk; True = they all did within the limit."""
+    def stop(self, limit_seconds: float) -> bool:
+        """Ask all detectors to stop after the chunk of work at hand; True = they all did within the limit."""
         self.clock.stopping.set()
         until = time.monotonic() + limit_seconds
         for thread in self._threads:
@@ -52,26 +76,26 @@ class Scheduler:
         gc.enable()
         return not any(thread.is_alive() for thread in self._threads)
 
-    def statuses(self):
+    def statuses(self) -> dict[str, Status]:
         """{detector: Status}."""
         return {runner.config.name: runner.status for runner in self.runners}
 
-    def ready(self):
-        """True once every detector has scored or has said why not, and one at least has computed a step.
+    def ready(self) -> bool:
+        """True once every detector has scored or has reported why not, and at least one has computed a step.
 
-        Once true it stays so: what fails later is told by the detectors' gauges and alerts, and is no reason to hide the page. Where
-        nothing was ever computed, a rollout must not replace what works.
+        It then stays true: later failures are reported by the gauges and alerts of the detectors, and are no reason to take /metrics out
+        of service. Where no step was ever computed, a rollout must not replace what works.
         """
         statuses = [runner.status for runner in self.runners]
         return all(status.scored or status.reason for status in statuses) and any(status.stepped for status in statuses)
 
-    def run_queries(self, function, items):
+    def run_queries(self, query: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:
         """Run the queries of a detector, those of several features at once."""
         items = list(items)
-        return self._pool.map(function, items) if len(items) > 1 else map(function, items)
+        return self._pool.map(query, items) if len(items) > 1 else map(query, items)
 
-    def session(self, config, root):
-        """The session of a detector's model file as it lies now; detectors of the same file share one. A file, good or bad, is read once.
+    def session(self, config: DetectorConfig, root: str) -> Session:
+        """The session of a detector's model file in its present version. Detectors with the same file share it; each version is read once.
 
         raises  BundleError  what is wrong with the file
         """
@@ -79,14 +103,14 @@ class Scheduler:
         with self._lock:
             key, stamp = (path, config.sha256), sessions.stamp(path)
             if key not in self._sessions or self._sessions[key][0] != stamp:
-                self._sessions[key] = (stamp, *_loaded(path, config.sha256))
-            _, session, error = self._sessions[key]
-        if error:
-            raise error.with_traceback(None)
-        return session
+                self._sessions[key] = (stamp, _loaded(path, config.sha256))
+            _, found = self._sessions[key]
+        if isinstance(found, BundleError):
+            raise found.with_traceback(None)
+        return found
 
-    def collect_garbage(self):
-        """Take the cyclic garbage that exceptions leave, once a minute and never within a step."""
+    def collect_garbage(self) -> None:
+        """Free the cyclic garbage that exceptions leave, at most once a minute and never within a step."""
         with self._lock:
             if time.monotonic() - self._collected < COLLECT_SECONDS:
                 return
@@ -94,9 +118,9 @@ class Scheduler:
         gc.collect()
 
 
-def _loaded(path, sha256):
-    """(Session, None), or (None, what is wrong with the file)."""
+def _loaded(path: Path, sha256: str | None) -> Session | BundleError:
+    """The session of a file, or what is wrong with it."""
     try:
-        return sessions.load(path, sha256=sha256), None
+        return sessions.load(path, sha256=sha256)
     except BundleError as error:
-        return None, error
+        return error

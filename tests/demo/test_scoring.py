@@ -1,4 +1,4 @@
-"""The demo judges itself honestly: what counts as found, missed or false, step by step."""
+"""How the demo scores itself: what counts as found, missed or false, step by step."""
 
 from types import SimpleNamespace
 
@@ -25,107 +25,107 @@ def fleet():
 
 
 @pytest.fixture
-def book(fleet):
+def results(fleet):
     return scoring.Scoring(CONFIG, fleet, BEGIN, grace_seconds=GRACE)
 
 
-def steps(book, detector, scores, *, first=0, instance='host-01:9100'):
+def steps(results, detector, scores, *, first=0, instance='host-01:9100'):
     """Let a detector give these scores of one host, step by step from BEGIN + first."""
     labels = {'instance': instance} if detector == 'host' else {'instance': instance, 'job': 'node'}
     features = 2 if detector == 'host' else 1
     entities = SimpleNamespace(identities=[orjson.dumps(labels)])
-    watching = SimpleNamespace(config=SimpleNamespace(name=detector), entities=entities)
+    detector_like = SimpleNamespace(config=SimpleNamespace(name=detector), entities=entities)
     column = np.ones((1, features))
     for number, score in enumerate(scores):
         time = BEGIN + first + number * STEP
         verdicts = SimpleNamespace(
             time=time, score=np.float32([score]), contribution=column / features, observed=column, expected=column, lower=column, upper=column
         )  # fmt: skip
-        book.note(watching, verdicts)
+        results.record(detector_like, verdicts)
 
 
-def fates(book, now):
-    return [verdict for _, verdict, _ in book.findings(BEGIN + now)]
+def states(results, now):
+    return [state for _, state, _ in results.findings(BEGIN + now)]
 
 
-def struck(fleet):
-    """The host that the first fault, a cpu_burn from second 90 to 240, is on, and the other one."""
+def hosts(fleet):
+    """The host of the first fault, a cpu_burn from second 90 to 240, and the other one."""
     there = fleet.faults(BEGIN, BEGIN + 100)[0].labels['instance']
     return there, 'host-02:9100' if there == 'host-01:9100' else 'host-01:9100'
 
 
-def test_the_entities_to_score_are_known_before_any_was_seen(book):
+def test_the_entities_to_score_are_known_from_the_start(results):
     """They come from the configuration and the fleet: one per series, or one per `by` label set with a metric for each feature."""
-    assert [(entity.detector, str(entity), len(entity.metrics)) for entity in book.entities] == [
+    assert [(entity.detector, str(entity), len(entity.metrics)) for entity in results.entities] == [
         ('cpu', 'host-01:9100', 1),
         ('cpu', 'host-02:9100', 1),
         ('host', 'host-01:9100', 2),
         ('host', 'host-02:9100', 2),
     ]
-    steps(book, 'cpu', [np.nan, 0.5])
-    assert [str(entity) for entity in book.unscored() if entity.detector == 'cpu'] == ['host-02:9100']
+    steps(results, 'cpu', [np.nan, 0.5])
+    assert [str(entity) for entity in results.unscored() if entity.detector == 'cpu'] == ['host-02:9100']
 
 
-def test_an_alarm_within_a_fault_finds_it_and_says_after_how_many_samples(book, fleet):
+def test_an_alarm_within_a_fault_finds_it_and_says_after_how_many_samples(results, fleet):
     """The third sample of the fault raises the alarm: found after 3 steps, by that detector, and nothing is false."""
-    steps(book, 'cpu', [0.1, 0.2, 1.5, 3], first=90, instance=struck(fleet)[0])
-    [(fault, verdict, [alarm])] = book.findings(BEGIN + 150)
-    assert (fault.kind, verdict, alarm.entity.detector, book.steps_until(alarm)) == ('cpu_burn', 'found', 'cpu', 3)
-    assert book.false_alarms() == []
+    steps(results, 'cpu', [0.1, 0.2, 1.5, 3], first=90, instance=hosts(fleet)[0])
+    [(fault, state, [alarm])] = results.findings(BEGIN + 150)
+    assert (fault.kind, state, alarm.entity.detector, results.steps_until(alarm)) == ('cpu_burn', 'found', 'cpu', 3)
+    assert results.false_alarms() == []
 
 
-def test_the_earliest_alarm_counts_whoever_is_noted_first(book, fleet):
-    """Detectors race: the find is the alarm of the earliest step, and of the same step that of the detector that stands first."""
-    there = struck(fleet)[0]
-    steps(book, 'host', [0, 2], first=90, instance=there)
-    steps(book, 'cpu', [0, 2], first=90, instance=there)
-    [(_, _, alarms)] = book.findings(BEGIN + 120)
+def test_the_earliest_alarm_counts_whichever_is_recorded_first(results, fleet):
+    """Detectors race: the alarm of the earliest step counts, and within a step that of the detector that is configured first."""
+    there = hosts(fleet)[0]
+    steps(results, 'host', [0, 2], first=90, instance=there)
+    steps(results, 'cpu', [0, 2], first=90, instance=there)
+    [(_, _, alarms)] = results.findings(BEGIN + 120)
     assert [alarm.entity.detector for alarm in alarms] == ['cpu', 'host']
 
 
-def test_an_alarm_elsewhere_is_false_and_finds_nothing(book, fleet):
-    """The other host alarms during the fault: a false alarm, and the fault goes on unfound."""
-    steps(book, 'cpu', [2, 2, 0], first=90, instance=struck(fleet)[1])
-    assert fates(book, 150) == ['on']
-    assert len(book.false_alarms()) == 1
+def test_an_alarm_elsewhere_is_false_and_finds_nothing(results, fleet):
+    """The other host alarms during the fault: a false alarm, and the fault stays open."""
+    steps(results, 'cpu', [2, 2, 0], first=90, instance=hosts(fleet)[1])
+    assert states(results, 150) == ['open']
+    assert len(results.false_alarms()) == 1
 
 
-def test_an_alarm_a_little_after_the_end_still_counts_and_later_is_false(book, fleet):
-    """Within the grace after the end an alarm is put down to the fault; after it to nobody."""
-    there = struck(fleet)[0]
-    steps(book, 'cpu', [2], first=240 + GRACE - STEP, instance=there)
-    assert (fates(book, 300), book.false_alarms()) == (['found'], [])
-    steps(book, 'cpu', [0, 2], first=240 + GRACE, instance=there)
-    assert len(book.false_alarms()) == 1
+def test_an_alarm_a_little_after_the_end_still_counts_and_later_is_false(results, fleet):
+    """Within the grace period after its end an alarm finds the fault; after it the alarm is false."""
+    there = hosts(fleet)[0]
+    steps(results, 'cpu', [2], first=240 + GRACE - STEP, instance=there)
+    assert (states(results, 300), results.false_alarms()) == (['found'], [])
+    steps(results, 'cpu', [0, 2], first=240 + GRACE, instance=there)
+    assert len(results.false_alarms()) == 1
 
 
-def test_an_alarm_that_does_not_end_with_its_fault_is_false_from_then_on(book, fleet):
-    """One alarm over fault and grace is one find; the same alarm beyond is one false alarm, not one per step."""
-    steps(book, 'cpu', [2] * 20, first=90, instance=struck(fleet)[0])
-    assert fates(book, 400)[0] == 'found'
-    [alarm] = book.false_alarms()
+def test_an_alarm_that_does_not_end_with_its_fault_is_false_from_then_on(results, fleet):
+    """One alarm during fault and grace period finds it once; beyond that it is one false alarm, not one per step."""
+    steps(results, 'cpu', [2] * 20, first=90, instance=hosts(fleet)[0])
+    assert states(results, 400)[0] == 'found'
+    [alarm] = results.false_alarms()
     assert alarm.reading.time == BEGIN + 240 + GRACE
 
 
-def test_an_alarm_that_is_always_on_finds_nothing(book, fleet):
+def test_an_alarm_that_is_always_on_finds_nothing(results, fleet):
     """It was on before the fault began, so it is a false alarm and the fault is missed."""
-    there = struck(fleet)[0]
-    steps(book, 'cpu', [2] * 22, first=0, instance=there)
-    steps(book, 'host', [0] * 22, first=0, instance=there)
-    assert fates(book, 310)[0] == 'missed'
-    assert len(book.false_alarms()) == 1
+    there = hosts(fleet)[0]
+    steps(results, 'cpu', [2] * 22, first=0, instance=there)
+    steps(results, 'host', [0] * 22, first=0, instance=there)
+    assert states(results, 310)[0] == 'missed'
+    assert len(results.false_alarms()) == 1
 
 
-def test_a_fault_is_missed_only_when_all_who_could_see_it_are_past_it(book, fleet):
-    """While one of the two detectors has not come so far, the fault is not missed yet."""
-    there = struck(fleet)[0]
-    steps(book, 'cpu', [0] * 22, instance=there)
-    assert fates(book, 310)[0] == 'on'
-    steps(book, 'host', [0] * 21, instance=there)
-    assert fates(book, 310)[0] == 'missed'
+def test_a_fault_is_missed_only_when_all_detectors_that_could_find_it_are_past_it(results, fleet):
+    """While one of the two detectors has not reached its end, the fault is not missed yet."""
+    there = hosts(fleet)[0]
+    steps(results, 'cpu', [0] * 22, instance=there)
+    assert states(results, 310)[0] == 'open'
+    steps(results, 'host', [0] * 21, instance=there)
+    assert states(results, 310)[0] == 'missed'
 
 
-def test_a_pause_without_score_does_not_begin_an_alarm_anew(book, fleet):
+def test_missing_samples_do_not_end_an_alarm(results, fleet):
     """Missing samples in the middle of an alarm leave it one alarm."""
-    steps(book, 'cpu', [2, np.nan, np.nan, 2, 0], first=0, instance=struck(fleet)[1])
-    assert len(book.false_alarms()) == 1
+    steps(results, 'cpu', [2, np.nan, np.nan, 2, 0], first=0, instance=hosts(fleet)[1])
+    assert len(results.false_alarms()) == 1

@@ -1,4 +1,4 @@
-"""A model file that is replaced is taken at the next step, or refused while the old one goes on."""
+"""A model file that is replaced is loaded at the next step, or refused while the old model is kept."""
 
 import os
 
@@ -16,48 +16,49 @@ def path(tmp_path):
 
 
 def replace(path, data):
-    """As release does: beside it, then moved."""
+    """As a release does it: written beside the file, then moved."""
     draft = path.with_name('draft')
     draft.write_bytes(data)
     os.replace(draft, path)
 
 
-def live(subject, name='a', times=3):
-    """Waits until a detector has published some more steps."""
+def wait_for_steps(subject, name='a', times=3):
+    """Wait until a detector has published more steps."""
     seen = len(subject.watched)
     wait_until(lambda: sum(each == name for each, _ in subject.watched[seen:]) >= times, 60, f'{times} steps of {name}')
 
 
 def info(subject, detector='a'):
-    """The models that a detector is said to run: [(name, sha256)]."""
+    """The models that the metrics name for a detector: [(name, sha256)]."""
     (family,) = [family for family in subject.telemetry.registry.collect() if family.name == 'promlstm_model_info']
     return [(s.labels['model'], s.labels['sha256']) for s in family.samples if s.labels['detector'] == detector]
 
 
-def test_a_new_model_is_taken_at_the_next_step_with_all_that_is_remembered(path):
-    """Its hash is reported, no entity warms up again, no step is left out, the other detector does not notice."""
+def test_a_new_model_is_used_at_the_next_step_and_memory_is_kept(path):
+    """Its hash is reported, no entity warms up again, no step is skipped, the other detector is not affected."""
     with running(a={'model': str(path)}) as subject:
-        live(subject)
+        wait_for_steps(subject)
         before = subject.scheduler.runners[0]._detector
         assert subject.metric('promlstm_model_reload_successful', detector='a') == 1
         replace(path, tiny_model.build(manifest={'name': 'second'}))
         wait_until(lambda: info(subject) == [('second', load(path).bundle.sha256)], 20, 'the new model')
-        live(subject)
+        wait_for_steps(subject)
         assert subject.metric('promlstm_detector_entities', detector='a', state='ready') == 3 and info(subject, 'b')[0][0] == 'default'
     after = subject.scheduler.runners[0]._detector
     learnt = after.memory.state['state_samples'] - before.memory.state['state_samples']
     assert after is not before and (learnt == (after.time - before.time) / 60).all()
 
 
-def test_a_model_that_remembers_other_things_starts_from_history(path):
-    """No memory is given to a graph that does not know it."""
+def test_a_model_with_other_memory_starts_from_history(path):
+    """A graph never gets the memory of a different graph."""
     with running(a={'model': str(path)}) as subject:
-        live(subject)
+        wait_for_steps(subject)
         subject.source.asked.clear()
         replace(path, resolve('builtin:default').read_bytes())
         wait_until(lambda: info(subject)[0][0] == 'default', 20, 'the new model')
-        live(subject)
-        assert subject.source.asked and subject.on_page('a')
+        wait_for_steps(subject)
+        wait_until(lambda: subject.on_page('a'), 20, 'a on the page')
+        assert subject.source.asked
 
 
 @pytest.mark.parametrize(
@@ -71,33 +72,34 @@ def test_a_model_that_remembers_other_things_starts_from_history(path):
     ],
     ids=['no model', 'truncated', 'proof fails', 'other features', 'not calibrated'],
 )
-def test_a_bad_file_is_refused_once_and_the_old_model_goes_on(path, bad):
-    """It is told, counted once however many steps go by, and over as soon as the file is a good one again."""
+def test_a_bad_file_is_refused_once_and_the_old_model_is_kept(path, bad):
+    """It is reported, counted once however many steps pass, and over as soon as the file is a good one again."""
     good = path.read_bytes()
     with running(a={'model': str(path)}) as subject:
-        live(subject)
+        wait_for_steps(subject)
         replace(path, bad)
         wait_until(lambda: subject.metric('promlstm_model_reload_successful', detector='a') == 0, 20, 'the refusal')
-        live(subject, times=5)
+        wait_for_steps(subject, times=5)
         assert subject.metric('promlstm_model_reload_failures_total', detector='a') == 1
-        assert info(subject)[0][0] == 'first' and subject.on_page('a') and subject.metric('promlstm_detector_up', detector='a') == 1
+        wait_until(lambda: subject.on_page('a'), 20, 'a on the page')
+        assert info(subject)[0][0] == 'first' and subject.metric('promlstm_detector_up', detector='a') == 1
         replace(path, good)
         wait_until(lambda: subject.metric('promlstm_model_reload_successful', detector='a') == 1, 20, 'the good file')
 
 
 def test_a_file_that_goes_away_stops_nothing(path):
     with running(a={'model': str(path)}) as subject:
-        live(subject)
+        wait_for_steps(subject)
         path.unlink()
         wait_until(lambda: subject.metric('promlstm_model_reload_failures_total', detector='a') == 1, 20, 'the refusal')
-        live(subject)
-        assert subject.on_page('a')
+        wait_for_steps(subject)
+        wait_until(lambda: subject.on_page('a'), 20, 'a on the page')
 
 
 def test_two_detectors_of_one_file_share_the_new_one(path):
     """It is loaded once."""
     with running(a={'model': str(path)}, b={'model': str(path)}) as subject:
-        live(subject), live(subject, 'b')
+        wait_for_steps(subject), wait_for_steps(subject, 'b')
         replace(path, tiny_model.build(manifest={'name': 'second'}))
         wait_until(lambda: info(subject)[0][0] == info(subject, 'b')[0][0] == 'second', 20, 'both')
         assert len({id(runner._detector.session) for runner in subject.scheduler.runners}) == 1
@@ -105,17 +107,17 @@ def test_two_detectors_of_one_file_share_the_new_one(path):
 
 def test_a_file_that_is_only_touched_changes_nothing(path):
     with running(a={'model': str(path)}) as subject:
-        live(subject)
+        wait_for_steps(subject)
         before = subject.scheduler.runners[0]._detector
         os.utime(path)
-        live(subject)
+        wait_for_steps(subject)
         assert subject.scheduler.runners[0]._detector is before
 
 
 def test_a_pinned_model_is_not_replaced(path):
     """`sha256:` in the configuration means this file and no other."""
     with running(a={'model': str(path), 'sha256': load(path).bundle.sha256}) as subject:
-        live(subject)
+        wait_for_steps(subject)
         replace(path, tiny_model.build(manifest={'name': 'second'}))
         wait_until(lambda: subject.metric('promlstm_model_reload_failures_total', detector='a') == 1, 20, 'the refusal')
         assert info(subject)[0][0] == 'first'

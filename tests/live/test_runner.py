@@ -1,4 +1,4 @@
-"""Detectors on their clocks: what fails is told, counted and made up for; the others never notice."""
+"""Detectors in their threads: what fails is reported, counted and caught up on; the others go on undisturbed."""
 
 import logging
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from fakes import noisy, raw
-from running import SPEED, START, Odd, Running, running
+from running import SPEED, START, FaultySamples, Running, running
 from servers import wait_until
 
 from promlstm.engine.session import resolve
@@ -35,7 +35,7 @@ def test_first_scores_do_not_wait_for_a_step():
 
 
 def test_a_detector_that_fails_leaves_the_page_and_no_other():
-    """Its gauges go at once, the failure is counted by stage and told by /-/ready; the other goes on."""
+    """Its gauges go at once, the failure is counted by stage and shown by /-/ready; the other goes on."""
     with running() as subject:
         wait_until(lambda: subject.on_page('a') and subject.on_page('b'), 60, 'both on the page')
         subject.source.errors['a'] = QueryRejected('rejects the expression: a')
@@ -45,7 +45,8 @@ def test_a_detector_that_fails_leaves_the_page_and_no_other():
         assert subject.scheduler.statuses()['a'].reason == 'query: rejects the expression: a'
         steps = subject.metric('promlstm_detector_steps_total', detector='b')
         wait_until(lambda: subject.metric('promlstm_detector_steps_total', detector='b') > steps + 3, 10, 'b to go on')
-        assert subject.on_page('b') and subject.scheduler.ready()
+        wait_until(lambda: subject.on_page('b'), 10, 'b on the page')
+        assert subject.scheduler.ready()
 
 
 def test_what_has_never_computed_a_step_is_not_ready():
@@ -72,14 +73,14 @@ def test_a_detector_without_series_is_ready():
         assert {str(status) for status in subject.scheduler.statuses().values()} == {'the expression returns no series'}
 
 
-def test_a_warm_up_tells_how_far_it_is():
-    """Steps since the first sample, of how many, and how long it takes at least; the next step is one nearer."""
+def test_a_warm_up_reports_its_progress():
+    """Steps since the first sample, of how many, and how long it takes at least; the next step is one closer."""
     subject = Running(clock=Clock(start=START, speed=60.0), a={'step': '5m'})
     subject.source.series = {raw(instance='a'): noisy(1, born=START - 300 * 11), raw(instance='gone'): noisy(2, gone=START - 86400)}
     with running(subject):
-        told = []
-        wait_until(lambda: told.append(str(subject.scheduler.statuses()['a'])) or len(set(told)) > 2, 60, 'two steps')
-    said = [text for text in dict.fromkeys(told) if text != 'starting']
+        seen = []
+        wait_until(lambda: seen.append(str(subject.scheduler.statuses()['a'])) or len(set(seen)) > 2, 60, 'two steps')
+    said = [text for text in dict.fromkeys(seen) if text != 'starting']
     ages = [12 + round((time - START) / 300) for name, time in subject.watched if name == 'a'][: len(said)]
     left = [duration_text(300 * (41 - age)) for age in ages]
     assert said == [
@@ -94,16 +95,16 @@ def test_a_warm_up_with_gaps_promises_nothing():
     subject.source.series = {raw(instance='a'): lambda time: noisy(1)(time) if (START - time) % 3000 == 0 else np.nan}
     with running(subject):
         wait_until(lambda: 'warming' in str(subject.scheduler.statuses()['a']), 60, 'a step')
-        assert str(subject.scheduler.statuses()['a']) == 'warming: no entity has 40 samples at a step of 300 s yet, for there are gaps'
+        assert str(subject.scheduler.statuses()['a']) == 'warming: no entity has 40 samples at a step of 300 s yet, because of gaps'
 
 
-class Dying(Odd):
+class LateThenGone(FaultySamples):
     """Samples of which one answer comes four steps late, and none after it."""
 
     last = None
 
     def instant(self, expr, time):
-        """As Odd.instant; late if this is the last one."""
+        """As FaultySamples.instant; late if this is the last one."""
         if expr == self.last:
             wait_until(lambda: self.clock.now() > time + 240, 30, 'four steps to pass')
             found = super().instant(expr, time)
@@ -112,9 +113,9 @@ class Dying(Odd):
         return super().instant(expr, time)
 
 
-def test_a_source_that_slows_down_and_dies_is_no_slow_detector():
-    """Steps are given up once, after the late answer, not again at each try; when the source is back they are made up for."""
-    subject = Running(kind=Dying)
+def test_a_source_that_slows_down_and_fails_is_no_slow_detector():
+    """Steps are given up once, after the late answer, not again at each try; when the source is back they are replayed."""
+    subject = Running(kind=LateThenGone)
     subject.source.clock = subject.clock
     missed = lambda: subject.metric('promlstm_detector_missed_steps_total', detector='a')  # noqa: E731
     failures = lambda: subject.metric('promlstm_detector_failures_total', detector='a', stage='query') or 0  # noqa: E731
@@ -122,18 +123,18 @@ def test_a_source_that_slows_down_and_dies_is_no_slow_detector():
         wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
         subject.source.last = 'a'
         wait_until(lambda: failures() >= 1, 60, 'the source to be gone')
-        told = missed()
+        before = missed()
         wait_until(lambda: failures() >= 6, 60, 'more tries')
-        assert missed() == told >= 3
+        assert missed() == before >= 3
         steps = subject.metric('promlstm_detector_steps_total', detector='a')
         subject.source.errors.clear()
         wait_until(lambda: subject.on_page('a'), 30, 'a on the page again')
-        assert subject.metric('promlstm_detector_steps_total', detector='a') >= steps + 6 and missed() == told
+        assert subject.metric('promlstm_detector_steps_total', detector='a') >= steps + 6 and missed() == before
 
 
 @contextmanager
-def heard(name, level='INFO'):
-    """The records of a logger, whatever the tests before did to logging."""
+def logged(name, level='INFO'):
+    """The records of a logger, whatever earlier tests did to logging."""
     logger, records, handler = logging.getLogger(name), [], logging.Handler()
     handler.emit, before = records.append, logger.level
     logger.addHandler(handler)
@@ -145,9 +146,9 @@ def heard(name, level='INFO'):
         logger.setLevel(before)
 
 
-def test_missed_steps_are_made_up_for():
+def test_missed_steps_are_caught_up_on():
     """After an outage the steps between are replayed from history, and the detector is back on the page; that is logged once, not per try."""
-    with heard('promlstm.runner') as records, running() as subject:
+    with logged('promlstm.runner') as records, running() as subject:
         wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
         subject.source.errors['a'] = SourceUnavailable('gone')
         failures = lambda: subject.metric('promlstm_detector_failures_total', detector='a', stage='query')  # noqa: E731
@@ -160,7 +161,7 @@ def test_missed_steps_are_made_up_for():
         assert subject.scheduler.statuses()['a'].reason == ''
     said = [record.getMessage() for record in records if record.facts['detector'] == 'a']
     failed = said.index('step failed')
-    assert said[failed : failed + 4] == ['step failed', 'catching up', 'caught up', 'in order again']
+    assert said[failed : failed + 4] == ['step failed', 'catching up', 'caught up', 'recovered']
 
 
 def test_scores_are_not_frozen_while_a_query_hangs():
@@ -171,7 +172,7 @@ def test_scores_are_not_frozen_while_a_query_hangs():
         wait_until(lambda: not subject.on_page('a'), 10, 'a to leave the page')
 
 
-def test_a_model_that_cannot_be_loaded_is_told_and_tried_again(tmp_path):
+def test_a_model_that_cannot_be_loaded_is_reported_and_tried_again(tmp_path):
     """A missing model file stops its detector only; once the file is there the detector starts by itself."""
     path = tmp_path / 'model.onnx'
     with running(b={'model': str(path)}) as subject:
@@ -182,7 +183,7 @@ def test_a_model_that_cannot_be_loaded_is_told_and_tried_again(tmp_path):
         wait_until(lambda: subject.on_page('b'), 60, 'b on the page')
 
 
-def test_an_empty_result_is_told_and_counted():
+def test_an_empty_result_is_reported_and_counted():
     """An expression without series is no failure: the page has no entities of it, readiness says why."""
     with running() as subject:
         subject.source.series.clear()
@@ -201,8 +202,8 @@ class Jumping(Clock):
         return super().now() + self.moved
 
 
-def test_a_clock_that_moves_back_starts_the_memory_anew():
-    """Far back: the memory is of a future that has not been; it is made anew from history, and that is counted."""
+def test_a_clock_that_moves_back_far_rebuilds_the_memory():
+    """Far back: the memory is from the future; it is rebuilt from history, and that is counted."""
     with running(clock=Jumping(start=START, speed=SPEED)) as subject:
         wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
         subject.clock.moved = -86400.0
@@ -240,8 +241,8 @@ def test_a_step_that_cannot_be_rendered_is_not_committed(monkeypatch):
     memory, time = detector.memory, detector.time
     monkeypatch.setattr('promlstm.serve.exposition.render', lambda *_, **__: 1 / 0)
     with pytest.raises(StageError, match='render: division by zero'):
-        runner._step(time + 60)
+        runner._step(detector, time + 60)
     assert detector.memory is memory and detector.time == time
     monkeypatch.undo()
-    runner._step(time + 60)
+    runner._step(detector, time + 60)
     assert detector.memory is not memory and detector.time == time + 60

@@ -1,4 +1,4 @@
-"""Detectors on a fast clock over samples that fail as ordered."""
+"""Detectors on a fast clock, with a source whose failures a test orders."""
 
 import threading
 from contextlib import contextmanager
@@ -15,8 +15,8 @@ START = 1_750_000_200.0
 SPEED = 600.0  # a step of a minute takes a tenth of a second
 
 
-class Odd(Samples):
-    """Samples that fail as ordered: {expression: error}; and that can be held up."""
+class FaultySamples(Samples):
+    """Samples that raise what a test orders, {expression: error}, and whose queries can be held up."""
 
     def __init__(self, series):
         super().__init__(series)
@@ -24,23 +24,26 @@ class Odd(Samples):
         self.held.set()
 
     def instant(self, expr, time):
-        """As Prometheus.instant, or what was ordered."""
+        """As Prometheus.instant, or the error that was ordered."""
         self.held.wait(30)
         if expr in self.errors:
             raise self.errors[expr]
         return super().instant(expr, time)
 
     def range(self, expr, start, end, step, series=1):
-        """As Prometheus.range, or what was ordered."""
+        """As Prometheus.range, or the error that was ordered."""
         if expr in self.errors:
             raise self.errors[expr]
         yield from super().range(expr, start, end, step, series)
 
 
 class Running:
-    """A scheduler over Odd samples (or another kind) with detectors `a` and `b`, and all that it publishes."""
+    """A scheduler over FaultySamples (or another kind) with detectors `a` and `b`, and all that it publishes.
 
-    def __init__(self, clock=None, kind=Odd, **keys):
+    keys  {detector: its configuration}, beside the defaults here
+    """
+
+    def __init__(self, clock=None, kind=FaultySamples, **keys):
         self.source = kind({raw(instance=f'i{i}'): noisy(i) for i in range(3)})
         self.clock = clock or Clock(start=START, speed=SPEED)
         self.telemetry, self.gauges, self.watched = Telemetry(process=False), Page(self.clock.now), []
@@ -58,20 +61,21 @@ class Running:
 
     @property
     def page(self):
-        """What a scrape would see."""
+        """What a scrape would return."""
         return b''.join(self.gauges.parts())
 
     def on_page(self, name):
-        """Whether a detector's scores are there."""
+        """Whether a detector's scores are on the page."""
         return f'promlstm_anomaly_score{{detector="{name}"'.encode() in self.page
 
     def metric(self, name, **labels):
-        """A number of telemetry."""
+        """The value of one of the exporter's own metrics; None = it is not there."""
         return self.telemetry.registry.get_sample_value(name, labels)
 
 
 @contextmanager
 def running(subject=None, **keys):
+    """A Running that is started, and stopped at the end."""
     subject = subject or Running(**keys)
     subject.scheduler.start()
     try:

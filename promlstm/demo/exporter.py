@@ -1,0 +1,55 @@
+"""The exporter as `promlstm run` puts it together, for a demo: it runs while it is entered.
+
+Who calls it: run, display. What flows through: a Config and a clock; out come gauges on an HTTP port, and counts of what failed.
+"""
+
+from prometheus_client.samples import Sample
+
+from promlstm.config import Config
+from promlstm.live.clock import Clock
+from promlstm.live.runner import Watch
+from promlstm.live.scheduler import Scheduler
+from promlstm.query.prometheus import Prometheus
+from promlstm.serve.page import Page
+from promlstm.serve.server import Server
+from promlstm.serve.telemetry import Telemetry
+
+STOP_SECONDS = 5.0
+
+
+class Exporter:
+    """Scheduler, page, telemetry and server.
+
+    listen  HOST:PORT to serve on
+    watch   called with the Detector and the Verdicts of each step
+    """
+
+    def __init__(self, config: Config, clock: Clock, listen: str, watch: Watch) -> None:
+        self.telemetry, page = Telemetry(), Page(clock.now)
+        source = Prometheus(config.prometheus)
+        self.scheduler = Scheduler(
+            config, source, clock=clock, telemetry=self.telemetry, publish=page.publish, withdraw=page.withdraw, watch=watch
+        )
+        ready, statuses = self.scheduler.ready, self.scheduler.statuses
+        self.server = Server(listen, page=page, telemetry=self.telemetry, statuses=statuses, ready=ready)
+
+    def __enter__(self) -> 'Exporter':
+        self.server.start()
+        self.scheduler.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.scheduler.stop(STOP_SECONDS)
+        self.server.stop()
+
+    def failures(self) -> dict[tuple[str, str], int]:
+        """Stages that failed: {(detector, stage): how often}."""
+        failed = (sample for sample in self._samples('promlstm_detector_failures_total') if sample.value)
+        return {(sample.labels['detector'], sample.labels['stage']): int(sample.value) for sample in failed}
+
+    def missed_steps(self) -> int:
+        """Steps that were skipped because this machine is too slow for the speed."""
+        return int(sum(sample.value for sample in self._samples('promlstm_detector_missed_steps_total')))
+
+    def _samples(self, name: str) -> list[Sample]:
+        return [sample for family in self.telemetry.registry.collect() for sample in family.samples if sample.name == name]
