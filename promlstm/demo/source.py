@@ -1,9 +1,11 @@
-"""A small Prometheus-compatible HTTP API over telemetry out of nothing: what the demo watches, and the tests' fake, with faults to order.
+"""A small Prometheus-compatible HTTP API over generated telemetry: what the demo watches, and a test's server, with faults on purpose.
 
     with Source(fleet, clock.now) as source:
         Prometheus(config_with(source.url)).instant('up', clock.now())
         source.faults.next(2, answers.unavailable)  # the next two answers are a 503
         source.faults.hold(answers.vanish('up{instance="a"}', since=clock.now()))
+        source.refuse = lambda asked: answers.failure(405, 'bad_data', 'no POST') if asked.method == 'POST' else None
+        source.grid = multiples                 # range answers lie on multiples of the step, whatever start was asked for
         source.stop()                           # connections are refused, until source.start() on the same port
 
 It answers /api/v1/query, /api/v1/query_range (GET and POST), /api/v1/status/buildinfo, /-/ready, and /metrics, so that a real Prometheus
@@ -18,11 +20,12 @@ import socket
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Protocol
+from typing import Any, Protocol, Self
 from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
@@ -32,6 +35,7 @@ from promlstm import __version__
 from promlstm.config import seconds
 from promlstm.demo.answers import JSON, TEXT, Faults, Reply, Selection, failure, texts
 from promlstm.engine import labels
+from promlstm.engine.columns import Floats
 from promlstm.errors import QueryRejected
 from promlstm.query.selector import matches, rejected, selector
 
@@ -40,57 +44,92 @@ HANG_SECONDS = 300.0  # a hanging answer ends when the client leaves, at the lat
 REMEMBERED = 10_000  # requests kept in `asked`
 
 
+class Series(Protocol):
+    """A series of a Telemetry."""
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+
+
 class Telemetry(Protocol):
-    """What is served: `series` (each with `metric` and `labels`) and their values, in the same order. fleet.Fleet is one."""
+    """What is served: `series` and their values, in the same order. fleet.Fleet is one."""
 
-    series: tuple
+    @property
+    def series(self) -> Sequence[Series]: ...
 
-    def values(self, times):
+    def values(self, times: Floats, /) -> Floats:
         """All series at these times (float64 [T], unix seconds): float64 [T, S]; NaN = no sample."""
 
-    def value(self, i, times):
+    def value(self, i: int, times: Floats, /) -> Floats:
         """Series i at these times: float64 [T]."""
+
+
+def exact(start: float, end: float, step: float) -> Floats:
+    """The times of a range answer as Prometheus has them: where they were asked for."""
+    return start + step * np.arange(int((end - start) / step + 1e-9) + 1, dtype=np.float64)
+
+
+def multiples(start: float, end: float, step: float) -> Floats:
+    """The times of a range answer as VictoriaMetrics and the query front ends of Thanos and Mimir have them: multiples of the step."""
+    return exact(start // step * step, end // step * step, step)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request as it came, for tests."""
+    """A request as it came, for tests.
+
+    form  all parameters; url those of them that were in the URL
+    kept  whether its connection had served a request before
+    """
 
     method: str
     path: str
-    form: dict
-    headers: dict
+    form: dict[str, str]
+    headers: dict[str, str]
+    url: dict[str, str]
+    kept: bool
 
 
 class Source:
     """Serves telemetry in a thread of its own while it is entered.
 
     telemetry  Telemetry
-    now        callable, unix seconds: nothing beyond is told
+    now        unix seconds: there are no samples after it
     port       0 = a free one, the same again after stop() and start()
+    grid       function of start, end and step that gives the times of a range answer
+    refuse     function of Asked that gives a Reply in the place of an answer, or None
     """
 
-    def __init__(self, telemetry, now, *, host='127.0.0.1', port=0):
-        self.faults, self.asked = Faults(), deque(maxlen=REMEMBERED)
-        self._telemetry, self._now, self._address, self._listener = telemetry, now, (host, port), None
+    grid: Callable[[float, float, float], Floats]
+    refuse: Callable[[Asked], Reply | None]
+
+    def __init__(self, telemetry: Telemetry, now: Callable[[], float], *, host: str = '127.0.0.1', port: int = 0) -> None:
+        self.faults = Faults()
+        self.asked: deque[Asked] = deque(maxlen=REMEMBERED)
+        self.grid, self.refuse = exact, lambda asked: None
+        self._telemetry, self._now, self._address = telemetry, now, (host, port)
+        self._listener: _Listener | None = None
         named = [{**series.labels, '__name__': series.metric} for series in telemetry.series]
-        self._series, self._rows_of = named, {}
+        self._series = named
+        self._rows_of: dict[str, list[int]] = {}
         for i in sorted(range(len(named)), key=lambda i: sorted(named[i].items())):
             self._rows_of.setdefault(named[i]['__name__'], []).append(i)
 
     @property
-    def url(self):
+    def url(self) -> str:
         """Where it listens, or did before it was stopped."""
         return f'http://{self._address[0]}:{self._address[1]}'
 
-    def start(self):
+    def start(self) -> Self:
         """Listen; OSError where the port is taken."""
         self._listener = _Listener(self._address, self)
-        self._address = self._listener.server_address
+        self._address = self._listener.bound
         threading.Thread(target=self._listener.serve_forever, kwargs={'poll_interval': 0.05}, name='promlstm-source', daemon=True).start()
         return self
 
-    def stop(self):
+    def stop(self) -> None:
         """Close the port and all connections: who asks now is refused."""
         if self._listener:
             self._listener.shutdown()
@@ -98,18 +137,18 @@ class Source:
             self._listener.hang_up()
             self._listener = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def query(self, form):
+    def query(self, form: Mapping[str, str]) -> Selection:
         """The Selection of an instant query; QueryRejected where it is not understood."""
         time = _instant(form, 'time', self._now())
         return self._select(form.get('query', ''), np.array([time]), True)
 
-    def query_range(self, form):
+    def query_range(self, form: Mapping[str, str]) -> Selection:
         """The Selection of a range query; QueryRejected where it is not understood or too long."""
         start, end, step = _instant(form, 'start'), _instant(form, 'end'), _step(form)
         if end < start:
@@ -118,9 +157,9 @@ class Source:
             raise QueryRejected(
                 f'exceeded maximum resolution of {POINTS:,} points per timeseries. Try decreasing the query resolution (?step=XX)'
             )
-        return self._select(form.get('query', ''), start + step * np.arange(int((end - start) / step + 1e-9) + 1), False)
+        return self._select(form.get('query', ''), self.grid(start, end, step), False)
 
-    def _select(self, expr, times, instant):
+    def _select(self, expr: str, times: Floats, instant: bool) -> Selection:
         matchers = selector(expr)
         names = [matcher for matcher in matchers if matcher.label == '__name__']
         rest = [matcher for matcher in matchers if matcher.label != '__name__']
@@ -131,12 +170,12 @@ class Source:
         values = self._values(rows, times)
         return Selection(times, [self._series[i] for i in rows], values, ~np.isnan(values) & (times <= self._now())[:, None], instant)
 
-    def _values(self, rows, times):
+    def _values(self, rows: list[int], times: Floats) -> Floats:
         if 4 * len(rows) > len(self._series):
             return self._telemetry.values(times)[:, rows]
         return np.stack([self._telemetry.value(i, times) for i in rows], axis=-1) if rows else np.empty((len(times), 0))
 
-    def page(self):
+    def page(self) -> bytes:
         """All series at this moment in the text format."""
         series, lines = self._telemetry.series, []
         numbers = np.array([text.decode() for text in texts(self._telemetry.values(np.array([self._now()]))[0])], object)
@@ -150,10 +189,11 @@ class Source:
         return ''.join(lines).encode()
 
 
-def _instant(form, name, default=None):
+def _instant(form: Mapping[str, str], name: str, default: float | None = None) -> float:
     text = form.get(name)
     if text is None and default is not None:
         return default
+    time: float | None
     try:
         time = float(text or '')
     except ValueError:
@@ -163,7 +203,7 @@ def _instant(form, name, default=None):
     return time
 
 
-def _date(text):
+def _date(text: str) -> float | None:
     try:
         date = datetime.fromisoformat(text)
     except ValueError:
@@ -171,7 +211,7 @@ def _date(text):
     return date.timestamp() if date.tzinfo else None
 
 
-def _step(form):
+def _step(form: Mapping[str, str]) -> float:
     text = form.get('step', '')
     try:
         step = float(text)
@@ -189,56 +229,63 @@ class _Listener(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address, source):
-        self.source, self._open, self._lock = source, set(), threading.Lock()
+    def __init__(self, address: tuple[str, int], source: Source) -> None:
+        self.source, self._lock = source, threading.Lock()
+        self._open: set[Any] = set()
         super().__init__(address, _Handler)
 
-    def server_bind(self):
+    def server_bind(self) -> None:
         """Without the look-up of this machine's name, which may take seconds."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = self.server_address[:2]
+        self.bound: tuple[str, int] = self.socket.getsockname()[:2]
+        self.server_address = self.bound
+        self.server_name, self.server_port = self.bound
 
-    def process_request(self, request, client_address):
+    def process_request(self, request: Any, client_address: Any) -> None:
         """As the library does, and remember the connection."""
         with self._lock:
             self._open.add(request)
         super().process_request(request, client_address)
 
-    def shutdown_request(self, request):
+    def shutdown_request(self, request: Any) -> None:
         """As the library does, and forget the connection."""
         with self._lock:
             self._open.discard(request)
         super().shutdown_request(request)
 
-    def hang_up(self):
+    def hang_up(self) -> None:
         """End the connections that clients keep for their next request."""
         with self._lock:
             for request in self._open:
                 with suppress(OSError):  # the client was faster
                     request.shutdown(socket.SHUT_RDWR)
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Clients that go away are no news."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: _Listener
     server_version, sys_version, protocol_version = f'promlstm-source/{__version__}', '', 'HTTP/1.1'
+    served = 0  # requests on this connection
+    _headers_buffer: list[bytes]
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         """Answer one request by its path."""
         url = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get('Content-Length') or 0)).decode(errors='replace')
         form = dict(parse_qsl(url.query) + parse_qsl(body))
-        self.server.source.asked.append(Asked(self.command, url.path, form, dict(self.headers)))
-        self._send(self._reply(url.path, form))
+        asked = Asked(self.command, url.path, form, dict(self.headers), dict(parse_qsl(url.query)), self.served > 0)
+        self.served += 1
+        self.server.source.asked.append(asked)
+        self._send(self.server.source.refuse(asked) or self._reply(url.path, form))
 
     do_POST = do_GET
 
-    def _reply(self, path, form):
+    def _reply(self, path: str, form: Mapping[str, str]) -> Reply:
         source = self.server.source
         queries = {'/api/v1/query': source.query, '/api/v1/query_range': source.query_range}
         if path in queries:
@@ -246,14 +293,17 @@ class _Handler(BaseHTTPRequestHandler):
                 selection = queries[path](form)
             except QueryRejected as error:
                 return failure(400, 'bad_data', str(error))
-            return source.faults.strike(selection)
+            return source.faults.apply(selection)
         if path == '/api/v1/status/buildinfo':
             return Reply(200, JSON, orjson.dumps({'status': 'success', 'data': {'version': __version__, 'application': 'promlstm source'}}))
         if path == '/metrics':
             return Reply(200, 'text/plain; version=0.0.4; charset=utf-8', source.page())
         return Reply(200, TEXT, b'Ready.\n') if path == '/-/ready' else Reply(404, TEXT, b'404 page not found\n')
 
-    def _send(self, reply):
+    def _send(self, reply: Reply) -> None:
+        if reply.manner == 'gone':
+            self.close_connection = True
+            return
         if reply.manner == 'hang':
             self._wait(HANG_SECONDS)
             return
@@ -261,9 +311,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {'Content-Type': reply.content_type, 'Content-Length': str(len(reply.body)), **reply.headers}.items():
             self.send_header(name, value)
         self.send_header('Connection', 'keep-alive' if reply.manner == 'whole' else 'close')
-        self._headers_buffer.append(b'\r\n')
         # In one piece with the head: a second small packet would wait for the acknowledgement of the first.
-        head, self._headers_buffer = b''.join(self._headers_buffer), []
+        head, self._headers_buffer = b''.join([*self._headers_buffer, b'\r\n']), []
         if reply.manner == 'whole':
             self.wfile.write(head + reply.body)
         else:
@@ -273,14 +322,14 @@ class _Handler(BaseHTTPRequestHandler):
             while not self._wait(0.1):
                 self.wfile.write(b' ')
 
-    def _wait(self, limit_seconds):
+    def _wait(self, limit_seconds: float) -> bool:
         """Wait for the client to leave; True = it did. Its next request, which cannot be there yet, would count as that."""
         self.close_connection = True
         self.connection.settimeout(limit_seconds)
         try:
-            return self.connection.recv(1) == b''
+            return not self.connection.recv(1)
         except TimeoutError:
             return False
 
-    def log_message(self, form, *args):
+    def log_message(self, form: str, *args: object) -> None:
         """Requests are no news."""

@@ -15,7 +15,7 @@ from promlstm import config, errors
 from promlstm.demo import answers
 from promlstm.demo.answers import Reply
 from promlstm.demo.fleet import Fleet, Series
-from promlstm.demo.source import Source
+from promlstm.demo.source import Source, multiples
 from promlstm.query.prometheus import Prometheus
 
 NOW = 1_772_532_000.0
@@ -52,6 +52,36 @@ def ask(source, what='query', **form):
     """(status, JSON) of a request without promlstm's own client."""
     response = requests.post(f'{source.url}/api/v1/{what}', data=form, timeout=5)
     return response.status_code, response.json()
+
+
+# --- as other servers do
+
+
+def test_range_answers_on_multiples_of_the_step(source):
+    """The grid of VictoriaMetrics and of query front ends, on request: times are multiples, and start and end are rounded down."""
+    source.grid = multiples
+    _, said = ask(source, 'query_range', query='sine{instance="i0"}', start=NOW - 70, end=NOW - 10, step=STEP)
+    assert [at for at, _ in said['data']['result'][0]['values']] == [NOW - 90, NOW - 60, NOW - 30]
+
+
+def test_a_request_can_be_refused_before_it_is_answered(source):
+    """By its method, its parameters, or whether its connection was used before."""
+    source.refuse = lambda asked: answers.failure(405, 'bad_data', 'no POST') if asked.method == 'POST' else None
+    assert ask(source, query='other')[0] == 405
+    assert client(source).instant('other', NOW).values.tolist() == [pytest.approx(math.sin(NOW / 1000 + 6))]
+    source.refuse = lambda asked: None if asked.url.get('tenant') == 'x' else answers.failure(400, 'bad_data', 'no tenant')
+    assert len(client(source, params={'tenant': 'x'}).instant('sine', NOW).keys) == 6
+    assert source.asked[-1].url == {'tenant': 'x'} and source.asked[-1].form['query'] == 'sine'
+    source.refuse = lambda asked: Reply(200, answers.JSON, b'', manner='gone') if asked.kept else None
+    prometheus = client(source)
+    assert [len(prometheus.instant('sine', NOW).keys) for _ in range(3)] == [6, 6, 6]
+
+
+def test_a_partial_answer_says_so(source):
+    """Series of a storage node that is away are not in the answer, which is marked."""
+    source.faults.next(1, answers.partial('sine{job="x"}'))
+    vector = client(source).instant('sine', NOW)
+    assert (len(vector.keys), vector.partial) == (3, True)
 
 
 # --- as Prometheus does
