@@ -69,6 +69,9 @@ def test_every_link_leads_somewhere(page):
         path, _, anchor = target.partition('#')
         found = (ROOT / page).parent / path if path else ROOT / page
         assert found.is_file(), target
+        assert not [part for part in found.resolve().relative_to(ROOT).parts if part.startswith('.')], (
+            f'{target}: hidden files are not in the site'
+        )
         if anchor and found.suffix == '.md':
             assert anchor in anchors(found.resolve().relative_to(ROOT)), target
 
