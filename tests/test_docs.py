@@ -370,9 +370,9 @@ def test_the_changelog_begins_with_what_is_not_released():
     assert all(re.match(r'(- |#|$|The first)', line) for line in changes.splitlines())
 
 
-@pytest.mark.parametrize('page', PAGES)
+@pytest.mark.parametrize('page', [page for page in PAGES if page != 'CHANGELOG.md'])
 def test_paths_that_a_page_names_are_there(page):
-    """Files and folders of the repository in code style."""
+    """Files and folders of the repository in code style; the changelog may name what was there."""
     text = re.sub(r'```.*?```', '', read(page), flags=re.DOTALL)
     for path in re.findall(r'`((?:promlstm|convert|tests|rules|helm|bench|docs|\.ci)/[\w./-]+)`', text):
         assert 'NAME' in path or (ROOT / path).exists(), path
