@@ -1,7 +1,7 @@
 """The laws that a reader relies on, read from the source: imports go down the tiers, and the heavy side stays out of the light one.
 
 Modules are looked at as they lie in the tree, so a new package or a new file at the top has to take its place in TIERS before its tests pass.
-docs/architecture.md shows the same tiers to people; a test here holds the two together.
+docs/architecture.md shows the same tiers; `python docs/generate.py` makes its table, and tests/test_docs.py compares the two.
 """
 
 import ast
