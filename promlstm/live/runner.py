@@ -21,12 +21,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from promlstm.config import Detector as DetectorConfig
-from promlstm.engine.columns import MISSING, READY, WARMING, Bools, Ints, Verdicts
+from promlstm.engine.columns import READY, WARMING, Bools, Ints, Verdicts
 from promlstm.engine.detector import Detector, Tally, describe
 from promlstm.engine.history import aligned
 from promlstm.engine.interfaces import RunQueries, Source
 from promlstm.engine.session import Session
-from promlstm.errors import PromlstmError, StageError
+from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable, StageError
 from promlstm.live.clock import Clock
 from promlstm.logs import Level, event
 from promlstm.serve import exposition
@@ -35,7 +35,12 @@ from promlstm.serve.telemetry import Telemetry
 log = logging.getLogger('promlstm.runner')
 SPREAD_SECONDS = 2.0  # requests of different detectors are sent apart by up to this, or a tenth of a step
 PROGRESS_SECONDS = 5.0
+RETRY_SECONDS, RETRY_SECONDS_MAX = 1.0, 60.0  # a failed query is asked again after this, then after twice as long, up to the second
 REPEAT_SECONDS = 300.0  # the same condition is logged again after this
+COUNTERS = (
+    'alarms', 'steps', 'missed_steps', 'empty_results', 'nonfinite_samples', 'query_warnings', 'partial_answers', 'unread_series', 'mistimed_answers',
+    'clock_backwards',
+)  # fmt: skip
 BACKWARDS_STEPS = 10  # if the clock moved back further than this, memory is rebuilt from history
 
 Blocks = dict[str, bytes]  # {family: text}
@@ -103,32 +108,40 @@ class Runner:
         self._logged_at: dict[str, float] = {}  # condition: when it was logged last
         self._failures = 0  # in a row
         self._attempted = -np.inf  # the last aligned step that was tried
+        self._failed_step, self._retries = -np.inf, 0  # the last aligned step that failed, and how often it was tried again
         self._slow = False
         self._refused = ''  # why the present model file is not the one in use
         name = config.name
         self._telemetry.set('promlstm_detector_step_seconds', config.step, name)
         self._telemetry.set('promlstm_detector_up', 0, name)
-        for counter in ('alarms', 'steps', 'missed_steps', 'empty_results', 'nonfinite_samples', 'query_warnings', 'clock_backwards'):
+        for counter in COUNTERS:
             self._telemetry.count(f'promlstm_detector_{counter}', (name,), 0)
         self._telemetry.count('promlstm_model_reload_failures', (name,), 0)
         for stage in ('load', 'warm', 'query', 'judge'):
             self._telemetry.count('promlstm_detector_failures', (name, stage), 0)
 
     def run(self) -> None:
-        """Step until the clock is stopped; whatever fails is reported and tried again at the next step."""
+        """Step until the clock is stopped. A failed step is reported; a failed query is asked again within the step."""
         spread = min(SPREAD_SECONDS, self.config.step / 10) * (zlib.crc32(self.config.name.encode()) % 1000) / 1000
         due = aligned(self._clock.now(), self.config.step)
-        while self._clock.wait(due + spread):
+        at = due + spread
+        while self._clock.wait(at):
+            retry_seconds = None
             if self._clock.now() >= due:
                 try:
                     self._cycle(due)
                 except Stopping:
                     return
                 except Exception as error:  # noqa: BLE001 (the one broad catch: a detector never takes the exporter down)
-                    self._failed(error)
+                    retry_seconds = self._failed(due, error)
                 self._attempted = max(due, self._detector.time if self._detector and self._detector.time else due)
                 self._shared.collect_garbage()
-            due = self._next()
+            following = self._next()
+            at = following + spread
+            if retry_seconds is not None and self._clock.now() + retry_seconds < at:
+                at = self._clock.now() + retry_seconds
+            else:
+                due = following
 
     def _next(self) -> float:
         """The next aligned step: the one after the last, or the present one if that has long passed."""
@@ -268,7 +281,7 @@ class Runner:
         name = self.config.name
         self._publish(blocks, verdicts.time + 2 * self.config.step)
         counts = {status: int((verdicts.status == code).sum()) for code, status in ((READY, 'ready'), (WARMING, 'warming'))}
-        counts['missing'] = int(((verdicts.status == MISSING) & ~detector.forgettable(verdicts.time)).sum())
+        counts['missing'] = int(detector.absent(verdicts).sum())
         counts['dropped'] = detector.tally.dropped
         for state, count in counts.items():
             self._telemetry.set('promlstm_detector_entities', count, name, state)
@@ -291,12 +304,16 @@ class Runner:
         self.status.scored = self.status.scored or ready > 0
         reason = ''
         if not ready + warming:
-            reason = 'the expression returns no series'
+            reason = 'the expression returns no series' + self._delay_note()
             self._telemetry.count('promlstm_detector_empty_results', (self.config.name,))
             self._log_repeatedly(f'empty result: {reason}')
         elif not ready:
             reason = f'warming: {self._warmup_progress(detector, np.flatnonzero(verdicts.status == WARMING))}'
         self.status.reason = reason
+
+    def _delay_note(self) -> str:
+        delay = self.config.delay
+        return f' at now - delay ({delay:g} s ago): a Prometheus that has just started has too few samples' if delay else ''
 
     def _warmup_progress(self, detector: Detector, rows: Ints) -> str:
         """How far the first of some entities is on its way to a score. Samples are not counted, so a gap is known only once it shows."""
@@ -315,24 +332,50 @@ class Runner:
         if tally.warnings:
             self._telemetry.count('promlstm_detector_query_warnings', (self.config.name,), tally.warnings)
             self._log_repeatedly(f'the query API warns, data may be partial: {tally.last_warning}')
-        tally.infinite = tally.warnings = 0
+        if tally.partial:
+            self._telemetry.count('promlstm_detector_partial_answers', (self.config.name,), tally.partial)
+            self._log_repeatedly('answers may be partial: entities that they lack are not reported as missing')
+        if tally.unread:
+            self._telemetry.count('promlstm_detector_unread_series', (self.config.name,), tally.unread)
+            self._log_repeatedly('series were left out: their labels or samples cannot be read, or they are native histograms', series=tally.unread)
+        if tally.offset_seconds:
+            self._telemetry.count('promlstm_detector_mistimed_answers', (self.config.name,))
+            self._log_repeatedly(
+                'the samples are not of the instant that was asked for: look for a cache between promlstm and the query API',
+                key='mistimed', off_by_seconds=tally.offset_seconds,
+            )  # fmt: skip
+        tally.infinite = tally.warnings = tally.partial = tally.unread = 0
+        tally.offset_seconds = 0.0
         if dropped:
             self._log_repeatedly(f'{dropped} entities over max_entities ({self.config.max_entities}) are not watched')
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, due: float, error: Exception) -> float | None:
+        """Report a failed step; the seconds after which it is tried again, or None where a query in the same step would not help.
+
+        The wait doubles from a second up to a quarter of the step and a minute at most: an hourly detector must not lose an hour to one
+        failed query. A server that answers with Retry-After is given that time.
+        """
         stage = error.stage if isinstance(error, StageError) else 'schedule'
         cause = error.cause if isinstance(error, StageError) else error
         self._withdraw()
         self._telemetry.set('promlstm_detector_up', 0, self.config.name)
         for gauge in ('entities', 'anomalous_entities', 'last_step_duration_seconds'):
             self._telemetry.drop(f'promlstm_detector_{gauge}', self.config.name)
-        self._telemetry.count('promlstm_detector_failures', (self.config.name, stage))
+        if due != self._failed_step:
+            self._failed_step, self._retries = due, 0
+            self._telemetry.count('promlstm_detector_failures', (self.config.name, stage))
+            self._failures += 1
         self.status.reason = f'{stage}: {describe(cause)}'
-        self._failures += 1
         expected = describe(cause) == str(cause)
         self._log_repeatedly(
             'step failed', level='error', key=self.status.reason, exc_info=None if expected else cause, stage=stage, err=describe(cause)
         )
+        if not isinstance(cause, (SourceUnavailable, ResponseError)):
+            return None
+        wait = min(RETRY_SECONDS * 2.0**self._retries, RETRY_SECONDS_MAX)
+        self._retries += 1
+        asked = (isinstance(cause, SourceUnavailable) and cause.retry_after_seconds) or 0.0
+        return max(min(wait * self._clock.speed, self.config.step / 4), asked)
 
     def _recovered(self) -> None:
         if self._failures:

@@ -246,3 +246,45 @@ def test_a_step_that_cannot_be_rendered_is_not_committed(monkeypatch):
     monkeypatch.undo()
     runner._step(detector, time + 60)
     assert detector.memory is not memory and detector.time == time + 60
+
+
+HOURLY = {'a': {'step': '1h'}, 'b': {'step': '1h'}}
+
+
+def test_a_failed_query_is_asked_again_within_the_step():
+    """A source that is away at the start of an hourly detector costs seconds, not the hour; it is one failed step, however often it was asked."""
+    clock = Clock(start=START, speed=60.0)  # an hour takes a minute
+    subject = Running(clock, **HOURLY)
+    subject.source.errors['a'] = SourceUnavailable('connection refused')
+    with running(subject):
+        wait_until(lambda: subject.source.attempts['a'] >= 3, 30, 'a third attempt')
+        assert subject.metric('promlstm_detector_up', detector='a') == 0
+        del subject.source.errors['a']
+        wait_until(lambda: subject.metric('promlstm_detector_up', detector='a') == 1, 30, 'detector a to recover')
+        assert clock.now() < START // 3600 * 3600 + 3600
+    failures = [subject.metric('promlstm_detector_failures_total', detector='a', stage=stage) for stage in ('warm', 'query')]
+    assert sum(failures) == 1
+
+
+def test_what_the_server_asks_for_with_retry_after_is_waited_for():
+    """An hour of the detector's clock is a minute here; the server asked for half of it."""
+    clock = Clock(start=START, speed=60.0)
+    subject = Running(clock, **HOURLY)
+    busy = SourceUnavailable('429 Too Many Requests')
+    busy.retry_after_seconds = 1800.0
+    subject.source.errors['a'] = busy
+    with running(subject):
+        wait_until(lambda: subject.source.attempts['a'] >= 1, 30, 'the first attempt')
+        wait_until(lambda: clock.now() > START + 600, 30, 'ten minutes of the clock')
+        assert subject.source.attempts['a'] == 1
+
+
+def test_a_rejected_expression_is_not_asked_again_before_the_next_step():
+    """It will not be right in a second."""
+    clock = Clock(start=START, speed=60.0)
+    subject = Running(clock, **HOURLY)
+    subject.source.errors['a'] = QueryRejected('parse error')
+    with running(subject):
+        wait_until(lambda: subject.source.attempts['a'] >= 1, 30, 'the first attempt')
+        wait_until(lambda: clock.now() > START + 300, 30, 'five minutes of the clock')
+        assert subject.source.attempts['a'] == 1

@@ -1,6 +1,7 @@
 """Detectors on a fast clock, with a source whose failures a test orders."""
 
 import threading
+from collections import Counter
 from contextlib import contextmanager
 
 from fakes import Samples, noisy, raw
@@ -21,10 +22,12 @@ class FaultySamples(Samples):
     def __init__(self, series):
         super().__init__(series)
         self.errors, self.held = {}, threading.Event()
+        self.attempts = Counter()  # {expression: queries at an instant}
         self.held.set()
 
     def instant(self, expr, time):
         """As Prometheus.instant, or the error that was ordered."""
+        self.attempts[expr] += 1
         self.held.wait(30)
         if expr in self.errors:
             raise self.errors[expr]
