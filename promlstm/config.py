@@ -8,7 +8,7 @@ Every message names file, detector and key: `promlstm.yml: detectors[1] (node_cp
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -36,7 +36,7 @@ _RESERVED_HEADERS = {
 _PERIODS = {'minute': 60.0, 'hour': 3600.0, 'day': 86400.0, 'week': WEEK_SECONDS, 'month': 30 * 86400.0, 'year': 365 * 86400.0}
 
 
-def seconds(text):
+def seconds(text: object) -> float:
     """A duration as Prometheus writes it, in seconds.
 
     >>> seconds('1h30m'), seconds('500ms'), seconds('1w')
@@ -69,22 +69,25 @@ class Budget(str):
     0.5
     """
 
-    def __new__(cls, text):
+    alarms_per_week: float
+    shared: bool
+
+    def __new__(cls, text: object) -> Self:
         """Raises ValueError where the text is no budget."""
         match = _BUDGET.match(text) if isinstance(text, str) else None
         if not match or float(match[1]) <= 0:
             raise ValueError(f'expected a budget such as "1/week each" or "5/day in all", got {text!r}')
-        self = super().__new__(cls, text)
+        self = super().__new__(cls, match[0])
         self.alarms_per_week = float(match[1]) * WEEK_SECONDS / _PERIODS[match[2]]
         self.shared = match[3] == 'in all'
         return self
 
-    def per_entity_week(self, entities):
+    def per_entity_week(self, entities: int) -> float:
         """Alarms per entity-week when that many entities share the budget."""
         return self.alarms_per_week / (max(1, entities) if self.shared else 1)
 
 
-def _parse(kind, value):
+def _parse(kind: type, value: Any) -> object:
     """msgspec asks here for the types that are written as text."""
     if kind is Duration:
         return Duration(seconds(value))
@@ -170,9 +173,9 @@ class Detector(_Strict, frozen=True):
     max_entities: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000
 
     @property
-    def queries(self):
+    def queries(self) -> dict[str, str]:
         """{feature name: expression}; a detector of one expression has one feature without a name."""
-        return self.features or {'': self.expr}
+        return self.features or {'': self.expr or ''}
 
 
 class Config(_Strict, frozen=True):
@@ -183,7 +186,7 @@ class Config(_Strict, frozen=True):
     root: str = msgspec.field(default='.', name='-root')  # the file's folder: relative paths start there; not a key
 
 
-def load(path):
+def load(path: str | Path) -> Config:
     """The Config of a file; ConfigError names file, place and key."""
     try:
         text = Path(path).read_text(encoding='utf-8')
@@ -192,7 +195,7 @@ def load(path):
     return parse(text, source=str(path), root=str(Path(path).parent))
 
 
-def parse(text, *, source='config', root='.'):
+def parse(text: str, *, source: str = 'config', root: str = '.') -> Config:
     """The Config of a YAML text.
 
     >>> parse('prometheus: {url: http://localhost:9090}\\ndetectors: [{name: up, expr: up, stepp: 30s}]')
@@ -210,14 +213,14 @@ features, forget, history, hold, max_entities, min_deviation, min_relative_devia
     if '-root' in tree:
         raise ConfigError(f'{source}: -root: unknown key; known: detectors, prometheus')
     try:
-        config = msgspec.convert({**tree, '-root': root}, Config, dec_hook=_parse)
+        config: Config = msgspec.convert({**tree, '-root': root}, Config, dec_hook=_parse)
     except msgspec.ValidationError as error:
         raise ConfigError(f'{source}: {_explain(str(error), tree)}') from error
     _check(config, source)
     return config
 
 
-def changes(old, new):
+def changes(old: Config, new: Config) -> list[str]:
     """What differs between two Configs of one file, list of words; the order of detectors is none.
 
     >>> one, two = (parse(f'prometheus: {{url: http://x}}\\ndetectors: [{{name: up, expr: {expr}}}]') for expr in ('up', 'down'))
@@ -230,35 +233,35 @@ def changes(old, new):
 
 
 class _Loader(yaml.SafeLoader):
-    def construct_mapping(self, node, deep=False):
-        seen = set()
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f'key {key.value!r} stands twice', key.start_mark)
             seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
         return super().construct_mapping(node, deep)
 
-    def construct_object(self, node, deep=False):
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
         except ValueError as error:  # what int, float and date say of a scalar that only looks like one
             raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
 
-    def construct_scalar(self, node):
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         text = super().construct_scalar(node)
         if isinstance(text, str) and any('\ud800' <= character <= '\udfff' for character in text):
             raise yaml.constructor.ConstructorError(None, None, 'half of a surrogate pair is no text', node.start_mark)
         return text
 
 
-def _problem(error):
+def _problem(error: Exception) -> str:
     """What is wrong with a YAML text and where, without the text itself, which may hold what is nobody's business."""
     mark = getattr(error, 'problem_mark', None)
     where = f'line {mark.line + 1}, column {mark.column + 1}: ' if mark else ''
     return where + ' '.join(str(getattr(error, 'problem', None) or error).split())
 
 
-_PLACES = {
+_PLACES: dict[str, type[_Strict]] = {
     '': Config,
     'prometheus': Source,
     'detectors[…]': Detector,
@@ -274,7 +277,7 @@ _WORDS = {
 }  # fmt: skip
 
 
-def _explain(message, tree):
+def _explain(message: str, tree: dict[str, Any]) -> str:
     """msgspec's message in our words: place, key, what was got, what was expected."""
     what, _, path = message.partition(' - at `')
     is_key, path = path.startswith('key` in `'), path.removeprefix('key` in `').removeprefix('$').rstrip('`').lstrip('.')
@@ -284,23 +287,23 @@ def _explain(message, tree):
     kind = _PLACES.get(re.sub(r'\[\d+\]', '[…]', path.rpartition('.')[0] if choice else path))
     if is_key:
         return f'{_place(path, tree)}a key is not text: put it in quotes'
-    if unknown:
+    if unknown and kind:
         known = ', '.join(sorted(name for name in kind.__struct_encode_fields__ if name != '-root'))
         return f'{_place(path, tree)}{unknown[1]}: unknown key; known: {known}'
     if missing:
         return f'{_place(path, tree)}{missing[1]}: missing'
-    if choice:
-        known = get_args(get_type_hints(kind)[path.rpartition('.')[2]])
-        return f'{_place(path, tree)}expected one of {", ".join(known)}, got {choice[1]}'
+    if choice and kind:
+        choices = get_args(get_type_hints(kind)[path.rpartition('.')[2]])
+        return f'{_place(path, tree)}expected one of {", ".join(choices)}, got {choice[1]}'
     return f'{_place(path, tree)}{re.sub("`([a-z |]+)`", _worded, what[0].lower() + what[1:])}'
 
 
-def _worded(match):
+def _worded(match: re.Match[str]) -> str:
     names = match[1].split(' | ')
     return ' or '.join(_WORDS.get(name, name) for name in names if name != 'null' or len(names) == 1)
 
 
-def _place(path, tree):
+def _place(path: str, tree: dict[str, Any]) -> str:
     match = re.match(r'detectors\[(\d+)\]\.?(.*)', path)
     if not match:
         return f'{path}: ' if path else ''
@@ -309,7 +312,7 @@ def _place(path, tree):
     return f'detectors[{match[1]}]' + (f' ({name})' if name else '') + (f': {match[2]}: ' if match[2] else ': ')
 
 
-def _check(config, source):
+def _check(config: Config, source: str) -> None:
     """What types cannot say."""
     _check_source(config.prometheus, f'{source}: prometheus')
     if not config.detectors:
@@ -322,7 +325,7 @@ def _check(config, source):
         _check_detector(detector, where)
 
 
-def _check_source(source, where):
+def _check_source(source: Source, where: str) -> None:
     _check_url(source.url, f'{where}.url', 'use basic_auth with password_file')
     if ending := _TOO_LONG.search(source.url):
         raise ConfigError(
@@ -351,7 +354,7 @@ def _check_source(source, where):
         raise ConfigError(f'{where}.tls_config: key_file without cert_file')
 
 
-def _check_url(text, where, instead):
+def _check_url(text: str, where: str, instead: str) -> None:
     """A URL may hold a password where it is not yet known to be one, so it is looked for first and never printed."""
     if '@' in text:
         raise ConfigError(f'{where}: no user name and password here, they would end up in logs; {instead}')
@@ -371,7 +374,7 @@ def _check_url(text, where, instead):
         raise ConfigError(f'{where}: nothing is expected after the path: what belongs to every query goes into params')
 
 
-def _check_detector(detector, where):
+def _check_detector(detector: Detector, where: str) -> None:
     if bool(detector.expr) == bool(detector.features):
         raise ConfigError(f'{where}: expected either expr, or features with by')
     if bool(detector.features) != bool(detector.by):
