@@ -4,12 +4,14 @@ Each value is set to null, to nothing, and to what is of another kind, where all
 everywhere and some of the rest, `make accept` all of it.
 """
 
+import functools
 import json
+import re
 import zlib
 
 import pytest
 import yaml
-from chart import CHART, VALUES, config_of, objects, recipe_of, template, template_of
+from chart import CHART, VALUES, template, template_of
 from requirements import is_accept
 
 from convert import recipe
@@ -20,9 +22,12 @@ pytestmark = pytest.mark.usefixtures('helms')
 
 KUBERNETES = '1.37'
 ODD = (None, True, -1, 0, 1e21, 'text', '', [], [''], [None], {}, {'a': None}, {'a': {'b': []}}, ' ', 'a: b\nc', '{{ .x }}')
-# Where a value is read: the variant that has it on, if the one for all others has not.
-ON = {'podMonitor': ('podmonitor',), 'models.fetch': ('fetch',), 'models.inline': ('inline',), 'networkPolicy.fetch': ('fetch',)}
-ALL = ('extra', 'retraining', 'operator')
+# Where a value is read: the variants that have it on, if those for all others have not. The files of rules/ are long to read.
+ON = {
+    'podMonitor': ('podmonitor',), 'serviceMonitor': ('servicemonitor',), 'models.fetch': ('fetch',), 'models.inline': ('inline',),
+    'networkPolicy.fetch': ('fetch',), 'rules': ('annotations',), 'dashboards': ('operator',),
+}  # fmt: skip
+OTHERWISE = ('extra', 'retraining')
 
 
 def paths(values, above=''):
@@ -41,18 +46,21 @@ TRIED = [
 ]
 
 
-def rendering(folder, path, value, variants=None):
+def rendering(folder, path, value):
     """The done process with one value set, after those of the variants."""
     tree = value
     for key in reversed(path.split('.')):
         tree = {key: tree}
     (folder / 'odd.json').write_text(json.dumps(tree))
-    on = variants or next((found for start, found in ON.items() if path.startswith(start)), ALL)
+    on = next((found for start, found in ON.items() if path.startswith(start)), OTHERWISE)
     files = [f'--values={CHART}/ci/{variant}-values.yaml' for variant in on]
+    if on == OTHERWISE:
+        (folder / 'short.json').write_text('{"rules": {"configMap": false}}')
+        files.append(f'--values={folder}/short.json')
     return template('helm4', f'--kube-version={KUBERNETES}', *files, f'--values={folder}/odd.json', check=False)
 
 
-class Once(yaml.SafeLoader):
+class Once(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):
     """YAML in which no key stands twice: parsers do not agree on which one counts."""
 
     def construct_mapping(self, node, deep=False):
@@ -69,22 +77,29 @@ def nothings(tree, where=''):
     return [found for key, value in inner for found in nothings(value, f'{where}.{key}')]
 
 
-def check(text, folder):
-    """AssertionError, or the complaint of whoever reads it, where a rendering is not one that works."""
+@functools.cache
+def check_object(text):
+    """AssertionError, or the complaint of whoever reads it, where an object is none that works; most are as they were a value ago."""
     from kubernetes_validate import validate
 
+    found = yaml.load(text, Once)
+    assert nothings(found) == []
+    if not found['apiVersion'].startswith('monitoring.coreos.com/'):
+        validate(found, KUBERNETES, strict=True)
+    return found
+
+
+def check(text, folder):
+    """The same of a whole rendering; what is in its files is read by whom it is for."""
     assert '<nil>' not in text and '%!' not in text and '<no value>' not in text
-    for found in yaml.load_all(text, Once):
-        if found:
-            assert nothings(found) == []
-            if not found['apiVersion'].startswith('monitoring.coreos.com/'):
-                validate(found, KUBERNETES, strict=True)
-            if found['kind'] == 'Deployment':
-                _parser(demo=False).parse_args(template_of(found)['spec']['containers'][0]['args'])
-    (folder / 'promlstm.yml').write_text(config_of(text))
+    for part in re.split('^---$', text, flags=re.MULTILINE)[1:]:
+        found = check_object(part)
+        for name, content in found.get('data', {}).items() if found['kind'] == 'ConfigMap' else ():
+            (folder / name).write_text(content)
+        if found['kind'] == 'Deployment':
+            _parser(demo=False).parse_args(template_of(found)['spec']['containers'][0]['args'])
     configuration.load(folder / 'promlstm.yml')
-    if objects(text, 'CronJob'):
-        (folder / 'recipe.yml').write_text(recipe_of(text))
+    if (folder / 'recipe.yml').exists():
         recipe.load(folder / 'recipe.yml')
 
 
