@@ -186,7 +186,7 @@ def _wrap(commands):
         'wrap',
         'make a model file of a Keras model that was trained elsewhere',
         'Reads a .keras file or a SavedModel folder and how its features were scaled. Leaves a model file, verified against Keras and\n'
-        'calibrated. docs/ says which models can be wrapped, and what their output has to be.',
+        'calibrated. docs/how-to/own-model.md says which models can be wrapped, and what their output has to be.',
         WRAP,
     )
     out.add_argument('model', type=Path, help='a .keras file or a SavedModel folder')

@@ -19,7 +19,7 @@ KINDS = ('spike', 'shift', 'drop', 'ramp', 'drop-out', 'lost season', 'flat line
 
 @dataclass(frozen=True)
 class Fault:
-    """One planted fault; times in unix seconds."""
+    """One injected fault; times in unix seconds."""
 
     kind: str
     series: int
@@ -28,7 +28,7 @@ class Fault:
 
 
 def telemetry(series, days, end, faulty_each=3):
-    """times [T], values [series, T] (NaN = no sample), and the planted faults: `faulty_each` series for each kind.
+    """times [T], values [series, T] (NaN = no sample), and the injected faults: `faulty_each` series for each kind.
 
     A series has a daily rhythm of its own height, correlated noise, and a level; series of four are steady (no rhythm).
     """
@@ -41,10 +41,10 @@ def telemetry(series, days, end, faulty_each=3):
         smooth = np.convolve(gaussian(key('past', i, 'slow'), index), np.ones(30) / np.sqrt(30), 'same')
         level, height = 50 + 40 * (i % 7), 0 if i % 4 == 3 else 10 + 5 * (i % 5)
         values[i] = level + height * np.sin(2 * np.pi * (times / DAY + i / 50)) + noise + smooth
-    return times, values, [_plant(values, times, kind, faulty_each * n + j) for n, kind in enumerate(KINDS) for j in range(faulty_each)]
+    return times, values, [_inject(values, times, kind, faulty_each * n + j) for n, kind in enumerate(KINDS) for j in range(faulty_each)]
 
 
-def _plant(values, times, kind, i):
+def _inject(values, times, kind, i):
     """Each in the last day, hours apart from the ends, at a time of its own."""
     start = len(times) - DAY // STEP + 120 + 37 * i % 900
     length = {'spike': 3, 'shift': 120, 'drop': 60, 'ramp': 180, 'drop-out': 60, 'lost season': 200, 'flat line': 200}[kind]

@@ -29,7 +29,7 @@ def test_history_comes_before_and_looks_like_what_follows():
     assert np.mean(np.abs(np.log((level + 1e-12) / (before + 1e-12))) < 1) > 0.6
 
 
-def test_healthy_is_not_labelled_and_planted_is():
+def test_healthy_is_not_labelled_and_injected_is():
     assert not small().faulty.any()
     assert 0.005 < small(faults_per_1000=1.0).faulty.mean() < 0.5
 

@@ -74,7 +74,7 @@ def test_it_learns():
     windows = np.float32(np.sin(at))
     settings = recipe.Training(telemetry=(), batch_series=64, epochs=4, learning_rate=0.01)
     network, figures = autoencoder.fit(windows, settings, 1, lambda text: None)
-    struck = windows.copy()
-    struck[:, -1] += 4
-    healthy, moved = (np.abs(x[:, -1] - autoencoder.newest(network, x).numpy()[:, 0]) for x in (windows, struck))
+    damaged = windows.copy()
+    damaged[:, -1] += 4
+    healthy, moved = (np.abs(x[:, -1] - autoencoder.newest(network, x).numpy()[:, 0]) for x in (windows, damaged))
     assert figures['windows'] == 3000 and np.median(healthy) < 0.4 and np.median(moved) > 2

@@ -7,7 +7,7 @@ from recipes import CLASSIFIER, convert, forced
 
 pytestmark = pytest.mark.train
 def test_all_makes_a_classifier_from_nothing(tmp_path):
-    """Its labels are planted faults; the accuracy on series held out is in the card and in the log."""
+    """Its labels are injected faults; the accuracy on series held out is in the card and in the log."""
     done, bundle = forced(tmp_path, CLASSIFIER)
     assert (bundle.manifest.family, bundle.calibration.status, bundle.manifest.warmup_steps) == ('classifier', 'measured', 40)
     assert 'logit' in bundle.manifest.description
@@ -56,15 +56,15 @@ def test_labels_are_those_of_the_newest_sample():
     assert 0.1 < labels.mean() < 0.6 and 0 < out.mean() < 0.3
 
 
-def test_faults_are_planted_into_recorded_telemetry_but_not_where_it_must_not_teach():
+def test_faults_are_injected_into_recorded_telemetry_but_not_where_it_is_excluded():
     """What is excluded is neither healthy nor anomalous."""
     from convert.data import synthesis
     from convert.families import classifier
 
     batch = synthesis.batch(2, step_seconds=60, steps=900, entities=8, history_days=1)
     batch.faulty[500:] = True
-    struck, labels = classifier.with_faults(batch, 10, np.random.default_rng(0))
-    changed = ~((struck.values == batch.values) | np.isnan(batch.values))
+    injected, labels = classifier.with_faults(batch, 10, np.random.default_rng(0))
+    changed = ~((injected.values == batch.values) | np.isnan(batch.values))
     assert labels.any() and not labels[500:].any() and not (changed & ~labels).any()
 
     class Seen:
@@ -75,8 +75,8 @@ def test_faults_are_planted_into_recorded_telemetry_but_not_where_it_must_not_te
     assert inputs[:, -1, 0].max() < 500 and set(found) == {0, 1}
 
 
-def test_given_labels_are_learnt_in_place_of_planted_ones():
-    """A team that knows its incidents teaches them: nothing is planted, and what is excluded is still left out."""
+def test_given_labels_are_learnt_in_place_of_injected_faults():
+    """A team that knows its incidents labels them: nothing is injected, and what is excluded is still left out."""
     from dataclasses import fields
 
     from convert.data import dataset, synthesis
