@@ -1,4 +1,4 @@
-"""One step and many: judged first, learnt then, committed at once; replayed is the same as lived."""
+"""One step and many: judge first, then learn, commit at once; a replay gives the same as live steps."""
 
 from contextlib import contextmanager
 
@@ -32,12 +32,12 @@ def detector(session, samples, **keys):
 
 
 def live(subject, steps, start=START):
-    """Step it; the verdicts of all steps."""
+    """Run live steps; returns the verdicts of each."""
     return [stepped(subject, start + 60 * i)[0] for i in range(steps)]
 
 
 def warm(subject, until):
-    """Warm it up to an instant; the last verdicts."""
+    """Warm up to an instant; returns the last verdicts."""
     last = None
     for _, _, verdicts in subject.warm(lambda: until):
         last = verdicts or last
@@ -45,7 +45,7 @@ def warm(subject, until):
 
 
 def same_memory(a, b):
-    """Bit for bit, all of it."""
+    """Whether two memories are equal, bit for bit."""
     states = all(np.array_equal(a.state[name], b.state[name]) for name in a.state)
     latches = all(np.array_equal(getattr(a.latch, name), getattr(b.latch, name), equal_nan=True) for name in a.latch.__dataclass_fields__)
     everything = slice(None)
@@ -63,15 +63,15 @@ def fleet(count=5, **keys):
 
 
 def test_warming_then_ready(session):
-    """An entity has no score before the model's warm-up is over, and one from then on."""
+    """An entity has a score from the end of the warm-up on, and not before."""
     verdicts = live(detector(session, fleet()), 60)
     warmup = session.bundle.manifest.warmup_steps
     assert (verdicts[warmup // 2].status == WARMING).all() and np.isnan(verdicts[warmup // 2].score).all()
     assert (verdicts[-1].status == READY).all() and np.isfinite(verdicts[-1].score).all()
 
 
-def test_a_spike_is_found_and_told_with_its_reason(session):
-    """The score is 1 or more exactly at the fault, with what was seen, expected, and the band between."""
+def test_a_spike_is_found_and_explained(session):
+    """The score is 1 or more exactly at the fault; the verdicts have the observed value, the expected one and the band."""
     struck = START + 60 * 200
     samples = fleet()
     samples.series[raw(instance='i0')] = noisy(0, struck=lambda time: 40.0 if time == struck else 0.0)
@@ -83,7 +83,7 @@ def test_a_spike_is_found_and_told_with_its_reason(session):
 
 
 def test_the_score_is_one_at_the_border_of_the_band(session):
-    """`score >= 1` and `outside the band` say the same, for every sample that no alarm is held for."""
+    """`score >= 1` and "outside the band" are the same, for every sample while no alarm is held."""
     samples = Samples({raw(instance=str(i)): noisy(i, struck=lambda time, i=i: 8.0 * i * (time % 5400 == 60.0 * i)) for i in range(60)})
     checked = 0
     for verdicts in live(detector(session, samples, hold='0s'), 250)[60:]:
@@ -95,8 +95,8 @@ def test_the_score_is_one_at_the_border_of_the_band(session):
 
 
 @pytest.mark.parametrize('stage', STAGES)
-def test_a_stage_that_fails_has_changed_nothing(session, stage):
-    """Whichever stage fails: memory, table and time are as before, and the next step is what it would have been."""
+def test_a_failed_stage_changes_nothing(session, stage):
+    """Whichever stage fails, memory, table and time stay as they were, and the next step gives the same as without the failure."""
     subject, other = (detector(session, fleet()) for _ in range(2))
     live(subject, 50), live(other, 50)
     memory, entities, time = subject.memory, list(subject.entities.identities), subject.time
@@ -122,7 +122,7 @@ def test_a_stage_that_fails_has_changed_nothing(session, stage):
 
 
 def test_restart_equals_no_restart(session):
-    """An exporter that starts now and replays the past has the memory of one that has lived it, bit for bit."""
+    """An exporter that starts now and replays the past has the same memory as one that ran all the time, bit for bit."""
     steps = session.bundle.manifest.replay_steps
     lived, restarted = (detector(session, fleet(born=START)) for _ in range(2))
     verdicts = live(lived, steps)[-1]
@@ -133,7 +133,7 @@ def test_restart_equals_no_restart(session):
 
 
 def test_catching_up_equals_no_gap(session):
-    """Steps that were missed are replayed from history: an outage of the source leaves no hole in the memory."""
+    """Missed steps are replayed from history: an outage of the source leaves no gap in the memory."""
     lived, gapped = (detector(session, fleet()) for _ in range(2))
     verdicts = live(lived, 90)[-1]
     live(gapped, 50)
@@ -151,8 +151,8 @@ def test_the_future_cannot_change_the_past(session):
     assert not same_verdicts(ours[80], theirs[80])
 
 
-def test_company_does_not_matter(session):
-    """An entity's verdicts do not depend on who else is watched, in which order, or since when."""
+def test_entities_are_independent(session):
+    """The verdicts for an entity do not depend on the other entities, on their order, or on when they appeared."""
     alone = live(detector(session, Samples({raw(instance='i3'): noisy(3, 40.0)})), 70)
     many = fleet(8)
     many.series = dict(reversed(many.series.items()))
@@ -169,8 +169,8 @@ def _row(verdicts, row):
     )
 
 
-def test_an_arrival_warms_up_without_disturbing_the_others(session):
-    """An entity that arrives later is warming while the others are ready; asked for again, nobody asks history for it."""
+def test_a_new_entity_warms_up_while_others_are_ready(session):
+    """No history is queried for it, and the other entities are not disturbed."""
     samples = fleet(3)
     subject = detector(session, samples)
     live(subject, 50)
@@ -181,8 +181,8 @@ def test_an_arrival_warms_up_without_disturbing_the_others(session):
     assert samples.asked == []
 
 
-def test_one_who_is_gone_has_no_score_and_is_told_only_after_a_day(session):
-    """Missing has its own gauge, exported for those that had been there for a day; the score is never frozen or zero."""
+def test_a_missing_entity_has_no_score(session):
+    """It has its own gauge, if it had samples for a day; its score is neither frozen nor 0."""
     day = START + 86400
     old, young = noisy(1, gone=day + 600), noisy(2, born=day - 3600, gone=day + 600)
     subject = detector(session, Samples({raw(instance='old'): old, raw(instance='young'): young}), step='10m')
@@ -193,8 +193,8 @@ def test_one_who_is_gone_has_no_score_and_is_told_only_after_a_day(session):
     assert blocks == {'promlstm_entity_missing': b'promlstm_entity_missing{detector="d",instance="old",job=""} 1.0\n'}
 
 
-def test_the_long_gone_are_forgotten(session):
-    """Rows are given back: an absent entity is dropped after as long as it had been known, and counts as new if it returns."""
+def test_absent_entities_are_forgotten(session):
+    """An absent entity loses its row after as long as it had been known, and is new when it returns."""
     samples = fleet(4, gone=START + 60 * 50)
     samples.series[raw(instance='stays')] = noisy(77)
     subject = detector(session, samples)
@@ -204,8 +204,8 @@ def test_the_long_gone_are_forgotten(session):
     assert list(stepped(subject, START + 60 * 110)[0].status) == [READY]
 
 
-def test_history_tells_of_those_that_are_gone_now(session):
-    """A warm start knows who was there before: an entity that vanished during a restart is still missed."""
+def test_a_warm_start_knows_entities_that_are_gone(session):
+    """An entity that vanished during a restart is reported as missing."""
     samples = fleet(2)
     samples.series[raw(instance='gone')] = noisy(5, gone=START - 60 * 100)
     subject = detector(session, samples, history='2d')
@@ -216,7 +216,7 @@ def test_history_tells_of_those_that_are_gone_now(session):
 
 
 def test_infinite_samples_are_missing_and_counted(session):
-    """±Inf becomes no sample, is counted, and does not poison what comes later."""
+    """±Inf counts as no sample and does not spoil later steps."""
     samples = fleet(2)
     samples.series[raw(instance='i0')] = lambda time: np.inf if time == START + 60 * 50 else noisy(0)(time)
     subject = detector(session, samples)
@@ -225,8 +225,8 @@ def test_infinite_samples_are_missing_and_counted(session):
     assert np.isfinite(verdicts[-1].score).all()
 
 
-def test_twins_fail_the_detector_with_both_named(session):
-    """Two series that differ in their name only are one entity twice: refused, with both and the way out."""
+def test_duplicate_series_fail_the_step(session):
+    """Two series that differ only in their name would be the same entity: the message has both and the remedy."""
     samples = Samples({raw(__name__='a', instance='x'): noisy(1), raw(__name__='b', instance='x'): noisy(2)})
     with pytest.raises(StageError) as caught:
         stepped(detector(session, samples), START)
@@ -234,8 +234,8 @@ def test_twins_fail_the_detector_with_both_named(session):
     assert all(text in str(caught.value) for text in ('"__name__":"a"', '"__name__":"b"', 'label_replace'))
 
 
-def test_over_the_limit_the_rest_is_dropped_and_counted(session):
-    """`max_entities` keeps a blow-up of series from becoming one of memory."""
+def test_entities_over_the_limit_are_dropped_and_counted(session):
+    """`max_entities` limits memory when the number of series explodes."""
     subject = detector(session, fleet(5), max_entities=3)
     stepped(subject, START)
     assert len(subject.entities) == 3 and subject.tally.dropped == 2
@@ -247,8 +247,8 @@ def lasting(verdicts):
 
 
 @pytest.mark.parametrize('size', [30.0, -300.0])
-def test_a_lasting_shift_is_an_alarm_for_the_hold_time_and_then_the_new_normal(session, size):
-    """Neither absorbed at once nor anomalous for ever: an hour of alarm, then quiet at the new level."""
+def test_a_lasting_shift_is_an_alarm_for_the_hold_time(session, size):
+    """It is neither absorbed at once nor anomalous for ever: an hour of alarm, then the new level is normal."""
     struck = START + 60 * 100
     samples = Samples({raw(instance='a'): noisy(1, 500.0, struck=lambda time: size if time >= struck else 0.0)})
     alarms = lasting(live(detector(session, samples), 400))
@@ -256,7 +256,7 @@ def test_a_lasting_shift_is_an_alarm_for_the_hold_time_and_then_the_new_normal(s
 
 
 def test_an_alarm_of_a_slow_detector_is_held_for_steps(session):
-    """An hour would be a single step of an hourly detector: what lasts is an alarm for 15 steps there."""
+    """An hour would be a single step of an hourly detector, so its alarms are held for 15 steps."""
     struck = START + 3600 * 100
     samples = Samples({raw(instance='a'): noisy(1, 500.0, struck=lambda time: -200.0 if time >= struck else 0.0)})
     subject = detector(session, samples, step='1h')
@@ -264,8 +264,8 @@ def test_an_alarm_of_a_slow_detector_is_held_for_steps(session):
     assert [i for i in alarms if i >= 200] == list(range(200, 215))
 
 
-def test_the_new_normal_keeps_the_rhythm_of_the_old(session):
-    """A shift of something that has its hours moves the whole week's memory: the next rise of the day is expected where it is now."""
+def test_a_shift_moves_the_whole_seasonal_memory(session):
+    """After a shift of a series with a daily rhythm, the next daily rise is expected around the new level."""
     struck = START + 60 * 300
     rhythm = lambda time: 40 * np.sin(2 * np.pi * time / 86400) + (-60.0 if time >= struck else 0.0)  # noqa: E731
     subject = detector(session, Samples({raw(instance='a'): noisy(1, 500.0, struck=rhythm)}), history='8d')
@@ -274,8 +274,8 @@ def test_the_new_normal_keeps_the_rhythm_of_the_old(session):
     assert alarms[0] == 299 and len(alarms) <= 65
 
 
-def test_what_was_always_0_is_expected_at_0(session):
-    """On the page and in a backtest no reader is shown what the arithmetic makes of 0, neither as a number nor as a band."""
+def test_a_constant_0_is_expected_at_0(session):
+    """Page and backtest show neither the rounding errors of the model nor a band made of them."""
     struck = START + 60 * 100
     samples = Samples({raw(instance='a'): lambda time: 3.0 if time == struck else 0.0})
     subject = detector(session, samples)
@@ -288,8 +288,8 @@ def test_what_was_always_0_is_expected_at_0(session):
     assert (anomaly.observed, anomaly.expected) == ({'': 3.0}, {'': 0.0})
 
 
-def test_blank_stays_blank(session):
-    """A row without any sample is as one that is not there yet: an entity's past begins with its first sample."""
+def test_a_row_without_samples_stays_blank(session):
+    """An entity without any sample so far is judged like one that is new at its first sample."""
     subject = detector(session, fleet(2, born=START + 60 * 30))
     subject.entities.commit(subject.entities.place([[raw(instance='i0'), raw(instance='i1')]]), START)
     known, late = live(subject, 80)[-1], live(detector(session, fleet(2, born=START + 60 * 30)), 80)[-1]
@@ -297,7 +297,7 @@ def test_blank_stays_blank(session):
 
 
 class Features:
-    """Several queries, told apart by their expression."""
+    """A source for several features, by expression."""
 
     def __init__(self, **samples):
         self._samples = samples
@@ -307,7 +307,7 @@ class Features:
 
 
 def test_features_are_joined_by_their_labels(session):
-    """One entity per label set; a feature that is not there is missing, not zero, and the culprit is named."""
+    """One entity per label set; an absent feature is missing, not 0, and the contribution shows which feature caused the alarm."""
     struck = START + 60 * 100
     cpu = Samples({raw(instance='a', mode='x'): noisy(1), raw(instance='b', mode='x'): noisy(2)})
     memory = Samples({raw(instance='a', job='n'): noisy(3, 500.0, struck=lambda time: 60.0 if time >= struck else 0.0)})
@@ -320,15 +320,15 @@ def test_features_are_joined_by_their_labels(session):
 
 
 def test_a_shared_budget_is_divided_by_the_entities(session):
-    """`in all` gives each entity its share, down to what the calibration was measured for; `each` does not change."""
+    """`in all` gives each entity its share, but no less than the lowest budget of the calibration; `each` does not change."""
     shared, each = (detector(session, fleet(4), false_alarms=text) for text in ('8/week in all', '2/week each'))
     assert shared.settings(4).alarms_per_week == pytest.approx(2) == each.settings(4).alarms_per_week
     assert shared.settings(10**6).alarms_per_week == session.bundle.calibration.floor(60)
     assert each.settings(10**6).alarms_per_week == pytest.approx(2)
 
 
-def test_a_budget_or_step_that_the_model_does_not_know_is_refused(session):
-    """What the calibration was not measured for is not extrapolated, and a model serves only the steps it was made for."""
+def test_a_budget_or_step_outside_the_model_is_rejected(session):
+    """The calibration is not extrapolated, and a model runs only at the steps that it supports."""
     with pytest.raises(BudgetError, match='the floor is'):
         detector(session, fleet(), false_alarms='1/year each')
     with pytest.raises(BundleError, match='is made for steps of'):
@@ -337,7 +337,7 @@ def test_a_budget_or_step_that_the_model_does_not_know_is_refused(session):
 
 @pytest.mark.parametrize('wild', [2.0**63, 1e300, -5.0])
 def test_a_sample_outside_the_valid_range_is_judged_and_never_learnt(session, wild):
-    """It is an alarm with its observed value and what was expected; to the memory it is a missing sample, bit for bit."""
+    """It is an alarm with observed and expected value; for the memory it is a missing sample, bit for bit."""
     struck = START + 60 * 200
 
     def at(value):
@@ -356,7 +356,7 @@ def test_a_sample_outside_the_valid_range_is_judged_and_never_learnt(session, wi
 
 
 def test_after_a_sample_outside_the_valid_range_faults_are_found_as_before(session):
-    """With alarms held as by default: a doubling an hour after a counter's glitch of 2^63 is an alarm."""
+    """With the default hold time: a doubling an hour after a counter's glitch of 2^63 is an alarm."""
     glitch, doubled = START + 60 * 200, START + 60 * 260
 
     def value(time):
@@ -368,7 +368,7 @@ def test_after_a_sample_outside_the_valid_range_faults_are_found_as_before(sessi
 
 
 def test_coarse_history_outside_the_valid_range_fills_no_season(session):
-    """A warm start takes such samples for missing, as live steps do."""
+    """A warm start takes such samples as missing, as live steps do."""
     level = lambda time: 1e12 if time % 86400 < 7200 and time < START - 86400 else noisy(1, 50.0)(time)  # noqa: E731
     subject = detector(session, Samples({raw(instance='a'): level}), range=[0, 100], history='3d')
     warm(subject, START)

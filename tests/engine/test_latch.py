@@ -43,8 +43,8 @@ class Entity:
         return float(scored[0])
 
 
-def test_a_lasting_shift_stays_an_alarm_until_hold():
-    """A forecaster that has got used to the new level is overruled until the hold time is over, then it is the normal one."""
+def test_a_lasting_shift_is_an_alarm_until_the_hold_time_ends():
+    """Although the forecaster expects the new level; after the hold time it is the normal one."""
     entity = Entity(Policy(hold_seconds=600))
     assert entity.step(20) == 5
     scores = [entity.step(20, expected=20) for _ in range(12)]
@@ -53,13 +53,13 @@ def test_a_lasting_shift_stays_an_alarm_until_hold():
 
 
 def test_a_spike_is_over_at_once():
-    """Back inside the band the score is below 1 at the very next sample."""
+    """Inside the band the score is below 1 at the very next sample."""
     entity = Entity()
     assert [entity.step(x) for x in (10, 20, 10.5, 10, 10)] == [0, 5, 0.25, 0, 0]
 
 
 def test_an_alarm_ends_after_three_calm_samples():
-    """Held for three samples inside the band; the fourth is free and learns again."""
+    """It is held for three samples inside the band; from the fourth on the model learns again."""
     entity = Entity()
     entity.step(20)
     held = []
@@ -70,7 +70,7 @@ def test_an_alarm_ends_after_three_calm_samples():
 
 
 def test_calm_samples_must_come_in_a_row():
-    """One sample outside in between, and the three begin anew."""
+    """After a sample outside, three more are needed."""
     entity = Entity()
     entity.step(20)
     for x in (10, 10, 20, 10, 10):
@@ -81,7 +81,7 @@ def test_calm_samples_must_come_in_a_row():
 
 
 def test_the_held_distance_is_no_higher_than_the_peak():
-    """What is held is the alarm that was, not one that nobody saw: the score never exceeds the alarm's peak by being held."""
+    """Holding never gives a higher score than the alarm had."""
     entity = Entity()
     assert entity.step(14) == 2
     assert entity.step(30, expected=30) == 2
@@ -89,15 +89,15 @@ def test_the_held_distance_is_no_higher_than_the_peak():
     assert entity.step(30, expected=30) == 5
 
 
-def test_a_worse_score_now_counts_at_once():
-    """Held and current score: the larger one."""
+def test_a_higher_current_score_counts_at_once():
+    """The score is the larger of the held and the current one."""
     entity = Entity()
     entity.step(14)
     assert entity.step(20, expected=10) == 5
 
 
 def test_missing_samples_neither_end_an_alarm_nor_score():
-    """While nothing comes there is no score, and the alarm stays what it was, calm samples so far included."""
+    """Without a sample there is no score, and the alarm keeps its state, including its calm samples so far."""
     entity = Entity()
     for x in (20, 10, 10):
         entity.step(x)
@@ -108,7 +108,7 @@ def test_missing_samples_neither_end_an_alarm_nor_score():
 
 
 def test_missing_samples_do_not_prolong_an_alarm():
-    """The hold time runs on while nothing comes."""
+    """The hold time goes on without samples."""
     entity = Entity(Policy(hold_seconds=600))
     entity.step(20)
     for _ in range(10):
@@ -117,8 +117,8 @@ def test_missing_samples_do_not_prolong_an_alarm():
     assert entity.step(20, expected=20) == 0
 
 
-def test_a_new_alarm_after_the_hold_time_is_held_anew():
-    """The sample that ends it is the new normal; what is anomalous after that begins a new alarm, against the new expectation."""
+def test_after_the_hold_time_a_new_alarm_can_begin():
+    """The sample that ends the alarm is the new normal level; a later anomaly begins an alarm against the new expectation."""
     entity = Entity(Policy(hold_seconds=120))
     entity.step(20)
     assert [entity.step(30, expected=20) for _ in range(3)] == [5, 0, 5]
@@ -126,28 +126,28 @@ def test_a_new_alarm_after_the_hold_time_is_held_anew():
 
 
 def test_hold_0_holds_nothing():
-    """Who wants no latch gets the scores as they are."""
+    """Without a hold time the scores stay as they are."""
     entity = Entity(Policy(hold_seconds=0))
     assert [entity.step(20), entity.step(20, expected=20)] == [5, 0]
     assert not entity.latch.held[0]
 
 
 def test_nothing_is_held_without_a_band():
-    """While warming up there is no expectation to hold: an impossible value is reported and not latched."""
+    """While warming up there is no expectation: an impossible value is reported but not held."""
     entity = Entity()
     assert entity.step(200, expected=nan, given_score=1.01) == pytest.approx(1.01)
     assert not entity.latch.held[0]
 
 
 def test_a_band_without_width_is_left_by_any_deviation():
-    """A series that never moved has a band without width: what left it is far away, and stays held."""
+    """Any deviation of a series that never moved is far outside its band, and is held."""
     latch, policy = Latch.blank(1, 1), Policy(hold_seconds=600)
     for time, value, raw, wanted in ((0, 11.0, 4, 4), (60, 11.0, 0, 4), (120, 10.0, 0, 0)):
         scored, latch, _ = latched(latch, policy, float(time), [raw], [[value]], [[LEVEL]], reach=0)
         assert scored[0] == wanted
 
 
-def test_what_does_not_matter_to_the_owner_is_not_held():
+def test_a_deviation_that_the_policy_ignores_is_not_held():
     """An alarm upwards is over when the value has fallen, even far below the band."""
     entity = Entity(Policy(direction='above', hold_seconds=600))
     entity.step(20)
@@ -171,29 +171,29 @@ def play(samples, blame, expected=(10.0, 10.0), first=4.0):
     return scores, held
 
 
-def test_the_culprit_must_come_back():
-    """Three samples with the blamed feature inside its band end the alarm, whatever the other one does little wrong."""
+def test_the_main_feature_must_return():
+    """Three samples with the main feature inside its band end the alarm, in spite of a small deviation of the other feature."""
     scores, held = play([(20, 10), (20, 10), (10, 11), (10, 11), (10, 11)], blame=(0.9, 0.1))
     assert scores == pytest.approx([4, 4, 0.05, 0.05, 0.05])
     assert held == [True, True, True, True, False]
 
 
-def test_the_innocent_coming_back_ends_nothing():
-    """While the blamed feature stays away the alarm goes on."""
+def test_the_return_of_another_feature_ends_nothing():
+    """While the main feature stays outside, the alarm goes on."""
     scores, held = play([(20, 10)] * 8, blame=(0.9, 0.1))
     assert min(scores) == 4 and all(held)
 
 
-def test_without_the_culprit_nobody_knows():
-    """Samples in which the blamed feature is missing are no sign that it came back, and count neither way."""
+def test_samples_without_the_main_feature_do_not_count():
+    """They do not show whether it returned, so they count neither as calm nor as anomalous."""
     _, held = play([(20, 10)] + [(nan, 10)] * 6, blame=(0.9, 0.1))
     assert all(held)
     _, held = play([(20, 10), (10, 10), (nan, 10), (10, 10), (nan, 10), (10, 10)], blame=(0.9, 0.1))
     assert held == [True, True, True, True, True, False]
 
 
-def test_the_culprit_alone_tells():
-    """That an innocent feature is missing does not keep an alarm."""
+def test_the_main_feature_alone_can_end_an_alarm():
+    """Another feature may be missing."""
     _, held = play([(20, 10)] + [(10, nan)] * 3, blame=(0.9, 0.1))
     assert held == [True, True, True, False]
 
@@ -224,7 +224,7 @@ def test_while_held_a_score_of_1_means_outside_the_held_band(steps):
 
 @given(STEPS)
 def test_an_alarm_is_never_held_longer_than_the_hold_time(steps):
-    """The first sample after the hold time is judged by what is expected now."""
+    """The first sample after the hold time is judged by the current expectation."""
     entity = Entity(Policy(hold_seconds=300))
     for observed, expected in steps:
         entity.step(observed, expected)
@@ -232,8 +232,8 @@ def test_an_alarm_is_never_held_longer_than_the_hold_time(steps):
 
 
 @given(st.lists(STEPS.map(lambda steps: (steps + [(10.0, 10.0)] * 30)[:30]), min_size=1, max_size=4))
-def test_entities_do_not_see_each_other(everyone):
-    """A column of entities gives what each gives alone."""
+def test_entities_are_independent(everyone):
+    """Several entities give the same as each of them alone."""
     alone = []
     for steps in everyone:
         entity = Entity()
@@ -268,7 +268,7 @@ BOTH = [('rise', 20.0), ('fall', 0.0)]
 
 @pytest.mark.parametrize(('name', 'level'), BOTH)
 def test_an_alarm_ends_with_its_incident(name, level):
-    """Back inside the held band nothing is an alarm, though the model, which has followed, is surprised by the way back for 15 steps."""
+    """Inside the held band nothing is an alarm, even while the return to it surprises the model for 15 steps."""
     entity = Entity(Policy(hold_seconds=3600, settle_seconds=1200))
     assert all(entity.step(level, expected=level if number else LEVEL) >= 1 for number in range(30))
     after = [entity.step(LEVEL, expected=level) for _ in range(15)]
@@ -277,16 +277,16 @@ def test_an_alarm_ends_with_its_incident(name, level):
 
 @pytest.mark.parametrize(('direction', 'level'), [('below', 20.0), ('above', 0.0)])
 @pytest.mark.parametrize('steps', [10, 58])
-def test_the_way_back_from_an_excluded_shift_is_no_alarm(direction, level, steps):
-    """With a direction set, a shift the other way scores 0 and so does its end, however long it lasted."""
+def test_the_end_of_an_excluded_shift_is_no_alarm(direction, level, steps):
+    """With a direction set, a shift in the other direction scores 0 and so does its end, however long it lasted."""
     entity = Entity(Policy(direction=direction, hold_seconds=3600))
     shift = [entity.step(level, expected=LEVEL if number < 15 else level) for number in range(steps)]
     back = [entity.step(LEVEL, expected=level) for _ in range(15)]
     assert max(shift) == 0 and max(back) < 1
 
 
-def test_after_the_hold_time_the_way_back_is_no_alarm_for_a_day():
-    """A shift that became the new normal level, and then the rollback: no second alarm. After a day it would be one."""
+def test_a_rollback_after_the_hold_time_is_no_alarm_for_a_day():
+    """A shift became the new normal level; the return to the old level within a day is no second alarm, later it is."""
     for hours, wanted in ((3, 0), (30, 5)):
         entity = Entity(Policy(hold_seconds=3600))
         for number in range(60 * hours):
@@ -304,8 +304,8 @@ def test_an_excluded_shift_hides_no_alarm():
     assert entity.step(2, expected=2) == 4  # the distance from the expectation that is held, 4 bands away
 
 
-def test_a_new_incident_on_the_way_back_is_an_alarm():
-    """Only what lies inside the band of the last alarm is quiet after it."""
+def test_a_new_incident_soon_after_an_alarm_is_an_alarm():
+    """After an alarm, only samples inside its band score 0."""
     entity = Entity(Policy(hold_seconds=3600, settle_seconds=1200))
     for number in range(10):
         entity.step(20, expected=LEVEL if number < 5 else 20)
@@ -318,8 +318,8 @@ def test_a_new_incident_on_the_way_back_is_an_alarm():
 # -- the explanation
 
 
-def test_while_an_alarm_is_held_its_explanation_is_that_of_its_beginning(tmp_path):
-    """Expected value, band, deviation and contribution are those from before the alarm, for as long as the score is theirs."""
+def test_a_held_alarm_is_explained_by_its_beginning(tmp_path):
+    """Expected value, band, deviation and contribution are those from before the alarm, as long as they give the score."""
     loaded = session.load(tiny_model.write(tmp_path / 'tiny.onnx'))
     settings = detector.Settings(60, alarms_per_week=1)
     memory, shown = blank(loaded, settings.zone, 1, 1), []
@@ -346,7 +346,7 @@ def test_while_an_alarm_is_held_its_explanation_is_that_of_its_beginning(tmp_pat
     ids=['both', 'above', 'below', 'min_deviation', 'min_relative_deviation', 'range', 'range and above'],
 )
 def test_the_band_is_the_border_of_score_1_after_the_policy(policy, lower, upper):
-    """Every sample beyond it scores 1 or more, every sample within it less; a side that cannot alarm is open."""
+    """Every sample outside it scores 1 or more, every sample inside it less; a side that cannot alarm is infinite."""
     expected = np.array([[LEVEL]])
     assert [float(side[0, 0]) for side in policy.band(expected, expected - REACH, expected + REACH)] == [lower, upper]
     for observed in np.linspace(-20, 120, 1401):
@@ -356,8 +356,8 @@ def test_the_band_is_the_border_of_score_1_after_the_policy(policy, lower, upper
         assert (got[0] >= 1) == (not lower < observed < upper), observed
 
 
-def test_an_alarm_of_the_valid_range_shows_the_range_even_while_warming_up():
-    """Where the model expects nothing yet, the band is the range itself."""
+def test_while_warming_up_the_band_is_the_valid_range():
+    """The model has no expectation yet."""
     none = np.full((1, 1), nan)
     assert [float(side[0, 0]) for side in Policy(valid_range=(0, 1)).band(none, none, none)] == [0, 1]
     assert all(np.isnan(side).all() for side in Policy(direction='above').band(none, none, none))

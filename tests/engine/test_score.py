@@ -1,4 +1,4 @@
-"""From surprise to a score that people alert on: the budget, what matters to the owner, and the latch."""
+"""From surprise to a score that people can alert on: the budget, the policy, and when an alarm began."""
 
 import numpy as np
 import pytest
@@ -28,8 +28,8 @@ def test_the_score_is_one_exactly_where_the_budget_is_reached(surprise, threshol
     assert got == pytest.approx(surprise / threshold, rel=1e-6)
 
 
-def test_what_was_not_judged_has_no_score():
-    """NaN stays NaN: zeros are never faked."""
+def test_without_surprise_there_is_no_score():
+    """NaN stays NaN: there is no fake 0."""
     np.testing.assert_array_equal(score(np.float32([nan, 2]), np.float32([2, 2])), np.float32([nan, 1]))
 
 
@@ -41,8 +41,8 @@ def adjusted(scores, policy, deviation, contribution=None, observed=None, expect
     expected = np.broadcast_to(np.float64(expected), deviation.shape)
     contribution = np.full(deviation.shape, 1 / deviation.shape[1]) if contribution is None else np.atleast_2d(contribution)
     observed = expected + deviation if observed is None else np.atleast_2d(observed)
-    told = {'observed': observed, 'expected': expected, 'deviation': deviation, 'contribution': np.float32(contribution)}
-    return apply_policy(np.float32(np.atleast_1d(scores)), policy, **told)
+    columns = {'observed': observed, 'expected': expected, 'deviation': deviation, 'contribution': np.float32(contribution)}
+    return apply_policy(np.float32(np.atleast_1d(scores)), policy, **columns)
 
 
 @pytest.mark.parametrize(
@@ -59,34 +59,34 @@ def adjusted(scores, policy, deviation, contribution=None, observed=None, expect
     ids=str,
 )
 def test_only_deviations_that_matter_keep_their_score(policy, counts):
-    """Direction and least deviation take the others to 0; a view without direction (NaN) always counts. Expected is 10."""
+    """Wrong direction or too small a deviation gives 0; a view without direction (NaN) always counts. Expected is 10."""
     got = adjusted([3] * 5, policy, [[-3], [-1.5], [1.5], [3], [nan]])
     assert got.tolist() == [3.0 if counted else 0.0 for counted in counts]
 
 
-def test_a_deviation_of_just_the_least_one_counts():
-    """Ignored is what is smaller."""
+def test_a_deviation_equal_to_the_minimum_counts():
+    """Only smaller ones are ignored."""
     assert adjusted(2, Policy(min_deviation=2, min_relative_deviation=0.2), [[2]], expected=10) == 2
 
 
 def test_relative_deviations_are_relative_to_the_size():
-    """A level below zero is as large as one above."""
+    """The sign of the expected value does not matter."""
     assert adjusted([2, 2], Policy(min_relative_deviation=0.5), [[4], [6]], expected=-10).tolist() == [0, 2]
 
 
 def test_of_several_features_only_the_share_that_matters_counts():
-    """A score of 4, three quarters of it upwards, is 3 for who asks for upwards."""
+    """A score of 4 with three quarters of it upwards is 3 for the direction above."""
     assert adjusted(4, Policy(direction='above'), [5, -5], contribution=[0.75, 0.25]) == 3
 
 
-def test_without_contributions_all_features_share_alike():
-    """A model that does not tell who is to blame blames all."""
+def test_without_contributions_features_have_equal_shares():
+    """A model need not have contributions."""
     assert adjusted(4, Policy(direction='above'), [5, -5], contribution=[nan, nan]) == 2
 
 
 @pytest.mark.parametrize('policy', [Policy(), Policy(valid_range=(0, 100))])
-def test_a_score_that_is_none_stays_none(policy):
-    """Where nothing was judged there is no score, whatever the policy says of the deviation."""
+def test_a_nan_score_stays_nan(policy):
+    """Where nothing was judged there is no score, whatever the policy."""
     assert np.isnan(adjusted(nan, policy, [[nan]], observed=[[50]]))
     assert np.isnan(adjusted(nan, policy, [[nan]], observed=[[nan]]))
 
@@ -94,24 +94,24 @@ def test_a_score_that_is_none_stays_none(policy):
 @pytest.mark.parametrize('value', [-0.01, 1.01, -inf, inf])
 @pytest.mark.parametrize('judged', [nan, 0, 0.9])
 def test_outside_the_range_is_always_anomalous(value, judged):
-    """Warming up, expected or ignored by direction: a value that cannot be scores 1.01."""
+    """While warming up, expected, or of the other direction: an impossible value scores 1.01."""
     policy = Policy(valid_range=(0, 1), direction='above', min_deviation=1000)
     assert adjusted(judged, policy, [[nan if np.isnan(judged) else 0.1]], observed=[[value]]) == OUTSIDE_RANGE == np.float32(1.01)
 
 
 @pytest.mark.parametrize('value', [0, 0.5, 1])
 def test_the_borders_of_the_range_are_inside(value):
-    """A ratio of exactly 0 or 1 is a good ratio."""
+    """A ratio of exactly 0 or 1 is valid."""
     assert adjusted(0.5, Policy(valid_range=(0, 1)), [[0.1]], observed=[[value]]) == 0.5
 
 
 def test_outside_the_range_a_higher_score_stays():
-    """1.01 is the least, not the most."""
+    """1.01 is the minimum, not the maximum."""
     assert adjusted(7, Policy(valid_range=(0, 1)), [[5]], observed=[[6]]) == 7
 
 
 def test_one_feature_outside_is_enough():
-    """The range holds for every feature of the entity."""
+    """The range applies to every feature of the entity."""
     assert adjusted([0, 0], Policy(valid_range=(0, 1)), [[0, 0], [0, 0]], observed=[[0.5, 2], [0.5, nan]]).tolist() == [OUTSIDE_RANGE, 0]
 
 
@@ -127,7 +127,7 @@ POLICIES = st.builds(
 @given(SCORES, POLICIES, arrays.arrays(np.float64, 3, elements=st.floats(-100, 100) | st.just(nan)), st.integers(0, 2))
 @example(inf, Policy(direction='above'), np.array([-1.0, -1, -1]), 0)
 def test_a_policy_never_raises_a_score_but_for_the_range(given_score, policy, deviation, blamed):
-    """Heeding gives between 0 and the score that was, or NaN where that was, or at least 1.01 outside the range."""
+    """The result is 0 or the score, NaN for NaN, and at least 1.01 outside the range."""
     contribution = np.eye(3)[blamed]
     (got,) = adjusted(given_score, policy, deviation, contribution=contribution)
     outside = policy.valid_range and (np.abs(10 + np.nan_to_num(deviation)) > 50).any()
@@ -152,23 +152,23 @@ def began(scores, step_seconds=60.0):
 
 
 def test_an_alarm_began_with_its_first_sample():
-    """Whether anything holds it or not; a sample that is missing in between ends nothing."""
+    """Whether a latch holds it or not; a missing sample in between does not end it."""
     assert began([0, 0.9, 1, 2, nan, 2, 0]) == [None, None, 2, 2, 2, 2, 2]
 
 
-def test_alarms_close_together_are_one_as_the_budget_counts():
-    """30 steps at a minute, 3 at an hour: closer than that it is the same."""
+def test_alarms_close_together_count_as_one():
+    """30 steps at a minute, 3 at an hour: closer anomalies belong to the same alarm."""
     for step_seconds, steps in ((60.0, 30), (3600.0, 3)):
         assert began([1, *[0] * (steps - 2), 1], step_seconds)[-1] == 0
         assert began([1, *[0] * (steps - 1), 1], step_seconds)[-1] == steps
 
 
-def test_an_alarm_that_nothing_holds_is_told_and_counted(tmp_path):
-    """With `hold: 0s` too there is a time at which it began, once, and none when it is over."""
+def test_an_alarm_without_latch_has_a_beginning(tmp_path):
+    """With `hold: 0s` too an alarm has one time at which it began, and none when it is over."""
     loaded = session.load(tiny_model.write(tmp_path / 'tiny.onnx'))
     settings = detector.Settings(60, alarms_per_week=1, policy=Policy(hold_seconds=0, valid_range=(0, 50.5)))
-    memory, told = blank(loaded, settings.zone, 1, 1), []
+    memory, columns = blank(loaded, settings.zone, 1, 1), []
     for number, value in enumerate([50, 50, 50.6, 50.7, 50, 50]):
         verdicts, memory = detector.advance(loaded, settings, memory, Frame(60.0 * number, np.array([[float(value)]])))
-        told.append(float(verdicts.since[0]))
-    assert told == pytest.approx([nan, nan, 120, 120, nan, nan], nan_ok=True)
+        columns.append(float(verdicts.since[0]))
+    assert columns == pytest.approx([nan, nan, 120, 120, nan, nan], nan_ok=True)
