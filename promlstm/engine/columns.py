@@ -28,7 +28,7 @@ class Frame:
 
     time    float            unix seconds: the aligned step (the query was evaluated at time - delay)
     values  float64 [N, F]   in the user's unit; NaN = no sample at this step
-    partial bool             the answer said that series may be lacking: NaN need not mean that there is no sample
+    partial bool             the answer may lack series: NaN may also mean that a sample was left out
     """
 
     time: float
@@ -50,7 +50,7 @@ class Verdicts:
     contribution  float32 [N, F]   rows sum to 1, or are NaN
     view          float32 [N, V]   share of each view of the model; V may be 0
     since         float64 [N]      unix seconds of the first sample of the alarm; NaN = no alarm now
-    partial       bool             as of the frame: what is MISSING here may be there
+    partial       bool             that of the frame: a MISSING entity may have a sample
     """
 
     time: float

@@ -10,7 +10,7 @@
 
 `step` changes nothing: it returns columns and the memory as it would be afterwards. `commit` cannot fail half-way. So memory stays as it was
 if a stage fails, or if the caller cannot render the columns. Live steps, warm start, catch-up after a gap and backtest all go through
-`advance`; a replay commits each of its steps itself, because nobody renders them.
+`advance`; a replay commits each of its steps itself, because they are not rendered.
 
 An entity that appears while the detector runs has no history: otherwise the step before would have returned it. So history is queried at the
 start and after a gap only, for all entities at once, and never because one pod is new.
@@ -39,7 +39,7 @@ from promlstm.engine.season import Season
 from promlstm.engine.session import Session
 from promlstm.errors import BundleError, PromlstmError, StageError
 
-SETTLE_STEPS = 20  # a model looks back 15 steps at most, and for that long the end of an incident surprises it
+SETTLE_STEPS = 20  # a model looks back 15 steps at most; until then the end of an incident surprises it
 HOLD_SECONDS, HOLD_STEPS = 3600.0, 15  # default hold time, whichever is longer: an hour is only one step of an hourly detector
 SAMPLES_PER_SLOT = 6  # of coarse history, unless the fleet is too large
 COARSE_POINTS = 4_000_000  # queried at a warm start, at most; but always one sample per slot
@@ -192,7 +192,7 @@ class Step:
 
 @dataclass(slots=True)
 class Tally:
-    """What a detector counts; telemetry sets all but `dropped` back to 0 when it has reported them."""
+    """What a detector counts; after telemetry has reported the counts, it sets all but `dropped` back to 0."""
 
     warnings: int = 0  # of the query API
     partial: int = 0  # steps whose answers may lack series
@@ -313,7 +313,7 @@ class Detector:
         return answers
 
     def _note(self, answers: Sequence[Answer]) -> None:
-        """Count what the answers to the queries of a step, or of a span, say of themselves."""
+        """Count warnings, partial answers and unreadable series in the answers for a step or a span."""
         warnings = [text for answer in answers for text in answer.warnings]
         self.tally.warnings += len(warnings)
         self.tally.partial += any(answer.partial for answer in answers)
@@ -329,7 +329,7 @@ class Detector:
         return missing
 
     def absent(self, verdicts: Verdicts) -> Bools:
-        """bool [N] of the table: entities without a sample that are not forgotten yet. A partial answer adds none: it may only lack them."""
+        """bool [N] of the table: entities without a sample that are not forgotten yet. A partial answer adds none, because it may lack series."""
         present = verdicts.status[: len(self.entities)] != MISSING
         return self.entities.absent_after(present, partial=verdicts.partial) & ~self.forgettable(verdicts.time)
 
@@ -408,7 +408,7 @@ class Detector:
 
     def forget(self) -> int:
         """Drop the rows of entities that have been absent for long; returns how many. It copies the memory, so not for a few rows."""
-        if self.time is None or self._partial:  # what a partial answer lacks may have been there all the time
+        if self.time is None or self._partial:  # entities that a partial answer lacks may still be there
             return 0
         gone = self.forgettable(self.time)
         if gone.sum() < max(1, len(gone) // 8):

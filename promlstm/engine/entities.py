@@ -27,12 +27,12 @@ _Dropped = frozenset[bytes] | set[bytes]  # identities over the limit
 class Placement:
     """Where the series of one answer belong.
 
-    rows        per feature: int64 [n]  row of each series, -1 = over the limit, or its labels cannot be read
-    arrivals    identities not seen before, in the order of their rows
-    aliases     per feature: {raw label bytes not seen before: row}
-    keys        per feature: the answer's raw label bytes
-    over_limit  per feature: identities that get no row because of the detector's limit
-    unread_labels  per feature: series whose labels cannot be read
+    rows           per feature: int64 [n]  row of each series, -1 = over the limit, or its labels cannot be read
+    arrivals       identities not seen before, in the order of their rows
+    aliases        per feature: {raw label bytes not seen before: row}
+    keys           per feature: the answer's raw label bytes
+    over_limit     per feature: identities that get no row because of the detector's limit
+    unread_labels  per feature: number of series whose labels cannot be read
     """
 
     rows: list[Ints]
@@ -61,7 +61,7 @@ class Entities:
     limit       the largest number of entities; further ones get no row
     identities  by row, see labels.identity
     arrived     float64 [N], unix seconds: when the entity got its row
-    absent      bool [N]: without a sample in the last answer that was not partial, and since
+    absent      bool [N]: no sample in the last complete answer and since
     first_seen  float64 [N], unix seconds of the first sample; NaN = none so far
     last_seen   float64 [N], unix seconds of the last sample; NaN = none so far
     """
@@ -176,7 +176,7 @@ class Entities:
                 self._index[feature] = {key: row for key, row in zip(keys, rows.tolist(), strict=True) if row >= 0}
 
     def absent_after(self, present: Bools, *, partial: bool) -> Bools:
-        """bool [N]: entities known to have no sample after an answer. A partial one tells who is there, and of nobody that it is not.
+        """bool [N]: entities without a sample, after an answer. A partial answer shows which are present, but not which are absent.
 
         present  bool [N]: has a sample in the answer
         """

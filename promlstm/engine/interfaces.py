@@ -15,7 +15,7 @@ Stage = Callable[[str], AbstractContextManager[None]]
 
 
 class Answer(Protocol):
-    """What every answer says of itself: why and whether series may be lacking in it, and how many were left out as unreadable."""
+    """What every answer has: its warnings, whether it may lack series, and how many series were left out as unreadable."""
 
     @property
     def warnings(self) -> Sequence[str]: ...
@@ -28,7 +28,7 @@ class Answer(Protocol):
 class Vector(Answer, Protocol):
     """The answer to an instant query: raw label bytes of n series and their values, float64 [n].
 
-    offset_seconds  how far the samples are from the instant of the query; 0 within a second
+    offset_seconds  time of the samples minus time of the query; 0 if they differ by less than a second
     """
 
     @property

@@ -23,9 +23,9 @@ class Policy:
 
     min_deviation           user's unit: smaller deviations score 0
     min_relative_deviation  share of the expected value, likewise
-    valid_range             (low, high), user's unit: a sample outside is anomalous whatever was expected, and never learnt
+    valid_range             (low, high), user's unit: a sample outside is anomalous, whatever was expected, and the model does not learn from it
     hold_seconds            longest time that an alarm is held; 0 = never
-    settle_seconds          how long after an alarm its band still says what is normal: longer than the model looks back
+    settle_seconds          for how long after an alarm a sample inside its band is normal: longer than the model looks back
     """
 
     direction: Literal['above', 'below', 'both'] = 'both'
