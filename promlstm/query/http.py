@@ -25,6 +25,7 @@ from promlstm import __version__
 from promlstm.errors import ConfigError, ResponseError, SourceUnavailable
 from promlstm.query.connection import Connection, Deadline, ProtocolError, Unanswered
 from promlstm.query.interfaces import Source
+from promlstm.query.slots import Slots
 
 REDIRECTS = (301, 302, 303, 307, 308)
 UNPACKED_BYTES = 1 << 20  # of a piece, so that a bomb is noticed before it is in memory
@@ -51,7 +52,7 @@ class Http:
         self.url = source.url.rstrip('/')
         parts = urlsplit(self.url)
         self._base = f'{parts.scheme}://{parts.netloc}{quote(parts.path, safe=_PATH)}'
-        self._slots = threading.BoundedSemaphore(source.concurrency)
+        self._slots = Slots(source.concurrency)
         self._kept: list[Connection] = []
         self._lock = threading.Lock()
         self._trusted: tuple[list[Any], ssl.SSLContext] | None = None  # when the certificates were made, and the ssl.SSLContext that holds them
@@ -64,7 +65,7 @@ class Http:
 
         method   POST: the form is sent in the body; GET: in the URL
         form     {key: text}
-        timeout  seconds for the whole exchange: waiting for a free connection, connecting, sending, and every byte of the answer
+        timeout  seconds for the whole exchange: waiting for its turn, connecting, sending, and every byte of the answer
         raises   SourceUnavailable, ResponseError; ConfigError where a secret or certificate cannot be read
         """
         url, body = f'{self._base}/{path}', b''
@@ -74,7 +75,7 @@ class Http:
         else:
             query |= dict(form)
         deadline = Deadline(timeout)
-        with self._explained(f'{self.url}/{path}', timeout), self._slot(deadline):
+        with self._explained(f'{self.url}/{path}', timeout), self._slots.one(deadline):
             return self._exchange((method, f'{url}?{urlencode(query)}' if query else url, headers, body if method == 'POST' else None), deadline)
 
     def _exchange(self, request: Request, deadline: Deadline) -> Reply:
@@ -107,10 +108,11 @@ class Http:
         except BaseException:
             connection.close()
             raise
-        if connection.reusable():
-            with self._lock:
+        with self._lock:
+            kept = connection.reusable() and len(self._kept) < self._source.concurrency
+            if kept:
                 self._kept.append(connection)
-        else:
+        if not kept:
             connection.close()
         return Reply(status, headers, body)
 
@@ -124,18 +126,6 @@ class Http:
             if len(body) > limit:
                 raise ResponseError(f'{self.url} answered with more than max_response ({limit} bytes): aggregate the expression')
         return body
-
-    @contextmanager
-    def _slot(self, deadline: Deadline) -> Iterator[None]:
-        """One of the `concurrency` exchanges that may run at once."""
-        if not self._slots.acquire(timeout=deadline.left()):
-            raise SourceUnavailable(
-                f'{self.url} was not asked: {self._source.concurrency} queries were in flight all the time (prometheus.concurrency)'
-            )
-        try:
-            yield
-        finally:
-            self._slots.release()
 
     @contextmanager
     def _explained(self, url: str, timeout: float) -> Iterator[None]:

@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from requirements import absent
@@ -13,8 +14,10 @@ from wire import LIMIT_SECONDS, Wire, certificate, replying
 
 from promlstm import config
 from promlstm.errors import ResponseError, SourceUnavailable
+from promlstm.query.connection import Deadline
 from promlstm.query.http import Http
 from promlstm.query.prometheus import Prometheus
+from promlstm.query.slots import Slots
 
 SHORT = 0.3  # a time-out that is to pass
 ONE = json.dumps({'status': 'success', 'data': {'resultType': 'vector', 'result': [{'metric': {}, 'value': [0, '1']}]}}).encode()
@@ -213,20 +216,61 @@ def test_a_name_server_is_inside_the_time_out(monkeypatch):
     over.set()
 
 
-def test_waiting_for_a_free_connection_is_inside_the_time_out():
-    """With `concurrency` queries in flight that nobody answers, another one ends at its own time-out and says what it waited for."""
-    def first(subject):
-        with pytest.raises(SourceUnavailable):
-            subject.send('GET', 'x', {}, LIMIT_SECONDS)
+# -- how many at once
 
-    with Wire(lambda peer, number: (peer.request(), arrived.set(), peer.gone())) as wire:
-        arrived = threading.Event()
-        subject = Http(config.Source(url=wire.url, concurrency=1))
-        threading.Thread(target=first, args=(subject,), daemon=True).start()
-        assert arrived.wait(LIMIT_SECONDS)
-        with pytest.raises(SourceUnavailable, match=r'was not asked: 1 queries were in flight all the time \(prometheus.concurrency\)'):
-            subject.send('GET', 'api/v1/query', {}, SHORT)
-        assert len(wire.requests) == 1
+
+def test_queries_that_hang_hold_up_nobody():
+    """With as many queries in flight as may be, none of which is answered, another one has its answer."""
+    arrived = threading.Semaphore(0)
+
+    def script(peer, number):
+        while request := peer.request():
+            if request.form['query'] == 'bad':
+                arrived.release()
+                peer.gone()
+                return
+            peer.answer(ONE)
+
+    def hang(subject):
+        with pytest.raises(SourceUnavailable):
+            subject.instant('bad', 0)
+
+    with Wire(script) as wire:
+        subject = client(wire, concurrency=2)
+        for _ in range(6):
+            threading.Thread(target=hang, args=(subject,), daemon=True).start()
+        assert all(arrived.acquire(timeout=LIMIT_SECONDS) for _ in range(6))
+        assert [ask(subject) for _ in range(3)] == [[1.0]] * 3
+
+
+def test_a_server_is_spared():
+    """Of many quick queries no more than `concurrency` are in flight at once."""
+    lock, now, most = threading.Lock(), [0], [0]
+    both = threading.Barrier(2, timeout=LIMIT_SECONDS)
+
+    def answer(request):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        both.wait()
+        with lock:
+            now[0] -= 1
+        return ONE
+
+    with Wire(replying(answer)) as wire, ThreadPoolExecutor(8) as pool:
+        subject = client(wire, concurrency=2)
+        subject._http._slots = Slots(2, counted_seconds=LIMIT_SECONDS)
+        assert list(pool.map(lambda _: ask(subject), range(16))) == [[1.0]] * 16
+        assert most == [2]
+
+
+def test_waiting_for_a_turn_is_inside_the_time_out():
+    """And ends at it."""
+    slots = Slots(1, counted_seconds=LIMIT_SECONDS)
+    with slots.one(Deadline(LIMIT_SECONDS)), pytest.raises(TimeoutError), slots.one(Deadline(0.05)):
+        pass
+    with slots.one(Deadline(0.05)):
+        pass
 
 
 # -- one size limit
