@@ -4,6 +4,7 @@ A command takes only the options that it uses; argparse refuses all others. What
 """
 
 import argparse
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,12 +12,14 @@ from promlstm.config import seconds
 
 EPILOG = """\
 examples:
-  python -m convert all convert/recipes/default.yml                     from a recipe to a model file
-  python -m convert all own.yml --until today --keep-on-refusal         the same every month
+  python -m convert all convert/recipes/default.yml
+  python -m convert all own.yml --until today --keep-on-refusal     (every month)
   python -m convert compare promlstm/models/default.onnx build/own/own.onnx
 
-The commands fetch to release are the stages of `all`, in order: each works on the work folder that the stages before it left.
-`python -m convert COMMAND --help` shows what a command reads and leaves, and its options."""
+The commands fetch to release are the stages of `all`, in order: each works on
+the work folder that the stages before it left.
+`python -m convert COMMAND --help` shows what a command reads and leaves, and its
+options."""
 
 
 class Stage(NamedTuple):
@@ -31,15 +34,15 @@ class Stage(NamedTuple):
 STAGES = {
     'fetch': Stage(
         'read history of your own detectors out of Prometheus or files',
-        'Reads what the section `data` of the recipe asks for: history out of Prometheus, or CSV and Parquet files, and incidents to be\n'
-        'excluded. Leaves data/ in the work folder: the telemetry, incidents.json, and a report of its quality (quality.json, quality.txt).\n'
+        'Reads what the section `data` of the recipe asks for: history out of Prometheus, or CSV and Parquet files, and incidents to be '
+        'excluded. Leaves data/ in the work folder: the telemetry, incidents.json, and a report of its quality (quality.json, quality.txt). '
         'Run again, it fetches only what is missing. Needs no TensorFlow.',
         'python -m convert fetch own.yml --until today',
         ('until',),
     ),
     'train': Stage(
         'train the network on synthetic telemetry and on your own',
-        'Reads the recipe and, where it has a section `data`, what fetch left. Leaves weights.weights.h5, training.json, learning.json and\n'
+        'Reads the recipe and, where it has a section `data`, what fetch left. Leaves weights.weights.h5, training.json, learning.json and '
         'training.log in the work folder.',
         'python -m convert train own.yml',
         ('until',),
@@ -51,34 +54,34 @@ STAGES = {
     ),
     'verify': Stage(
         'prove that TensorFlow and ONNX Runtime agree',
-        'Reads weights.weights.h5 and graph.onnx, and runs both over 500 steps with missing samples. Leaves proof.json, which the exporter\n'
+        'Reads weights.weights.h5 and graph.onnx, and runs both over 500 steps with missing samples. Leaves proof.json, which the exporter '
         'replays whenever it loads the model.',
         'python -m convert verify own.yml',
     ),
     'calibrate': Stage(
         'count the alarms on healthy telemetry for each surprise',
-        'Reads training.json, graph.onnx and proof.json, and replays the graph over healthy synthetic telemetry. Leaves calibration.json:\n'
+        'Reads training.json, graph.onnx and proof.json, and replays the graph over healthy synthetic telemetry. Leaves calibration.json: '
         'alarms per entity-week for each surprise.',
         'python -m convert calibrate own.yml',
     ),
     'evaluate': Stage(
         'measure it beside baselines and the model in service',
-        'Reads training.json, graph.onnx, proof.json and calibration.json, and measures the model, the model in service and simple baselines\n'
-        'on the same telemetry: injected faults, your test spans, labelled sets. Leaves evaluation.json, report.txt, report.json and\n'
+        'Reads training.json, graph.onnx, proof.json and calibration.json, and measures the model, the model in service and simple baselines '
+        'on the same telemetry: injected faults, your test spans, labelled sets. Leaves evaluation.json, report.txt, report.json and '
         'report.html.',
         'python -m convert evaluate own.yml --service promlstm/models/default.onnx',
         ('out', 'data', 'service', 'until', 'experiments'),
     ),
     'release': Stage(
         'write the model file, if the gates let it pass',
-        'Reads what the stages before left. Leaves the model file: graph, manifest, calibration and proof, read back before it gets its\n'
+        'Reads what the stages before left. Leaves the model file: graph, manifest, calibration and proof, read back before it gets its '
         'name. Where the gates find it worse than the model in service or a baseline, it writes nothing and ends with status 3.',
         'python -m convert release own.yml --out own.onnx',
         ('out', 'force', 'keep'),
     ),
     'all': Stage(
         'run all of these stages, but skip those that are up to date',
-        'Reads the recipe. Leaves the model file, and in the work folder what every stage leaves. Run again, it skips stages whose recipe,\n'
+        'Reads the recipe. Leaves the model file, and in the work folder what every stage leaves. Run again, it skips stages whose recipe, '
         'data and tools have not changed, and continues after an interruption.',
         'python -m convert all own.yml --out own.onnx --until today',
         ('out', 'data', 'service', 'until', 'force', 'keep'),
@@ -86,7 +89,8 @@ STAGES = {
 }
 
 WRAP = """\
-the scaling, one line for each feature in the order of the model, either as it was standardised or as it was brought to 0…1:
+the scaling: a line for each feature in the order of the model, as it was
+standardised or as it was brought to 0…1:
   cpu: {mean: 0.42, std: 0.11}
   memory: {min: 0, max: 8.0e+9}
 
@@ -96,11 +100,16 @@ examples:
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Descriptions as they are written, and room for the longest name in the list of commands."""
+    """Text of several lines as it is written, other text wrapped, and room for the longest name in the list of commands."""
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
         self._action_max_length = 13        # argparse forgets that the names of commands are indented
+
+    def _fill_text(self, text, width, indent):
+        if '\n' in text:
+            return super()._fill_text(text, width, indent)
+        return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def parse(argv=None):
@@ -185,7 +194,7 @@ def _wrap(commands):
         commands,
         'wrap',
         'make a model file of a Keras model that was trained elsewhere',
-        'Reads a .keras file or a SavedModel folder and how its features were scaled. Leaves a model file, verified against Keras and\n'
+        'Reads a .keras file or a SavedModel folder and how its features were scaled. Leaves a model file, verified against Keras and '
         'calibrated. docs/how-to/own-model.md says which models can be wrapped, and what their output has to be.',
         WRAP,
     )
@@ -215,7 +224,7 @@ def _quantize(commands):
         commands,
         'quantize',
         'make an int8 variant of a model file',
-        'Reads a model file and its recipe. Leaves a smaller model file with int8 LSTMs, its own proof and its own calibration, and prints\n'
+        'Reads a model file and its recipe. Leaves a smaller model file with int8 LSTMs, its own proof and its own calibration, and prints '
         'what that cost in accuracy and gained in speed.',
         'example:\n  python -m convert quantize promlstm/models/default.onnx convert/recipes/default.yml --out default-int8.onnx',
     )
@@ -229,7 +238,7 @@ def _compare(commands):
         commands,
         'compare',
         'show two model files side by side',
-        'Reads two model files and measures both on the same telemetry. Prints what differs and whether it matters; leaves nothing but the\n'
+        'Reads two model files and measures both on the same telemetry. Prints what differs and whether it matters; leaves nothing but the '
         'page of --html.',
         'example:\n  python -m convert compare promlstm/models/default.onnx build/own/own.onnx --recipe own.yml --html compare.html',
     )

@@ -51,7 +51,7 @@ def test_every_command_shows_an_example_that_parses(command, capsys):
     shown = re.findall(r'^  python -m convert (.*)$', text, re.MULTILINE)
     assert shown and any(line.startswith(f'{command} ') for line in shown)
     for line in (*shown, *re.findall(r'^  python -m convert (.*?)(?:  .*)?$', arguments.EPILOG, re.MULTILINE)):
-        assert arguments.parse(shlex.split(line)).command in COMMANDS
+        assert arguments.parse(shlex.split(line)).command in COMMANDS, line
 
 
 @pytest.mark.parametrize(
