@@ -63,6 +63,15 @@ def test_the_same_file_twice_differs_in_nothing(pair):
     assert compare.differences(one, one) == [('nothing differs', '', '')]
 
 
+def test_what_a_card_says_is_escaped(pair, tmp_path):
+    """A model file from elsewhere cannot put markup into the page."""
+    from convert import compare
+
+    other = session.load(tiny_model.write(tmp_path / 'c.onnx', manifest={'name': '<b>bold</b>'}))
+    page = compare._differences_html(session.load(pair[0]), other)
+    assert '<td>&lt;b&gt;bold&lt;/b&gt;</td>' in page and '<b>' not in page
+
+
 @pytest.mark.parametrize(('ours', 'theirs', 'words'), [([2] * 30, [1] * 30, 'B is better'), ([1] * 30, [2] * 30, 'A is better'), ([2] * 30, [2] * 30, 'noise')])
 def test_the_better_one_is_named(ours, theirs, words):
     from convert import compare

@@ -156,3 +156,18 @@ def test_which_model_is_in_service(tmp_path):
     assert job().in_service == MODEL and job('none').in_service is None and job('other.onnx').in_service.name == 'other.onnx'
     (tmp_path / 'own.onnx').write_bytes(b'')
     assert job().in_service == tmp_path / 'own.onnx'
+
+
+@pytest.mark.train
+def test_a_file_of_another_version_is_reported(tmp_path):
+    """A report that an older version wrote has other keys: which stage to run again, not a traceback."""
+    from recipes import job
+
+    from convert import stages
+
+    made = job(tmp_path)
+    for name in stages.STAGES['release'].needs:
+        (made.work / name).write_text('{}')
+    (made.work / 'report.json').write_text('{"verdicts": [{"trial": "injected_60s"}]}')
+    with pytest.raises(stages.StageMissing, match=r'report\.json: .*benchmark_set.*: run the stage that made it again'):
+        stages.run(made, ('release',))
