@@ -265,7 +265,9 @@ def parse(
 def _section(metadata: Mapping[str, str], name: str, kind: type[_Part]) -> _Part:
     text = metadata.get(PREFIX + name)
     if text is None:
-        raise BundleFormatError(f'no {PREFIX}{name} in the file: not made by `python -m convert` (`python -m convert wrap` wraps a plain ONNX file)')
+        raise BundleFormatError(
+            f'no {PREFIX}{name} in the file: not made by `python -m convert` (`python -m convert wrap` wraps a plain ONNX file)'
+        )
     if name == 'manifest':
         _check_format(text)
     try:
@@ -385,9 +387,7 @@ def _check_tensors(manifest: Manifest, inputs: Sequence[Tensor], outputs: Sequen
     return states
 
 
-def _check_declared(
-    what: str, tensors: Sequence[Tensor], declared: Mapping[str, tuple[str, str]], sizes: Mapping[str, int | str]
-) -> None:
+def _check_declared(what: str, tensors: Sequence[Tensor], declared: Mapping[str, tuple[str, str]], sizes: Mapping[str, int | str]) -> None:
     names = {tensor.name for tensor in tensors}
     if unknown := sorted(names - set(declared)):
         raise BundleFormatError(f'graph: unknown {what} {unknown[0]!r}; known: {", ".join(declared)}, {STATE}NAME')

@@ -76,7 +76,8 @@ class Entities:
     absent: Bools = field(default_factory=lambda: np.empty(0, bool))
     _row_of: dict[bytes, int] = field(default_factory=dict)  # identity: row
     _index: list[dict[bytes, int]] = field(init=False)  # per feature: {raw label bytes: row}
-    _last: list[tuple[list[bytes], Ints, _Dropped, int]] = field(init=False)  # per feature of the last answer: keys, rows, over_limit, unread
+    # Per feature, of the last answer: keys, rows, over_limit, unread.
+    _last: list[tuple[list[bytes], Ints, _Dropped, int]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._index = [{} for _ in range(self.features)]
@@ -104,9 +105,7 @@ class Entities:
         placement.arrivals.extend(new)
         return placement
 
-    def _look_up(
-        self, feature: int, keys: list[bytes], new: dict[bytes, int], aliases: dict[bytes, int]
-    ) -> tuple[Ints, _Dropped, int]:
+    def _look_up(self, feature: int, keys: list[bytes], new: dict[bytes, int], aliases: dict[bytes, int]) -> tuple[Ints, _Dropped, int]:
         """(rows, identities over the limit, unreadable labels); what is not in the index yet is added to `new` and `aliases`."""
         found = map(self._index[feature].get, keys, [-1] * len(keys))
         rows = np.fromiter(found, np.int64, len(keys))

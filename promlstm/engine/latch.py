@@ -100,7 +100,13 @@ class Latch:
         """
         out = dict(model)
         if by_latch.any():
-            held: Tensors = {'expected': self.expected, 'lower': self.lower, 'upper': self.upper, 'contribution': self.weight, 'view': self.view}
+            held: Tensors = {
+                'expected': self.expected,
+                'lower': self.lower,
+                'upper': self.upper,
+                'contribution': self.weight,
+                'view': self.view,
+            }
             held['deviation'] = observed - self.expected
             out = {name: _replaced(column, by_latch, held[name]) for name, column in model.items()}
         accepted = self.expires(time, policy, observed) & ~policy.outside(observed)
