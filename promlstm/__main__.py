@@ -169,7 +169,9 @@ def _add_check_config(commands: 'Commands') -> None:
         '  BUDGET      false alarms that are acceptable, `each` entity or `in all`\n'
         '  FLOOR       lowest budget that the model is calibrated for, false alarms per entity-week\n'
         '  ENTITIES    entities that the expressions return now (with Prometheus)\n'
-        '  MEMORY      memory of all these entities (with Prometheus)',
+        '  MEMORY      memory of all these entities (with Prometheus)\n'
+        '  FIRST SCORE AFTER      how long an entity without history waits for its first score\n'
+        '  HISTORY READ AT START  what a start asks Prometheus for; the seasonal memory is filled from coarse samples',
         examples=['promlstm check-config promlstm.yml', 'promlstm check-config --preset=node --prometheus.url=http://prometheus:9090'],
     )
     parser.add_argument('config_file', nargs='?', default='promlstm.yml', metavar='FILE', help='configuration file (default: promlstm.yml)')

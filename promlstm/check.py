@@ -23,9 +23,18 @@ from promlstm.query.selector import bare_counter
 
 LABEL_BYTES = 2300  # of an entity: identity, tables, exposition text, the step at work (python -m bench memory prints it)
 UNKNOWN = '–'
+EMPTY = 'returned no series'
+# Said once, however many expressions return nothing.
+WHY_EMPTY = (
+    'note: if metric and labels are right, an expression returns no series where Prometheus was just started and has too few samples, where '
+    '`delay` points to a time before the first sample, or where the look-back (5m, or the range in the expression) is shorter than the '
+    'time between two samples'
+)
 HEADER = ('DETECTOR', 'QUERIES', 'STEP', 'MODEL', 'PER ENTITY', 'BUDGET', 'FLOOR', 'ENTITIES', 'MEMORY')
 NUMBERS = {'QUERIES', 'PER ENTITY', 'FLOOR', 'ENTITIES', 'MEMORY'}  # aligned at their right end
 LIVE = {'ENTITIES', 'MEMORY'}  # known only where Prometheus answers
+SHARED = ('MODEL', 'STEP', 'FLOOR', 'BUDGET', 'QUERIES', 'PER ENTITY')  # go below a table that is too wide, where all detectors agree
+DERIVED = ('QUERIES', 'PER ENTITY')  # left out of a table that is still too wide: the totals and MEMORY tell the same
 
 
 @dataclass(slots=True)
@@ -151,37 +160,49 @@ def _ask(checked: Checked, floor: float, source: Prometheus) -> None:
 
 def _empty(feature: str, delay: float) -> str:
     consequence = 'this feature would be missing' if feature else 'nothing would be scored'
-    return (
-        f'{_key(feature)} returned no series at now - delay ({terminal.duration(delay)} ago): {consequence}. If metric and labels are right, '
-        'Prometheus was perhaps just started and has too few samples, `delay` points to a time before the first sample, or the look-back '
-        '(5m, or the range in the expression) is shorter than the time between two samples'
-    )
+    return f'{_key(feature)} {EMPTY} at now - delay ({terminal.duration(delay)} ago): {consequence}'
 
 
 def _report(found: Sequence[Checked], width: int | None, *, online: bool) -> list[str]:
     header = tuple(column for column in HEADER if online or column not in LIVE)
-    lines = [*_table([each.cells() for each in found], header, width), *_models(found, width), '', _totals(found, online=online)]
+    lines = [*_table([each.cells() for each in found], header, width), *_models(found, width), '']
+    lines += terminal.wrapped(_totals(found, online=online), width)
     for kind, texts in (('warning', [each.warnings for each in found]), ('error', [each.errors for each in found])):
         for checked, several in zip(found, texts, strict=True):
             for text in several:
                 lines += terminal.wrapped(f'{kind}: {checked.config.name}: {text}', width)
+        if any(EMPTY in text for several in texts for text in several):
+            lines += terminal.wrapped(WHY_EMPTY, width)
     return lines
 
 
 def _table(cells: Sequence[dict[str, str]], header: tuple[str, ...], width: int | None) -> list[str]:
-    """One line a detector. Where that is too wide for the terminal, what is the same for all detectors goes into one line below."""
-    same: dict[str, str] = {}
-    if width is not None and len(cells) > 1 and terminal.least_width(_rows(cells, header)) > width:
-        same = {column: cells[0][column] for column in header[1:] if len({each[column] for each in cells}) == 1}
-    header = tuple(column for column in header if column not in same)
-    lines = terminal.table(_rows(cells, header), width, right={place for place, column in enumerate(header) if column in NUMBERS})
+    """One line a detector. A table that is too wide for the terminal gives up columns: first those with the same value everywhere."""
+    shown, same, hidden = list(header), [], []
+    for column in SHARED:
+        if _fits(cells, shown, width):
+            break
+        if len(cells) > 1 and len({each[column] for each in cells}) == 1:
+            shown.remove(column)
+            same.append(f'{column.lower()} {cells[0][column]}')
+    for column in DERIVED:
+        if column in shown and not _fits(cells, shown, width):
+            shown.remove(column)
+            hidden.append(column.lower())
+    lines = terminal.table(_rows(cells, shown), width, right={place for place, column in enumerate(shown) if column in NUMBERS})
     if same:
-        lines += terminal.wrapped('all detectors: ' + ', '.join(f'{column.lower()} {value}' for column, value in same.items()), width)
+        lines += terminal.wrapped(f'all detectors: {", ".join(same)}', width)
+    if hidden:
+        lines += terminal.wrapped(f'not shown in a terminal this narrow: {", ".join(hidden)}', width)
     return lines
 
 
-def _rows(cells: Sequence[dict[str, str]], header: tuple[str, ...]) -> list[tuple[str, ...]]:
-    return [header, *(tuple(each[column] for column in header) for each in cells)]
+def _fits(cells: Sequence[dict[str, str]], header: Sequence[str], width: int | None) -> bool:
+    return width is None or terminal.least_width(_rows(cells, header)) <= width
+
+
+def _rows(cells: Sequence[dict[str, str]], header: Sequence[str]) -> list[tuple[str, ...]]:
+    return [tuple(header), *(tuple(each[column] for column in header) for each in cells)]
 
 
 def _models(found: Sequence[Checked], width: int | None) -> list[str]:

@@ -275,15 +275,19 @@ def test_many_detectors_are_one_line_each_and_fit_the_terminal(run, monkeypatch,
     names = [detector.name for detector in presets.config(['node', 'kafka', 'redis']).detectors]
     lines = out.splitlines()
     assert status == 0 and len(names) >= 12 and [line.split()[0] for line in lines[1 : 1 + len(names)]] == names
-    assert max(map(len, lines[:-1])) <= width and '\x1b' not in out
+    assert max(map(len, lines[:-1])) <= width and '\x1b' not in out and '…' not in out
 
 
-def test_what_is_the_same_for_all_detectors_moves_below_a_table_that_is_too_wide(run, monkeypatch):
-    """Nothing is cut and nothing is lost."""
+def test_a_table_that_is_too_wide_gives_up_columns_and_says_so(run, monkeypatch):
+    """First what is the same for all detectors, which is said once below; then what the totals tell as well."""
     monkeypatch.setenv('COLUMNS', '60')
     _, out, _ = run('check-config', '--offline', *MANY)
-    assert out.startswith('DETECTOR') and 'MODEL' not in out.splitlines()[0] and '…' not in out
-    assert 'all detectors: step 1m, model default, budget 1/week each, floor ' in out.replace('\n  ', ' ')
+    assert out.split('\n')[0].split() == ['DETECTOR', 'QUERIES', 'PER', 'ENTITY', 'BUDGET', 'FLOOR'] and '…' not in out
+    assert '\nall detectors: model default, step 1m\n' in out
+    monkeypatch.setenv('COLUMNS', '40')
+    _, out, _ = run('check-config', '--offline', *MANY)
+    assert out.split('\n')[0].split() == ['DETECTOR', 'PER', 'ENTITY']
+    assert '\nnot shown in a terminal this narrow: queries\n' in out.replace('\n  ', ' ') and '…' not in out
 
 
 @pytest.mark.parametrize('name', ['step-zero', 'url-password', 'yaml-tab', 'unknown-detector'])
@@ -379,12 +383,13 @@ def test_an_expression_without_series_is_warned_of(run, tmp_path, prometheus):
     status, out, _ = run('check-config', config(tmp_path, prometheus.url, delay='0s', expr=None, by=['job'], features=features))
     detectors, (warning,), _ = checked(out)
     assert (status, detectors['cpu']['ENTITIES']) == (0, '1')
-    assert warning.startswith('warning: cpu: features.none returned no series at now - delay (0s ago): this feature would be missing.')
+    assert warning.startswith('warning: cpu: features.none returned no series at now - delay (0s ago): this feature would be missing')
     status, out, _ = run('check-config', config(tmp_path, prometheus.url, delay='0s', expr='nothing_of_that_name'))
     detectors, (warning,), _ = checked(out)
     assert (status, detectors['cpu']['ENTITIES'], detectors['cpu']['MEMORY']) == (0, '0', '0 B')
-    assert warning.startswith('warning: cpu: expr returned no series at now - delay (0s ago): nothing would be scored.')
-    assert all(reason in warning for reason in ('just started', '`delay`', 'look-back'))
+    assert warning.startswith('warning: cpu: expr returned no series at now - delay (0s ago): nothing would be scored')
+    (note,) = [line for line in out.splitlines() if line.startswith('note: ')]
+    assert all(reason in note for reason in ('just started', '`delay`', 'look-back'))
     status, out, _ = run('check-config', config(tmp_path, prometheus.url, delay='0s'))
     detectors, problems, _ = checked(out)
     assert (status, problems) == (0, []) and detectors['cpu']['MEMORY'].endswith('KiB')
