@@ -13,6 +13,7 @@ import math
 import re
 import time as clock
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -171,14 +172,14 @@ class Prometheus:
         found, unread = _found(data.result)
         series = _without_histograms(found, lambda item: item.values or not item.histograms, expr)
         columns: list[tuple[msgspec.Raw, Floats, Floats]] = []
-        problem: ResponseError | None = None
+        problem = ''
         for item in series:
             try:
                 columns.append((item.metric, *_samples(item.values or ())))
             except ResponseError as error:
-                problem = error
+                problem = str(error)
         if problem and not columns:
-            raise problem
+            raise ResponseError(problem)
         unread += len(found) - len(columns)
         rows = grid.rows(np.concatenate([np.empty(0), *(instants for _, instants, _ in columns)]), start, step, count)
         parts = np.split(rows, np.cumsum([len(instants) for _, instants, _ in columns[:-1]])) if columns else []
@@ -212,14 +213,16 @@ class Prometheus:
         raise _unavailable(f'{self._url} could not answer ({status} {said})', headers)
 
     def _answer(self, status: int, headers: Message, body: bytearray) -> _Answer:
+        # No exception is kept in a variable here and below: its traceback would hold the body until the next garbage collection.
         try:
             return _decode_answer(body)
         except _NO_JSON as error:
-            problem = error
+            if not _confined(body):
+                raise self._not_json(status, headers, body, error) from error
         try:
-            return _decode_answer(_ESCAPE.sub(_unreadable, body))
-        except _NO_JSON:
-            raise self._not_json(status, headers, body, problem) from problem
+            return _decode_answer(body)
+        except _NO_JSON as error:
+            raise self._not_json(status, headers, body, error) from error
 
     def _send(self, path: str, form: Mapping[str, str], timeout: float) -> Reply:
         """The Reply to a query, by the method that this server takes: found out once, where the configuration does not name it."""
@@ -255,9 +258,12 @@ class Prometheus:
         return ResponseError(f'{self._url} answered {status} with something that is not a query result ({error}); it begins with {start}')
 
 
-def _unreadable(escape: re.Match[bytes]) -> bytes:
-    """A byte that makes one label or sample unreadable, in the place of an escape that would make the whole answer so."""
-    return escape[0] if escape[1] is None and escape[2] is None else b'\xff'
+def _confined(body: bytearray) -> bool:
+    """Whether the body has escapes or characters that JSON has not. Each becomes a bad byte, so that only its own series is unreadable."""
+    bad = [match.span() for match in _ESCAPE.finditer(body) if match.lastindex]
+    for start, end in bad:
+        body[start:end] = b'\xff' * (end - start)
+    return bool(bad)
 
 
 def _refuses_method(reply: Reply) -> bool:
@@ -287,21 +293,21 @@ def _found(raw: msgspec.Raw) -> tuple[list[_Series], int]:
     try:
         return _decode_series(raw) or [], 0
     except _NO_JSON as error:
-        problem = error
-    each: list[msgspec.Raw] = []
-    found: list[_Series] = []
-    try:
+        found, count = _readable(raw)
+        if not found:
+            raise ResponseError(f'the result of a query has an unknown shape: {error}') from error
+    return found, count - len(found)
+
+
+def _readable(raw: msgspec.Raw) -> tuple[list[_Series], int]:
+    """(the series that can be read, how many there are), one after the other."""
+    found, each = [], []
+    with suppress(*_NO_JSON):
         each = _decode_each(raw)
-        for one in each:
-            try:
-                found.append(_decode_one(one))
-            except _NO_JSON:
-                continue
-    except _NO_JSON:
-        pass
-    if not found:
-        raise ResponseError(f'the result of a query has an unknown shape: {problem}') from problem
-    return found, len(each) - len(found)
+    for one in each:
+        with suppress(*_NO_JSON):
+            found.append(_decode_one(one))
+    return found, len(each)
 
 
 def _without_histograms(series: list[_Series], has_numbers: Callable[[_Series], object], expr: str) -> list[_Series]:

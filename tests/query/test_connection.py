@@ -1,5 +1,6 @@
 """Connections: a kept one that was closed costs nothing, and one deadline and one size limit hold for all of an exchange."""
 
+import gc
 import gzip
 import json
 import socket
@@ -13,7 +14,7 @@ from requirements import absent
 from wire import LIMIT_SECONDS, Wire, certificate, replying
 
 from promlstm import config
-from promlstm.errors import ResponseError, SourceUnavailable
+from promlstm.errors import ResponseError, SourceError, SourceUnavailable
 from promlstm.query.connection import Deadline
 from promlstm.query.http import Http
 from promlstm.query.prometheus import Prometheus
@@ -322,6 +323,38 @@ def test_an_answer_is_in_memory_once():
             assert tracemalloc.get_traced_memory()[1] < 1.3 * size  # a growing bytearray has an eighth in reserve
         finally:
             tracemalloc.stop()
+
+
+REFUSED = {
+    'no JSON': b'<html>',
+    'an unknown shape': b'{"status":"success","data":{"resultType":"vector","result":[5]}}',
+    'a wrong expression': b'{"status":"error","errorType":"bad_data","error":"x"}',
+    'larger than max_response': b'{',
+}
+
+
+@pytest.mark.parametrize('why', REFUSED)
+def test_a_refused_answer_is_not_kept(why):
+    """With the collector of garbage off, as in a running exporter: what cannot be used is out of memory as soon as that is told."""
+    size, piece = 20_000_000, b' ' * 1_000_000
+
+    def script(peer, number):
+        while peer.request():
+            peer.send(b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b' % (len(REFUSED[why]) + size, REFUSED[why]))
+            for _ in range(size // len(piece)):
+                peer.send(piece)
+
+    with Wire(script) as wire:
+        subject = client(wire, max_response=config.Size(size - 5_000_000 if 'larger' in why else size + 1000))
+        gc.disable()
+        tracemalloc.start()
+        try:
+            with pytest.raises(SourceError):
+                ask(subject)
+            assert tracemalloc.get_traced_memory()[0] < 1_000_000 and tracemalloc.get_traced_memory()[1] < 1.3 * size
+        finally:
+            tracemalloc.stop()
+            gc.enable()
 
 
 def test_packed_parts_are_joined():
