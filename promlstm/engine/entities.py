@@ -110,12 +110,12 @@ class Entities:
         found = map(self._index[feature].get, keys, [-1] * len(keys))
         rows = np.fromiter(found, np.int64, len(keys))
         over_limit = set()
-        unread, problem = 0, None
+        unread, problem = 0, ''
         for i in np.flatnonzero(rows < 0):
             try:
                 identity = labels.identity(keys[i], self.by)
             except ResponseError as error:  # one series with a broken label must not cost all others their scores
-                unread, problem = unread + 1, error
+                unread, problem = unread + 1, str(error)
                 continue
             row = self._row_of.get(identity)
             if row is None:
@@ -127,7 +127,7 @@ class Entities:
                 continue
             rows[i] = aliases[keys[i]] = row
         if problem and unread == len(keys):
-            raise problem
+            raise ResponseError(problem)
         return rows, over_limit, unread
 
     def _reject_duplicates(self, rows: Ints, keys: list[bytes]) -> None:
