@@ -16,13 +16,15 @@ AMOUNTS = ('requests', 'limits')
 def quantity(text):
     """The canonical form of a Kubernetes quantity: no fraction, and the largest unit of its kind (of ten or of two).
 
-    >>> [quantity(text) for text in ('1000m', '0.1', 1, 2, '1024Mi', '1.5Gi', '1000Mi', '128974848', '0.50', '0', '1500M')]
-    ['1', '100m', '1', '2', '1Gi', '1536Mi', '1000Mi', '128974848', '500m', '0', '1500M']
+    The examples are what k8s.io/apimachinery's resource.Quantity makes of them.
+
+    >>> [quantity(text) for text in ('1000m', '0.1', 1, 2, '1024Mi', '1.5Gi', '1000Mi', '128974848', '0.50', '0', '1500M', '1.1Gi')]
+    ['1', '100m', '1', '2', '1Gi', '1536Mi', '1000Mi', '128974848', '500m', '0', '1500M', '1181116006400m']
     """
     text = str(text)
     unit = next(unit for unit in sorted(UNITS, key=len, reverse=True) if text.endswith(unit))
     amount = Decimal(text.removesuffix(unit)) * UNITS[unit]
-    kind = [other for other in UNITS if other.endswith('i') == unit.endswith('i') or (unit.endswith('i') and other == '')]
+    kind = [other for other in UNITS if other.endswith('i') == unit.endswith('i') or (unit.endswith('i') and other in ('', 'm'))]
     best = next(other for other in sorted(kind, key=lambda other: UNITS[other], reverse=True) if amount % UNITS[other] == 0)
     return f'{int(amount / UNITS[best])}{best}' if amount else '0'
 

@@ -98,7 +98,11 @@ its default again; a list, or a map whose keys are the user's, is empty; and wha
 {{- $scale := 1 -}}
 {{- range until (len $part) }}{{ $scale = mul $scale 10 }}{{ end -}}
 {{- $value := mul $digits $size -}}
-{{- if or (gt (add (len $digits) (len (print $size))) 18) (gt (len $part) 15) (not (regexMatch "^[0-9]+$" $digits)) (mod $value $scale) -}}
+{{- if or (gt (add (len $digits) (len (print $size))) 18) (gt (len $part) 15) (not (regexMatch "^[0-9]+$" $digits)) -}}
+{{ $text }}
+{{- else if and (mod $value $scale) (hasSuffix "i" $suffix) (not (mod (mul $value 1000) $scale)) (lt (len (print $value)) 16) -}}
+{{ div (mul $value 1000) $scale }}m
+{{- else if mod $value $scale -}}
 {{ $text }}
 {{- else -}}
 {{- $value = div $value $scale -}}
