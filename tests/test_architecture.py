@@ -67,7 +67,8 @@ TIERS = {
 # Making models may build on what judges a sample and on the way to its samples, never on what runs or serves. The demo's fleet is the
 # ground of the synthetic telemetry.
 CONVERT_MAY = {
-    'promlstm', 'promlstm.errors', 'promlstm.logs', 'promlstm.terminal', 'promlstm.engine', 'promlstm.query', 'promlstm.config', 'promlstm.demo.fleet',
+    'promlstm', 'promlstm.errors', 'promlstm.logs', 'promlstm.terminal', 'promlstm.engine', 'promlstm.query', 'promlstm.config', 'promlstm.card',
+    'promlstm.demo.fleet',
 }  # fmt: skip
 
 # Of these not even an indirect import: they are the training side, or weigh as much.
