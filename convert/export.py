@@ -101,6 +101,7 @@ def _rename(graph, outputs):
 
 def _number(graph):
     """Order and name nodes by what they compute alone, so that the same weights give the same bytes (the converter's order changes)."""
+    _order_copies(graph)
     digests = _digests(graph)
     nodes, known = [], {name for name in digests if name not in {out for node in graph.node for out in node.output}} | {''}
     waiting = sorted(graph.node, key=lambda node: digests[node.output[0]])
@@ -120,6 +121,16 @@ def _number(graph):
     _put(graph.initializer, sorted(weights, key=lambda tensor: int(tensor.name[1:])))
     del graph.value_info[:]
     _replace(graph, new)
+
+
+def _order_copies(graph):
+    """Of outputs that are copies of one tensor the first by name is computed (the converter picks any), the others are its copies."""
+    outputs, copies = {tensor.name for tensor in graph.output}, {}
+    for node in graph.node:
+        if node.op_type == 'Identity' and outputs.issuperset((*node.input, *node.output)):
+            copies.setdefault(node.input[0], []).append(node.output[0])
+    for original, names in copies.items():
+        _replace(graph, dict(zip([original, *names], sorted([original, *names]), strict=True)))
 
 
 def _digests(graph):
