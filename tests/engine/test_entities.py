@@ -1,5 +1,7 @@
 """The table of entities: which entity has which row, whatever the answers look like."""
 
+import json
+
 import numpy as np
 import pytest
 from fakes import raw
@@ -141,6 +143,16 @@ def test_an_answer_of_unreadable_labels_only_is_an_error():
 def test_series_without_labels_may_be_null():
     """Some servers write null for an empty label set."""
     assert Entities().place([[b'null']]).arrivals == [b'{}']
+
+
+def test_entities_are_joined_by_any_label_name():
+    """Names of OpenTelemetry and of Prometheus 3 with dots or beyond ASCII, and those that a scrape renamed."""
+    by = ('exported_job', 'k8s.pod', 'größe')
+    series = {'exported_job': 'a', 'größe': 'L', 'k8s.pod': 'p', 'k8s_pod': 'q', '__name__': 'x'}
+    table = Entities(2, by)
+    placement = table.place([[json.dumps(series).encode()], [json.dumps(series | {'k8s_pod': 'r', '__name__': 'y'}).encode()]])
+    assert [dict(labels.pairs(identity)) for identity in placement.arrivals] == [{name: series[name] for name in by}]
+    assert b'U__k8s_2e_pod="p"' in labels.text(labels.exported(labels.pairs(placement.arrivals[0]), {'detector'}))
 
 
 # -- partial answers

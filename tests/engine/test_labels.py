@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from promlstm.engine import labels
 from promlstm.errors import ResponseError
+from promlstm.query import selector as promql
 
 NAMES = st.from_regex(r'(?!__)[a-zA-Z_][a-zA-Z0-9_]{0,8}', fullmatch=True)
 UNICODE = st.text(st.characters(exclude_categories=['Cs']), max_size=12)
@@ -125,6 +126,13 @@ def test_renamed_labels_stay_distinct(tree, ours):
     assert len(set(names)) == len(names) == len(tree) and not set(names) & ours
     assert all(labels.LABEL_NAME.match(name) for name in names)
     assert sorted(value for _, value in got) == sorted(tree.values())
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=6).filter(lambda name: name != '__name__') | NAMES, VALUES.filter(bool), min_size=1))
+@example({'k8s.pod': 'a', 'größe': '"', '__tenant_id__': 'x', 'exported_job': '\n'})
+def test_a_selector_in_a_message_finds_what_it_names(tree):
+    """Pasted into Prometheus it selects the entity: names that are no identifiers stand in quotes, as Prometheus 3 reads them."""
+    assert promql.matches(promql.selector(labels.selector(sorted(tree.items()))), tree)
 
 
 @pytest.mark.parametrize(
