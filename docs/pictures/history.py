@@ -15,9 +15,11 @@ import json
 import re
 import shutil
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import servers
 import yaml
@@ -35,6 +37,7 @@ BEFORE_SECONDS = 30 * 60  # for the exporter to warm up, and rates to have a pas
 SPEED = 80
 SCRAPE_SECONDS = 30
 RULES_SECONDS = 30
+ROUNDS = 60  # of evaluating rules that read each other; about 20 are needed
 # A file of samples has no markers for series that end: without this they would go on for five minutes. Three scrapes and a bit.
 LOOKBACK = '--query.lookback-delta=95s'
 SEED = 1
@@ -71,12 +74,15 @@ def prometheus(directory, say):
     server = servers.Prometheus(directory / 'prometheus', scrape_configs=[], retention='100y', args=[LOOKBACK])
     server.data.mkdir(parents=True)
     servers.backfill(server.data, samples)
-    for number, level in enumerate(levels(yaml.safe_load((servers.ROOT / 'rules/recording.yml').read_text()))):
+    ordered, entangled = levels(yaml.safe_load((servers.ROOT / 'rules/recording.yml').read_text()))
+    for level in ordered:
         say(f'recording: {", ".join(rule["record"] for rule in level)}')
         with server:
-            _evaluate(server, directory / f'level-{number}.yml', level, directory / f'blocks-{number}')
-        for block in (directory / f'blocks-{number}').iterdir():
-            shutil.move(block, server.data / block.name)
+            blocks = _evaluated(server, directory, level)
+        _taken_in(server, blocks)
+    if entangled:
+        say(f'recording, until it stays the same: {", ".join(rule["record"] for rule in entangled)}')
+        _settle(server, directory, entangled)
     say('alerts')
     with server:
         lines = list(alerts(server))
@@ -135,29 +141,60 @@ def line(name, labels, value):
 
 
 def levels(rules):
-    """The recording rules in groups: what a rule reads has been recorded by those before. [[rule]]
+    """(recording rules in groups, where what a rule reads has been recorded by those before; the rules that read each other, and who reads them).
 
     promtool evaluates each rule against what is in Prometheus already. A rule that reads itself reads nothing.
 
-    >>> levels({'groups': [{'rules': [{'record': 'b:b', 'expr': 'a:a + b:b'}, {'record': 'a:a', 'expr': 'up'}]}]})
-    [[{'record': 'a:a', 'expr': 'up'}], [{'record': 'b:b', 'expr': 'a:a + b:b'}]]
+    >>> a, b, c = [{'record': name, 'expr': expr} for name, expr in (('a:a', 'up'), ('b:b', 'a:a + b:b'), ('c:c', 'd:d'))]
+    >>> d = {'record': 'd:d', 'expr': 'c:c offset 1h'}
+    >>> levels({'groups': [{'rules': [b, a, c, d]}]}) == ([[a], [b]], [c, d])
+    True
     """
     left, out = [rule for group in rules['groups'] for rule in group['rules'] if 'record' in rule], []
     while left:
         names = {rule['record'] for rule in left}
         reads = lambda rule: set(re.findall(r'[a-z_]+(?::\w+)+', rule['expr'])) & names - {rule['record']}  # noqa: B023, E731
-        out.append([rule for rule in left if not reads(rule)])
-        if not out[-1]:
-            raise ValueError(f'recording rules that read each other: {", ".join(sorted(names))}')
-        left = [rule for rule in left if rule not in out[-1]]
-    return out
+        ready = [rule for rule in left if not reads(rule)]
+        if not ready:
+            break
+        out.append(ready)
+        left = [rule for rule in left if rule not in ready]
+    return out, left
 
 
-def _evaluate(server, file, rules, blocks):
-    file.write_text(yaml.safe_dump({'groups': [{'name': 'level', 'rules': rules}]}))
-    blocks.mkdir()
+def _evaluated(server, directory, rules):
+    """A folder of blocks with what the rules give over the time that is recorded."""
+    folder = Path(tempfile.mkdtemp(dir=directory))
+    (folder / 'rules.yml').write_text(yaml.safe_dump({'groups': [{'name': 'level', 'rules': rules}]}))
+    (folder / 'blocks').mkdir()
     span = [f'--start={BEGIN - BEFORE_SECONDS:.0f}', f'--end={end():.0f}', f'--eval-interval={RULES_SECONDS}s']
-    servers.promtool('tsdb', 'create-blocks-from', 'rules', *span, f'--url={server.url}', f'--output-dir={blocks}', file)
+    servers.promtool(
+        'tsdb', 'create-blocks-from', 'rules', *span, f'--url={server.url}', f'--output-dir={folder / "blocks"}', folder / 'rules.yml'
+    )
+    return folder / 'blocks'
+
+
+def _taken_in(server, blocks):
+    """Move blocks into the data of a Prometheus that is not running; returns where they are."""
+    return [shutil.move(block, server.data / block.name) for block in blocks.iterdir()]
+
+
+def _settle(server, directory, rules):
+    """Record rules that read what others have recorded before, by evaluating all of them again until nothing changes.
+
+    What a rule gives at an instant follows from what lies before, so each round is right for longer than the last.
+    """
+    before, present = None, []
+    for _ in range(ROUNDS):
+        with server:
+            found = [server.query_range(rule['record'], BEGIN, end(), RULES_SECONDS) for rule in rules]
+            if found == before:
+                return
+            blocks = _evaluated(server, directory, rules)
+        for block in present:
+            shutil.rmtree(block)
+        before, present = found, _taken_in(server, blocks)
+    raise RuntimeError(f'recording rules do not settle in {ROUNDS} rounds: {", ".join(rule["record"] for rule in rules)}')
 
 
 def alerts(server):
