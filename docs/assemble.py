@@ -1,4 +1,4 @@
-"""Put the pages of the docs site where zensical.toml looks for them: `python docs/assemble.py`, then `zensical build --strict`.
+"""Put the pages of the docs site and its configuration into build: `python docs/assemble.py`, then `zensical build --strict -f build/zensical.toml`.
 
 The pages lie all over the repository, because that is where people read them: README.md, docs/, the runbook beside the rules, the chart's
 README. They are copied to build/site-source at the same relative paths, so their links stay right, together with the files that they
@@ -20,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / 'build/site-source'
+CONFIG = ROOT / 'docs/site.toml'
 CACHE = ROOT / '.cache/docs'
 MERMAID = 'mermaid@12.3.0'
 MERMAID_SHA512 = '4113TdXeLAsMruJ79OpFL5O8+LTFXhQqZ260rF3tgUmiNAtRm4Uume04I+65PRN6yZ69J4f8rVYWW8zRk65UYw=='  # base64, as npm gives it
@@ -46,9 +47,12 @@ def links(text):
 
 
 def main():
-    """Copy the pages and what they link to."""
-    shutil.rmtree(TARGET, ignore_errors=True)
-    script, project = mermaid(), tomllib.loads((ROOT / 'zensical.toml').read_text())['project']
+    """Copy the configuration, the pages and what they link to; what was built before is removed."""
+    for made in (TARGET, TARGET.parent / 'site', TARGET.parent / '.cache'):
+        shutil.rmtree(made, ignore_errors=True)
+    script, project = mermaid(), tomllib.loads(CONFIG.read_text())['project']
+    TARGET.mkdir(parents=True)
+    (TARGET.parent / 'zensical.toml').write_text(CONFIG.read_text())
     for style in project['extra_css']:
         _place(style).write_bytes((ROOT / style).read_bytes())
     for page in navigation(project['nav']):

@@ -30,7 +30,7 @@ PAGES = [
     'README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'rules/runbook.md', 'helm/promlstm/README.md',
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / 'docs').rglob('*.md'))),
 ]  # fmt: skip
-SITE = tomllib.loads((ROOT / 'zensical.toml').read_text())['project']
+SITE = tomllib.loads((ROOT / 'docs/site.toml').read_text())['project']
 NAVIGATION = ASSEMBLE.navigation(SITE['nav'])
 
 
@@ -102,6 +102,12 @@ def test_the_site_holds_each_page_and_each_file_that_a_page_links_to(tmp_path, m
         assert text == read(page).replace('```mermaid', '```text')
         assert all(((tmp_path / 'source' / page).parent / link).is_file() for link in ASSEMBLE.links(text))
     assert not (tmp_path / 'source/mermaid.min.js').exists()
+
+
+def test_zensical_finds_no_configuration_at_the_root():
+    """Its cache is `.cache` beside the configuration, and `--clean` removes that folder: at the root, with all tools that make fetched."""
+    assert not [name for name in ('zensical.toml', 'mkdocs.yml', 'mkdocs.yaml') if (ROOT / name).exists()]
+    assert ROOT / 'build' / SITE['docs_dir'] == ASSEMBLE.TARGET and not SITE['site_dir'].startswith(('.', '/'))
 
 
 def test_the_site_asks_no_other_server():
