@@ -8,7 +8,7 @@ ARGS ?=
 # Tests of one file share their servers, so a file is run by one worker; much of a test is waiting, so there are more workers than cores.
 PARALLEL ?= -n 3 --dist loadfile
 # What `make check` runs: every unit, no server, no training.
-UNITS := tests/test_architecture.py tests/test_config.py tests/test_docs.py tests/test_logs.py tests/test_main_checks.py \
+UNITS := tests/test_architecture.py tests/test_limits.py tests/test_pictures.py tests/test_config.py tests/test_docs.py tests/test_logs.py tests/test_main_checks.py \
          tests/engine tests/query tests/serve tests/live tests/convert promlstm
 
 checksum = $(shell { pwd; cat $(1); } | cksum | cut -d ' ' -f 1)
@@ -24,11 +24,11 @@ NODE_TOOLS := .cache/node-tools/made-$(call checksum,.ci/install-node-tools .ci/
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 PINNED := PIP_CONSTRAINT=.ci/constraints.txt PIP_BUILD_CONSTRAINT=.ci/constraints.txt
 
-.PHONY: help demo check test accept cluster-check lint model bench clean .venv .venv-test tools
+.PHONY: help demo check test accept docs pictures cluster-check lint model bench clean .venv .venv-test .venv-docs tools
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/make \1@\2/p' Makefile | while IFS=@ read -r command text; do printf '%-18s %s\n' "$$command" "$$text"; done
-	@echo 'ARGS="…" goes to the command behind demo, check, test, accept, cluster-check, model and bench; PYTHON=python3.12 chooses another Python.'
+	@echo 'ARGS="…" goes to the command behind demo, check, test, accept, pictures, cluster-check, model and bench; PYTHON=python3.12 chooses another Python.'
 
 demo: .venv  ## Watch promlstm score a little fleet with planted faults (runtime packages only)
 	.venv/bin/promlstm demo $(ARGS)
@@ -50,6 +50,14 @@ cluster-check: .venv-test tools  ## Install the chart on a real kube-apiserver (
 lint: .venv-test  ## Check the code with ruff
 	.venv-test/bin/ruff check .
 
+docs: .venv-docs  ## Build the docs site into build/site, strictly: no broken link
+	.venv-docs/bin/python docs/assemble.py
+	.venv-docs/bin/zensical build --strict -f build/zensical.toml
+
+pictures: .venv-test tools  ## Make docs/images again from the real programs (5 minutes; the report needs chromium)
+	$(PINNED) .venv-test/bin/python $(PIP_INSTALL) --editable '.[train,test,pictures]'
+	.venv-test/bin/python docs/pictures $(ARGS)
+
 model: .venv-test  ## Make the default model from its recipe
 	.venv-test/bin/python -m convert all convert/recipes/default.yml $(ARGS)
 
@@ -57,11 +65,13 @@ bench: .venv  ## Measure the hot path
 	.venv/bin/python -m bench $(ARGS)
 
 clean:  ## Remove everything that make made here
-	rm -rf .venv .venv-test .cache build dist promlstm.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-test .venv-docs .cache build dist promlstm.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 .venv: .venv/$(INSTALLED)
 
 .venv-test: .venv-test/$(INSTALLED)
+
+.venv-docs: .venv-docs/$(INSTALLED)
 
 tools: $(TOOLS) $(SERVICES) $(CHART_TOOLS) $(NODE_TOOLS)
 
@@ -72,6 +82,10 @@ tools: $(TOOLS) $(SERVICES) $(CHART_TOOLS) $(NODE_TOOLS)
 .venv-test/$(INSTALLED): .venv-test/$(MADE)
 	$(PINNED) .venv-test/bin/python $(PIP_INSTALL) --editable '.[train,test]'
 	@rm -f .venv-test/installed-* && touch $@
+
+.venv-docs/$(INSTALLED): .venv-docs/$(MADE)
+	$(PINNED) .venv-docs/bin/python $(PIP_INSTALL) zensical
+	@rm -f .venv-docs/installed-* && touch $@
 
 # Python's own message names neither the package nor the variable.
 %/$(MADE):
