@@ -161,9 +161,12 @@ class Prometheus:
             yield self._range(expr, start + first * step, count, step)
 
     def _range(self, expr: str, start: float, count: int, step: float) -> Matrix:
-        """One Matrix. A step more is asked for, before the first: where the server's grid is another, row 0 has its sample there."""
+        """One Matrix. A step more is asked for, before the first: where the server's grid is another, row 0 has its sample there.
+
+        The end is later by what a sample may be late, so that the last row does not lose one that is.
+        """
         times = start + step * np.arange(count, dtype=np.float64)
-        form = {'query': expr, 'start': f'{start - step:.3f}', 'end': f'{times[-1]:.3f}', 'step': f'{step:.3f}'}
+        form = {'query': expr, 'start': f'{start - step:.3f}', 'end': f'{times[-1] + grid.TOLERANCE_SECONDS:.3f}', 'step': f'{step:.3f}'}
         data, warnings = self._ask('query_range', form, self._source.timeout)
         if data is None:
             return Matrix(times, [], np.empty((count, 0)), warnings, bool(warnings))

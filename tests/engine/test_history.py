@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from fakes import stepped
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from promlstm import backtest
@@ -73,6 +73,9 @@ def test_every_row_has_the_sample_at_or_before_its_instant(source, grid, step, d
 
 
 @given(step=st.sampled_from([1, 15, 20, 60, 90, 300]), delay=st.integers(0, 400), part=st.floats(0, 1, exclude_max=True), steps=st.integers(1, 120))
+@example(step=1, delay=0, part=0.0001, steps=1)
+@example(step=1, delay=0, part=0.0019, steps=3)
+@example(step=60, delay=10, part=0.99999, steps=60)
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_offset_of_a_server_loses_a_row(source, step, delay, part, steps):
     """Any step, delay and offset."""

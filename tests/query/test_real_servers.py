@@ -15,7 +15,6 @@ from promlstm.engine.entities import Entities
 from promlstm.errors import QueryRejected
 from promlstm.query.prometheus import Prometheus
 
-STEP, DELAY = 60.0, 10.0
 SCRAPE = 15.0
 
 
@@ -43,10 +42,11 @@ def client(server):
 @pytest.mark.real
 @pytest.mark.parametrize('steps', [20, 49, 50, 51, 120, 200])
 @pytest.mark.parametrize('step', [20.0, 60.0])
-def test_no_row_of_history_is_lost(victoria, steps, step):
+@pytest.mark.parametrize('delay', [0.0, 10.0])
+def test_no_row_of_history_is_lost(victoria, steps, step, delay):
     """It moves the grid of 50 steps and more to multiples of the step: each row has a sample, at or just before its instant."""
-    end = victoria.end - 300
-    (matrix,) = client(victoria).range('clock', end // step * step - DELAY - (steps - 1) * step, end // step * step - DELAY, step)
+    end = (victoria.end - 300) // step * step - delay
+    (matrix,) = client(victoria).range('clock', end - (steps - 1) * step, end, step)
     age = matrix.times[:, None] - matrix.values
     assert matrix.values.shape == (steps, 2) and not np.isnan(matrix.values).any()
     assert (age >= 0).all() and (age < step + SCRAPE).all()
