@@ -313,11 +313,15 @@ def presets(_args: argparse.Namespace) -> int:
 
 def check_config(args: argparse.Namespace) -> int:
     """`promlstm check-config`: status 1 if the exporter could not run with the configuration."""
+    from promlstm import limits
     from promlstm.check import check
 
     config, name = _configuration(args)
     progress = Progress()
-    good = check(config, online=not args.offline, say=print, width=_width(), progress=lambda detector: progress.show(detector and f'checking {detector}'))
+    good = check(
+        config, online=not args.offline, say=print, width=_width(), memory_limit_bytes=limits.memory_bytes(),
+        progress=lambda detector: progress.show(detector and f'checking {detector}'),
+    )  # fmt: skip
     print(f'{name}: {"OK" if good else "FAILED, see the errors above"}')
     return 0 if good else 1
 

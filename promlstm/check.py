@@ -22,6 +22,7 @@ from promlstm.query.prometheus import Prometheus, Vector
 from promlstm.query.selector import bare_counter
 
 LABEL_BYTES = 2300  # of an entity: identity, tables, exposition text, the step at work (python -m bench memory prints it)
+RESIDENT_BYTES = 90_000_000  # of the exporter at rest with its model (python -m bench footprint prints it)
 UNKNOWN = '–'
 EMPTY = 'returned no series'
 # Said once, however many expressions return nothing.
@@ -70,14 +71,16 @@ class Checked:
 
 
 def check(
-    config: Config, *, online: bool, say: Callable[[str], None], width: int | None = None, progress: Callable[[str], None] = lambda name: None
-) -> bool:
+    config: Config, *, online: bool, say: Callable[[str], None], width: int | None = None,
+    progress: Callable[[str], None] = lambda name: None, memory_limit_bytes: int | None = None,
+) -> bool:  # fmt: skip
     """Report what each detector needs and costs; True where the exporter can run with the configuration.
 
     online    try the expressions on Prometheus; if it cannot be reached, that is reported and no error
     say       called with each line
     width     columns of the terminal; None = lines of any length
     progress  called with the name of each detector before it is checked, and with '' after the last
+    memory_limit_bytes  what the control group allows (limits.memory_bytes); None = there is no limit
     """
     source = Prometheus(config.prometheus, root=config.root)
     online = online and _reachable(source, say)
@@ -89,6 +92,9 @@ def check(
     progress('')
     for line in _report(found, width, online=online):
         say(line)
+    for line in _memory(found, memory_limit_bytes):
+        for part in terminal.wrapped(line, width):
+            say(part)
     return not any(each.errors for each in found)
 
 
@@ -173,6 +179,22 @@ def _report(found: Sequence[Checked], width: int | None, *, online: bool) -> lis
                 lines += terminal.wrapped(f'{kind}: {checked.config.name}: {text}', width)
         if any(EMPTY in text for several in texts for text in several):
             lines += terminal.wrapped(WHY_EMPTY, width)
+    return lines
+
+
+def _memory(found: Sequence[Checked], limit: int | None) -> list[str]:
+    """What fits into the memory limit, and a warning where the entities that there are now do not."""
+    per_entity = max((each.per_entity_bytes or 0 for each in found), default=0)
+    if limit is None or not per_entity:
+        return []
+    room = max(0, limit - RESIDENT_BYTES) // per_entity
+    lines = [f'memory limit of this container or unit: {_bytes(limit)}, room for about {room} entities']
+    needed = RESIDENT_BYTES + sum(each.memory_bytes or 0 for each in found)
+    if needed > limit:
+        lines.append(
+            f'warning: memory: about {_bytes(needed)} are needed now, the limit is {_bytes(limit)}: raise the limit, aggregate the expressions, '
+            'or set max_entities'
+        )
     return lines
 
 

@@ -16,7 +16,8 @@ import tiny_model
 import yaml
 
 import promlstm
-from promlstm import presets
+from promlstm import check, presets
+from promlstm import config as configuration
 from promlstm.__main__ import main
 from promlstm.engine import bundle, session
 
@@ -394,6 +395,21 @@ def test_an_expression_without_series_is_warned_of(run, tmp_path, prometheus):
     detectors, problems, _ = checked(out)
     assert (status, problems) == (0, []) and detectors['cpu']['MEMORY'].endswith('KiB')
     assert '1 entity, ' + detectors['cpu']['MEMORY'] + ' of memory' in out
+
+
+@pytest.mark.parametrize(
+    ('limit', 'lines'),
+    [
+        (None, []),
+        (2**29, ['memory limit of this container or unit: 512 MiB, room for about 96370 entities']),
+        (10**8, ['memory limit of this container or unit: 95.4 MiB, room for about 2156 entities',
+                 'warning: memory: about 181 MiB are needed now, the limit is 95.4 MiB: raise the limit, aggregate the expressions, or set max_entities']),
+    ],
+)  # fmt: skip
+def test_what_fits_into_the_memory_limit_is_said(limit, lines):
+    """Of a container or a unit of systemd: the entities that fit, and a warning where those that there are now do not."""
+    (detector,) = configuration.parse('prometheus: {url: http://x}\ndetectors: [{name: d, expr: up}]').detectors
+    assert check._memory([check.Checked(detector, per_entity_bytes=4637, entities=21_500)], limit) == lines
 
 
 @pytest.mark.real
