@@ -145,7 +145,7 @@ class Source(_Strict, frozen=True):
     params: dict[str, str] = {}  # added to the URL of every query, such as dedup, partial_response, namespace
     method: Literal['auto', 'GET', 'POST'] = 'auto'  # of queries; auto: POST, and GET where the server does not take it
     proxy_url: str | None = None  # the environment's proxies are not used
-    max_response: Size = Size(512_000_000)
+    max_response: Size | None = None  # None: 512MB, or a quarter of the control group's memory limit (query/http.py)
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4  # queries in flight
 
 
@@ -334,7 +334,8 @@ def _check_source(source: Source, where: str) -> None:
     if source.proxy_url is not None:
         _check_url(source.proxy_url, f'{where}.proxy_url', 'use a proxy that needs none')
     for name in ('timeout', 'max_response'):
-        if getattr(source, name) <= 0:
+        value = getattr(source, name)
+        if value is not None and value <= 0:
             raise ConfigError(f'{where}.{name}: expected more than 0')
     for name, value in source.headers.items():
         if not _HEADER_NAME.match(name) or not _HEADER_VALUE.match(value):

@@ -1,6 +1,6 @@
 """What a control group leaves to this process: processors and memory. Containers, Kubernetes and systemd set both that way.
 
-Who calls it: session (how many threads), check (whether the entities fit), config (default of `max_response`). It reads files below a root
+Who calls it: session (how many threads), check (whether the entities fit), http (default of `max_response`). It reads files below a root
 that is a parameter, and nothing else.
 
     version 2   cpu.max, memory.max                                            (Linux: Documentation/admin-guide/cgroup-v2.rst)

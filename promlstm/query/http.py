@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
-from promlstm import __version__
+from promlstm import __version__, limits
 from promlstm.errors import ConfigError, ResponseError, SourceUnavailable
 from promlstm.query.connection import Connection, Deadline, ProtocolError, Unanswered
 from promlstm.query.interfaces import Source
 from promlstm.query.slots import Slots
 
 REDIRECTS = (301, 302, 303, 307, 308)
+MAX_RESPONSE_BYTES = 512_000_000  # of an answer, where neither the configuration nor a memory limit says less
 UNPACKED_BYTES = 1 << 20  # of a piece, so that a bomb is noticed before it is in memory
 SHOWN = 200  # characters of what a server says, in a message
 _PATH = "/%:@!$&'()*+,;=~-._"  # characters of a path that stay as they are
@@ -44,6 +45,15 @@ class Reply(NamedTuple):
     body: bytearray
 
 
+def largest_response(memory_limit_bytes: int | None) -> int:
+    """The default of `max_response`, bytes: an answer, and what is made of it, must leave room for all else in the control group.
+
+    >>> largest_response(None), largest_response(300 * 2**20)
+    (512000000, 78643200)
+    """
+    return MAX_RESPONSE_BYTES if memory_limit_bytes is None else min(MAX_RESPONSE_BYTES, memory_limit_bytes // 4)
+
+
 class Http:
     """What `source` (config.Source) leads to; files that it names are relative to `root`."""
 
@@ -57,6 +67,7 @@ class Http:
         self._lock = threading.Lock()
         self._trusted: tuple[list[Any], ssl.SSLContext] | None = None  # when the certificates were made, and the ssl.SSLContext that holds them
         ours = {'User-Agent': f'promlstm/{__version__}', 'Accept': 'application/json', 'Accept-Encoding': 'gzip', 'Connection': 'keep-alive'}
+        self._max_response = source.max_response or largest_response(limits.memory_bytes())
         theirs = {name.lower() for name in source.headers}
         self._headers = {name: value for name, value in ours.items() if name.lower() not in theirs} | dict(source.headers)
 
@@ -118,7 +129,7 @@ class Http:
 
     def _body(self, pieces: Iterable[bytes], encoding: str) -> bytearray:
         """The whole body, unpacked as it comes, so that neither a bomb nor a second copy is ever held."""
-        body, limit = bytearray(), self._source.max_response
+        body, limit = bytearray(), self._max_response
         if encoding not in ('identity', 'gzip', 'x-gzip'):
             raise ResponseError(f'{self.url} gave an answer that cannot be decompressed: it is packed with {printable(encoding)}, asked for was gzip')
         for piece in pieces if encoding == 'identity' else _unpacked(pieces):

@@ -263,6 +263,16 @@ def test_a_vector_is_no_range(server):
 # -- what comes over the wire
 
 
+def test_the_largest_answer_fits_the_memory_limit(server, monkeypatch):
+    """In a container of 16 MiB an answer of 5 MB is refused by default, and the client goes on; a setting of one's own holds."""
+    monkeypatch.setattr('promlstm.limits.memory_bytes', lambda: 2**24)
+    server.say(gzip.compress(b' ' * 5_000_000, mtime=0), headers=b'Content-Encoding: gzip\r\n')
+    with pytest.raises(ResponseError, match=r'more than max_response \(4194304 bytes\)'):
+        server.client().instant('up', 0)
+    with pytest.raises(ResponseError, match='is not a query result'):
+        server.client(max_response=config.Size(6_000_000)).instant('up', 0)
+
+
 @ASK
 def test_an_answer_that_is_too_large_is_not_read_to_its_end(server, ask):
     """Beyond max_response reading stops, compressed answers are measured unpacked, and the message says what to do."""
