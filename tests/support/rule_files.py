@@ -28,7 +28,11 @@ def rules(path):
 
 
 RECORDED = {rule['record'] for path in FILES for rule in rules(path) if 'record' in rule}
-RECORDED_BY_USERS = {f'{name}:override' for name in RECORDED} | {'promlstm:score_threshold:of_entity'}
+RECORDED_BY_USERS = {f'{name}:override' for name in RECORDED} | {
+    'promlstm:score_threshold:of_entity',
+    'promlstm:missing_expected:of_entity',
+    'promlstm:same_number:override',
+}
 ALERTS = [rule for path in FILES for rule in rules(path) if 'alert' in rule]
 
 
