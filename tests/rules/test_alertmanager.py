@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import urllib.parse
 from contextlib import contextmanager
 
 import pytest
@@ -206,8 +207,76 @@ def test_a_robot_message_has_the_reason_and_keeps_to_its_limit():
     assert '[runbook](http://r/runbook.md#promlstmanomaly)' in told['markdown']['content']
     many = {**MESSAGE, 'alerts': [{**MESSAGE['alerts'][0], 'annotations': {'summary': '异常' * 50, 'description': '预期'}}] * 100}
     content = robot.wecom(many, links)['markdown']['content']
-    assert len(content.encode()) <= 4096 and re.search(r'\n\n… \d+$', content)
+    assert len(content.encode()) <= 4096 and re.search(r'\n\nand \d+ more$', content)
     assert robot.dingtalk(many, links)['markdown']['title'].endswith('(1 of 100)')
+
+
+LONG = {
+    'plain': 'a' * 2048,
+    'Chinese': '中文标签' * 512,
+    'emoji': '🔥👩‍🚀' * 200,
+    'quotes and markup': '"\\\'<b>*_`|&>' * 150,
+    'lines': 'one\ntwo\r\nthree\t' * 100,
+    'right to left and marks': 'שָׁלוֹם\u202e\u0301' * 100,
+}
+
+
+def hostile(value, count, resolved=0):
+    """A message of many alerts whose texts hold a label's value."""
+
+    def one(number, status):
+        notes = {
+            'summary': f'cpu{number} of pod={value} is anomalous: 0.93 observed, 0.21 expected',
+            'description': f'0.93 observed, above the 0.21 expected.\n{value}\nScore 4.2.',
+            'graph': '/graph?g0.expr=' + urllib.parse.quote(value),
+            'dashboard': '/d/promlstm-detector?var-detector=cpu',
+            'runbook_url': 'runbook.md#promlstmanomaly',
+        }
+        return {**MESSAGE['alerts'][0], 'status': status, 'labels': {**MESSAGE['alerts'][0]['labels'], 'pod': value}, 'annotations': notes}
+
+    return {**MESSAGE, 'alerts': [*(one(n, 'firing') for n in range(count)), *(one(count + n, 'resolved') for n in range(resolved))]}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize('count', [1, 3, 60])
+@pytest.mark.parametrize('kind', LONG)
+def test_long_and_hostile_labels_fit_the_chat_and_the_mail(tmp_path, kind, count):
+    """The head of the first alert arrives and what finds no room is counted: title, chat text, subject line and mail."""
+    message = hostile(LONG[kind], count, resolved=count // 3)
+    title = rendered(tmp_path, 'promlstm.title', message)
+    assert title.startswith('[critical] cpu0 of pod=') and '\n' not in title and len(title) <= 300 and len(title.encode()) <= 998
+    text = rendered(tmp_path, 'promlstm.slack', message).strip()
+    assert len(text.encode()) <= 3000 and text.startswith('*cpu0 of pod=')
+    shown = len(re.findall(r'^(?:\*|Over: )cpu\d+ of pod=', text, re.MULTILINE))
+    left = re.search(r'\nand (\d+) more$', text)
+    assert shown + (int(left[1]) if left else 0) == len(message['alerts'])
+    for template in ('promlstm.text', 'promlstm.html'):
+        kind_of_body = 'html' if template.endswith('html') else 'text'
+        mail = rendered(tmp_path, template, message, kind=kind_of_body)
+        # Teams takes 28 KB, mail readers clip HTML at 102 KB; escaped markup is up to five times as long.
+        assert 'cpu0 of pod=' in mail and len(mail.encode()) <= {'text': 28_000, 'html': 102_000}[kind_of_body]
+
+
+@pytest.mark.parametrize('count', [1, 3, 60])
+@pytest.mark.parametrize('kind', LONG)
+def test_long_and_hostile_labels_fit_the_robots(kind, count):
+    """In bytes of UTF-8; summaries go before reasons, and the head of the first is never cut off."""
+    message = hostile(LONG[kind], count, resolved=count // 3)
+    for shape, limit in ((robot.wecom, robot.WECOM_BYTES), (robot.dingtalk, robot.DINGTALK_BYTES)):
+        body = shape(message, {'grafana': 'http://g', 'runbooks': 'http://r'})['markdown']
+        content = body.get('content') or body['text']
+        assert len(content.encode()) <= limit and content.startswith('**[critical] cpu0 of pod=')
+        shown = len(re.findall(r'^\*\*\[(?:critical|over)\] cpu\d+ of pod=.*\*\*$', content, re.MULTILINE))
+        left = re.search(r'\n\nand (\d+) more$', content)
+        assert shown + (int(left[1]) if left else 0) == len(message['alerts'])
+        assert 'title' not in body or len(body['title'].encode()) < 500
+
+
+def test_a_robot_shows_reasons_as_far_as_there_is_room():
+    """A short message is whole; a long first reason does not take the room of the second summary."""
+    assert '> Score 4.2.\n> [graph]' in robot.wecom(hostile('a', 2), {})['markdown']['content']
+    content = robot.wecom(hostile('a' * 3000, 2), {})['markdown']['content']
+    assert '> 0.93 observed' in content and '\n\n**[critical] cpu1 of pod=' in content
 
 
 @contextmanager

@@ -118,7 +118,9 @@ def test_every_alert_has_what_people_and_routes_need():
 def test_the_runbook_has_a_section_for_each_alert_and_no_other():
     """In the order of the files, each with its five parts."""
     sections = re.split(r'^## ', RUNBOOK, flags=re.MULTILINE)[1:]
-    names = list(dict.fromkeys(rule['alert'] for path in (RULES / f'{name}.yml' for name in ORDER) for rule in rules(path) if 'alert' in rule))
+    names = list(
+        dict.fromkeys(rule['alert'] for path in (RULES / f'{name}.yml' for name in ORDER) for rule in rules(path) if 'alert' in rule)
+    )
     assert [section.split('\n')[0] for section in sections] == [*names, 'Tuning']
     for section in sections[:-1]:
         parts = re.findall(r'^\*\*(Meaning|Impact|Look at|Do|Silence)\b', section, re.MULTILINE)
