@@ -9,6 +9,7 @@ other rows of its chunk, except that a row alone gives slightly different result
 """
 
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -69,6 +70,8 @@ def load(path: str | Path, *, sha256: str | None = None, threads: int | None = N
     raises   BundleFormatError (missing, truncated, other format, other digest), ProofError (computes other numbers here)
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe never ends, a device may have no end
+            raise BundleFormatError(f'{path}: not a regular file')
         data = Path(path).read_bytes()
     except OSError as error:
         raise BundleFormatError(f'{path}: cannot be read: {error.strerror}') from error

@@ -41,6 +41,7 @@ COUNTERS = (
     'alarms', 'steps', 'missed_steps', 'empty_results', 'nonfinite_samples', 'query_warnings', 'partial_answers', 'unread_series', 'mistimed_answers',
     'clock_backwards',
 )  # fmt: skip
+CLOCK_SECONDS = 1.0  # a clock that is corrected by less than this has not moved back
 BACKWARDS_STEPS = 10  # if the clock moved back further than this, memory is rebuilt from history
 
 Blocks = dict[str, bytes]  # {family: text}
@@ -146,15 +147,24 @@ class Runner:
     def _next(self) -> float:
         """The next aligned step: the one after the last, or the present one if that has long passed."""
         step, now = self.config.step, self._clock.now()
-        after = self._attempted + step
-        if after > now + BACKWARDS_STEPS * step:
-            self._telemetry.count('promlstm_detector_clock_backwards', (self.config.name,))
-            event(log, 'warn', 'clock moved back, memory is rebuilt from history', detector=self.config.name, by_seconds=after - now)
-            self._withdraw()
+        behind = self._attempted - now
+        if behind > CLOCK_SECONDS:
+            self._clock_moved_back(behind)
+        return max(self._attempted + step, aligned(now, step))
+
+    def _clock_moved_back(self, by_seconds: float) -> None:
+        """What is on the page is of the future now, so it goes. A small jump is waited for; after a large one memory is rebuilt from history."""
+        name, far = self.config.name, by_seconds > BACKWARDS_STEPS * self.config.step
+        self._telemetry.count('promlstm_detector_clock_backwards', (name,))
+        self._telemetry.set('promlstm_detector_up', 0, name)
+        self._withdraw()
+        self.status.reason = f'the clock moved back by {duration_text(by_seconds)}'
+        outcome = 'memory is rebuilt from history' if far else 'steps wait for it'
+        event(log, 'warn', f'clock moved back, {outcome}', detector=name, by_seconds=by_seconds)
+        if far:
+            self._attempted = -np.inf
             if self._detector:
                 self._detector.forget_all()
-            return aligned(now, step)
-        return max(after, aligned(now, step))
 
     def _cycle(self, due: float) -> None:
         detector = self._load() if self._detector is None else self._reload(self._detector)

@@ -48,9 +48,9 @@ class Scheduler:
         watch: Watch | None = None,
     ) -> None:
         self.clock, self.telemetry = clock, telemetry
-        self._pool = ThreadPoolExecutor(config.prometheus.concurrency, 'promlstm-query')
         # By path and pinned digest: the file's stamp, and its session or what is wrong with it.
         self._sessions: dict[tuple[Path, str | None], tuple[object, Session | BundleError]] = {}
+        self._loading: dict[tuple[Path, str | None], threading.Lock] = {}
         self._lock = threading.Lock()
         self.runners = [
             Runner(detector, source, self, partial(publish, detector.name), partial(withdraw, detector.name), watch, config.root)
@@ -72,7 +72,6 @@ class Scheduler:
         until = time.monotonic() + limit_seconds
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
-        self._pool.shutdown(wait=False, cancel_futures=True)
         gc.enable()
         return not any(thread.is_alive() for thread in self._threads)
 
@@ -92,7 +91,10 @@ class Scheduler:
     def run_queries(self, query: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:
         """Run the queries of a detector, those of several features at once."""
         items = list(items)
-        return self._pool.map(query, items) if len(items) > 1 else map(query, items)
+        if len(items) < 2:
+            return map(query, items)
+        with ThreadPoolExecutor(len(items), 'promlstm-query') as pool:  # of this step alone: no detector can use up the threads of another
+            return list(pool.map(query, items))
 
     def session(self, config: DetectorConfig, root: str) -> Session:
         """The session of a detector's model file in its present version. Detectors with the same file share it; each version is read once.
@@ -100,8 +102,11 @@ class Scheduler:
         raises  BundleError  what is wrong with the file
         """
         path = sessions.resolve(config.model, root)
+        key = (path, config.sha256)
         with self._lock:
-            key, stamp = (path, config.sha256), sessions.stamp(path)
+            loading = self._loading.setdefault(key, threading.Lock())
+        with loading:  # one for each file: a disk that does not answer holds only the detectors whose model lies on it
+            stamp = sessions.stamp(path)
             if key not in self._sessions or self._sessions[key][0] != stamp:
                 self._sessions[key] = (stamp, _loaded(path, config.sha256))
             _, found = self._sessions[key]

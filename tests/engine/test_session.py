@@ -44,7 +44,14 @@ def test_a_missing_file(tmp_path):
 
 def test_a_folder_is_not_a_model(tmp_path):
     """The message has the reason of the operating system."""
-    assert refused(BundleFormatError, tmp_path) == 'cannot be read: Is a directory'
+    assert refused(BundleFormatError, tmp_path) == 'not a regular file'
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='this system has no named pipes')
+def test_a_pipe_is_not_a_model(tmp_path):
+    """Nobody writes to it, so whoever opened it would wait for ever."""
+    os.mkfifo(tmp_path / 'pipe.onnx')
+    assert refused(BundleFormatError, tmp_path / 'pipe.onnx') == 'not a regular file'
 
 
 @pytest.mark.parametrize('cut', [0.05, 0.3, 0.6, 0.99])

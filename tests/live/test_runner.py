@@ -213,14 +213,26 @@ def test_a_clock_that_moves_back_far_rebuilds_the_memory():
 
 @pytest.mark.parametrize('jump', [-120.0, -300.0])
 def test_a_clock_that_moves_back_a_little_is_waited_for(jump):
-    """A few steps back: no step is judged twice, the memory is kept."""
+    """A few steps back: the page of the future is withdrawn and that is counted; no step is judged twice, and memory is kept."""
     with running(clock=Jumping(start=START, speed=SPEED)) as subject:
         wait_until(lambda: len([1 for name, _ in subject.watched if name == 'a']) > 2, 60, 'some steps')
         subject.clock.moved = jump
+        wait_until(lambda: subject.metric('promlstm_detector_clock_backwards_total', detector='a') == 1, 20, 'the jump to be counted')
         seen = len(subject.watched)
         wait_until(lambda: len([1 for name, _ in subject.watched[seen:] if name == 'a']) > 2, 60, 'some more')
         times = [time for name, time in subject.watched if name == 'a']
-        assert (np.diff(times) > 0).all() and subject.metric('promlstm_detector_clock_backwards_total', detector='a') == 0
+        assert (np.diff(times) > 0).all() and subject.metric('promlstm_detector_clock_backwards_total', detector='a') == 1
+
+
+def test_a_page_of_the_future_is_withdrawn():
+    """A clock that is set back by less than the page would live: its scores are gone at once, and the reason says why."""
+    clock = Jumping(start=START, speed=1.0)
+    with running(clock=clock) as subject:
+        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
+        clock.moved = -50.0
+        wait_until(lambda: not subject.on_page('a'), 20, 'the page to be withdrawn')
+        assert subject.metric('promlstm_detector_up', detector='a') == 0
+        assert 'the clock moved back by' in str(subject.scheduler.statuses()['a'])
 
 
 def test_stopping_does_not_wait_for_a_warm_start():
