@@ -1,9 +1,7 @@
 """What answers say of themselves is on the page of the exporter and in its log: partial, unreadable, of another time, or empty for a reason."""
 
-import logging
-
 import pytest
-from running import FaultySamples, Running, running
+from running import FaultySamples, Running, logged, running
 from servers import wait_until
 
 from promlstm.query.prometheus import Vector
@@ -29,17 +27,16 @@ class Saying(FaultySamples):
         ({'offset_seconds': -60.0}, 'mistimed_answers', 'the samples are not of the instant that was asked for'),
     ],
 )
-def test_what_answers_say_of_themselves_is_counted_and_logged(more, counter, says, caplog):
+def test_what_answers_say_of_themselves_is_counted_and_logged(more, counter, says):
     """While the detector goes on scoring; the counter is there, as 0, before the first of them."""
-    caplog.set_level(logging.WARNING)
     subject, counter = Running(kind=Saying), f'promlstm_detector_{counter}_total'
-    with running(subject):
+    with logged('promlstm.runner') as records, running(subject):
         wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
         assert subject.metric(counter, detector='a') == 0
         subject.source.more = more
         wait_until(lambda: subject.metric(counter, detector='a') >= 2, 20, 'two of them')
         assert subject.on_page('a') and subject.metric('promlstm_detector_failures_total', detector='a', stage='query') == 0
-    assert any(says in record.getMessage() for record in caplog.records)
+    assert any(says in record.getMessage() for record in records)
 
 
 def test_an_empty_result_names_the_delay():

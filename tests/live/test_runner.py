@@ -1,12 +1,10 @@
 """Detectors in their threads: what fails is reported, counted and caught up on; the others go on undisturbed."""
 
-import logging
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from fakes import noisy, raw
-from running import SPEED, START, FaultySamples, Running, running
+from running import SPEED, START, FaultySamples, Running, logged, running
 from servers import wait_until
 
 from promlstm.engine.session import resolve
@@ -130,20 +128,6 @@ def test_a_source_that_slows_down_and_fails_is_no_slow_detector():
         subject.source.errors.clear()
         wait_until(lambda: subject.on_page('a'), 30, 'a on the page again')
         assert subject.metric('promlstm_detector_steps_total', detector='a') >= steps + 6 and missed() == before
-
-
-@contextmanager
-def logged(name, level='INFO'):
-    """The records of a logger, whatever earlier tests did to logging."""
-    logger, records, handler = logging.getLogger(name), [], logging.Handler()
-    handler.emit, before = records.append, logger.level
-    logger.addHandler(handler)
-    logger.setLevel(level)
-    try:
-        yield records
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before)
 
 
 def test_missed_steps_are_caught_up_on():

@@ -1,7 +1,9 @@
 """The dashboards: made, well-formed, about nothing that does not exist, and never empty on a real Prometheus."""
 
 import json
+import random
 import re
+import threading
 
 import pytest
 import servers
@@ -75,23 +77,27 @@ def test_the_links_of_the_alerts_lead_to_these():
 
 @pytest.fixture(scope='module')
 def running(tmp_path_factory):
-    """Prometheus with our rules and an exporter, one of whose detectors is always anomalous; and an entity that somebody says is missing."""
-    directory = tmp_path_factory.mktemp('dashboards')
-    always = {
-        'name': 'always', 'by': ['job', 'instance'], 'range': [1e15, 1e16],
-        'features': {'memory': 'process_resident_memory_bytes', 'samples': 'scrape_samples_scraped'},
-    }  # fmt: skip
+    """Prometheus with our rules and an exporter, one of whose detectors has an alarm that lasts; and an entity that is reported as missing."""
+    directory, shifted = tmp_path_factory.mktemp('dashboards'), threading.Event()
+
+    def page():
+        level = random.uniform(99, 101) + 10_000 * shifted.is_set()
+        return b'promlstm_entity_missing{detector="always",instance="gone",job="gone"} 1\nlevel %f\n' % level
+
+    always = {'name': 'always', 'by': ['job', 'instance'], 'features': {'level': 'level', 'samples': 'scrape_samples_scraped'}}
     detectors = [{**one, 'step': '1s', 'delay': '1s', 'history': '0s'} for one in (always, {'name': 'up', 'expr': 'up'})]
     rules = [servers.ROOT / 'rules' / f'{name}.yml' for name in ('recording', 'alerts', 'self')]
     with (
-        serving(lambda: b'promlstm_entity_missing{detector="always",instance="gone",job="gone"} 1\n') as address,
+        serving(page) as address,
         servers.Prometheus(directory / 'prometheus', rule_files=rules) as prometheus,
         Exporter(directory / 'promlstm', prometheus.url, detectors) as exporter,
     ):
         gone = {'job_name': 'gone', 'honor_labels': True, 'static_configs': [{'targets': [address]}]}
         prometheus.scrape_configs += [exporter.scrape_config(), gone]
         prometheus.reload()
-        prometheus.wait_for('promlstm_view{detector="always"}', limit_seconds=180)
+        prometheus.wait_for('promlstm_anomaly_score{detector="always",job="gone"}', limit_seconds=180)
+        shifted.set()
+        prometheus.wait_for('promlstm_view{detector="always"}', limit_seconds=60)
         yield prometheus
 
 

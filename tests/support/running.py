@@ -1,5 +1,6 @@
 """Detectors on a fast clock, with a source whose failures a test orders."""
 
+import logging
 import threading
 from collections import Counter
 from contextlib import contextmanager
@@ -86,3 +87,17 @@ def running(subject=None, **keys):
     finally:
         subject.source.held.set()
         assert subject.scheduler.stop(20)
+
+
+@contextmanager
+def logged(name, level='INFO'):
+    """The records of a logger, whatever earlier tests did to logging."""
+    logger, records, handler = logging.getLogger(name), [], logging.Handler()
+    handler.emit, before = records.append, logger.level
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        yield records
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
