@@ -146,7 +146,7 @@ def apply_latch(
     held, accepted, returned = latch.holds(time, policy), latch.expires(time, policy, observed), latch.returned(time, observed)
     excluded = held & (latch.peak == 0)
 
-    distance = np.where(held, latch.distance(observed, policy), np.float32(0))
+    distance = np.where(held, latch.distance(observed, policy), np.float32(0)) if held.any() else np.zeros(len(score), np.float32)
     peak = np.where(held & (distance >= 1), np.fmax(latch.peak, score), latch.peak)
     beyond = np.where(excluded, score, np.fmax(score, np.minimum(distance, peak)))
     within = np.where(excluded, np.fmin(score, distance), distance)
@@ -157,7 +157,7 @@ def apply_latch(
     hidden = (raw >= 1) & (np.sum(shares(contribution) * policy.excluded(deviation, expected), axis=1) >= 0.5) & ~returned
     begins = ~held & ~accepted & (alarming | hidden) & np.isfinite(upper - lower).any(axis=1)
     raised = alarming & (begins | excluded)
-    inside = np.where(excluded, latch.distance(observed, ANY_DEVIATION) < 1, True) & ~alarming
+    inside = ~alarming & (~excluded | (latch.distance(observed, ANY_DEVIATION) < 1)) if excluded.any() else ~alarming
     calm = np.where(held & inside, latch.calm + latch.main_feature_sampled(observed), 0).astype(np.int8)
     expired = latch.held & ~held
     ends = expired | (held & (calm >= CALM_SAMPLES))
