@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.command:
         parser.print_help()
         return 2
+    if 'preset' in args:
+        _check_sources(parser, args)
     logs.setup(args.log_level, args.log_format)
     command: Callable[[argparse.Namespace], int] = args.command
     try:
@@ -50,6 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+
+
+def _check_sources(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Presets and a file exclude each other, and so do flags of the one beside the other; none of them may be without effect."""
+    if args.preset and args.config_file:
+        parser.error(f'--preset and the configuration file {args.config_file}: give one of them; a preset is used instead of a file')
+    for flag, value in (('--prometheus.url', args.prometheus_url), ('--preset.without', args.preset_without)):
+        if value and not args.preset:
+            parser.error(f'{flag} is for --preset only: a configuration file says itself what Prometheus and which detectors it is about')
+    args.config_file = args.config_file or 'promlstm.yml'
 
 
 def _parser(*, demo: bool) -> argparse.ArgumentParser:
@@ -93,7 +105,7 @@ def _add(
 
 def _add_config_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        '--config.file', dest='config_file', default='promlstm.yml', metavar='FILE', help='configuration file (default: promlstm.yml)'
+        '--config.file', dest='config_file', metavar='FILE', help='configuration file (default: promlstm.yml)'
     )
     _add_preset(parser)
 
@@ -103,9 +115,11 @@ def _add_preset(parser: argparse.ArgumentParser) -> None:
         '--preset', action='append', metavar='NAME', help='use ready-made detectors instead of a file, see `promlstm presets`; repeatable'
     )
     parser.add_argument(
-        '--prometheus.url', dest='prometheus_url', default='http://localhost:9090', metavar='URL',
-        help='the Prometheus that presets query (default: http://localhost:9090)',
-    )  # fmt: skip
+        '--preset.without', dest='preset_without', action='append', metavar='DETECTOR', help='a detector of the presets to leave out; repeatable'
+    )
+    parser.add_argument(
+        '--prometheus.url', dest='prometheus_url', metavar='URL', help='the Prometheus that presets query (default: http://localhost:9090)'
+    )
 
 
 def _add_run(commands: 'Commands') -> None:
@@ -174,7 +188,7 @@ def _add_check_config(commands: 'Commands') -> None:
         '  HISTORY READ AT START  what a start asks Prometheus for; the seasonal memory is filled from coarse samples',
         examples=['promlstm check-config promlstm.yml', 'promlstm check-config --preset=node --prometheus.url=http://prometheus:9090'],
     )
-    parser.add_argument('config_file', nargs='?', default='promlstm.yml', metavar='FILE', help='configuration file (default: promlstm.yml)')
+    parser.add_argument('config_file', nargs='?', metavar='FILE', help='configuration file (default: promlstm.yml)')
     _add_preset(parser)
     parser.add_argument('--offline', action='store_true', help='do not query Prometheus')
 
@@ -299,7 +313,8 @@ def _configuration(args: argparse.Namespace) -> 'tuple[Config, str]':
     from promlstm import presets
 
     if args.preset:
-        return presets.config(args.preset, args.prometheus_url), ' '.join(f'--preset={name}' for name in args.preset)
+        config = presets.config(args.preset, args.prometheus_url or presets.URL, args.preset_without or ())
+        return config, ' '.join(f'--preset={name}' for name in args.preset)
     return configuration.load(args.config_file), args.config_file
 
 

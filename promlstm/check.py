@@ -6,6 +6,7 @@ no step.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from promlstm.engine.bundle import Bundle
 from promlstm.engine.detector import Detector
 from promlstm.engine.entities import Entities
 from promlstm.engine.session import Session
-from promlstm.errors import PromlstmError, SourceUnavailable
+from promlstm.errors import ConfigError, PromlstmError, QueryRejected, ResponseError, SourceRefused, SourceUnavailable
 from promlstm.query.prometheus import Prometheus, Vector
 from promlstm.query.selector import bare_counter
 
 LABEL_BYTES = 2300  # of an entity: identity, tables, exposition text, the step at work (python -m bench memory prints it)
 RESIDENT_BYTES = 90_000_000  # of the exporter at rest with its model (python -m bench footprint prints it)
+PROBE = 'vector(1)'  # needs no data
 UNKNOWN = '–'
 EMPTY = 'returned no series'
 # Said once, however many expressions return nothing.
@@ -83,7 +85,7 @@ def check(
     memory_limit_bytes  what the control group allows (limits.memory_bytes); None = there is no limit
     """
     source = Prometheus(config.prometheus, root=config.root)
-    online = online and _reachable(source, say)
+    online, refused = _contact(source, say, online=online)
     cache: dict[tuple[Path, str | None], Session] = {}
     found = []
     for detector in config.detectors:
@@ -95,17 +97,41 @@ def check(
     for line in _memory(found, memory_limit_bytes):
         for part in terminal.wrapped(line, width):
             say(part)
-    return not any(each.errors for each in found)
+    for line in refused:
+        for part in terminal.wrapped(line, width):
+            say(part)
+    return not refused and not any(each.errors for each in found)
 
 
-def _reachable(source: Prometheus, say: Callable[[str], None]) -> bool:
+def _contact(source: Prometheus, say: Callable[[str], None], *, online: bool) -> tuple[bool, list[str]]:
+    """(whether to try the expressions, what is wrong with the way to Prometheus).
+
+    Both query APIs are asked, as `run` asks them. A server that cannot be reached may come back and is only reported; one that answers no,
+    and a file that cannot be read, stay wrong.
+    """
+    now = time.time()
     try:
+        source.check_files()
+        if not online:
+            return False, []
+        with suppress(QueryRejected):  # it answers, and knows no such function: then it is not asked for its range
+            source.instant(PROBE, now)
+            _ask_history(source, now)
         version = source.build().get('version', 'of unknown version')
-    except PromlstmError as error:
+    except (ConfigError, ResponseError, SourceRefused) as error:
+        return False, [f'error: prometheus: {error}']
+    except SourceUnavailable as error:
         say(f'prometheus: {error}; expressions are not tried')
-        return False
+        return False, []
     say(f'prometheus: reachable, {version}')
-    return True
+    return True, []
+
+
+def _ask_history(source: Prometheus, now: float) -> None:
+    try:
+        list(source.range(PROBE, now - 60, now, 60))
+    except QueryRejected as error:
+        raise ResponseError(f'history is refused, so nothing could warm up: {error}') from error
 
 
 def _checked(
@@ -145,6 +171,9 @@ def _ask(checked: Checked, floor: float, source: Prometheus) -> None:
         answers: list[Vector] = [source.instant(expr, now - config.delay) for expr in config.queries.values()]
         placement = table.place([vector.keys for vector in answers])
         table.commit(placement, now)
+    except SourceRefused as error:
+        checked.errors.append(str(error))
+        return
     except SourceUnavailable as error:
         checked.warnings.append(f'expressions not tried: {error}')
         return

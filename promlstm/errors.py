@@ -8,7 +8,8 @@
     │   └── BudgetError          the calibration ends before the configured budget: use the budget that the message names
     ├── SourceError          the Prometheus query API
     │   ├── QueryRejected        the expression is wrong (400, 422): never retried, correct the expression
-    │   ├── SourceUnavailable    connection, time-out, 429, 5xx: retried at the next step
+    │   ├── SourceUnavailable    connection, time-out, 429, 5xx: asked again within the step
+    │   │   └── SourceRefused        password, certificate (401, 403, TLS): replace the file that holds it
     │   └── ResponseError        not JSON, truncated, too large, of an unknown shape: check proxies in between
     ├── SeriesError          series with the same labels: use label_replace or an aggregation, as the message says
     └── StageError           a stage of a step failed: holds the stage and its cause
@@ -53,6 +54,10 @@ class SourceUnavailable(SourceError):
     """The query API could not be reached, was too slow or too busy."""
 
     retry_after_seconds: float | None = None  # what the server asked for with Retry-After; None = nothing
+
+
+class SourceRefused(SourceUnavailable):
+    """The query API does not let us in: a password, a certificate. Tried again at the next step, since files are rotated."""
 
 
 class ResponseError(SourceError):

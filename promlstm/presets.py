@@ -52,15 +52,18 @@ def read(name: str) -> Preset:
     return Preset(name, **{**content, 'detectors': tuple(content['detectors'])})
 
 
-def config(chosen: Iterable[str], url: str = URL) -> configuration.Config:
-    """The Config of some presets against one Prometheus.
+def config(chosen: Iterable[str], url: str = URL, without: Iterable[str] = ()) -> configuration.Config:
+    """The Config of some presets against one Prometheus, but for the detectors to leave out; ConfigError where there is none of that name.
 
-    >>> [detector.name for detector in config(['kafka']).detectors]
-    ['kafka_messages', 'kafka_lag', 'kafka_brokers', 'kafka_under_replicated']
+    >>> [detector.name for detector in config(['kafka'], without=['kafka_lag']).detectors]
+    ['kafka_messages', 'kafka_brokers', 'kafka_under_replicated']
     """
-    chosen = list(chosen)
+    chosen, without = list(chosen), set(without)
     detectors = [detector for name in dict.fromkeys(chosen) for detector in read(name).detectors]
-    tree = {'prometheus': {'url': url}, 'detectors': detectors}
+    known = [detector['name'] for detector in detectors]
+    if unknown := sorted(without - set(known)):
+        raise ConfigError(f'--preset.without={unknown[0]}: no such detector; the presets have {", ".join(known)}')
+    tree = {'prometheus': {'url': url}, 'detectors': [detector for detector in detectors if detector['name'] not in without]}
     return configuration.parse(yaml.safe_dump(tree, sort_keys=False), source=' '.join(f'--preset={name}' for name in chosen))
 
 

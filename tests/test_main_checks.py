@@ -5,6 +5,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import exporter
@@ -26,14 +29,15 @@ DEFAULT = session.resolve('builtin:default')
 
 # command: its flags, as its help must name them
 FLAGS = {
-    'run': {'--config.file', '--preset', '--prometheus.url', '--web.listen-address', '--log.level', '--log.format'},
+    'run': {'--config.file', '--preset', '--preset.without', '--prometheus.url', '--web.listen-address', '--log.level', '--log.format'},
     'demo': {'--web.listen-address', '--log.level', '--log.format'},
     'presets': {'--log.level', '--log.format'},
-    'check-config': {'FILE', '--preset', '--prometheus.url', '--offline', '--log.level', '--log.format'},
+    'check-config': {'FILE', '--preset', '--preset.without', '--prometheus.url', '--offline', '--log.level', '--log.format'},
     'check-model': {'FILE', '--sha256', '--log.level', '--log.format'},
     'backtest': {
         '--config.file',
         '--preset',
+        '--preset.without',
         '--prometheus.url',
         '--from',
         '--to',
@@ -512,3 +516,92 @@ def test_sighup_with_presets_says_that_there_is_no_file(tmp_path):
     with exporter.Exporter(tmp_path, 'http://127.0.0.1:1', [], '--preset=prometheus', '--prometheus.url=http://127.0.0.1:1') as running:
         assert reread(running, ['level=info', 'there is no file to read again']) == '1.0'
         assert running.stop() == 0
+
+
+# -- flags and answers that say no
+
+
+@pytest.mark.parametrize(
+    ('args', 'says'),
+    [
+        (['run', '--preset=node', '--config.file=mine.yml'], '--preset and the configuration file mine.yml: give one of them'),
+        (['check-config', 'mine.yml', '--preset=node'], '--preset and the configuration file mine.yml: give one of them'),
+        (['run', '--prometheus.url=http://x:9090'], '--prometheus.url is for --preset only'),
+        (['backtest', '--config.file=mine.yml', '--preset.without=node_cpu'], '--preset.without is for --preset only'),
+    ],
+)
+def test_flags_that_would_have_no_effect_are_refused(capsys, args, says):
+    """A flag beside another that makes it useless is a usage error, not silence."""
+    with pytest.raises(SystemExit) as caught:
+        main(args)
+    assert caught.value.code == 2 and says in capsys.readouterr().err
+
+
+def test_a_detector_of_a_preset_can_be_left_out(run):
+    """One that a fleet has no use for; a name that no preset has is an error with those that there are."""
+    status, out, _ = run('check-config', '--preset=kafka', '--preset.without=kafka_lag', '--offline')
+    assert status == 0 and 'kafka_brokers' in out and 'kafka_lag' not in out
+    status, _, err = run('check-config', '--preset=kafka', '--preset.without=lag', '--offline')
+    assert status == 1 and '--preset.without=lag: no such detector; the presets have kafka_messages, kafka_lag' in err
+
+
+@contextmanager
+def refusing(status, body, location=None):
+    """A server that answers everything with this status."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.rfile.read(int(self.headers.get('Content-Length', 0)))
+            self.send_response(status)
+            self.send_header('Content-Length', str(len(body)))
+            if location:
+                self.send_header('Location', location)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f'http://127.0.0.1:{server.server_port}'
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ('answer', 'says'),
+    [
+        ((401, b'Unauthorized'), 'answered 401: not allowed; check basic_auth or authorization'),
+        ((403, b'{"status":"error","error":"forbidden"}'), 'answered 403: not allowed; check basic_auth or authorization: 403: forbidden'),
+        ((302, b'', 'http://login.example/'), 'redirects to http://login.example/'),
+        ((404, b'nothing here'), 'answered 404: there is no api/v1/query below it'),
+        ((200, b'<html>'), 'with something that is not a query result'),
+    ],
+)
+def test_an_answer_that_says_no_fails_the_check(run, tmp_path, answer, says):
+    """`run` would never read a sample: status 1, with the reason; nothing is called reachable."""
+    with refusing(*answer) as url:
+        (tmp_path / 'promlstm.yml').write_text(f'prometheus: {{url: "{url}"}}\ndetectors: [{{name: d, expr: up}}]\n')
+        status, out, _ = run('check-config', str(tmp_path / 'promlstm.yml'))
+    assert status == 1 and f'error: prometheus: {url}' in out and says in out and 'reachable,' not in out
+
+
+@pytest.mark.parametrize('offline', [[], ['--offline']], ids=['online', 'offline'])
+@pytest.mark.parametrize(
+    ('keys', 'says'),
+    [
+        ('basic_auth: {username: me, password_file: none.txt}', 'none.txt: secret cannot be read: No such file or directory'),
+        ('tls_config: {ca_file: none.pem}', 'none.pem: tls_config.ca_file is no file'),
+        ('tls_config: {ca_file: promlstm.yml}', 'prometheus.tls_config: a certificate or key cannot be used'),
+    ],
+)
+def test_a_secret_or_certificate_that_cannot_be_used_fails_the_check(run, tmp_path, keys, says, offline):
+    """With --offline as well: the files are here."""
+    (tmp_path / 'promlstm.yml').write_text(f'prometheus: {{url: "https://127.0.0.1:1", {keys}}}\ndetectors: [{{name: d, expr: up}}]\n')
+    status, out, _ = run('check-config', str(tmp_path / 'promlstm.yml'), *offline)
+    assert status == 1 and 'error: prometheus: ' in out and says in out

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 
 from promlstm import __version__, limits
-from promlstm.errors import ConfigError, ResponseError, SourceUnavailable
+from promlstm.errors import ConfigError, ResponseError, SourceRefused, SourceUnavailable
 from promlstm.query.connection import Connection, Deadline, ProtocolError, Unanswered
 from promlstm.query.interfaces import Source
 from promlstm.query.slots import Slots
@@ -89,6 +89,16 @@ class Http:
         with self._explained(f'{self.url}/{path}', timeout), self._slots.one(deadline):
             return self._exchange((method, f'{url}?{urlencode(query)}' if query else url, headers, body if method == 'POST' else None), deadline)
 
+    def check_files(self) -> None:
+        """Read the secrets and certificates as a query would; ConfigError names the file that cannot be used."""
+        self._credentials()
+        try:
+            self._context()
+        except ssl.SSLError as error:
+            raise ConfigError(f'prometheus.tls_config: a certificate or key cannot be used: {_tls_reason(error)}') from error
+        except OSError as error:
+            raise ConfigError(f'prometheus.tls_config: a certificate or key cannot be read: {error.strerror or error}') from error
+
     def _exchange(self, request: Request, deadline: Deadline) -> Reply:
         context = self._context()  # before a kept connection is taken: a certificate that is gone is told at once
         if kept := self._idle():
@@ -153,7 +163,7 @@ class Http:
             what = f'its certificate is not trusted ({error.verify_message}); name the authority in tls_config.ca_file'
             raise SourceUnavailable(f'{self.url} cannot be reached: {what}') from error
         except ssl.SSLError as error:
-            raise SourceUnavailable(f'{self.url} cannot be reached: TLS: {_tls_reason(error)}') from error
+            raise SourceRefused(f'{self.url} cannot be reached: TLS: {_tls_reason(error)}') from error
         except _Broken as error:
             raise SourceUnavailable(f'{self.url} broke off in the middle of an answer: {error}') from error
         except OSError as error:

@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from promlstm.errors import QueryRejected, ResponseError, SourceUnavailable
+from promlstm.errors import QueryRejected, ResponseError, SourceRefused, SourceUnavailable
 from promlstm.query import grid
 from promlstm.query.http import Http, Reply, printable
 from promlstm.query.interfaces import QuerySource
@@ -192,6 +192,10 @@ class Prometheus:
             values[row[row >= 0], column] = samples[row >= 0]
         return Matrix(times, [bytes(metric) for metric, _, _ in met], values, warnings, bool(warnings), unread)
 
+    def check_files(self) -> None:
+        """Look at the secrets and certificates that queries need; ConfigError names the file that cannot be used."""
+        self._http.check_files()
+
     def build(self) -> dict[str, str]:
         """What the server says of itself: a dict, empty where it does not say (Prometheus has `version`)."""
         _, _, body = self._http.send('GET', 'api/v1/status/buildinfo', {}, min(10.0, self._source.timeout))
@@ -213,6 +217,8 @@ class Prometheus:
         said = f'{_text(answer.errorType) or status}: {_text(answer.error) or "no reason given"}'
         if status in (400, 422):
             raise QueryRejected(f'{self._url} rejects the expression ({status} {said}): {form["query"]}')
+        if status in (401, 403):
+            raise SourceRefused(f'{self._url} answered {status}: not allowed; check basic_auth or authorization: {said}')
         raise _unavailable(f'{self._url} could not answer ({status} {said})', headers)
 
     def _answer(self, status: int, headers: Message, body: bytearray) -> _Answer:
@@ -251,7 +257,7 @@ class Prometheus:
         if status == 429 or status >= 500:
             return _unavailable(f'{self._url} answered {status}: {start}', headers)
         if status in (401, 403):
-            return SourceUnavailable(f'{self._url} answered {status}: not allowed; check basic_auth or authorization: {start}')
+            return SourceRefused(f'{self._url} answered {status}: not allowed; check basic_auth or authorization: {start}')
         if status == 404:
             return ResponseError(f'{self._url} answered 404: there is no api/v1/query below it; check the path of its url: {start}')
         if status in _NO_POST:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from promlstm import config
-from promlstm.errors import ConfigError, PromlstmError, QueryRejected, ResponseError, SourceUnavailable
+from promlstm.errors import ConfigError, PromlstmError, QueryRejected, ResponseError, SourceRefused, SourceUnavailable
 from promlstm.query.prometheus import Prometheus
 
 LIMIT = 20  # of every wait, in seconds; what is waited for takes milliseconds
@@ -199,7 +199,7 @@ PARSE = {'status': 'error', 'errorType': 'bad_data', 'error': '1:3: parse error:
         ),
         (429, b'slow down\n', SourceUnavailable, " answered 429: 'slow down'"),
         (502, b'<html>\n<h1>Bad\n Gateway', SourceUnavailable, " answered 502: '<html> <h1>Bad Gateway'"),
-        (401, b'who are you', SourceUnavailable, " answered 401: not allowed; check basic_auth or authorization: 'who are you'"),
+        (401, b'who are you', SourceRefused, " answered 401: not allowed; check basic_auth or authorization: 'who are you'"),
         (200, {'status': 'success'}, ResponseError, ' answered 200 with a success without data'),
         (200, {'status': 'error'}, SourceUnavailable, ' could not answer (200 200: no reason given)'),
     ],

@@ -9,7 +9,7 @@ RUNTIME = ROOT / '.venv/bin/python'  # what users install: no TensorFlow, no tes
 
 
 class Exporter(Process):
-    """`promlstm run` with a configuration of these detectors; ready when it serves, not when it has scored."""
+    """`promlstm run` with a configuration of these detectors, or with the presets among the arguments; ready when it serves, not when it has scored."""
 
     def __init__(self, directory, prometheus_url, detectors, *args, prometheus=None, **options):
         directory.mkdir(parents=True, exist_ok=True)
@@ -18,7 +18,8 @@ class Exporter(Process):
         self.address = f'127.0.0.1:{free_port()}'
         self.url = f'http://{self.address}'
         python = RUNTIME if RUNTIME.exists() else sys.executable
-        command = [python, '-m', 'promlstm', 'run', f'--config.file={self.config}', f'--web.listen-address={self.address}', *args]
+        source = [] if any(arg.startswith('--preset=') for arg in args) else [f'--config.file={self.config}']
+        command = [python, '-m', 'promlstm', 'run', *source, f'--web.listen-address={self.address}', *args]
         super().__init__(command, answers(self.url + '/-/healthy'), log=directory / 'promlstm.log', **options)
 
     def scrape_config(self):
