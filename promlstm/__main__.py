@@ -375,20 +375,24 @@ def backtest(args: argparse.Namespace) -> int:
         raise ConfigError(f'--detector={unknown}: no such detector; {name} has {", ".join(known)}')
     out = _output(args.output)  # before the work, so that a path that cannot be written is reported at once
     source, sink, progress = Prometheus(config.prometheus, root=config.root), replay.OpenMetrics(), Progress()
-    reports = []
+    reports, failed = [], []
     for detector in config.detectors:
         if not args.detector or detector.name in args.detector:
-            session = load(resolve(detector.model, config.root), sha256=detector.sha256)
-            subject = Detector(detector, session, source)
-            show_step = progress.steps(detector.name)
-            reports.append(replay.run(subject, start, end, progress=show_step, sink=sink if args.format == 'openmetrics' else None))
+            try:
+                session = load(resolve(detector.model, config.root), sha256=detector.sha256)
+                subject, show_step = Detector(detector, session, source), progress.steps(detector.name)
+                reports.append(replay.run(subject, start, end, progress=show_step, sink=sink if args.format == 'openmetrics' else None))
+            except PromlstmError as error:  # the others have their report all the same
+                failed.append(f'promlstm: detector {detector.name}: {error}')
             progress.show('')
     with out:
         if args.format == 'openmetrics':
             sink.write(out)
         else:
             out.write((replay.table(reports) if args.format == 'table' else replay.as_json(reports) + '\n').encode())
-    return 0
+    for line in failed:
+        print(line, file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _output(path: str | None) -> BinaryIO:

@@ -14,6 +14,7 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 
+from promlstm import terminal
 from promlstm.config import WEEK_SECONDS
 from promlstm.engine import labels
 from promlstm.engine.columns import READY, Bools, Floats, Floats32, Verdicts
@@ -212,6 +213,7 @@ def table(reports: Iterable[Report]) -> str:
         lines += [
             f'detector {report.detector}: {instant(report.start)} to {instant(report.end)} UTC, {report.entities} entities',
             *_rows(report.anomalies),
+            *_absences(report.missing),
         ]
         lines += [_summary(report), '']
     return '\n'.join(lines)
@@ -227,7 +229,7 @@ def _rows(anomalies: Sequence[Anomaly]) -> list[str]:
         cells.append(
             (
                 instant(a.start),
-                instant(a.end)[11:],
+                _end(a),
                 f'{a.peak_score:.2f}',
                 f'{a.observed[feature]:.6g}',
                 f'{a.expected[feature]:.6g}',
@@ -236,6 +238,20 @@ def _rows(anomalies: Sequence[Anomaly]) -> list[str]:
         )
     widths = [max(len(row[i]) for row in cells) for i in range(5)]
     return ['  ' + '  '.join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]) for row in cells]
+
+
+def _end(anomaly: Anomaly) -> str:
+    """The end of an alarm: the time of day, with its date where that is another than at the start."""
+    start, end = instant(anomaly.start), instant(anomaly.end)
+    return end[11:] if end[:10] == start[:10] else end
+
+
+def _absences(missing: Sequence[Anomaly]) -> list[str]:
+    """The entities that were missing, and when."""
+    if not missing:
+        return []
+    rows = [('MISSING FROM (UTC)', 'UNTIL', 'ENTITY'), *((instant(each.start), _end(each), each.entity) for each in missing)]
+    return ['', *(f'  {line}' for line in terminal.columns(rows))]
 
 
 def _main_feature(anomaly: Anomaly) -> str:

@@ -1,0 +1,54 @@
+"""What `promlstm backtest` prints: drop-outs and dates, and what it found although one detector failed."""
+
+import time
+
+import pytest
+
+from promlstm import backtest
+from promlstm.__main__ import main
+from promlstm.demo.fleet import Fleet
+from promlstm.demo.source import Source
+
+MIDNIGHT = 1_750_032_000.0  # 2025-06-16 00:00 UTC
+NONE = {'': float('nan')}
+
+
+def anomaly(start, end, entity='{host="a"}'):
+    return backtest.Anomaly(entity, MIDNIGHT + start, MIDNIGHT + end, MIDNIGHT + start, 1.5, {'': 9.0}, {'': 4.0}, {'': 1.0})
+
+
+def printed(**found):
+    report = backtest.Report('d', MIDNIGHT - 86400, MIDNIGHT + 86400, 60.0, '1/week each', 1.0, 2, 0.5, **found)
+    return [' '.join(line.split()) for line in backtest.table([report]).splitlines()]
+
+
+@pytest.mark.parametrize(
+    ('start', 'end', 'row'),
+    [
+        (600, 1800, '2025-06-16 00:10:00 00:30:00 1.50 9 4 {host="a"}'),
+        (-1800, 1800, '2025-06-15 23:30:00 2025-06-16 00:30:00 1.50 9 4 {host="a"}'),
+    ],
+)
+def test_an_alarm_over_midnight_ends_on_a_date(start, end, row):
+    """The date of the end stands there where it is not that of the start."""
+    assert row in printed(anomalies=[anomaly(start, end)])
+
+
+def test_entities_that_were_missing_are_in_the_table():
+    """From when until when; no such part where nobody was missing."""
+    lines = printed(missing=[anomaly(3600, 7200, '{host="gone"}')])
+    assert 'MISSING FROM (UTC) UNTIL ENTITY' in lines and '2025-06-16 01:00:00 02:00:00 {host="gone"}' in lines
+    assert not any('MISSING' in line for line in printed())
+
+
+def test_a_detector_that_fails_takes_no_report_of_another_away(tmp_path, capfdbinary):
+    """What was found for the others is printed; the failure names its detector, and the status is 1."""
+    fleet = Fleet(1, time.time() - 7200, hosts=2)
+    with Source(fleet, time.time) as source:
+        detectors = [{'name': 'good', 'expr': 'node_cpu_busy_ratio'}, {'name': 'wrong', 'expr': 'sum('}, {'name': 'last', 'expr': 'node_disk_io_busy_ratio'}]
+        tree = {'prometheus': {'url': source.url}, 'detectors': [{**one, 'history': '0s'} for one in detectors]}
+        (tmp_path / 'promlstm.yml').write_text(str(tree))
+        status = main(['backtest', f'--config.file={tmp_path / "promlstm.yml"}', '--from=-30m'])
+    out, err = capfdbinary.readouterr()
+    assert status == 1 and b'detector good: ' in out and b'detector last: ' in out and b'detector wrong' not in out
+    assert b'promlstm: detector wrong: ' in err
