@@ -5,9 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import exporter
@@ -17,6 +14,7 @@ import pytest
 import servers
 import tiny_model
 import yaml
+from http_target import serving
 
 import promlstm
 from promlstm import check, presets
@@ -545,47 +543,21 @@ def test_a_detector_of_a_preset_can_be_left_out(run):
     assert status == 1 and '--preset.without=lag: no such detector; the presets have kafka_messages, kafka_lag' in err
 
 
-@contextmanager
-def refusing(status, body, location=None):
-    """A server that answers everything with this status."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.rfile.read(int(self.headers.get('Content-Length', 0)))
-            self.send_response(status)
-            self.send_header('Content-Length', str(len(body)))
-            if location:
-                self.send_header('Location', location)
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_POST = do_GET
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f'http://127.0.0.1:{server.server_port}'
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 @pytest.mark.parametrize(
     ('answer', 'says'),
     [
         ((401, b'Unauthorized'), 'answered 401: not allowed; check basic_auth or authorization'),
         ((403, b'{"status":"error","error":"forbidden"}'), 'answered 403: not allowed; check basic_auth or authorization: 403: forbidden'),
-        ((302, b'', 'http://login.example/'), 'redirects to http://login.example/'),
+        ((302, b'', {'Location': 'http://login.example/'}), 'redirects to http://login.example/'),
         ((404, b'nothing here'), 'answered 404: there is no api/v1/query below it'),
         ((200, b'<html>'), 'with something that is not a query result'),
     ],
 )
 def test_an_answer_that_says_no_fails_the_check(run, tmp_path, answer, says):
     """`run` would never read a sample: status 1, with the reason; nothing is called reachable."""
-    with refusing(*answer) as url:
+    status, body, *headers = answer
+    with serving(lambda: body, status=status, headers=headers[0] if headers else None) as address:
+        url = f'http://{address}'
         (tmp_path / 'promlstm.yml').write_text(f'prometheus: {{url: "{url}"}}\ndetectors: [{{name: d, expr: up}}]\n')
         status, out, _ = run('check-config', str(tmp_path / 'promlstm.yml'))
     assert status == 1 and f'error: prometheus: {url}' in out and says in out and 'reachable,' not in out
