@@ -125,6 +125,12 @@ def scaling(text, source='the scaling'):
     return scales
 
 
+REMEDY = (
+    'one LSTM layer or more has to become an LSTM operator in ONNX; a Keras LSTM does, with activation tanh and recurrent_activation sigmoid, '
+    'without a mask: train the model so'
+)
+
+
 def read(path, scaling, *, output=None, width=None):
     """An ExternalModel; WrapError with the reason where a model cannot be wrapped.
 
@@ -147,16 +153,30 @@ def _keras(path):
         raise WrapError(f'{path}: Keras cannot read it: {" ".join(str(error).split())[:300]}') from error
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise WrapError(f'{path}: {len(model.inputs)} inputs and {len(model.outputs)} outputs, expected one of each')
-    for layer in model._flatten_layers():
-        if type(layer).__name__ in RECURRENT:
-            raise WrapError(f'{path}: layer {layer.name} is a {type(layer).__name__}, which does not become one operator in ONNX: train it with LSTM')
-        if getattr(layer, 'stateful', False):
-            raise WrapError(f'{path}: layer {layer.name} is stateful: its memory would pass from one entity to another; save it with stateful=False')
+    _check_layers(path, model)
     for weight in model.weights:
         if not np.isfinite(weight.numpy()).all():
             raise WrapError(f'{path}: weight {weight.path} is not finite: training has diverged')
     last = getattr(model.layers[-1], 'activation', None)
     return functools.partial(model, training=False), tuple(model.inputs[0].shape), tuple(model.outputs[0].shape), last is keras.activations.sigmoid
+
+
+def _check_layers(path, model):
+    """Refuse what does not become one LSTM operator in ONNX, by the name of the layer; switch off dropout, which only training has."""
+    for layer in model._flatten_layers():
+        kind = type(layer).__name__
+        if kind in RECURRENT:
+            raise WrapError(f'{path}: layer {layer.name} is a {kind}, which does not become one operator in ONNX: train it with LSTM')
+        if getattr(layer, 'stateful', False):
+            raise WrapError(f'{path}: layer {layer.name} is stateful: its memory would pass from one entity to another; save it with stateful=False')
+        if kind == 'Masking' or getattr(layer, 'mask_zero', False):
+            raise WrapError(f'{path}: layer {layer.name} masks samples, which makes a loop of the LSTM: train it without; promlstm handles missing samples')
+        if isinstance(layer, keras.layers.LSTM):
+            if layer.recurrent_activation is not keras.activations.sigmoid:
+                gates = keras.activations.serialize(layer.recurrent_activation)
+                raise WrapError(f'{path}: layer {layer.name} has recurrent_activation {gates}, which makes a loop of it in ONNX: train it with sigmoid')
+            # With recurrent dropout Keras multiplies gate by gate (implementation 1), which no converter takes for an LSTM.
+            layer.cell.dropout, layer.cell.recurrent_dropout, layer.cell.implementation = 0.0, 0.0, 2
 
 
 def _check_archive(path):
@@ -310,7 +330,10 @@ def wrap(model, path, *, step_seconds, name, description='', healthy='synthetic'
     """
     log(f'{model.source}: {model.output} from windows of {model.width} steps of {len(model.scaling)} features')
     made = functools.partial(step, model)
-    graph = export.export(made, model.form)
+    try:
+        graph = export.export(made, model.form)
+    except export.ExportError as error:
+        raise WrapError(f'{model.source}: {error}: {REMEDY}') from error
     worst = verify.verify(made, graph, model.form)
     log(f'  {verify.STEPS} carried steps, largest difference from Keras {max(worst.values()):.1g}, tolerance {verify.TOLERANCE:g}')
     proof = verify.proof_of(made, model.form, step_seconds=step_seconds[0])

@@ -134,7 +134,12 @@ def _layers(kind):
         'no lstm': (given, layers.Flatten(), layers.Dense(2)), 'diverged': (given, layers.LSTM(4), layers.Dense(2)),
         'short window': (keras.Input((1, 2)), layers.LSTM(4), layers.Dense(2)),
         'window of two': (keras.Input((2, 2)), layers.LSTM(4, return_sequences=True), layers.Dense(2)),
-        'relu': (given, layers.LSTM(4, activation='relu', recurrent_activation='linear', use_bias=False), layers.Dense(2)),
+        'relu': (given, layers.LSTM(4, activation='softsign', use_bias=False), layers.Dense(2)),
+        'masking': (given, layers.Masking(), layers.LSTM(4), layers.Dense(2)),
+        'hard gates': (given, layers.LSTM(4, recurrent_activation='hard_sigmoid'), layers.Dense(2)),
+        'dropout': (given, layers.LSTM(4, dropout=0.2, recurrent_dropout=0.2), layers.Dense(2)),
+        'bidirectional': (given, layers.Bidirectional(layers.LSTM(4)), layers.Dense(2)),
+        'normalised': (given, layers.LSTM(4, return_sequences=True), layers.LayerNormalization(), layers.LSTM(4, go_backwards=True), layers.Dense(2)),
     }  # fmt: skip
     return keras.Sequential(list(stacks[kind]))
 
@@ -153,6 +158,8 @@ def _layers(kind):
         ('lambda', 'a Lambda layer is code, which is not run'),
         ('stateful', 'is stateful: its memory would pass from one entity to another'),
         ('diverged', 'is not finite: training has diverged'),
+        ('masking', 'masks samples, which makes a loop of the LSTM: train it without'),
+        ('hard gates', 'has recurrent_activation hard_sigmoid, which makes a loop of it in ONNX: train it with sigmoid'),
     ],
 )
 def test_what_cannot_be_wrapped_is_refused_with_the_reason(tmp_path, kind, reason):
@@ -169,13 +176,24 @@ def test_what_cannot_be_wrapped_is_refused_with_the_reason(tmp_path, kind, reaso
 
 @pytest.mark.parametrize('kind', ['no lstm', 'relu'])
 def test_what_converts_to_other_operators_is_refused_before_anything_is_written(tmp_path, kind):
-    from convert import export, wrap
+    from convert import wrap
 
     _layers(kind).save(tmp_path / 'model.keras')
     foreign = wrap.read(tmp_path / 'model.keras', wrap.scaling(small_models.SCALING))
-    with pytest.raises(export.ExportError, match=r'(0 × LSTM, expected one or more)|(1 × Loop, expected none)'):
+    with pytest.raises(wrap.WrapError, match=r'model\.keras: graph: (0 × LSTM, expected one or more|1 × Loop, expected none.*): .*train the model so'):
         wrap.wrap(foreign, tmp_path / 'a.onnx', step_seconds=(60, 60), name='a', log=lambda text: None)
     assert not (tmp_path / 'a.onnx').exists()
+
+
+@pytest.mark.parametrize('kind', ['dropout', 'bidirectional', 'normalised'])
+def test_what_keras_makes_of_an_lstm_network_is_converted(tmp_path, kind):
+    """Verified against Keras as every wrapped model is; dropout, which only training has, makes no difference."""
+    from convert import wrap
+
+    _layers(kind).save(tmp_path / 'model.keras')
+    model = wrap.read(tmp_path / 'model.keras', wrap.scaling(small_models.SCALING))
+    loaded = wrap.wrap(model, tmp_path / 'a.onnx', step_seconds=(60, 60), name='a', healthy='none', log=lambda text: None)
+    assert loaded.bundle.manifest.name == 'a'
 
 
 def test_an_output_that_may_be_two_things_must_be_named(tmp_path):
