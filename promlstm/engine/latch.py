@@ -69,7 +69,8 @@ class Latch:
 
     def expires(self, time: float, policy: Policy, observed: Floats) -> Bools:
         """bool [N]: the hold time is over and there is a sample, which becomes the new normal level."""
-        return self.held & ~self.holds(time, policy) & ~np.isnan(observed).all(axis=1)
+        over = self.held & ~self.holds(time, policy)
+        return over & ~np.isnan(observed).all(axis=1) if over.any() else over
 
     def distance(self, observed: Floats, policy: Policy) -> Floats32:
         """Distance of a sample from the held expectation, 1 = at the border of the band; float32 [N], 0 = nothing held or no sample.

@@ -77,7 +77,9 @@ class Policy:
 
     def invalid(self, observed: Floats) -> Bools:
         """bool, shape of the input: the sample is outside the valid range; False for NaN."""
-        low, high = self.valid_range or (-np.inf, np.inf)
+        if self.valid_range is None:
+            return np.zeros(observed.shape, np.bool_)
+        low, high = self.valid_range
         return (observed < low) | (observed > high)
 
     def outside(self, observed: Floats) -> Bools:
