@@ -18,6 +18,7 @@ from promlstm.engine.score import Policy, shares
 MAX_DISTANCE = 1e30  # of a sample from a band without width; still a finite float32
 CALM_SAMPLES = 3  # samples in a row inside the held band that end an alarm
 RETURN_SECONDS = 86400.0  # after a shift has become the new normal level, the way back is no alarm for this long
+NEAR = 0.5  # of the band, or of the deviation from what the model expects: a sample closer to the held expectation is on the way back
 ANY_DEVIATION = Policy()
 
 _Dtype = TypeVar('_Dtype', bound=np.generic)
@@ -86,12 +87,23 @@ class Latch:
         weighted: Floats = np.sum(distance * self.weight, axis=1)
         return weighted.astype(np.float32)
 
-    def returned(self, time: float, observed: Floats) -> Bools:
-        """bool [N]: nothing is held, and the sample is inside the band of the last alarm while that band says what is normal."""
+    def nearer(self, observed: Floats, deviation: Floats) -> Bools:
+        """bool [N]: the sample is near the held expectation, by its band or by what the model expects: on the way back, not somewhere else.
+
+        To be inside the band is not enough. It is the border for a single sample, and may be wide enough to hide the next incident.
+
+        deviation  float64 [N, F]  from what the model expects; NaN (a view without direction) counts as far
+        """
+        main = self.weight.argmax(axis=1)[:, None]
+        held, model = (np.abs(np.take_along_axis(each, main, axis=1)[:, 0]) for each in (observed - self.expected, deviation))
+        return ~(held > NEAR * model) | (self.distance(observed, ANY_DEVIATION) < NEAR)
+
+    def returned(self, time: float, observed: Floats, deviation: Floats) -> Bools:
+        """bool [N]: nothing is held, and the sample is back inside the band of the last alarm while that band says what is normal."""
         known = ~self.held & (time < self.until) & self.main_feature_sampled(observed)
         if not known.any():
             return known
-        return known & (self.distance(observed, ANY_DEVIATION) < 1)
+        return known & (self.distance(observed, ANY_DEVIATION) < 1) & self.nearer(observed, deviation)
 
     def explained(self, time: float, policy: Policy, observed: Floats, by_latch: Bools, model: Tensors) -> Tensors:
         """The columns that explain the score: those of the latch where it judged (bool [N]), else those of the model.
@@ -134,32 +146,34 @@ def apply_latch(
     returns  (float32 [N], Latch, bool [N])
 
     Outside the held band, the score is the larger of the current score and the distance from the held expectation; the distance counts no
-    more than the alarm's peak. Inside the held band, the score is below 1, whatever the model says. The alarm ends after three samples inside
-    the band, or after the hold time. The first sample after the hold time is the new normal level, so its score is 0 (unless it is outside
-    the valid range). A sample without the main feature of the alarm does not count as calm.
+    more than the alarm's peak. Inside the band and near the held expectation, the score is below 1, whatever the model says; elsewhere in the
+    band the model judges. The alarm ends after three samples inside the band with a score below 1, or after the hold time. The first sample
+    after the hold time is the new normal level, so its score is 0 (unless it is outside the valid range). A sample without the main feature
+    of the alarm does not count as calm.
 
-    After an alarm, a sample inside its band scores 0: for `policy.settle_seconds`, in which the model still remembers the incident, or for a
-    day where the hold time ended the alarm. So the way back is no alarm of its own.
+    After an alarm, a sample near the expectation from before it scores 0: for `policy.settle_seconds`, in which the model still remembers the
+    incident, or for a day where the hold time ended the alarm. So the way back is no alarm of its own.
     """
     if not policy.hold_seconds:
         return score, latch, np.zeros(len(score), np.bool_)
     sampled, outside = ~np.isnan(observed).all(axis=1), policy.outside(observed)
-    held, accepted, returned = latch.holds(time, policy), latch.expires(time, policy, observed), latch.returned(time, observed)
+    held, accepted, returned = latch.holds(time, policy), latch.expires(time, policy, observed), latch.returned(time, observed, deviation)
     excluded = held & (latch.peak == 0)
 
     distance = np.where(held, latch.distance(observed, policy), np.float32(0)) if held.any() else np.zeros(len(score), np.float32)
     peak = np.where(held & (distance >= 1), np.fmax(latch.peak, score), latch.peak)
     beyond = np.where(excluded, score, np.fmax(score, np.minimum(distance, peak)))
     within = np.where(excluded, np.fmin(score, distance), distance)
-    scored = np.where(held & sampled, np.where(distance >= 1, beyond, np.where(outside, score, within)), score)
+    away = latch.distance(observed, ANY_DEVIATION) >= 1 if held.any() else held  # outside the held band, in whichever direction
+    by_held = held & sampled & (away | latch.nearer(observed, deviation)) if held.any() else held
+    scored = np.where(by_held, np.where(distance >= 1, beyond, np.where(outside, score, within)), score)
     scored = np.where((accepted | returned) & ~outside, np.minimum(scored, 0), scored).astype(np.float32)
 
     alarming = scored >= 1
     hidden = (raw >= 1) & (np.sum(shares(contribution) * policy.excluded(deviation, expected), axis=1) >= 0.5) & ~returned
     begins = ~held & ~accepted & (alarming | hidden) & np.isfinite(upper - lower).any(axis=1)
     raised = alarming & (begins | excluded)
-    inside = ~alarming & (~excluded | (latch.distance(observed, ANY_DEVIATION) < 1)) if excluded.any() else ~alarming
-    calm = np.where(held & inside, latch.calm + latch.main_feature_sampled(observed), 0).astype(np.int8)
+    calm = np.where(held & ~alarming & ~(excluded & away), latch.calm + latch.main_feature_sampled(observed), 0).astype(np.int8)
     expired = latch.held & ~held
     ends = expired | (held & (calm >= CALM_SAMPLES))
     until = np.where(accepted, time + RETURN_SECONDS, np.where(ends, time + policy.settle_seconds, latch.until))
@@ -170,7 +184,7 @@ def apply_latch(
         peak=np.where(raised, scored, np.where(begins | excluded, 0, peak)).astype(np.float32),
         calm=np.where(begins | raised, 0, calm).astype(np.int8),
     )
-    by_latch = (held & sampled) | (returned & (score >= 1))
+    by_latch = by_held | (returned & (score >= 1))
     if not begins.any():
         return scored, after, by_latch
     after = replace(

@@ -32,13 +32,14 @@ def latched(latch, policy, time, raw, observed, expected, *, weight=None, reach=
 class Entity:
     """One entity and its latch; a step is given the sample, what the model expects now, and perhaps another score than their distance."""
 
-    def __init__(self, policy=None):
+    def __init__(self, policy=None, reach=REACH):
+        self.reach = reach
         self.policy, self.latch, self.time = policy or Policy(hold_seconds=600), Latch.blank(1, 1), 0.0
 
     def step(self, observed, expected=LEVEL, given_score=None):
-        raw = [abs(observed - expected) / REACH if given_score is None else given_score]
+        raw = [abs(observed - expected) / self.reach if given_score is None else given_score]
         self.held = self.latch.holds(self.time, self.policy)  # while this sample is judged
-        scored, self.latch, _ = latched(self.latch, self.policy, self.time, raw, [[observed]], [[expected]])
+        scored, self.latch, _ = latched(self.latch, self.policy, self.time, raw, [[observed]], [[expected]], reach=self.reach)
         self.time += STEP
         return float(scored[0])
 
@@ -313,6 +314,16 @@ def test_a_new_incident_soon_after_an_alarm_is_an_alarm():
         entity.step(LEVEL, expected=20)
     assert not entity.latch.held[0]
     assert entity.step(4, expected=LEVEL) == 3
+
+
+def test_a_wide_band_hides_no_incident_that_follows():
+    """Band of 2 to 18 around 10: traffic that rises, returns, and then stops at 3 is two incidents, in and after the hold of the first."""
+    for calm in (1, 6):
+        entity = Entity(Policy(hold_seconds=3600, settle_seconds=1200), reach=8)
+        for number in range(10):
+            entity.step(20, expected=LEVEL if number < 5 else 20)
+        assert max(entity.step(LEVEL, expected=20) for _ in range(calm)) < 1
+        assert entity.step(3, expected=LEVEL, given_score=3) == 3
 
 
 # -- the explanation

@@ -21,6 +21,7 @@ from chart import (
     RETRAINED,
     URL,
     VARIANTS,
+    as_in_the_pod,
     config_of,
     deployment,
     objects,
@@ -28,7 +29,6 @@ from chart import (
     run_container,
     template,
     template_of,
-    with_first_model,
 )
 
 import promlstm
@@ -410,5 +410,5 @@ def test_the_values_that_the_document_shows_are_taken(tmp_path):
             if not found['apiVersion'].startswith('monitoring.coreos.com/'):
                 validate(found, KUBERNETES[-1], strict=True)
         config = config_of(rendering)
-        (tmp_path / 'promlstm.yml').write_text(with_first_model(config))
+        (tmp_path / 'promlstm.yml').write_text(as_in_the_pod(config, tmp_path))
         assert main(['check-config', '--offline', str(tmp_path / 'promlstm.yml')]) == 0

@@ -7,7 +7,7 @@ import re
 import pytest
 import servers
 import yaml
-from chart import CHART, HELMS, RETRAINED, SCHEMA, URL, VALUES, VARIANTS, config_of, template, with_first_model
+from chart import CHART, HELMS, RETRAINED, SCHEMA, URL, VALUES, VARIANTS, as_in_the_pod, config_of, template
 
 from promlstm import config as configuration
 from promlstm import presets
@@ -348,7 +348,7 @@ def test_every_value_is_documented_and_the_readme_is_made_of_it():
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_check_config_accepts_the_rendered_configuration(rendered, variant, tmp_path, monkeypatch, capsys):
     """Taken out of the ConfigMap as it is."""
-    (tmp_path / 'promlstm.yml').write_text(with_first_model(config_of(rendered['helm4', variant])))
+    (tmp_path / 'promlstm.yml').write_text(as_in_the_pod(config_of(rendered['helm4', variant]), tmp_path))
     assert main(['check-config', '--offline', str(tmp_path / 'promlstm.yml')]) == 0, capsys.readouterr().out
 
 

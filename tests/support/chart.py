@@ -4,11 +4,13 @@ A test file that renders uses the fixture `helms` of conftest.py, which skips it
 """
 
 import json
+import re
 import subprocess
 import sys
 
 import servers
 import yaml
+from wire import certificate
 
 CHART = servers.ROOT / 'helm/promlstm'
 VARIANTS = sorted(path.name.removesuffix('-values.yaml') for path in CHART.glob('ci/*-values.yaml'))
@@ -77,9 +79,15 @@ def recipe_of(text):
     return next(found['data']['recipe.yml'] for found in objects(text, 'ConfigMap') if 'recipe.yml' in found['data'])
 
 
-def with_first_model(config):
-    """A configuration in which what retraining makes is what it begins with: the default model."""
-    return config.replace('/models/retrained.onnx', str(servers.ROOT / 'promlstm/models/default.onnx'))
+def as_in_the_pod(config, folder):
+    """A configuration with the files that its pod has: the default model where retraining begins with it, and secrets where they are mounted."""
+    secret = folder / 'secret'
+    secret.write_text('what the Secret holds\n')
+    config = config.replace('/models/retrained.onnx', str(servers.ROOT / 'promlstm/models/default.onnx'))
+    config = re.sub(r'/secrets/[\w.-]+/(?:password|token)\b', str(secret), config)
+    if '.crt' in config:
+        config = re.sub(r'/secrets/[\w.-]+/[\w.-]+\.(?:crt|key)\b', str(certificate(folder)[0]), config)
+    return config
 
 
 def run_container(container, **environment):
