@@ -13,6 +13,7 @@ from pathlib import Path
 from promlstm import terminal
 from promlstm.config import Config
 from promlstm.config import Detector as DetectorConfig
+from promlstm.engine import budget
 from promlstm.engine import session as sessions
 from promlstm.engine.bundle import Bundle
 from promlstm.engine.detector import Detector
@@ -37,7 +38,7 @@ HEADER = ('DETECTOR', 'QUERIES', 'STEP', 'MODEL', 'PER ENTITY', 'BUDGET', 'FLOOR
 NUMBERS = {'QUERIES', 'PER ENTITY', 'FLOOR', 'ENTITIES', 'MEMORY'}  # aligned at their right end
 LIVE = {'ENTITIES', 'MEMORY'}  # known only where Prometheus answers
 SHARED = ('MODEL', 'STEP', 'FLOOR', 'BUDGET', 'QUERIES', 'PER ENTITY')  # go below a table that is too wide, where all detectors agree
-DERIVED = ('QUERIES', 'PER ENTITY')  # left out of a table that is still too wide: the totals and MEMORY tell the same
+DERIVED = ('FLOOR', 'QUERIES', 'PER ENTITY')  # left out of a table that is still too wide: a warning, the totals and MEMORY tell the same
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class Checked:
     config: DetectorConfig
     bundle: Bundle | None = None
     per_entity_bytes: int | None = None
+    classes: frozenset[int] = frozenset()
     floor: float | None = None
     entities: int | None = None
     warnings: list[str] = field(default_factory=list)
@@ -145,7 +147,8 @@ def _checked(
         session = cache[path, config.sha256]
         checked.bundle = session.bundle
         checked.per_entity_bytes = session.bundle.state_bytes(features) + session.bundle.season_bytes(features) + LABEL_BYTES
-        checked.floor = session.bundle.calibration.floor(config.step)
+        checked.classes = budget.possible_classes(session, features)
+        checked.floor = budget.floor(session.bundle.calibration, config.step, checked.classes)
         Detector(config, session, source)  # refuses a model that does not fit
     except PromlstmError as error:
         checked.errors.append(str(error))

@@ -254,7 +254,7 @@ def test_a_good_configuration(run):
     """One line a detector with its cost, the model, the totals, and status 0; offline, Prometheus is not queried."""
     path = FILES / 'valid-least.yml'
     status, out, err = run('check-config', '--offline', path)
-    digest, floor = bundle.digest(DEFAULT.read_bytes())[:12], session.load(DEFAULT).bundle.calibration.floor(60)
+    digest, floor = bundle.digest(DEFAULT.read_bytes())[:12], session.load(DEFAULT).bundle.calibration.row(0, 60).alarms_per_entity_week[-1]
     detectors, problems, last = checked(out)
     assert (status, err, problems, last) == (0, '', [], f'{path}: OK')
     memory = detectors['node_cpu'].pop('PER ENTITY')
@@ -290,7 +290,7 @@ def test_a_table_that_is_too_wide_gives_up_columns_and_says_so(run, monkeypatch)
     monkeypatch.setenv('COLUMNS', '40')
     _, out, _ = run('check-config', '--offline', *MANY)
     assert out.split('\n')[0].split() == ['DETECTOR', 'PER', 'ENTITY']
-    assert '\nnot shown in a terminal this narrow: queries\n' in out.replace('\n  ', ' ') and '…' not in out
+    assert '\nnot shown in a terminal this narrow: floor, queries\n' in out.replace('\n  ', ' ') and '…' not in out
 
 
 @pytest.mark.parametrize('name', ['step-zero', 'url-password', 'yaml-tab', 'unknown-detector'])

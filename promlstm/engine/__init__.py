@@ -4,6 +4,7 @@
     interfaces what the engine expects from outside: source, configuration
     bundle     the model contract: what a model file holds
     session    a model file in ONNX Runtime
+    budget     which budgets of false alarms a detector can have
     labels     the identity of a series
     entities   which row belongs to which series
     season     the seasonal memory
@@ -14,4 +15,4 @@
     detector   the order of the stages; the caller commits
 """
 
-__all__ = ['bundle', 'columns', 'detector', 'entities', 'history', 'interfaces', 'labels', 'latch', 'memory', 'score', 'season', 'session']
+__all__ = ['budget', 'bundle', 'columns', 'detector', 'entities', 'history', 'interfaces', 'labels', 'latch', 'memory', 'score', 'season', 'session']

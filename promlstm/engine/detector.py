@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from promlstm.engine import history
+from promlstm.engine import budget, history
 from promlstm.engine import score as scoring
 from promlstm.engine import season as seasonal
 from promlstm.engine.bundle import Calibration, Tensor
@@ -223,6 +223,7 @@ class Detector:
     time: float | None = field(init=False, default=None)
     _partial: bool = field(init=False, default=False)  # the last step, live or replayed
     _settings: Settings = field(init=False)
+    _classes: frozenset[int] = field(init=False)  # of the calibration, that the entities can have
 
     def __post_init__(self) -> None:
         config, manifest = self.config, self.session.bundle.manifest
@@ -234,9 +235,8 @@ class Detector:
                 f'model {manifest.name} is made for the features {", ".join(manifest.features)}, the detector has {len(config.queries)}'
             )
         self._settings = Settings.of(config)
-        calibration = self.session.bundle.calibration
-        for klass in sorted({row.klass for row in calibration.rows} | {0}):  # at once, not at the step when an entity gets this class
-            calibration.threshold(self.alarms_per_entity_week(1), step_seconds=config.step, klass=klass)
+        self._classes = budget.possible_classes(self.session, len(config.queries))
+        budget.check(self.session.bundle.calibration, self.alarms_per_entity_week(1), config.step, self._classes)
         self.forget_all()
 
     def forget_all(self) -> None:
@@ -257,10 +257,10 @@ class Detector:
         return new
 
     def alarms_per_entity_week(self, entities: int) -> float:
-        """The budget of one entity. A shared budget may fall below the lowest that the calibration has; then this is the lowest."""
-        budget = self.config.false_alarms
-        wanted = budget.per_entity_week(entities)
-        return max(wanted, self.session.bundle.calibration.floor(self.config.step)) if budget.shared else wanted
+        """The budget of one entity that is judged by: no more than the largest of the calibration. A shared one is no less than its lowest."""
+        asked, table = self.config.false_alarms, (self.session.bundle.calibration, self.config.step, self._classes)
+        wanted = min(asked.per_entity_week(entities), budget.ceiling(*table))
+        return max(wanted, budget.floor(*table)) if asked.shared else wanted
 
     def settings(self, entities: int) -> Settings:
         """The settings when so many entities share the budget."""
