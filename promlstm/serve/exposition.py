@@ -26,6 +26,9 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     'promlstm_anomaly_start_timestamp_seconds': ('When the current anomaly of the entity began, unix seconds.', ()),
     'promlstm_entity_missing': ('1 = an entity that had samples for a day or more has none now.', ()),
 }
+# Labels that entities have under another name, exported_…: those of the families, and those that the scrape and rules/ add, by which they
+# tell replicas and entities apart. The same for all detectors, so that no rule has to know which detector has several features.
+OURS = frozenset({'detector', 'promlstm_replica', 'promlstm_scope', 'promlstm_entity'}.union(*(labels for _, labels in FAMILIES.values())))
 RESIDUE = 1e-18  # an expected value below this is a rounding error of 0: no unit is that small
 _PIECES = 4  # per line: family, labels of the entity, label of the family, number
 
@@ -52,12 +55,11 @@ class Labels:
         known = len(self) if identities[: len(self)] == self.identities else 0
         if known == len(self) == len(identities):
             return self
-        ours = frozenset({'detector'} | ({'feature'} if len(self.features) > 1 else set()) | ({'view'} if self.views else set()))
-        new = [self._prefix(identity, ours) for identity in identities[known:]]
+        new = [self._prefix(identity) for identity in identities[known:]]
         return Labels(self.detector, self.features, self.views, list(identities), self.prefixes[:known] + new)
 
-    def _prefix(self, identity: bytes, ours: frozenset[str]) -> bytes:
-        own = label_sets.exported(label_sets.pairs(identity), ours)
+    def _prefix(self, identity: bytes) -> bytes:
+        own = label_sets.exported(label_sets.pairs(identity), OURS)
         return label_sets.text((('detector', self.detector), *own))[:-1]
 
 
