@@ -192,13 +192,15 @@ class Step:
 
 @dataclass(slots=True)
 class Tally:
-    """What a detector counts; after telemetry has reported the counts, it sets all but `dropped` back to 0."""
+    """What a detector counts; after telemetry has reported the counts, it sets all but `series` and `dropped` back to 0."""
 
     warnings: int = 0  # of the query API
     partial: int = 0  # steps whose answers may lack series
     unread: int = 0  # series that were left out: labels or samples that cannot be read, native histograms
     offset_seconds: float = 0.0  # of the samples from the instant of the query, where that is more than a second
     infinite: int = 0  # ±Inf samples
+    nan: int = 0  # NaN samples of live steps
+    series: int = 0  # in the last answer: those of the feature that has most
     dropped: int = 0  # entities over the limit at the last step
     last_warning: str = ''
 
@@ -309,6 +311,8 @@ class Detector:
         at = time - self.config.delay
         answers = list(self.run_queries(lambda expr: self.source.instant(expr, at), self.config.queries.values()))
         self._note(answers)
+        self.tally.series = max(len(vector.keys) for vector in answers)
+        self.tally.nan += sum(int(np.isnan(vector.values).sum()) for vector in answers)
         self.tally.offset_seconds = max((vector.offset_seconds for vector in answers), key=abs, default=0.0)
         return answers
 
@@ -346,7 +350,7 @@ class Detector:
         self.forget_all()
         config, manifest = self.config, self.session.bundle.manifest
         end = history.aligned(now(), config.step)
-        count = len(self.source.instant(next(iter(config.queries.values())), end - config.delay).keys)
+        count = self.tally.series = len(self.source.instant(next(iter(config.queries.values())), end - config.delay).keys)
         start = end - (manifest.replay_steps - 1) * config.step
         season = self.memory.season
         for season in self._fill(start, count):  # noqa: B007 (the last one is used)

@@ -42,6 +42,16 @@ COUNTERS = (
     'clock_backwards',
 )  # fmt: skip
 CLOCK_SECONDS = 1.0  # a clock that is corrected by less than this has not moved back
+# Values of the label `reason`, beside the stages in which a step may fail.
+STARTING, CLOCK, WARMING_UP, NEVER_WARM, NOT_A_NUMBER, EMPTY, RESTING = (
+    'starting',
+    'clock',
+    'warming',
+    'never_warm',
+    'nan',
+    'empty',
+    'resting',
+)
 BACKWARDS_STEPS = 10  # if the clock moved back further than this, memory is rebuilt from history
 
 Blocks = dict[str, bytes]  # {family: text}
@@ -111,10 +121,13 @@ class Runner:
         self._attempted = -np.inf  # the last aligned step that was tried
         self._failed_step, self._retries = -np.inf, 0  # the last aligned step that failed, and how often it was tried again
         self._slow = False
+        self._unready = 0  # live steps in a row at which no entity had a score, while some had samples
+        self._reason = ''  # label of the gauge that says why no entity has a score
         self._refused = ''  # why the present model file is not the one in use
         name = config.name
         self._telemetry.set('promlstm_detector_step_seconds', config.step, name)
         self._telemetry.set('promlstm_detector_up', 0, name)
+        self._explain(STARTING, '')
         for counter in COUNTERS:
             self._telemetry.count(f'promlstm_detector_{counter}', (name,), 0)
         self._telemetry.count('promlstm_model_reload_failures', (name,), 0)
@@ -158,7 +171,7 @@ class Runner:
         self._telemetry.count('promlstm_detector_clock_backwards', (name,))
         self._telemetry.set('promlstm_detector_up', 0, name)
         self._withdraw()
-        self.status.reason = f'the clock moved back by {duration_text(by_seconds)}'
+        self._explain(CLOCK, f'the clock moved back by {duration_text(by_seconds)}')
         outcome = 'memory is rebuilt from history' if far else 'steps wait for it'
         event(log, 'warn', f'clock moved back, {outcome}', detector=name, by_seconds=by_seconds)
         if far:
@@ -303,8 +316,8 @@ class Runner:
         for gauge, value in gauges.items():
             self._telemetry.set(f'promlstm_detector_{gauge}', value, name)
         self._telemetry.count('promlstm_detector_alarms', (name,), int((verdicts.since == verdicts.time).sum()))
-        self._report_odd_samples(detector.tally, counts['dropped'])
         self._update_reason(detector, verdicts, counts['ready'], counts['warming'])
+        self._report_odd_samples(detector.tally, counts['dropped'])
         if self._watch:
             self._watch(detector, verdicts)
 
@@ -312,32 +325,56 @@ class Runner:
         """The reason, if there is nothing to score."""
         self.status.stepped = True
         self.status.scored = self.status.scored or ready > 0
-        reason = ''
-        if not ready + warming:
-            reason = 'the expression returns no series' + self._delay_note()
-            self._telemetry.count('promlstm_detector_empty_results', (self.config.name,))
-            self._log_repeatedly(f'empty result: {reason}')
-        elif not ready:
-            reason = f'warming: {self._warmup_progress(detector, np.flatnonzero(verdicts.status == WARMING))}'
-        self.status.reason = reason
+        self._unready = self._unready + 1 if warming and not ready else 0
+        if ready:
+            self._explain('', '')
+        elif warming:
+            rows = np.flatnonzero(verdicts.status == WARMING)
+            never = self._unready > detector.session.bundle.manifest.warmup_steps
+            self._explain(NEVER_WARM if never else WARMING_UP, f'warming: {self._warmup_progress(detector, rows, never=never)}')
+        else:
+            series = detector.tally.series
+            text = _not_numbers(detector.tally) if series else 'the expression returns no series' + self._delay_note()
+            label = NOT_A_NUMBER if series else EMPTY
+            self._explain(RESTING if self.config.missing == 'ignore' else label, text)
+            if not series:
+                self._telemetry.count('promlstm_detector_empty_results', (self.config.name,))
+            self._log_repeatedly(text if series else f'empty result: {text}')
+
+    def _explain(self, reason: str, text: str) -> None:
+        """Say why no entity has a score: a word for rules in telemetry, a sentence for people in the status; nothing of both where one has."""
+        self.status.reason = text
+        if reason != self._reason:
+            self._telemetry.drop('promlstm_detector_unscored', self.config.name)
+            if reason:
+                self._telemetry.set('promlstm_detector_unscored', 1, self.config.name, reason)
+            self._reason = reason
 
     def _delay_note(self) -> str:
         delay = self.config.delay
         return f' at now - delay ({delay:g} s ago): a Prometheus that has just started has too few samples' if delay else ''
 
-    def _warmup_progress(self, detector: Detector, rows: Ints) -> str:
-        """How far the first of some entities is on its way to a score. Samples are not counted, so a gap is known only once it shows."""
+    def _warmup_progress(self, detector: Detector, rows: Ints, *, never: bool) -> str:
+        """How far the first of some entities is on its way to a score. Samples are not counted, so a gap is known only once it shows.
+
+        never  whether there were entities for as long as a warm-up takes, and none got through it
+        """
         step, needed = self.config.step, detector.session.bundle.manifest.warmup_steps
         entities = detector.entities
         age = round(float((entities.last_seen[rows] - entities.first_seen[rows]).max()) / step) + 1
         if age > needed:
             return f'no entity has {needed} samples at a step of {step:g} s yet, because of gaps'
+        if never:
+            return (
+                f'no entity has been there for {needed} steps of {step:g} s, the longest for {age}: aggregate away the label that changes'
+            )
         left = (needed - age + 1) * step  # the sample after the last of these is the first that is judged
         return f'{age} of {needed} steps of {step:g} s since the first sample, about {duration_text(left)} more if none is missing'
 
     def _report_odd_samples(self, tally: Tally, dropped: int) -> None:
+        if tally.infinite or tally.nan:
+            self._telemetry.count('promlstm_detector_nonfinite_samples', (self.config.name,), tally.infinite + tally.nan)
         if tally.infinite:
-            self._telemetry.count('promlstm_detector_nonfinite_samples', (self.config.name,), tally.infinite)
             self._log_repeatedly('samples of ±Inf are treated as missing: check the expression for a division by zero')
         if tally.warnings:
             self._telemetry.count('promlstm_detector_query_warnings', (self.config.name,), tally.warnings)
@@ -347,14 +384,16 @@ class Runner:
             self._log_repeatedly('answers may be partial: entities that they lack are not reported as missing')
         if tally.unread:
             self._telemetry.count('promlstm_detector_unread_series', (self.config.name,), tally.unread)
-            self._log_repeatedly('series were left out: their labels or samples cannot be read, or they are native histograms', series=tally.unread)
+            self._log_repeatedly(
+                'series were left out: their labels or samples cannot be read, or they are native histograms', series=tally.unread
+            )
         if tally.offset_seconds:
             self._telemetry.count('promlstm_detector_mistimed_answers', (self.config.name,))
             self._log_repeatedly(
                 'the samples are not of the instant that was asked for: look for a cache between promlstm and the query API',
                 key='mistimed', off_by_seconds=tally.offset_seconds,
             )  # fmt: skip
-        tally.infinite = tally.warnings = tally.partial = tally.unread = 0
+        tally.infinite = tally.nan = tally.warnings = tally.partial = tally.unread = 0
         tally.offset_seconds = 0.0
         if dropped:
             self._log_repeatedly(f'{dropped} entities over max_entities ({self.config.max_entities}) are not watched')
@@ -375,7 +414,7 @@ class Runner:
             self._failed_step, self._retries = due, 0
             self._telemetry.count('promlstm_detector_failures', (self.config.name, stage))
             self._failures += 1
-        self.status.reason = f'{stage}: {describe(cause)}'
+        self._explain(stage, f'{stage}: {describe(cause)}')
         expected = describe(cause) == str(cause)
         self._log_repeatedly(
             'step failed', level='error', key=self.status.reason, exc_info=None if expected else cause, stage=stage, err=describe(cause)
@@ -401,6 +440,12 @@ class Runner:
         if now - self._logged_at.get(key, -REPEAT_SECONDS) >= REPEAT_SECONDS:
             self._logged_at[key] = now
             event(log, level, message, detector=self.config.name, exc_info=exc_info, **facts)
+
+
+def _not_numbers(tally: Tally) -> str:
+    """What is said of series of which none has a sample that is a number."""
+    samples = 'NaN' if not tally.infinite else 'NaN or ±Inf' if tally.nan else '±Inf'
+    return f'{tally.series} series, all samples {samples}: look for a division by zero'
 
 
 def duration_text(seconds: float) -> str:
