@@ -10,14 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from promlstm import terminal
+from promlstm import advice, terminal
 from promlstm.config import Config
 from promlstm.config import Detector as DetectorConfig
-from promlstm.engine import budget
+from promlstm.engine import budget, labels
 from promlstm.engine import session as sessions
 from promlstm.engine.bundle import Bundle
 from promlstm.engine.detector import Detector
-from promlstm.engine.entities import Entities
+from promlstm.engine.entities import Entities, Placement
 from promlstm.engine.session import Session
 from promlstm.errors import ConfigError, PromlstmError, QueryRejected, ResponseError, SourceRefused, SourceUnavailable
 from promlstm.query.prometheus import Prometheus, Vector
@@ -38,6 +38,7 @@ HEADER = ('DETECTOR', 'QUERIES', 'STEP', 'MODEL', 'PER ENTITY', 'BUDGET', 'FLOOR
 NUMBERS = {'QUERIES', 'PER ENTITY', 'FLOOR', 'ENTITIES', 'MEMORY'}  # aligned at their right end
 LIVE = {'ENTITIES', 'MEMORY'}  # known only where Prometheus answers
 SHARED = ('MODEL', 'STEP', 'FLOOR', 'BUDGET', 'QUERIES', 'PER ENTITY')  # go below a table that is too wide, where all detectors agree
+NAMED = 5  # detectors that a line names; of more it says how many
 DERIVED = ('FLOOR', 'QUERIES', 'PER ENTITY')  # left out of a table that is still too wide: a warning, the totals and MEMORY tell the same
 
 
@@ -51,6 +52,7 @@ class Checked:
     classes: frozenset[int] = frozenset()
     floor: float | None = None
     entities: int | None = None
+    reaches_back: bool | None = None  # there are samples from before the warm-up
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -87,26 +89,26 @@ def check(
     memory_limit_bytes  what the control group allows (limits.memory_bytes); None = there is no limit
     """
     source = Prometheus(config.prometheus, root=config.root)
-    online, refused = _contact(source, say, online=online)
+    online, refused, retention_seconds = _contact(source, say, online=online)
     cache: dict[tuple[Path, str | None], Session] = {}
     found = []
     for detector in config.detectors:
         progress(detector.name)
         found.append(_checked(detector, config.root, source, cache, online=online))
+        if online and found[-1].bundle and not found[-1].errors:
+            found[-1].warnings += _history(found[-1], source, retention_seconds)
     progress('')
     for line in _report(found, width, online=online):
         say(line)
-    for line in _memory(found, memory_limit_bytes):
-        for part in terminal.wrapped(line, width):
-            say(part)
-    for line in refused:
+    general = [f'warning: prometheus: {text}' for text in advice.of_source(config.prometheus, config.detectors, memory_limit_bytes)]
+    for line in [*_first_scores(found, retention_seconds, online=online), *general, *_memory(found, memory_limit_bytes), *refused]:
         for part in terminal.wrapped(line, width):
             say(part)
     return not refused and not any(each.errors for each in found)
 
 
-def _contact(source: Prometheus, say: Callable[[str], None], *, online: bool) -> tuple[bool, list[str]]:
-    """(whether to try the expressions, what is wrong with the way to Prometheus).
+def _contact(source: Prometheus, say: Callable[[str], None], *, online: bool) -> tuple[bool, list[str], float | None]:
+    """(whether to try the expressions, what is wrong with the way to Prometheus, how many seconds it keeps samples).
 
     Both query APIs are asked, as `run` asks them. A server that cannot be reached may come back and is only reported; one that answers no,
     and a file that cannot be read, stay wrong.
@@ -115,18 +117,20 @@ def _contact(source: Prometheus, say: Callable[[str], None], *, online: bool) ->
     try:
         source.check_files()
         if not online:
-            return False, []
+            return False, [], None
         with suppress(QueryRejected):  # it answers, and knows no such function: then it is not asked for its range
             source.instant(PROBE, now)
             _ask_history(source, now)
         version = source.build().get('version', 'of unknown version')
     except (ConfigError, ResponseError, SourceRefused) as error:
-        return False, [f'error: prometheus: {error}']
+        return False, [f'error: prometheus: {error}'], None
     except SourceUnavailable as error:
         say(f'prometheus: {error}; expressions are not tried')
-        return False, []
-    say(f'prometheus: reachable, {version}')
-    return True, []
+        return False, [], None
+    retention = source.retention_seconds()
+    keeps = 'how long it keeps samples is not known' if retention is None else f'keeps samples for {terminal.duration(retention)}'
+    say(f'prometheus: reachable, {version}, {keeps}')
+    return True, [], retention
 
 
 def _ask_history(source: Prometheus, now: float) -> None:
@@ -153,6 +157,10 @@ def _checked(
     except PromlstmError as error:
         checked.errors.append(str(error))
         return checked
+    checked.warnings += advice.of_settings(config)
+    if not config.false_alarms.shared:
+        largest = budget.largest_surprise(session, features, config.step)
+        checked.warnings += advice.of_budget(config, session.bundle.calibration, checked.classes, largest_surprise=largest)
     for name, expr in config.queries.items():
         if counter := bare_counter(expr):
             checked.warnings.append(f'{_key(name)} looks like a counter ({counter} without rate): ask for rate(…)')
@@ -186,6 +194,10 @@ def _ask(checked: Checked, floor: float, source: Prometheus) -> None:
     checked.entities = len(table)
     checked.warnings += [f'the query API warns: {text}' for vector in answers for text in vector.warnings]
     checked.warnings += [_empty(name, config.delay) for name, vector in zip(config.queries, answers, strict=True) if not vector.keys]
+    checked.warnings += _joined(config, table, placement)
+    checked.warnings += advice.of_answers(config, [vector.values for vector in answers])
+    if config.false_alarms.shared and checked.bundle:
+        checked.warnings += advice.of_budget(config, checked.bundle.calibration, checked.classes, entities=max(1, len(table)))
     if placement.dropped:
         checked.warnings.append(f'{placement.dropped} entities beyond max_entities ({config.max_entities}) would not be scored')
     wanted = config.false_alarms.per_entity_week(len(table))
@@ -194,6 +206,54 @@ def _ask(checked: Checked, floor: float, source: Prometheus) -> None:
             f'the budget, shared among {len(table)} entities, is {wanted:.3g} per entity-week, below the floor of {floor:.3g}: '
             f'expect up to {floor * len(table):.3g} false alarms a week in all'
         )
+
+
+def _joined(config: DetectorConfig, table: Entities, placement: Placement) -> list[str]:
+    """What is odd in how the series of several features became entities."""
+    if not config.by or not len(table):
+        return []
+    found, known = [], {name for identity in table.identities for name, _ in labels.pairs(identity)}
+    if unknown := [name for name in config.by if name not in known]:
+        found.append(f'by: no series has the label {" or ".join(unknown)}, so it tells no entities apart; look at its spelling')
+    sampled = [set(rows.tolist()) for rows in placement.rows]
+    if len(sampled) > 1 and all(sampled) and not set.intersection(*sampled):
+        found.append('by: no entity has all features, for no two series of them have the same values of these labels: nothing is judged together')
+    return found
+
+
+def _history(checked: Checked, source: Prometheus, retention_seconds: float | None) -> list[str]:
+    """Whether there are samples from before the warm-up of a detector, so that scores come at once; warnings where they never may."""
+    config, manifest = checked.config, checked.bundle.manifest if checked.bundle else None
+    if not manifest or not checked.entities:
+        return []
+    before = time.time() - config.delay - (manifest.warmup_steps + 1) * config.step
+    with suppress(PromlstmError):
+        checked.reaches_back = before > 0 and bool(source.instant(next(iter(config.queries.values())), before).keys)
+    return advice.of_history(config, manifest, retention_seconds, reaches_back=checked.reaches_back)
+
+
+def _first_scores(found: Sequence[Checked], retention_seconds: float | None, *, online: bool) -> list[str]:
+    """When the first scores come, by what the server has now."""
+    if not online:
+        return []
+    kept = 'for how long the server keeps samples is not known' if retention_seconds is None else f'the server keeps {terminal.duration(retention_seconds)}'
+    known = [(each, each.bundle.manifest) for each in found if each.bundle and each.reaches_back is not None]
+    soon = [each.config.name for each, _ in known if each.reaches_back]
+    later: dict[str, list[str]] = {}
+    for each, manifest in known:
+        if not each.reaches_back:
+            later.setdefault(advice.days((manifest.warmup_steps + 1) * each.config.step), []).append(each.config.name)
+    lines = [f'first scores: soon after the start, for history reaches back far enough: {_names(soon)} ({kept})'] if soon else []
+    return lines + [f'first scores: up to {wait} after the first sample, for there is less history: {_names(names)} ({kept})' for wait, names in later.items()]
+
+
+def _names(names: Sequence[str]) -> str:
+    """Some names, or how many.
+
+    >>> _names(['cpu', 'disk']), _names(list('abcdef'))
+    ('cpu, disk', '6 detectors')
+    """
+    return ', '.join(names) if len(names) <= NAMED else f'{len(names)} detectors'
 
 
 def _empty(feature: str, delay: float) -> str:

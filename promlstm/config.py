@@ -6,6 +6,7 @@ frozen Config. Secrets are never in it: only the names of the files that hold th
 Every message names file, detector and key: `promlstm.yml: detectors[1] (node_cpu): step: expected a duration such as 30s, got '30 sec'`.
 """
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
@@ -15,11 +16,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 import yaml
 
+from promlstm.durations import seconds as seconds
 from promlstm.errors import ConfigError
 
 WEEK_SECONDS = 7 * 86400.0
-_UNITS = {'y': 365 * 86400.0, 'w': WEEK_SECONDS, 'd': 86400.0, 'h': 3600.0, 'm': 60.0, 's': 1.0, 'ms': 0.001}
-_DURATION = re.compile(''.join(rf'(?:(\d{{1,12}}){unit})?' for unit in _UNITS) + r'\Z')
 _SIZE = re.compile(r'(\d{1,12}(?:\.\d+)?)(B|KB|MB|GB)\Z')
 _BUDGET = re.compile(r'(\d{1,12}(?:\.\d+)?)/(minute|hour|day|week|month|year) (each|in all)\Z')
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -34,20 +34,6 @@ _RESERVED_HEADERS = {
     'proxy-authorization', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'www-authenticate',
 }  # fmt: skip
 _PERIODS = {'minute': 60.0, 'hour': 3600.0, 'day': 86400.0, 'week': WEEK_SECONDS, 'month': 30 * 86400.0, 'year': 365 * 86400.0}
-
-
-def seconds(text: object) -> float:
-    """A duration as Prometheus writes it, in seconds.
-
-    >>> seconds('1h30m'), seconds('500ms'), seconds('1w')
-    (5400.0, 0.5, 604800.0)
-    """
-    if text in ('0', 0) and text is not False:
-        return 0.0
-    match = _DURATION.match(text) if isinstance(text, str) and text else None
-    if not match:
-        raise ValueError(f'expected a duration such as 30s, 5m or 1h30m, got {text!r}')
-    return sum(int(count) * unit for count, unit in zip(match.groups('0'), _UNITS.values(), strict=True))
 
 
 class Duration(float):
@@ -393,5 +379,10 @@ def _check_detector(detector: Detector, where: str) -> None:
         raise ConfigError(f"{where}: by: '' is not a label name")
     if detector.step <= 0:
         raise ConfigError(f'{where}: step: expected more than 0')
+    for name in ('min_deviation', 'min_relative_deviation'):
+        if getattr(detector, name) == math.inf:
+            raise ConfigError(f'{where}: {name}: no deviation is that large, so nothing could ever alarm; expected a number')
     if detector.range and not detector.range[0] < detector.range[1]:
         raise ConfigError(f'{where}: range: expected [low, high] with low below high, got {list(detector.range)}')
+    if detector.range and (detector.range[0] == math.inf or detector.range[1] == -math.inf):
+        raise ConfigError(f'{where}: range: no sample is inside of {list(detector.range)}')

@@ -54,18 +54,20 @@ def _digits(value: float) -> str:
     return f'{value:.0f}' if abs(value) >= 1000 else f'{value:.3g}'
 
 
-def duration(seconds: float) -> str:
-    """A duration as Prometheus writes it, exact to the millisecond.
+def duration(seconds: float, units: int | None = None) -> str:
+    """A duration as Prometheus writes it, exact to the millisecond, or in so many of its largest units.
 
     >>> duration(60), duration(24000), duration(86400 * 8), duration(0.5), duration(0)
     ('1m', '6h40m', '8d', '500ms', '0s')
+    >>> duration(140.2, units=2), duration(147_720, units=2)
+    ('2m20s', '1d17h')
     """
     rest, parts = round(seconds * 1000), []
     for unit, size in _PERIODS:
         count, rest = divmod(rest, size)
         if count:
             parts.append(f'{count}{unit}')
-    return ''.join(parts) or '0s'
+    return ''.join(parts[:units]) or '0s'
 
 
 def bar(score: float) -> str:

@@ -19,6 +19,7 @@ TIERS = {
     'promlstm': 0,
     # what everything may build on
     'promlstm.errors': 1,
+    'promlstm.durations': 1,
     'promlstm.logs': 1,
     'promlstm.terminal': 1,
     'promlstm.limits': 1,
@@ -30,6 +31,7 @@ TIERS = {
     'promlstm.config': 3,
     'promlstm.serve': 3,
     # threads and time; replays
+    'promlstm.advice': 4,
     'promlstm.presets': 4,
     'promlstm.live': 4,
     'promlstm.backtest': 4,

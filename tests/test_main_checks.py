@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import exporter
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import servers
 import tiny_model
+import wire
 import yaml
 from http_target import serving
 
@@ -399,6 +401,41 @@ def test_an_expression_without_series_is_warned_of(run, tmp_path, prometheus):
     assert '1 entity, ' + detectors['cpu']['MEMORY'] + ' of memory' in out
 
 
+@pytest.mark.real
+def test_when_the_first_score_comes_is_said_beside_what_the_server_keeps(run, tmp_path):
+    """A daily detector on a Prometheus as it comes: days that are lacking, and what to do; one of a second needs less than there is."""
+    with servers.Prometheus(tmp_path, retention='15d') as prometheus:
+        prometheus.wait_for('up')
+        status, out, _ = run('check-config', config(tmp_path, prometheus.url, delay='0s', step='1d'))
+        _, (warning,), _ = checked(out)
+        assert status == 0 and 'keeps samples for 15d' in out.splitlines()[0]
+        assert warning == (
+            'warning: cpu: the first score takes 40 samples, 40d at a step of 1d, and the server keeps them for 15d: after each start at least '
+            '26d pass without a score; keep samples for 41d (--storage.tsdb.retention.time), or take a step of 8h or less'
+        )
+        assert 'first scores: up to 41d after the first sample, for there is less history: cpu (the server keeps 15d)\n' in out
+        path = config(tmp_path, prometheus.url, delay='0s', step='1s')
+        servers.wait_until(lambda: 'first scores: soon after the start' in run('check-config', path)[1], 90, 'history of 41 seconds')
+        assert checked(run('check-config', path)[1])[1] == []
+
+
+def test_a_server_that_does_not_say_how_long_it_keeps_samples(run, tmp_path):
+    """As Thanos, Mimir and VictoriaMetrics: a daily detector is warned of what Prometheus keeps by default."""
+    answer = '{"status":"success","data":{"resultType":"%s","result":[%s]}}'
+    sample = '{"metric":{},"value":[%d,"1"]}' % time.time()
+
+    def page(peer, number):
+        while request := peer.request():
+            old = float(request.form.get('time', 0)) < time.time() - 86400
+            body = answer % (('matrix', '') if 'range' in request.target else ('vector', '' if old else sample))
+            peer.answer(b'not found', 404) if 'status' in request.target else peer.answer(body.encode())
+
+    with wire.Wire(page) as server:
+        status, out, _ = run('check-config', config(tmp_path, server.url, step='1d'))
+    assert status == 0 and 'how long it keeps samples is not known' in out.splitlines()[0]
+    assert 'how long the server keeps samples is not known: Prometheus as it comes keeps 15d' in out
+
+
 @pytest.mark.parametrize(
     ('limit', 'lines'),
     [
@@ -420,7 +457,8 @@ def test_entities_beyond_the_limit_and_a_shared_budget_below_the_floor_are_warne
     prometheus.wait_for('count(prometheus_http_requests_total) > 2')
     limited = config(tmp_path, prometheus.url, delay='0s', expr='prometheus_http_requests_total > -1', max_entities=1, false_alarms='0.1/week in all')
     status, out, _ = run('check-config', limited)
-    beyond, budget = checked(out)[1]
+    one, beyond, budget = checked(out)[1]
+    assert one == 'warning: cpu: max_entities of 1: only the entity that comes first is watched'
     assert status == 0 and re.fullmatch(r'warning: cpu: [1-9]\d* entities beyond max_entities \(1\) would not be scored', beyond)
     assert budget.startswith('warning: cpu: the budget, shared among 1 entities, is 0.1 per entity-week, below the floor of ')
 

@@ -8,17 +8,18 @@ A budget below the tables is refused, for they are not extrapolated. One above t
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from promlstm.engine.bundle import Calibration
-from promlstm.engine.columns import Tensors
+from promlstm.engine.columns import Floats, Tensors
 from promlstm.engine.session import Session
 from promlstm.errors import BudgetError
 
 SAMPLES = (np.nan, 0.0, 1.0, -1e12, 1e12)  # one row each
 STEPS = 3  # a class may follow from what is remembered
+QUIET_STEPS, STRUCK_STEPS = 20, 15  # a surprise adds up over some steps in a row
 
 
 def possible_classes(session: Session, features: int) -> frozenset[int]:
@@ -26,20 +27,35 @@ def possible_classes(session: Session, features: int) -> frozenset[int]:
     bundle = session.bundle
     if 'class' not in bundle.outputs:
         return frozenset({0})
-    rows, manifest = len(SAMPLES), bundle.manifest
-    inputs: Tensors = {
-        'value': np.repeat(np.array(SAMPLES)[:, None], features, axis=1),
-        'season': np.full((rows, features, 1 + len(manifest.season_horizons_steps)), np.nan),
-        'clock': np.zeros((rows, 4), np.float32),
-        'step_seconds': np.array(manifest.step_seconds[0], np.float32),
-        'learn': np.ones(rows, np.float32),
-        'threshold': np.ones(rows, np.float32),
-    }
-    state, found = session.blank(rows, features), frozenset[int]()
-    for _ in range(STEPS):
-        out, state = session.run(inputs, state)
+    rows, found = np.repeat(np.array(SAMPLES)[:, None], features, axis=1), frozenset[int]()
+    for out in _outputs(session, np.repeat(rows[None], STEPS, axis=0), bundle.manifest.step_seconds[0]):
         found |= frozenset(np.unique(out['class']).tolist())
     return found if len(found) == 1 else found | {row.klass for row in bundle.calibration.rows}
+
+
+def largest_surprise(session: Session, features: int, step_seconds: float) -> float:
+    """The surprise of samples that no series has, ±1e12 after noise around 10: about the most that the model can give for anything."""
+    quiet = 10 + np.random.default_rng(0).normal(size=(session.bundle.manifest.warmup_steps + QUIET_STEPS, 2, features))
+    struck = np.broadcast_to(np.array([1e12, -1e12])[None, :, None], (STRUCK_STEPS, 2, features))
+    surprises = [out['surprise'] for out in _outputs(session, np.concatenate([quiet, struck]), step_seconds, learning_steps=len(quiet))]
+    return float(np.nanmax(surprises[len(quiet) :], initial=0.0))
+
+
+def _outputs(session: Session, values: Floats, step_seconds: float, learning_steps: int | None = None) -> Iterator[Tensors]:
+    """What a graph gives for samples of entities that it has never met: values float64 [T, N, F]; it learns from the first steps only (None = all)."""
+    steps, rows, features = values.shape
+    state, horizons = session.blank(rows, features), len(session.bundle.manifest.season_horizons_steps)
+    for step in range(steps):
+        inputs: Tensors = {
+            'value': values[step],
+            'season': np.full((rows, features, 1 + horizons), np.nan),
+            'clock': np.zeros((rows, 4), np.float32),
+            'step_seconds': np.array(step_seconds, np.float32),
+            'learn': np.full(rows, learning_steps is None or step < learning_steps, np.float32),
+            'threshold': np.ones(rows, np.float32),
+        }
+        out, state = session.run(inputs, state)
+        yield out
 
 
 def floor(calibration: Calibration, step_seconds: float, classes: Iterable[int]) -> float:

@@ -24,6 +24,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from promlstm.durations import seconds
 from promlstm.errors import QueryRejected, ResponseError, SourceRefused, SourceUnavailable
 from promlstm.query import grid
 from promlstm.query.http import Http, Reply, printable
@@ -75,6 +76,14 @@ class _Answer(msgspec.Struct, gc=False):
 
 class _Build(msgspec.Struct, gc=False):
     data: dict[str, str] = {}
+
+
+class _RuntimeInfo(msgspec.Struct, gc=False):
+    storageRetention: str = ''
+
+
+class _Runtime(msgspec.Struct, gc=False):
+    data: _RuntimeInfo = msgspec.field(default_factory=_RuntimeInfo)
 
 
 # What msgspec raises of bytes that are no answer; nested too deep is one way.
@@ -203,6 +212,14 @@ class Prometheus:
             return msgspec.json.decode(body, type=_Build).data
         except _NO_JSON:
             return {}
+
+    def retention_seconds(self) -> float | None:
+        """How long the server keeps samples; None where it does not say, as Thanos, Mimir and VictoriaMetrics, or limits their size only."""
+        try:
+            _, _, body = self._http.send('GET', 'api/v1/status/runtimeinfo', {}, min(10.0, self._source.timeout))
+            return seconds(msgspec.json.decode(body, type=_Runtime).data.storageRetention.split(' or ')[0])
+        except (*_NO_JSON, SourceUnavailable, ResponseError, ValueError):
+            return None
 
     def _ask(self, what: str, form: Mapping[str, str], timeout: float) -> tuple[_Data | None, tuple[str, ...]]:
         """(_Data or None, warnings) of a successful answer."""

@@ -1,0 +1,204 @@
+"""Settings that are valid and mean something else than people who write them usually want: what they mean, in a sentence each.
+
+Who calls it: `check-config` (as warnings) and `run` (as log lines at the start). What flows through: a configuration, what a model can do, what
+the server keeps, what the expressions return now; out come sentences. Nothing is refused here: config.py refuses what cannot work at all.
+
+A detector that can never alarm looks like one with nothing to report. So each key by which detection can be switched off has its sentence here,
+with what the value means and, where a mistake is likely, what was probably meant.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from promlstm.config import Detector, Source
+from promlstm.engine import budget
+from promlstm.engine.bundle import Calibration, Manifest
+from promlstm.engine.columns import Floats
+from promlstm.terminal import duration
+
+DEFAULT_TIMEOUT_SECONDS = 30.0
+QUICK_SECONDS = 0.5  # no answer of a busy server can be relied upon to be faster
+SMALL_BYTES = 100_000  # an answer of some hundred series
+LATE_SECONDS = 1800.0  # clouds hand over samples up to ten minutes late; nothing that one acts upon is later than this
+LONG_HOLD_SECONDS = 7 * 86400.0
+SHORT_FORGET_SECONDS = 600.0  # as Entities.forgettable has it; the rule for lost entities waits for five minutes
+FAR = 10.0  # a deviation of so many times the largest present value is hardly meant
+RISE = 5.0  # a relative rise that is hardly meant where percent were written
+DEFAULT_RETENTION_SECONDS = 15 * 86400.0  # of a Prometheus as it comes
+
+
+def of_source(source: Source, detectors: Iterable[Detector], memory_limit_bytes: int | None = None) -> list[str]:
+    """What the section `prometheus` means where that may not be what was meant, list of sentences."""
+    found, shortest = [], min((detector.step for detector in detectors), default=math.inf)
+    if source.timeout < QUICK_SECONDS:
+        found.append(f'timeout of {duration(source.timeout)}: hardly any answer is that fast, so every step may fail; the unit may be missing')
+    if source.timeout > max(shortest, DEFAULT_TIMEOUT_SECONDS):
+        found.append(
+            f'timeout of {duration(source.timeout)}: a query that hangs holds its detector for {source.timeout / shortest:.3g} steps of '
+            f'{duration(shortest)}, without scores after the second; take no more than a step'
+        )
+    if source.max_response is not None and source.max_response < SMALL_BYTES:
+        found.append(f'max_response of {source.max_response} bytes: answers of some hundred series are larger, and refused')
+    if source.max_response is not None and memory_limit_bytes and source.max_response > memory_limit_bytes // 2:
+        found.append(
+            f'max_response of {source.max_response} bytes: with what is made of it, such an answer does not fit into the memory limit of '
+            f'{memory_limit_bytes} bytes, and ends the process'
+        )
+    return found
+
+
+def of_settings(detector: Detector) -> list[str]:
+    """What the keys of a detector mean, list of sentences, as far as they alone say it."""
+    return [*_deviations(detector), *_range(detector), *_times(detector)]
+
+
+def _deviations(detector: Detector) -> Iterable[str]:
+    share, low_high = detector.min_relative_deviation, detector.range
+    probably = f'; it is a share: did you mean {share / 100:g} for {share:g} %?' if share >= 1 else ''
+    if share >= 1 and detector.direction == 'below':
+        yield f'min_relative_deviation of {share:g}: a fall to nothing is 1, so no fall of a positive series alarms{probably}'
+    elif share >= 1 and detector.direction == 'both':
+        yield (
+            f'min_relative_deviation of {share:g}: a fall to nothing is 1, so hardly any fall alarms, and no rise below {share + 1:g} times '
+            f'the expected value{probably}'
+        )
+    elif share >= RISE:
+        yield f'min_relative_deviation of {share:g}: no rise below {share + 1:g} times the expected value alarms{probably}'
+    if low_high and detector.min_deviation >= low_high[1] - low_high[0]:
+        yield (
+            f'min_deviation of {detector.min_deviation:g}: no two samples inside of the range {list(low_high)} are that far apart, so only a '
+            f'sample outside of it alarms'
+        )
+
+
+def _range(detector: Detector) -> Iterable[str]:
+    if detector.range and -math.inf == detector.range[0] and detector.range[1] == math.inf:
+        yield f'range of {list(detector.range)}: every sample is inside of it; leave the key out'
+
+
+def _times(detector: Detector) -> Iterable[str]:
+    step = detector.step
+    if detector.delay > max(LATE_SECONDS, step):
+        yield (
+            f'delay of {duration(detector.delay)}: each alarm comes that much late, for the sample judged at a step is '
+            f'{duration(detector.delay)} old; delay is how late samples arrive, 10s by default'
+        )
+    hold = detector.hold
+    if hold and hold < step:
+        yield f'hold of {duration(hold)}: shorter than the step of {duration(step)}, so an alarm of a lasting shift is over after one sample'
+    if hold and hold > max(LONG_HOLD_SECONDS, 15 * step):
+        yield f'hold of {duration(hold)}: a lasting shift stays an alarm for that long, and nothing is learnt of its entity meanwhile'
+    if detector.missing == 'alert' and detector.forget < max(SHORT_FORGET_SECONDS, step):
+        yield (
+            f'forget of {duration(detector.forget)}: an entity that goes away is forgotten before promlstm_entity_missing can alert of it; '
+            f'take at least {duration(max(SHORT_FORGET_SECONDS, step))}, or missing: ignore'
+        )
+    if detector.missing == 'ignore' and detector.forget < step:
+        yield (
+            f'forget of {duration(detector.forget)}: one lacking sample makes an entity new, and it warms up again; take several steps of '
+            f'{duration(step)}'
+        )
+    if detector.max_entities == 1:
+        yield 'max_entities of 1: only the entity that comes first is watched'
+
+
+def of_budget(
+    detector: Detector, calibration: Calibration, classes: Iterable[int], *, largest_surprise: float = math.inf, entities: int | None = None,
+) -> list[str]:  # fmt: skip
+    """What the false-alarm budget means beside the tables of the model, list of sentences.
+
+    largest_surprise  that the model gives for any sample
+    entities          how many share a budget `in all`; None = not known
+    """
+    if detector.false_alarms.shared and entities is None:
+        return []
+    wanted, step = detector.false_alarms.per_entity_week(entities or 1), detector.step
+    top, lowest = budget.ceiling(calibration, step, classes), budget.floor(calibration, step, classes)
+    if wanted > top * 1.0001:
+        return [
+            f'false_alarms of {detector.false_alarms}: {wanted:.4g} for each entity in a week is more than was measured; it is judged by the '
+            f'largest of the calibration, {top:.3g} a week at a step of {duration(step)}'
+        ]
+    used = max(wanted, lowest)
+    threshold = max(calibration.threshold(used, step_seconds=step, klass=klass) for klass in classes)
+    if threshold > largest_surprise:
+        return [
+            f'false_alarms of {detector.false_alarms}: a score of 1 takes a surprise of {threshold:.3g}, and the model gives '
+            f'{largest_surprise:.3g} at most, so nothing but a sample outside of the range can alarm; allow more false alarms'
+        ]
+    return []
+
+
+def of_answers(detector: Detector, answers: Sequence[Sequence[float] | Floats]) -> list[str]:
+    """What the settings mean beside the present values, list of sentences.
+
+    answers  per feature: the values that its expression returns now; NaN and ±Inf are no samples
+    """
+    samples = np.concatenate([np.empty(0), *(np.asarray(values, np.float64) for values in answers)])
+    samples = samples[np.isfinite(samples)]
+    if not len(samples):
+        return []
+    found, largest = [], float(np.abs(samples).max())
+    if detector.range:
+        low, high = detector.range
+        outside = int(((samples < low) | (samples > high)).sum())
+        if outside == len(samples):
+            found.append(
+                f'range of {list(detector.range)}: all {outside} present samples are outside of it, from {samples.min():.4g} to '
+                f'{samples.max():.4g}: each of them alarms and none is learnt; look at the unit'
+            )
+    if detector.direction == 'below' and samples.min() >= 0 and detector.min_deviation > largest > 0:
+        found.append(
+            f'min_deviation of {detector.min_deviation:g}: the largest present value is {largest:.4g}, so no fall is that deep; look at the unit'
+        )
+    elif detector.min_deviation > FAR * largest > 0:
+        found.append(
+            f'min_deviation of {detector.min_deviation:g}: more than {FAR:g} times the largest present value, {largest:.4g}; look at the unit'
+        )
+    return found
+
+
+def of_history(
+    detector: Detector, manifest: Manifest, retention_seconds: float | None, *, reaches_back: bool | None = None
+) -> list[str]:
+    """Whether the server can keep what a first score needs, list of sentences.
+
+    retention_seconds  how long it keeps samples; None = not known
+    reaches_back       whether it has samples from before the warm-up now; None = not known
+    """
+    step, found = detector.step, []
+    wait = (manifest.warmup_steps + 1) * step  # the sample after the last of the warm-up is the first that is judged
+    needs = f'the first score takes {manifest.warmup_steps} samples, {days(manifest.warmup_steps * step)} at a step of {duration(step)}'
+    if retention_seconds is not None and detector.delay >= retention_seconds:
+        found.append(f'delay of {duration(detector.delay)}: the server keeps samples for {duration(retention_seconds)}, so none is left by then')
+    elif reaches_back or wait + detector.delay <= (DEFAULT_RETENTION_SECONDS if retention_seconds is None else retention_seconds):
+        pass
+    elif retention_seconds is None:
+        found.append(
+            f'{needs}, and how long the server keeps samples is not known: Prometheus as it comes keeps 15d, less than that; where less is kept, '
+            f'each start begins again with what there is'
+        )
+    else:
+        found.append(
+            f'{needs}, and the server keeps them for {days(retention_seconds)}: after each start at least {days(wait - retention_seconds)} pass '
+            f'without a score; keep samples for {math.ceil((wait + detector.delay) / 86400)}d (--storage.tsdb.retention.time), or take a step of '
+            f'{_step_within(retention_seconds / (manifest.warmup_steps + 1))} or less'
+        )
+    return found
+
+
+def days(seconds: float) -> str:
+    """A duration in its two largest units."""
+    return duration(seconds, units=2)
+
+
+def _step_within(seconds: float) -> str:
+    """A step that is no longer, in the largest whole unit that fits.
+
+    >>> _step_within(31_610), _step_within(100)
+    ('8h', '1m')
+    """
+    unit = next((unit for unit in (86400, 3600, 60, 1) if seconds >= unit), 1)
+    return duration(max(1, seconds // unit) * unit)
