@@ -1,6 +1,6 @@
 """The last stage: graph, manifest, calibration and proof become one file, read back by the code that serves it.
 
-The only writer of metadata. The file gets its name whole and proven, or not at all: a draft is written, loaded with
+The only writer of metadata, and of the digest over the whole file. The file gets its name whole and proven, or not at all: a draft is written, loaded with
 promlstm.engine.session (which parses strictly and replays the proof), then renamed.
 """
 
@@ -10,7 +10,7 @@ import onnx
 
 from convert import files
 from convert.errors import ConvertError
-from promlstm.engine import bundle, session
+from promlstm.engine import bundle, digest, session
 
 LARGEST_BYTES = 2_000_000
 
@@ -25,7 +25,7 @@ def release(model, manifest, calibration, proof, path, largest_bytes=LARGEST_BYT
     whole.CopyFrom(model)
     del whole.metadata_props[:]
     onnx.helper.set_model_props(whole, bundle.metadata(manifest, calibration, proof))
-    data = whole.SerializeToString(deterministic=True)
+    data = digest.appended(whole.SerializeToString(deterministic=True))
     if len(data) > largest_bytes:
         raise ReleaseError(f'{path}: {len(data)} bytes, expected at most {largest_bytes}')
     path = Path(path)

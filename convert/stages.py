@@ -43,6 +43,7 @@ from promlstm.engine.session import resolve
 
 CALIBRATION_SEED, EVALUATION_SEED = 1_000_003, 2_000_003     # added to the recipe's
 REPLAY_STEPS = 400
+STEP_SECONDS = (1, 86400)   # that a model may run at
 OWN_SHARE = 2               # own history is at most this part of the synthetic series, so that the model does not overfit a small fleet
 TOOLS = ('tensorflow-cpu', 'tensorflow', 'keras', 'tf2onnx', 'onnx', 'onnxruntime', 'numpy')
 NO_SERVICE, DEFAULT = 'none', 'builtin:default'
@@ -166,7 +167,8 @@ def run_export(job):
 def run_verify(job):
     """TensorFlow = ONNX Runtime; the proof."""
     worst = verify.verify(_step(job), onnx.load(job.work / 'graph.onnx'), _form(job))
-    _write(job.work / 'proof.json', verify.proof_of(_step(job), _form(job)))
+    ranges = [(each.low, each.high) for each in job.recipe.calibration.ranges]
+    _write(job.work / 'proof.json', verify.proof_of(_step(job), _form(job), cases=verify.cases_of(*STEP_SECONDS, ranges)))
     job.log(f'  {verify.STEPS} carried steps, largest difference {max(worst.values()):.1g}, tolerance {verify.TOLERANCE:g}')
 
 
@@ -280,10 +282,10 @@ def _made_from(job, stage):
         'fetch': (quality.FORMAT, chosen.data, own),
         'train': (chosen.training, own),
         'export': (),
-        'verify': (),
+        'verify': (bundle.FORMAT, [(each.low, each.high) for each in chosen.calibration.ranges]),
         'calibrate': (chosen.calibration,),
         'evaluate': (report.FORMAT, chosen.evaluation, chosen.gates, chosen.data, service, labelled),
-        'release': (chosen.name, chosen.description, str(job.out), job.force),
+        'release': (bundle.FORMAT, chosen.name, chosen.description, str(job.out), job.force),
     }
     needs = {name: files.digest(job.work / name) for name in STAGES[stage].needs}
     return resume.key(stage, chosen.family, chosen.seed, parts[stage], needs, tools() if stage != 'fetch' else {})
@@ -336,7 +338,7 @@ def manifest(job, evaluation, family=None):
         created=now(),
         features=form.features,
         views=form.views,
-        step_seconds=(1, 86400),
+        step_seconds=STEP_SECONDS,
         warmup_steps=form.warmup_steps,
         replay_steps=REPLAY_STEPS + form.warmup_steps - WARMUP,
         season_period_seconds=form.season_period_seconds,

@@ -4,6 +4,8 @@
     proof = proof_of(step)                          # what every load of the file replays
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import onnxruntime
 
@@ -18,7 +20,20 @@ REASON = (
     'float32 throughout the network, carried over many steps: matrix products and exponentials of other processors and libraries '
     'differ in the last bits and the recurrence carries that on; 2e-4 is a hundred times what was seen between two of them, and moves no alarm'
 )
-PROOF_STEPS, PROOF_ENTITIES, PROOF_FEATURES = 24, 4, 2       # after the warm-up
+PROOF_STEPS = 24        # of each case, after the warm-up
+
+
+class Setting(NamedTuple):
+    """How long the steps of a case of the proof are, and of how many entities and features it is."""
+
+    step_seconds: float
+    features: int
+    entities: int
+
+
+# A step of each rule that the graphs have (half-lives change at 58 and 288 s, scoring between 300 and 1800 s), and entities of each class by
+# their number of features; as few as show what is computed, since every start of the exporter replays them.
+CASES = (Setting(10, 1, 4), Setting(60, 2, 4), Setting(300, 5, 2), Setting(900, 10, 1), Setting(3600, 1, 4))
 
 
 class VerifyError(ConvertError):
@@ -108,13 +123,35 @@ def _difference(name, wanted, got, value):
     return float(error.max())
 
 
-def proof_of(step, form=FORECASTER, *, step_seconds=60, seed=7):
-    """bundle.Proof from what TensorFlow gives, with the tolerance and why."""
-    steps, features = form.warmup_steps + PROOF_STEPS, len(form.features or range(PROOF_FEATURES))
-    inputs = telemetry(np.random.default_rng(seed), steps, PROOF_ENTITIES, features, far=(2e5, 1.0), form=form)
-    outputs = run_tensorflow(export.traced(step, form), inputs, step_seconds, form)
-    arrays = lambda named: {name: bundle.Array.of(array) for name, array in named.items()}      # noqa: E731
-    return bundle.Proof(
-        relative_tolerance=TOLERANCE, absolute_tolerance=TOLERANCE, reason=REASON, step_seconds=step_seconds,
-        inputs=arrays(inputs), outputs=arrays(outputs),
-    )  # fmt: skip
+def cases_of(low, high, ranges=()):
+    """The Settings of a proof for a model that may run at steps of low to high seconds: one in each range of steps that is calibrated apart.
+
+    ranges  (first, end) of the steps that share a calibration
+
+    >>> [case.step_seconds for case in cases_of(1, 86400, [(1, 86401)])], [case.step_seconds for case in cases_of(45, 45)]
+    ([10, 60, 300, 900, 3600], [45.0])
+    >>> [case.step_seconds for case in cases_of(1, 86400, [(1, 5), (5, 86401)])]
+    [10, 60, 300, 900, 3600, 2.0]
+    """
+    chosen = [case for case in CASES if low <= case.step_seconds <= high]
+    for first, end in ranges or [(low, high + 1)]:
+        first, last = max(first, low), min(end, high)
+        if first <= last and not any(first <= case.step_seconds < end for case in chosen):
+            middle = float(np.clip(round(np.sqrt(first * last)), first, last))
+            chosen.append(Setting(middle if middle < end else float(first), 2, 4))
+    return chosen
+
+
+def proof_of(step, form=FORECASTER, *, cases=None, seed=7):
+    """bundle.Proof from what TensorFlow gives, with the tolerance and why.
+
+    cases  Settings; None = CASES
+    """
+    function, out = export.traced(step, form), []
+    for number, each in enumerate(cases or CASES):
+        steps, features = form.warmup_steps + PROOF_STEPS, len(form.features or range(each.features))
+        inputs = telemetry(np.random.default_rng([seed, number]), steps, each.entities, features, far=(2e5, 1.0), form=form)
+        outputs = run_tensorflow(function, inputs, each.step_seconds, form)
+        arrays = [{name: bundle.Array.of(array) for name, array in named.items()} for named in (inputs, outputs)]
+        out.append(bundle.Case(step_seconds=each.step_seconds, inputs=arrays[0], outputs=arrays[1]))
+    return bundle.Proof(relative_tolerance=TOLERANCE, absolute_tolerance=TOLERANCE, reason=REASON, cases=tuple(out))

@@ -336,7 +336,7 @@ def wrap(model, path, *, step_seconds, name, description='', healthy='synthetic'
         raise WrapError(f'{model.source}: {error}: {REMEDY}') from error
     worst = verify.verify(made, graph, model.form)
     log(f'  {verify.STEPS} carried steps, largest difference from Keras {max(worst.values()):.1g}, tolerance {verify.TOLERANCE:g}')
-    proof = verify.proof_of(made, model.form, step_seconds=step_seconds[0])
+    proof = verify.proof_of(made, model.form, cases=verify.cases_of(*step_seconds))
     manifest = _manifest(model, name, description, step_seconds)
     path = Path(path)
     write = functools.partial(release.release, graph, manifest, proof=proof, largest_bytes=LARGEST_BYTES)

@@ -10,7 +10,7 @@ itself, `_without_lstm`, `_best_baseline` = what it is compared with. In sets of
 from collections.abc import Mapping, Sequence
 
 from promlstm import terminal
-from promlstm.engine.bundle import Bundle, Calibration, Row, Training
+from promlstm.engine.bundle import Bundle, Calibration, Proof, Row, Training
 
 MEASURES = {
     'events': 'events',
@@ -66,7 +66,8 @@ def _identity(bundle: Bundle) -> dict[str, str]:
         'trained on': _training(manifest.training),
         'made with': ', '.join(f'{name} {version}' for name, version in sorted(manifest.tools.items())),
         'calibration': 'none: the model gives surprise but no score' if calibration.status == 'none' else measured,
-        'proof': f'verified on this machine: {proof.inputs["value"].shape[0]} steps, relative tolerance {proof.relative_tolerance:g} ({proof.reason})',
+        'digest': _digest(manifest.format),
+        'proof': f'verified on this machine: {_proven(proof)}, relative tolerance {proof.relative_tolerance:g} ({proof.reason})',
     }
 
 
@@ -75,6 +76,19 @@ def _training(training: Training) -> str:
         f'{training.data}; {training.entity_steps} samples in {training.seconds:.0f} s, '
         f'seed {training.seed}, data {training.digest[:12]}, recipe {training.recipe[:12]}'
     )
+
+
+def _digest(version: int) -> str:
+    if version > 1:
+        return 'verified: every byte of the file is as it was released'
+    return 'none (format 1): a damaged byte may go unseen; make the file again with `python -m convert`'
+
+
+def _proven(proof: Proof) -> str:
+    """At which steps a proof was replayed, and how many of them."""
+    cases = sorted(proof.cases, key=lambda case: case.step_seconds)
+    count = sum(case.inputs['value'].shape[0] for case in cases)
+    return f'{count} steps of {", ".join(terminal.duration(case.step_seconds) for case in cases)}'
 
 
 def _calibration(bundle: Bundle, width: int | None) -> list[str]:

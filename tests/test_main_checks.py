@@ -230,9 +230,9 @@ def test_another_model_than_the_pinned_one(run):
 
 def test_a_model_that_computes_other_numbers_here(run, tmp_path):
     """A failed proof is status 1 and says what differs."""
-    surprise = tiny_model.proven().outputs['surprise'].numpy() + np.float32(1)
+    surprise = tiny_model.proven().cases[0].outputs['surprise'].numpy() + np.float32(1)
     path = tiny_model.write(tmp_path / 'x.onnx', proof=tiny_model.proven(outputs={'surprise': surprise}))
-    assert refused(run, 'check-model', path).startswith(f'{path}: the proof fails: surprise at step 3, entity 0: got ')
+    assert refused(run, 'check-model', path).startswith(f'{path}: the proof at steps of 60 s fails: surprise at step 3, entity 0: got ')
 
 
 def test_a_model_that_is_not_shipped(run):

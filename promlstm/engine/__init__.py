@@ -2,7 +2,8 @@
 
     columns    the two values that flow: Frame and Verdicts
     interfaces what the engine expects from outside: source, configuration
-    bundle     the model contract: what a model file holds
+    bundle     the model contract: what a model file holds, in parts: manifest, tensors, proof
+    digest     whether a model file is what was released
     session    a model file in ONNX Runtime
     budget     which budgets of false alarms a detector can have
     labels     the identity of a series
@@ -15,4 +16,7 @@
     detector   the order of the stages; the caller commits
 """
 
-__all__ = ['budget', 'bundle', 'columns', 'detector', 'entities', 'history', 'interfaces', 'labels', 'latch', 'memory', 'score', 'season', 'session']
+__all__ = [
+    'budget', 'bundle', 'columns', 'detector', 'digest', 'entities', 'history', 'interfaces', 'labels', 'latch', 'manifest', 'memory', 'proof', 'score',
+    'season', 'session', 'tensors',
+]  # fmt: skip

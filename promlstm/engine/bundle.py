@@ -1,96 +1,38 @@
-"""The model contract, format 1: what a model file holds, how it is checked when read, and how it is written.
+"""The model contract: what a model file holds, how it is checked when read, and how it is written.
 
 A model is one ONNX file and one pure function: it takes values and memory and returns a verdict and new memory, for N entities with
-F features. INPUTS and OUTPUTS list the graph's tensors; manifest, calibration and proof are JSON in the file's `metadata_props`.
+F features. Its parts are in files of their own: the graph's tensors (tensors), and JSON in the file's `metadata_props`: manifest, calibration
+(here) and proof. digest covers all of it.
 
 Who calls it: session.load (parse, from what ONNX Runtime reads), convert.release (metadata, then session.load to read it back),
 `check-model` (card). What flows through: strings and shapes. It never runs a graph and never opens a file, so it needs no ONNX library.
 
-`threshold` is an optional input: the surprise that the budget allows. It puts `lower` and `upper` exactly where the score becomes 1,
-which the latch and the readers of the gauges rely on. A state is [N, S] or [N, F, S]. The second form is memory per feature: with it,
-one file serves any number of features.
+Format 2 has a digest and a proof at every range of steps of the calibration, which the proof names. Files of format 1 are still read; they
+have no digest, and a proof at one step.
 """
 
-import base64
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any, Literal, Self, TypeVar, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, TypeVar
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from promlstm.engine.columns import Floats, Floats32, Ints
+from promlstm.engine import manifest as manifests
+from promlstm.engine import proof as proofs
+from promlstm.engine import tensors
+from promlstm.engine.manifest import DAY, FORMAT, PREFIX, SEASON_SLOTS_MAX, WEEK, Manifest, Training
+from promlstm.engine.proof import Array, Case, Proof
+from promlstm.engine.tensors import INPUTS, NEXT, OPTIONAL, OUTPUTS, STATE, Tensor
 from promlstm.errors import BudgetError, BundleFormatError
 
-FORMAT = 1
-PREFIX = 'promlstm.'
+__all__ = [
+    'DAY', 'FORMAT', 'INPUTS', 'NEXT', 'OPTIONAL', 'OUTPUTS', 'PREFIX', 'SEASON_SLOTS_MAX', 'STATE', 'WEEK', 'Array', 'Bundle', 'Calibration',
+    'Case', 'Manifest', 'Proof', 'Row', 'Tensor', 'Training', 'digest', 'metadata', 'parse',
+]  # fmt: skip
 
-# name: (dtype, axes). N entities, F features, K = 1 + season horizons, V views, H forecast horizons.
-INPUTS = {
-    'value': ('float64', 'NF'),  # newest samples, user's unit; NaN = no sample
-    'season': ('float64', 'NFK'),  # seasonal memory now and at each season horizon, user's unit; NaN = not known yet
-    'clock': ('float32', 'N4'),  # sin, cos of the hour of day; sin, cos of the day of week; in the detector's time zone
-    'step_seconds': ('float32', ''),  # the detector's step
-    'learn': ('float32', 'N'),  # 1 = judge and learn, 0 = judge only, 2 = judge, then take this sample as the new normal level
-    'threshold': ('float32', 'N'),  # the surprise that the budget allows: only lower and upper depend on it
-}
-OUTPUTS = {
-    'surprise': ('float32', 'N'),  # >= 0, robust units; NaN = no sample or warming up
-    'expected': ('float64', 'NF'),  # what was expected before the sample was seen; NaN = none
-    'lower': ('float64', 'NF'),  # lower border: beyond it the surprise is above `threshold`
-    'upper': ('float64', 'NF'),  # upper border, likewise
-    'deviation': ('float64', 'NF'),  # observed - expected, signed, user's unit
-    'contribution': ('float32', 'NF'),  # share of each feature; rows sum to 1, or are NaN
-    'season_next': ('float64', 'NF'),  # what to remember for this slot
-    'view': ('float32', 'NV'),  # share of each view
-    'class': ('int64', 'N'),  # which calibration rows apply
-    'forecast': ('float64', 'NFH3'),  # low, middle, high at each forecast horizon
-}
-OPTIONAL = {'season', 'clock', 'step_seconds', 'learn', 'threshold', 'view', 'class', 'forecast'}
-STATE = 'state_'
-NEXT = '_next'
-SEASON_SLOTS_MAX = 336
-DAY, WEEK = 86400, 604800
-
-
-_Dtype = Literal['float32', 'float64', 'int64']
-_Part = TypeVar('_Part', bound=msgspec.Struct)  # of the metadata: manifest, calibration or proof
-
-
-class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the weights were trained on."""
-
-    data: str  # in words, with licences
-    digest: str  # sha256 of the training data
-    recipe: str  # sha256 of the recipe
-    seed: int
-    entity_steps: int  # samples seen in training, all epochs
-    seconds: float  # how long it took
-
-
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the exporter must know to run the graph, and what a person wants to know about it."""
-
-    format: int
-    name: str
-    family: Literal['forecaster', 'autoencoder', 'classifier']
-    description: str
-    created: str  # RFC 3339
-    features: tuple[str, ...] | None  # None: any number of features
-    views: tuple[str, ...]
-    step_seconds: tuple[float, float]  # the steps that the model supports, both ends included
-    warmup_steps: int  # samples of an entity before its first surprise
-    replay_steps: int  # history that a warm start replays
-    season_period_seconds: int  # 0: no seasonal memory
-    season_slots: int
-    season_horizons_steps: tuple[int, ...]
-    forecast_horizons_seconds: tuple[int, ...]
-    training: Training
-    tools: dict[str, str]  # name: version
-    evaluation: dict[str, dict[str, float]]  # set: {measure: figure}
+_Part = TypeVar('_Part', bound=msgspec.Struct)  # of the metadata: manifest or calibration
 
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={'klass': 'class'}):
@@ -134,70 +76,38 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         2.5
         """
         row = self.row(klass, step_seconds)
+        self.check_budget(alarms_per_week, step_seconds, (klass,))
         alarms = np.log(np.asarray(row.alarms_per_entity_week))
         wanted = np.log(alarms_per_week)
-        if wanted < alarms[-1]:
-            raise BudgetError(
-                f'a budget of {alarms_per_week:.3g} alarms per entity-week is below what the calibration was measured for: '
-                f'the floor is {row.alarms_per_entity_week[-1]:.3g} per entity-week at a step of {step_seconds:g} s'
-            )
         if wanted > alarms[0]:
             return float(row.surprise[0])
         return float(np.interp(-wanted, -alarms, row.surprise))
 
-    def floor(self, step_seconds: float) -> float:
-        """The lowest budget, in alarms per entity-week, that was measured for every class at a step."""
-        classes = {row.klass for row in self.rows} or {0}
-        return max(self.row(klass, step_seconds).alarms_per_entity_week[-1] for klass in classes)
+    def floor(self, step_seconds: float, classes: Iterable[int] | None = None) -> float:
+        """The lowest budget, in alarms per entity-week, that was measured for each of some classes (None = all) at a step."""
+        return max(self.row(klass, step_seconds).alarms_per_entity_week[-1] for klass in classes or {row.klass for row in self.rows} or {0})
+
+    def ceiling(self, step_seconds: float, classes: Iterable[int] | None = None) -> float:
+        """The largest budget of the tables of some classes (None = all) at a step. What is larger is judged as this one."""
+        return max(self.row(klass, step_seconds).alarms_per_entity_week[0] for klass in classes or {row.klass for row in self.rows} or {0})
+
+    def check_budget(self, alarms_per_week: float, step_seconds: float, classes: Iterable[int]) -> None:
+        """BudgetError if a budget is below what was measured for any of some classes; it names the one floor that holds for all of them."""
+        if alarms_per_week < (floor := self.floor(step_seconds, classes)):
+            raise BudgetError(
+                f'a budget of {alarms_per_week:.3g} alarms per entity-week is below what the calibration was measured for: '
+                f'the floor is {_rounded_up(floor)} per entity-week at a step of {step_seconds:g} s'
+            )
 
 
-class Array(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """An array in JSON: its little-endian bytes in base64."""
+def _rounded_up(number: float) -> str:
+    """Three digits that are no less than the number: whoever takes the floor that a message names must not be refused again.
 
-    dtype: _Dtype
-    shape: tuple[int, ...]
-    data: str
-
-    @classmethod
-    def of(cls, array: Floats32 | Floats | Ints) -> Self:
-        """The Array that holds a numpy array.
-
-        >>> Array.of(np.float32([1, np.nan])).numpy()
-        array([ 1., nan], dtype=float32)
-        """
-        little = np.ascontiguousarray(array, np.dtype(array.dtype).newbyteorder('<'))
-        return cls(dtype=cast(_Dtype, array.dtype.name), shape=array.shape, data=base64.b64encode(little.tobytes()).decode())
-
-    def numpy(self) -> npt.NDArray[Any]:
-        """The numpy array, in the machine's byte order; BundleFormatError if the bytes do not fit dtype and shape."""
-        try:
-            flat = np.frombuffer(base64.b64decode(self.data, validate=True), np.dtype(self.dtype).newbyteorder('<'))
-            if min(self.shape, default=0) < 0:
-                raise ValueError('an axis is below 0')
-            return flat.reshape(self.shape).astype(self.dtype)
-        except ValueError as error:
-            raise BundleFormatError(
-                f'an array of the proof does not fit its dtype and shape ({self.dtype} {list(self.shape)}): {error}'
-            ) from error
-
-
-class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A few rows over some steps, and what TensorFlow computed from them; replayed at every load."""
-
-    relative_tolerance: float
-    absolute_tolerance: float
-    reason: str  # why this tolerance
-    step_seconds: float
-    inputs: dict[str, Array]  # each with a leading axis of T steps; without states and step_seconds
-    outputs: dict[str, Array]  # likewise; without states, whose values show in later outputs
-
-
-class Tensor(msgspec.Struct, frozen=True):
-    """A graph's input or output as the runtime describes it."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
+    >>> _rounded_up(0.11451), _rounded_up(0.1), _rounded_up(20.0)
+    ('0.115', '0.1', '20')
+    """
+    digits = 2 - math.floor(math.log10(number))
+    return f'{math.ceil(number * 10**digits - 1e-9) / 10**digits:.3g}'
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,9 +136,11 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def metadata(manifest: Manifest, calibration: Calibration, proof: Proof) -> dict[str, str]:
-    """The `metadata_props` of a file, as `parse` reads them."""
-    parts = {'manifest': manifest, 'calibration': calibration, 'proof': proof}
-    return {PREFIX + name: msgspec.json.encode(part).decode() for name, part in parts.items()}
+    """The `metadata_props` of a file, as `parse` reads them; the proof gets the digest of this calibration."""
+    rows = msgspec.json.encode(calibration)
+    proof = msgspec.structs.replace(proof, calibration=digest(rows))
+    parts = {'manifest': msgspec.json.encode(manifest), 'calibration': rows, 'proof': msgspec.json.encode(proof)}
+    return {PREFIX + name: part.decode() for name, part in parts.items()}
 
 
 def digest(data: bytes) -> str:
@@ -247,13 +159,16 @@ def parse(
     raises           BundleFormatError for the first mistake
     """
     try:
+        version = manifests.check_format(_text(metadata, 'manifest'))
         manifest = _section(metadata, 'manifest', Manifest)
         calibration = _section(metadata, 'calibration', Calibration)
-        proof = _section(metadata, 'proof', Proof)
-        _check_manifest(manifest)
+        proof = _proof(metadata, version)
+        manifests.check(manifest)
         _check_calibration(calibration, manifest)
-        states = _check_tensors(manifest, inputs, outputs)
-        _check_proof(proof, manifest, inputs, outputs)
+        states = tensors.check(manifest, inputs, outputs)
+        proofs.check(proof, manifest, inputs, outputs)
+        if version > 1:
+            _check_proven(proof, calibration, manifest, _text(metadata, 'calibration'))
     except BundleFormatError as error:
         raise BundleFormatError(f'{source}: {error}') from error.__cause__
     return Bundle(
@@ -262,63 +177,40 @@ def parse(
     )  # fmt: skip
 
 
-def _section(metadata: Mapping[str, str], name: str, kind: type[_Part]) -> _Part:
+def _text(metadata: Mapping[str, str], name: str) -> str:
     text = metadata.get(PREFIX + name)
     if text is None:
         raise BundleFormatError(
             f'no {PREFIX}{name} in the file: not made by `python -m convert` (`python -m convert wrap` wraps a plain ONNX file)'
         )
-    if name == 'manifest':
-        _check_format(text)
+    return text
+
+
+def _section(metadata: Mapping[str, str], name: str, kind: type[_Part]) -> _Part:
+    text = _text(metadata, name)
     try:
         return msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleFormatError(f'{PREFIX}{name}: {error}') from error
 
 
-def _check_format(text: str) -> None:
-    """Check the version first: for a file of another format, any other message would mislead."""
+def _proof(metadata: Mapping[str, str], version: int) -> Proof:
+    text = _text(metadata, 'proof')
     try:
-        tree = msgspec.json.decode(text)
+        return proofs.decode(text, version)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BundleFormatError(f'{PREFIX}manifest: not a JSON object: {error}') from error
-    if not isinstance(tree, dict):
-        raise BundleFormatError(f'{PREFIX}manifest: not a JSON object: got {type(tree).__name__}')
-    found = tree.get('format')
-    if found != FORMAT:
-        raise BundleFormatError(f'format {found!r}, expected {FORMAT}: made for another version of promlstm')
+        raise BundleFormatError(f'{PREFIX}proof: {error}') from error
 
 
-def _check_manifest(manifest: Manifest) -> None:
-    low, high = manifest.step_seconds
-    if not 0 < low <= high:
-        raise BundleFormatError(f'manifest: step_seconds: got {low:g} to {high:g}, expected 0 < low <= high')
-    if manifest.features == ():
-        raise BundleFormatError('manifest: features: none; expected names, or null for any number')
-    try:
-        made = datetime.fromisoformat(manifest.created)
-    except ValueError as error:
-        raise BundleFormatError(f'manifest: created: got {manifest.created!r}, expected a time such as 2026-01-31T12:00:00Z') from error
-    if made.tzinfo is None:
-        raise BundleFormatError(f'manifest: created: {manifest.created!r} has no time zone')
-    if manifest.features is not None and len(set(manifest.features)) != len(manifest.features):
-        raise BundleFormatError('manifest: features: a name occurs twice')
-    if manifest.warmup_steps < 1 or manifest.replay_steps < manifest.warmup_steps:
-        raise BundleFormatError(
-            f'manifest: replay_steps: got {manifest.replay_steps}, expected at least warmup_steps ({manifest.warmup_steps} >= 1)'
-        )
-    if bool(manifest.season_period_seconds) != bool(manifest.season_slots) or not 0 <= manifest.season_slots <= SEASON_SLOTS_MAX:
-        raise BundleFormatError(
-            f'manifest: season_slots: got {manifest.season_slots}, expected 1 to {SEASON_SLOTS_MAX}, or 0 together with the period'
-        )
-    if manifest.season_period_seconds not in (0, DAY, WEEK):
-        raise BundleFormatError(
-            f'manifest: season_period_seconds: got {manifest.season_period_seconds}, expected {DAY} (a day) or {WEEK} (a week)'
-        )
-    if manifest.season_period_seconds == WEEK and manifest.season_slots % 7:
-        raise BundleFormatError(f'manifest: season_slots: got {manifest.season_slots}, expected as many for every day of the week')
-    if any(steps <= 0 for steps in manifest.season_horizons_steps):
-        raise BundleFormatError(f'manifest: season_horizons_steps: got {list(manifest.season_horizons_steps)}, expected positive steps')
+def _check_proven(proof: Proof, calibration: Calibration, manifest: Manifest, text: str) -> None:
+    """Check that the proof is of this calibration, and has a case in each of its ranges of steps that the model may run at."""
+    if proof.calibration != digest(text.encode()):
+        raise BundleFormatError('calibration: not the one that the proof was released with: a row or a figure of it was changed')
+    lowest, highest = manifest.step_seconds
+    for low, high in sorted({row.step_seconds for row in calibration.rows}):
+        runs = low <= highest and high > lowest
+        if runs and not any(low <= case.step_seconds < high for case in proof.cases):
+            raise BundleFormatError(f'proof: no case at steps of {low:g} s to {high:g} s, which the calibration has a row for')
 
 
 def _check_calibration(calibration: Calibration, manifest: Manifest) -> None:
@@ -346,75 +238,3 @@ def _check_calibration(calibration: Calibration, manifest: Manifest) -> None:
             raise BundleFormatError(
                 f'calibration: class {klass} has a gap: no row for a step of {reached:g} s, the manifest says up to {end:g} s'
             )
-
-
-def _sizes(manifest: Manifest) -> dict[str, int | str]:
-    """Size of each axis of INPUTS and OUTPUTS; a text is an axis without a fixed size."""
-    return {
-        'N': 'N', 'F': 'F' if manifest.features is None else len(manifest.features), 'K': 1 + len(manifest.season_horizons_steps),
-        'V': len(manifest.views), 'H': len(manifest.forecast_horizons_seconds), '3': 3, '4': 4,
-    }  # fmt: skip
-
-
-def _check_tensors(manifest: Manifest, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Check names, dtypes and shapes of the graph's tensors; returns the states by input name."""
-    sizes = _sizes(manifest)
-    states = {tensor.name: tensor for tensor in inputs if tensor.name.startswith(STATE)}
-    nexts = {tensor.name: tensor for tensor in outputs if tensor.name.startswith(STATE)}
-    _check_declared('input', [tensor for tensor in inputs if tensor.name not in states], INPUTS, sizes)
-    _check_declared('output', [tensor for tensor in outputs if tensor.name not in nexts], OUTPUTS, sizes)
-    if {name + NEXT for name in states} != set(nexts):
-        unpaired = sorted({name + NEXT for name in states} ^ set(nexts))
-        raise BundleFormatError(f'graph: every {STATE}NAME needs a {STATE}NAME{NEXT} and vice versa; without counterpart: {unpaired}')
-    for name, state in states.items():
-        per_feature = len(state.shape) == 3
-        fits = state.shape[:-1] == (('N', sizes['F']) if per_feature else ('N',)) and isinstance(state.shape[-1], int)
-        if state.dtype not in ('float32', 'float64') or not fits:
-            raise BundleFormatError(f'graph: {name} is {state.dtype} {list(state.shape)}, expected float32 or float64 [N, S] or [N, F, S]')
-        after = nexts[name + NEXT]
-        if (after.dtype, after.shape) != (state.dtype, state.shape):
-            raise BundleFormatError(
-                f'graph: {after.name} is {after.dtype} {list(after.shape)}, expected as {name}: {state.dtype} {list(state.shape)}'
-            )
-    views = 'view' in {tensor.name for tensor in outputs}
-    if views != bool(manifest.views):
-        raise BundleFormatError(f'graph: view {"is" if views else "is not"} an output, but the manifest names {len(manifest.views)} views')
-    if ('forecast' in {tensor.name for tensor in outputs}) != bool(manifest.forecast_horizons_seconds):
-        raise BundleFormatError(
-            f'graph: forecast {"is not" if manifest.forecast_horizons_seconds else "is"} an output, '
-            f'but the manifest names {len(manifest.forecast_horizons_seconds)} forecast horizons'
-        )
-    return states
-
-
-def _check_declared(what: str, tensors: Sequence[Tensor], declared: Mapping[str, tuple[str, str]], sizes: Mapping[str, int | str]) -> None:
-    names = {tensor.name for tensor in tensors}
-    if unknown := sorted(names - set(declared)):
-        raise BundleFormatError(f'graph: unknown {what} {unknown[0]!r}; known: {", ".join(declared)}, {STATE}NAME')
-    if missing := sorted(set(declared) - OPTIONAL - names):
-        raise BundleFormatError(f'graph: {what} {missing[0]!r} is missing')
-    for tensor in tensors:
-        dtype, axes = declared[tensor.name]
-        shape = tuple(sizes[axis] for axis in axes)
-        if (tensor.dtype, tensor.shape) != (dtype, shape):
-            raise BundleFormatError(f'graph: {what} {tensor.name} is {tensor.dtype} {list(tensor.shape)}, expected {dtype} {list(shape)}')
-
-
-def _check_proof(proof: Proof, manifest: Manifest, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
-    """Check that the proof can be replayed: an array for each input of the graph, all of the same length and of the right shape."""
-    wanted = {tensor.name for tensor in inputs if not tensor.name.startswith(STATE)} - {'step_seconds'}
-    given = {name for name in INPUTS if name != 'step_seconds'}, {tensor.name for tensor in outputs if tensor.name in OUTPUTS}
-    if missing := sorted(wanted - set(proof.inputs)):
-        raise BundleFormatError(f'proof: input {missing[0]!r} is missing')
-    for what, arrays, known in zip(('input', 'output'), (proof.inputs, proof.outputs), given, strict=True):
-        if unknown := sorted(set(arrays) - known):
-            raise BundleFormatError(f'proof: unknown {what} {unknown[0]!r}; known: {", ".join(sorted(known))}')
-    value = proof.inputs['value'].shape
-    if len(value) != 3 or 0 in value:
-        raise BundleFormatError(f'proof: input value is {list(value)}, expected [steps, entities, features], none of them 0')
-    sizes = {**_sizes(manifest), 'N': value[1], 'F': value[2] if manifest.features is None else len(manifest.features)}
-    for what, arrays, declared in (('input', proof.inputs, INPUTS), ('output', proof.outputs, OUTPUTS)):
-        for name, array in arrays.items():
-            shape = (value[0], *(sizes[axis] for axis in declared[name][1]))
-            if array.numpy().shape != shape:
-                raise BundleFormatError(f'proof: {what} {name} is {list(array.shape)}, expected {list(shape)}')

@@ -21,6 +21,7 @@ import onnxruntime
 
 from promlstm import limits
 from promlstm.engine import bundle as contract
+from promlstm.engine import digest
 from promlstm.engine.columns import Tensors
 from promlstm.errors import BundleFormatError, ProofError
 
@@ -62,12 +63,12 @@ def stamp(path: str | Path) -> tuple[int, int, int, int] | None:
 
 
 def load(path: str | Path, *, sha256: str | None = None, threads: int | None = None, prove: bool = True) -> 'Session':
-    """Load a model file: check its digest and its format, and verify its proof.
+    """Load a model file: check its digests before ONNX Runtime sees the bytes, then its format, and verify its proof.
 
     sha256   expected digest of the file, or None
     threads  how many chunks run at once; None = as many as limits.threads gives
     prove    False = do not verify the proof
-    raises   BundleFormatError (missing, truncated, other format, other digest), ProofError (computes other numbers here)
+    raises   BundleFormatError (missing, truncated, changed, of another format or digest), ProofError (computes other numbers here)
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe never ends, a device may have no end
@@ -78,6 +79,7 @@ def load(path: str | Path, *, sha256: str | None = None, threads: int | None = N
     found = contract.digest(data)
     if sha256 and found != sha256.lower():
         raise BundleFormatError(f'{path}: sha256 is {found}, the configuration pins {sha256}: not the file that was meant')
+    digest.check(data, str(path))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
@@ -160,21 +162,25 @@ class Session:
         self._runtime.run_with_iobinding(binding)
 
     def prove(self) -> None:
-        """Replay the file's proof; ProofError names the output, step and entity where this machine first differs."""
-        proof = self.bundle.proof
-        inputs = {name: array.numpy() for name, array in proof.inputs.items()}
-        expected = {name: array.numpy() for name, array in proof.outputs.items()}
-        if missing := sorted((set(contract.OUTPUTS) & self.bundle.outputs) - set(expected)):
-            raise ProofError(f'{self.bundle.source}: the proof has no output {missing[0]}')
-        if 'value' not in inputs or not np.isnan(inputs['value']).any():
-            raise ProofError(f'{self.bundle.source}: the proof has no missing sample, so it does not verify what the model does with one')
+        """Replay each case of the file's proof; ProofError names the output, step and entity where this machine first differs."""
+        for case in self.bundle.proof.cases:
+            inputs = {name: array.numpy() for name, array in case.inputs.items()}
+            expected = {name: array.numpy() for name, array in case.outputs.items()}
+            if missing := sorted((set(contract.OUTPUTS) & self.bundle.outputs) - set(expected)):
+                raise ProofError(f'{self.bundle.source}: the proof has no output {missing[0]}')
+            if 'value' not in inputs or not np.isnan(inputs['value']).any():
+                raise ProofError(f'{self.bundle.source}: the proof has no missing sample, so it does not verify what the model does with one')
+            self._prove(case.step_seconds, inputs, expected)
+
+    def _prove(self, step_seconds: float, inputs: Tensors, expected: Tensors) -> None:
         steps, rows, features = inputs['value'].shape
-        state = self.blank(rows, features)
+        state, got = self.blank(rows, features), {name: np.empty_like(wanted) for name, wanted in expected.items()}
         for step in range(steps):
-            feeds = {name: array[step] for name, array in inputs.items()} | {'step_seconds': np.float32(proof.step_seconds)}
-            got, state = self._run_for_proof(feeds, state)
-            for name, wanted in expected.items():
-                self._compare(name, step, got[name], wanted[step])
+            feeds = {name: array[step] for name, array in inputs.items()} | {'step_seconds': np.float32(step_seconds)}
+            out, state = self._run_for_proof(feeds, state)
+            for name, column in got.items():
+                column[step] = out[name]
+        self._compare(step_seconds, got, expected)
 
     def _run_for_proof(self, feeds: Mapping[str, npt.ArrayLike], state: Tensors) -> tuple[Tensors, Tensors]:
         try:
@@ -182,13 +188,18 @@ class Session:
         except Exception as error:  # as in `load`: classes without a common base
             raise ProofError(f'{self.bundle.source}: the graph cannot be run: {" ".join(str(error).split())}') from error
 
-    def _compare(self, name: str, step: int, got: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> None:
-        proof = self.bundle.proof
-        close = np.isclose(got, wanted, rtol=proof.relative_tolerance, atol=proof.absolute_tolerance, equal_nan=True)
-        if not close.all():
-            where = tuple(int(index[0]) for index in np.nonzero(~close))
+    def _compare(self, step_seconds: float, got: Tensors, expected: Tensors) -> None:
+        """ProofError for the first step at which an output differs; got and expected are arrays with a leading axis of steps."""
+        proof, wrong = self.bundle.proof, []
+        for name, wanted in expected.items():
+            close = np.isclose(got[name], wanted, rtol=proof.relative_tolerance, atol=proof.absolute_tolerance, equal_nan=True)
+            if not close.all():
+                wrong.append((tuple(int(index[0]) for index in np.nonzero(~close)), name))
+        if wrong:
+            where, name = min(wrong, key=lambda each: each[0][0])
             raise ProofError(
-                f'{self.bundle.source}: the proof fails: {name} at step {step}, entity {where[0]}: got {got[where]:.9g}, expected {wanted[where]:.9g} '
+                f'{self.bundle.source}: the proof at steps of {step_seconds:g} s fails: {name} at step {where[0]}, entity {where[1]}: '
+                f'got {got[name][where]:.9g}, expected {expected[name][where]:.9g} '
                 f'(relative tolerance {proof.relative_tolerance:g}, absolute {proof.absolute_tolerance:g}): this machine or ONNX Runtime '
                 f'{onnxruntime.__version__} computes other numbers than the model was made with; it is not served'
             )

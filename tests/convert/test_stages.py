@@ -57,8 +57,10 @@ def test_release_leaves_the_old_file_where_the_new_one_is_wrong(tmp_path):
     from promlstm.errors import ProofError
 
     good = session.load(MODEL).bundle
-    first = good.proof.outputs['surprise'].numpy() + np.float32(1)
-    wrong = msgspec.structs.replace(good.proof, outputs=good.proof.outputs | {'surprise': bundle.Array.of(first)})
+    case, *others = good.proof.cases
+    moved = bundle.Array.of(case.outputs['surprise'].numpy() + np.float32(1))
+    case = msgspec.structs.replace(case, outputs=case.outputs | {'surprise': moved})
+    wrong = msgspec.structs.replace(good.proof, cases=(case, *others))
     path = tmp_path / 'model.onnx'
     path.write_bytes(b'the old one')
     with pytest.raises(ProofError):

@@ -40,7 +40,8 @@ def test_what_is_written_reads_back_the_same():
     got = bundle.parse(
         written, *tiny_model.tensors(features=manifest.features, views=views, classes=classes), source='x.onnx', sha256='abc', size_bytes=7
     )
-    assert (got.manifest, got.calibration, got.proof) == (manifest, calibration, proof)
+    named = msgspec.structs.replace(proof, calibration=bundle.digest(written['promlstm.calibration'].encode()))
+    assert (got.manifest, got.calibration, got.proof) == (manifest, calibration, named)
     assert (got.source, got.sha256, got.size_bytes) == ('x.onnx', 'abc', 7)
     assert set(written) == {'promlstm.manifest', 'promlstm.calibration', 'promlstm.proof'}
 
@@ -108,12 +109,12 @@ MISTAKES = {
     'no manifest': Mistake(f'no promlstm.manifest {NOT_OURS}', raw={'manifest': lambda _: None}),
     'no calibration': Mistake(f'no promlstm.calibration {NOT_OURS}', raw={'calibration': lambda _: None}),
     'no proof': Mistake(f'no promlstm.proof {NOT_OURS}', raw={'proof': lambda _: None}),
-    'a later format': Mistake('format 2, expected 1: made for another version of promlstm', {'format': 2}),
+    'a later format': Mistake('format 3, expected 1 or 2: made for another version of promlstm', {'format': 3}),
     'a later format with unknown keys': Mistake(
-        'format 2, expected 1: made for another version of promlstm', {'format': 2, 'rhythm': []}
+        'format 3, expected 1 or 2: made for another version of promlstm', {'format': 3, 'rhythm': []}
     ),
-    'format as text': Mistake("format '1', expected 1: made for another version of promlstm", {'format': '1'}),
-    'no format': Mistake('format None, expected 1: made for another version of promlstm', raw={'manifest': lambda _: '{}'}),
+    'format as text': Mistake("format '1', expected 1 or 2: made for another version of promlstm", {'format': '1'}),
+    'no format': Mistake('format None, expected 1 or 2: made for another version of promlstm', raw={'manifest': lambda _: '{}'}),
     'manifest is no JSON': Mistake(
         'promlstm.manifest: not a JSON object: JSON is malformed: invalid character (byte 0)', raw={'manifest': lambda _: 'x'}
     ),
@@ -135,7 +136,7 @@ MISTAKES = {
         'promlstm.proof: Object contains unknown field `lemma`', raw={'proof': lambda text: text.replace('{', '{"lemma":1,', 1)}
     ),
     'unknown key in an array of the proof': Mistake(
-        'promlstm.proof: Object contains unknown field `order` - at `$.inputs[...]`',
+        'promlstm.proof: Object contains unknown field `order` - at `$.cases[0].inputs[...]`',
         raw={'proof': lambda text: text.replace('"dtype"', '"order": "C", "dtype"', 1)},
     ),
     'family of another kind': Mistake("promlstm.manifest: Invalid enum value 'oracle' - at `$.family`", {'family': 'oracle'}),
@@ -203,7 +204,9 @@ def test_a_gap_in_the_middle_is_found_in_any_order_of_rows():
     calibration = msgspec.structs.replace(tiny_model.CALIBRATION, rows=tuple(rows))
     assert refusal(metadata=tiny_model.metadata(calibration=calibration)) == 'x.onnx: ' + HOLE.format(0, 60)
     closed = msgspec.structs.replace(tiny_model.CALIBRATION, rows=(*rows, msgspec.structs.replace(tiny_model.ROW, step_seconds=(60, 600))))
-    assert parse(metadata=tiny_model.metadata(calibration=closed)).calibration == closed
+    proof = tiny_model.proven()
+    cases = tuple(msgspec.structs.replace(proof.cases[0], step_seconds=step) for step in (30, 60, 900))
+    assert parse(metadata=tiny_model.metadata(calibration=closed, proof=msgspec.structs.replace(proof, cases=cases))).calibration == closed
 
 
 def test_an_uncalibrated_file_can_be_read():
@@ -313,26 +316,26 @@ def test_optional_tensors_may_be_left_out():
 # -- the proof
 
 PROOFS = {
-    'an input that the graph wants is not there': ({'inputs': {'season': None}}, "proof: input 'season' is missing"),
-    'no samples': ({'inputs': {'value': None}}, "proof: input 'value' is missing"),
+    'an input that the graph wants is not there': ({'inputs': {'season': None}}, "proof at steps of 60 s: input 'season' is missing"),
+    'no samples': ({'inputs': {'value': None}}, "proof at steps of 60 s: input 'value' is missing"),
     'an input that no graph has': (
         {'inputs': {'wind': np.zeros((12, 3))}},
-        "proof: unknown input 'wind'; known: clock, learn, season, threshold, value",
+        "proof at steps of 60 s: unknown input 'wind'; known: clock, learn, season, threshold, value",
     ),
     'an output that the graph has not': (
         {'outputs': {'view': np.zeros((12, 3, 2))}},
-        "proof: unknown output 'view'; known: contribution, deviation, expected, lower, season_next, surprise, upper",
+        "proof at steps of 60 s: unknown output 'view'; known: contribution, deviation, expected, lower, season_next, surprise, upper",
     ),
     'samples without features': (
         {'inputs': {'value': np.zeros((12, 3))}},
-        'proof: input value is [12, 3], expected [steps, entities, features], none of them 0',
+        'proof at steps of 60 s: input value is [12, 3], expected [steps, entities, features], none of them 0',
     ),
     'no steps': (
         {'inputs': {'value': np.zeros((0, 3, 2))}},
-        'proof: input value is [0, 3, 2], expected [steps, entities, features], none of them 0',
+        'proof at steps of 60 s: input value is [0, 3, 2], expected [steps, entities, features], none of them 0',
     ),
-    'an input of fewer steps': ({'inputs': {'learn': np.ones((11, 3))}}, 'proof: input learn is [11, 3], expected [12, 3]'),
-    'an output of another axis': ({'outputs': {'surprise': np.ones((12, 3, 1))}}, 'proof: output surprise is [12, 3, 1], expected [12, 3]'),
+    'an input of fewer steps': ({'inputs': {'learn': np.ones((11, 3))}}, 'proof at steps of 60 s: input learn is [11, 3], expected [12, 3]'),
+    'an output of another axis': ({'outputs': {'surprise': np.ones((12, 3, 1))}}, 'proof at steps of 60 s: output surprise is [12, 3, 1], expected [12, 3]'),
 }
 
 
@@ -346,7 +349,7 @@ def test_a_proof_that_cannot_be_replayed_is_rejected(name):
 def test_a_proof_of_another_number_of_features_is_rejected():
     """The proof of a model with fixed features has as many features."""
     metadata = tiny_model.metadata(features=('a',), proof=tiny_model.proven(features=2))
-    with pytest.raises(BundleFormatError, match=r'^x: proof: input value is \[12, 3, 2\], expected \[12, 3, 1\]$'):
+    with pytest.raises(BundleFormatError, match=r'^x: proof at steps of 60 s: input value is \[12, 3, 2\], expected \[12, 3, 1\]$'):
         bundle.parse(metadata, *tiny_model.tensors(features=('a',)), source='x')
 
 
@@ -367,6 +370,35 @@ def test_an_array_that_does_not_fit_its_shape_is_rejected(name):
     with pytest.raises(BundleFormatError) as caught:
         array.numpy()
     assert str(caught.value) == f'an array of the proof does not fit its dtype and shape (float32 {list(array.shape)}): {says}'
+
+
+def test_a_proof_without_cases_is_rejected():
+    """It would verify nothing."""
+    proof = msgspec.structs.replace(tiny_model.proven(), cases=())
+    assert refusal(metadata=tiny_model.metadata(proof=proof)) == 'x.onnx: proof: no cases, so it does not verify anything'
+
+
+def test_a_proof_covers_each_range_of_steps():
+    """A graph may compute otherwise at other steps: a range that has rows of its own needs a case of its own, if the model runs there."""
+    rows = [msgspec.structs.replace(tiny_model.ROW, step_seconds=span) for span in ((1, 600), (600, 3601), (3601, 86401))]
+    calibration = msgspec.structs.replace(tiny_model.CALIBRATION, rows=tuple(rows))
+    assert refusal(metadata=tiny_model.metadata(calibration=calibration)) == (
+        'x.onnx: proof: no case at steps of 600 s to 3601 s, which the calibration has a row for'
+    )
+    proof = tiny_model.proven()
+    (case,) = proof.cases
+    proof = msgspec.structs.replace(proof, cases=(case, msgspec.structs.replace(case, step_seconds=900)))
+    assert len(parse(metadata=tiny_model.metadata(calibration=calibration, proof=proof)).proof.cases) == 2
+
+
+def test_the_proof_is_of_the_calibration_beside_it():
+    """A figure of the calibration that was changed after the release is refused, even where it is a possible one."""
+    metadata = tiny_model.metadata()
+    metadata['promlstm.calibration'] = metadata['promlstm.calibration'].replace('"surprise":[1', '"surprise":[1.5')
+    assert '1.5' in metadata['promlstm.calibration']
+    assert refusal(metadata=metadata) == (
+        'x.onnx: calibration: not the one that the proof was released with: a row or a figure of it was changed'
+    )
 
 
 # -- the budget
@@ -427,13 +459,14 @@ def test_the_floor_is_that_of_the_worst_class():
 # -- for ever
 
 
-def test_the_golden_file_of_format_1_loads_and_gives_its_numbers():
-    """A file of format 1 must load and compute the same for ever.
+@pytest.mark.parametrize('version', [1, bundle.FORMAT])
+def test_the_golden_file_of_each_format_loads_and_gives_its_numbers(version):
+    """A file of a format that was written once must load and compute the same for ever.
 
-    It was made, before the first release, by `PYTHONPATH=. python tests/support/tiny_model.py tests/golden/tiny-1.onnx`.
+    Each was made, when its format was new, by `PYTHONPATH=. python tests/support/tiny_model.py tests/golden/tiny-VERSION.onnx`.
     """
-    golden = session.load(GOLDEN / 'tiny-1.onnx')
-    assert golden.bundle.manifest.format == bundle.FORMAT == 1
+    golden = session.load(GOLDEN / f'tiny-{version}.onnx')
+    assert golden.bundle.manifest.format == version
     assert golden.bundle.manifest.views == ('above', 'below')
     state, results = golden.blank(1, 2), []
     for values in ([10, 2000], [12, 2002], [11, 2001], [11, 2001], [np.nan, 2011], [13, 2001]):

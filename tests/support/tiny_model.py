@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from promlstm.engine import bundle
+from promlstm.engine import bundle, digest
 
 WARMUP = 3
 SCALE = 2.0
@@ -28,7 +28,7 @@ BIG = 1000.0  # a mean above it makes an entity of class 1
 KINDS = {'float32': TensorProto.FLOAT, 'float64': TensorProto.DOUBLE, 'int64': TensorProto.INT64}
 
 MANIFEST = bundle.Manifest(
-    format=1, name='tiny', family='forecaster', description='running mean, for tests', created='2026-01-31T12:00:00Z', features=None,
+    format=bundle.FORMAT, name='tiny', family='forecaster', description='running mean, for tests', created='2026-01-31T12:00:00Z', features=None,
     views=(), step_seconds=(1, 3600), warmup_steps=WARMUP, replay_steps=20, season_period_seconds=86400, season_slots=24,
     season_horizons_steps=(1,), forecast_horizons_seconds=(), tools={'onnx': 'any'}, evaluation={'none': {'f1': 0.5}},
     training=bundle.Training(data='nothing', digest='0' * 64, recipe='1' * 64, seed=1, entity_steps=0, seconds=0),
@@ -180,10 +180,8 @@ def proven(*, features=2, views=(), classes=False, inputs=None, outputs=None):
     laid = lambda arrays, over: {  # noqa: E731 (used twice below)
         name: bundle.Array.of(array) for name, array in (arrays | (over or {})).items() if array is not None
     }
-    return bundle.Proof(
-        relative_tolerance=1e-6, absolute_tolerance=1e-9, reason='float32 outputs have a grain of 6e-8', step_seconds=60,
-        inputs=laid(given, inputs), outputs=laid(said, outputs),
-    )  # fmt: skip
+    case = bundle.Case(step_seconds=60, inputs=laid(given, inputs), outputs=laid(said, outputs))
+    return bundle.Proof(relative_tolerance=1e-6, absolute_tolerance=1e-9, reason='float32 outputs have a grain of 6e-8', cases=(case,))
 
 
 def tensors(*, features=None, views=(), classes=False):
@@ -242,7 +240,7 @@ def build(*, retype=None, reshape=None, without=(), extra=(), edit=lambda metada
     made = helper.make_graph(g.nodes, 'tiny', list(map(declared, inputs)), list(map(declared, kept)), g.constants)
     model = helper.make_model(made, opset_imports=[helper.make_opsetid('', 18)], ir_version=9, producer_name='tests')
     helper.set_model_props(model, edit(metadata(**{name: value for name, value in options.items() if value is not None})))
-    return model.SerializeToString(deterministic=True)
+    return digest.appended(model.SerializeToString(deterministic=True))
 
 
 def write(path, **options):
@@ -252,6 +250,6 @@ def write(path, **options):
     return path
 
 
-if __name__ == '__main__':  # PYTHONPATH=. python tests/support/tiny_model.py tests/golden/tiny-1.onnx
+if __name__ == '__main__':  # PYTHONPATH=. python tests/support/tiny_model.py tests/golden/tiny-2.onnx
     whole = write(sys.argv[1], views=('above', 'below'), classes=True)
     onnx.checker.check_model(onnx.load(whole), full_check=True)
