@@ -1,8 +1,11 @@
 """Threads and time: each detector runs in a thread, at instants that are multiples of its step.
 
     clock       the time of a detector, and waiting for it
+    status      what a detector says of itself
+    facts       what is known of the server beside its samples: its clock, how long it keeps them
+    report      what is said of a detector: telemetry, status, log lines
     runner      one detector: warm up, step, commit, publish
     scheduler   all detectors of a configuration
 """
 
-__all__ = ['clock', 'runner', 'scheduler']
+__all__ = ['clock', 'facts', 'report', 'runner', 'scheduler', 'status']

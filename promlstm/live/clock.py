@@ -29,6 +29,14 @@ class Clock:
         """Unix seconds."""
         return self._wall() if self._start is None else self._start + (self._monotonic() - self._began) * self.speed
 
+    def steady(self) -> float:
+        """Seconds of this clock since it began, which go on however it is set. They stand still while the machine sleeps."""
+        return (self._monotonic() - self._began) * self.speed
+
+    def drift(self) -> float:
+        """How far `now` is ahead of `steady`: it changes by what the clock is set by, and by how long the machine sleeps."""
+        return self.now() - self.steady()
+
     def wait(self, until: float) -> bool:
         """Wait for an instant of this clock, or until the clock is set back; False = the exporter is stopping."""
         before = self.now()

@@ -19,7 +19,9 @@ from promlstm.engine.interfaces import Source
 from promlstm.engine.session import Session
 from promlstm.errors import BundleError
 from promlstm.live.clock import Clock
-from promlstm.live.runner import Blocks, Runner, Status, Watch
+from promlstm.live.facts import Facts, Server
+from promlstm.live.runner import Blocks, Runner, Watch
+from promlstm.live.status import Status
 from promlstm.serve.telemetry import Telemetry
 
 COLLECT_SECONDS = 60.0
@@ -34,6 +36,7 @@ class Scheduler:
     publish   publish(detector, blocks, expires): blocks = {family: text}, expires = instant of the clock after which they are stale
     withdraw  withdraw(detector)
     watch     watch(detector, verdicts), after each step; for the demo
+    facts     what the query API says of itself; None = it is no server
     """
 
     def __init__(
@@ -46,8 +49,9 @@ class Scheduler:
         publish: Callable[[str, Blocks, float], None],
         withdraw: Callable[[str], None],
         watch: Watch | None = None,
+        facts: Facts | None = None,
     ) -> None:
-        self.clock, self.telemetry = clock, telemetry
+        self.clock, self.telemetry, self.server = clock, telemetry, Server(facts)
         # By path and pinned digest: the file's stamp, and its session or what is wrong with it.
         self._sessions: dict[tuple[Path, str | None], tuple[object, Session | BundleError]] = {}
         self._loading: dict[tuple[Path, str | None], threading.Lock] = {}
@@ -129,3 +133,5 @@ def _loaded(path: Path, sha256: str | None) -> Session | BundleError:
         return sessions.load(path, sha256=sha256)
     except BundleError as error:
         return error
+    except MemoryError:
+        return BundleError(f'{path}: it does not fit into the memory that there is')

@@ -2,7 +2,9 @@
 
     http         one bounded HTTP exchange
     prometheus   instant and range queries, decoded into columns
+    skew         how far the clock of a server is from ours
+    newest       when an expression last returned series
     selector     PromQL selectors, and what they match
 """
 
-__all__ = ['http', 'prometheus', 'selector']
+__all__ = ['http', 'newest', 'prometheus', 'selector', 'skew']

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,12 +28,14 @@ from promlstm.errors import QueryRejected, ResponseError, SourceRefused, SourceU
 from promlstm.query import grid
 from promlstm.query.http import Http, Reply, printable
 from promlstm.query.interfaces import QuerySource
+from promlstm.query.skew import skew
 
 Floats = npt.NDArray[np.float64]
 T = TypeVar('T')
 
 POINTS_PER_SERIES = 11_000  # Prometheus refuses a range query beyond
 POINTS_PER_ANSWER = 400_000  # what we ask for at once: about 10 MB of JSON
+SAME_SECONDS = 0.001  # times come in milliseconds
 CLOCK_SECONDS = 1.0  # a sample of an instant query may be this far from the instant that was asked for: times may come in whole seconds
 
 # Where GET is worth a try after POST (405 and 501 as Prometheus' own clients do), and what a gateway says that allows by method:
@@ -132,7 +133,7 @@ class Matrix:
 class Prometheus:
     """One query API, as the configuration describes it.
 
-    clock_skew_seconds  how far its clock was ahead of ours at the last answer that had a Date; NaN = not known
+    clock_skew_seconds  how far its clock was ahead of ours at the last answer, see skew.py; NaN = not known, for it has no Date
     """
 
     def __init__(self, source: QuerySource, *, root: str | Path = '.', now: Callable[[], float] = clock.time) -> None:
@@ -141,6 +142,7 @@ class Prometheus:
         self._url = self._http.url
         self._method: str = 'POST' if source.method == 'auto' else source.method
         self.clock_skew_seconds = math.nan
+        self._instants: dict[str, tuple[float, float]] = {}  # by expression: the last instant that was asked for, and that of its samples
 
     def instant(self, expr: str, time: float) -> Vector:
         """The value of an expression at an instant (unix seconds), as a Vector."""
@@ -154,7 +156,22 @@ class Prometheus:
         found, unread = _found(data.result)
         series, values = _values(found, expr)
         unread += len(found) - len(series)
-        return Vector([bytes(item.metric) for item in series], values, warnings, bool(warnings), unread, _offset(series, time))
+        offset = _offset(series, time)
+        self._refuse_repeated(expr, time, offset)
+        return Vector([bytes(item.metric) for item in series], values, warnings, bool(warnings), unread, offset)
+
+    def _refuse_repeated(self, expr: str, time: float, offset: float) -> None:
+        """ResponseError where the samples are those of the answer to an earlier question: judged as new ones they would freeze the scores.
+
+        A server that answers for another instant, as VictoriaMetrics for one a little earlier, moves on with the question.
+        """
+        asked, answered = self._instants.get(expr, (math.inf, math.inf))
+        if offset and time > asked + CLOCK_SECONDS and abs(time + offset - answered) < SAME_SECONDS:
+            raise ResponseError(
+                f'{self._url} answers for an instant {abs(offset):.3g} s {"before" if offset < 0 else "after"} the one that was asked for, as it did '
+                f'{time - asked:.3g} s ago: a cache, or something that replaces the time of a query, stands in between'
+            )
+        self._instants[expr] = time, time + offset
 
     def range(self, expr: str, start: float, end: float, step: float, series: int = 1) -> Iterator[Matrix]:
         """The values of an expression at start, start + step, … end (unix seconds), as Matrices in time order.
@@ -224,8 +241,9 @@ class Prometheus:
     def _ask(self, what: str, form: Mapping[str, str], timeout: float) -> tuple[_Data | None, tuple[str, ...]]:
         """(_Data or None, warnings) of a successful answer."""
         form = {**form, 'timeout': f'{max(1, round(timeout))}s'}
+        sent = self._now()
         status, headers, body = self._send(f'api/v1/{what}', form, timeout)
-        self._note_clock(headers)
+        self.clock_skew_seconds = skew(headers, sent, self._now())
         answer = self._answer(status, headers, body)
         if answer.status == 'success':
             if answer.data is msgspec.UNSET:
@@ -262,12 +280,6 @@ class Prometheus:
             return reply
         self._method = other
         return again
-
-    def _note_clock(self, headers: Message) -> None:
-        try:
-            self.clock_skew_seconds = parsedate_to_datetime(headers['Date']).timestamp() - self._now()
-        except (TypeError, ValueError, OverflowError, IndexError):  # none, or none that can be read
-            self.clock_skew_seconds = math.nan
 
     def _not_json(self, status: int, headers: Message, body: bytearray, error: Exception) -> ResponseError | SourceUnavailable:
         start = repr(' '.join(bytes(body[:120]).decode(errors='replace').split()))

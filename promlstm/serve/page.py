@@ -26,22 +26,25 @@ class _Blocks:
     plain: Mapping[str, bytes]
     gzipped: Mapping[str, bytes]
     expires: float
+    expires_steady: float
 
 
 class Page:
     """The entity gauges of all detectors.
 
-    now  gives unix seconds, of the same clock as `expires`
+    now     gives unix seconds, of the same clock as `expires`
+    steady  gives seconds that go on however the clock is set (Clock.steady), so that no old page comes back with it; None = `now` is never set
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now, self._lock = now, threading.Lock()
+    def __init__(self, now: Callable[[], float], steady: Callable[[], float] | None = None) -> None:
+        self._now, self._steady, self._lock = now, steady or now, threading.Lock()
         self._detectors: dict[str, _Blocks] = {}
         self._headers = {family: (header(family), compressed(header(family))) for family in FAMILIES}
 
     def publish(self, detector: str, blocks: Mapping[str, bytes], expires: float) -> None:
         """Replace a detector's blocks {family: text}. They are on the page until `expires`, unix seconds."""
-        newest = _Blocks(blocks, {family: compressed(block) for family, block in blocks.items()}, expires)
+        expires_steady = self._steady() + expires - self._now()
+        newest = _Blocks(blocks, {family: compressed(block) for family, block in blocks.items()}, expires, expires_steady)
         with self._lock:
             self._detectors[detector] = newest
 
@@ -54,9 +57,9 @@ class Page:
         """The page in parts, to be sent one after the other: all families, each with its header and the blocks of all detectors."""
         with self._lock:
             detectors = [self._detectors[name] for name in sorted(self._detectors)]
-        now = self._now()
+        now, steady = self._now(), self._steady()
         parts: list[bytes] = []
-        fresh = [each.gzipped if gzip else each.plain for each in detectors if each.expires > now]
+        fresh = [each.gzipped if gzip else each.plain for each in detectors if each.expires > now and each.expires_steady > steady]
         for family, (plain_header, gzipped_header) in self._headers.items():
             blocks = [blocks[family] for blocks in fresh if family in blocks]
             if blocks:

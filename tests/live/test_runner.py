@@ -10,7 +10,7 @@ from servers import wait_until
 from promlstm.engine.session import resolve
 from promlstm.errors import QueryRejected, SourceUnavailable, StageError
 from promlstm.live.clock import Clock
-from promlstm.live.runner import duration_text
+from promlstm.terminal import duration
 
 
 def test_all_detectors_score_and_say_so():
@@ -80,7 +80,7 @@ def test_a_warm_up_reports_its_progress():
         wait_until(lambda: seen.append(str(subject.scheduler.statuses()['a'])) or len(set(seen)) > 2, 60, 'two steps')
     said = [text for text in dict.fromkeys(seen) if text != 'starting']
     ages = [12 + round((time - START) / 300) for name, time in subject.watched if name == 'a'][: len(said)]
-    left = [duration_text(300 * (41 - age)) for age in ages]
+    left = [duration(300 * (41 - age), units=2) for age in ages]
     assert said == [
         f'warming: {age} of 40 steps of 300 s since the first sample, about {rest} more if none is missing'
         for age, rest in zip(ages, left, strict=True)

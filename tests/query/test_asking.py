@@ -140,4 +140,4 @@ def test_how_far_the_clock_of_the_server_is_from_ours():
         for _ in range(3):
             subject.instant('up', 0)
             skews.append(subject.clock_skew_seconds)
-        assert skews[0] == -30.0 and all(skew != skew for skew in skews[1:])
+        assert skews[0] == -29.0 and all(skew != skew for skew in skews[1:])

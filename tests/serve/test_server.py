@@ -19,7 +19,7 @@ from servers import http
 
 from promlstm import __version__
 from promlstm.errors import ConfigError
-from promlstm.live.runner import Status
+from promlstm.live.status import Status
 from promlstm.serve import server
 from promlstm.serve.page import Page
 from promlstm.serve.server import Server
