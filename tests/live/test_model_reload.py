@@ -121,3 +121,20 @@ def test_a_pinned_model_is_not_replaced(path):
         replace(path, tiny_model.build(manifest={'name': 'second'}))
         wait_until(lambda: subject.metric('promlstm_model_reload_failures_total', detector='a') == 1, 20, 'the refusal')
         assert info(subject)[0][0] == 'first'
+
+
+def test_a_file_that_does_not_fit_into_memory_is_refused_and_the_old_model_is_kept(path):
+    """However large it is: a sparse file of four terabytes."""
+    good = path.read_bytes()
+    with running(a={'model': str(path)}) as subject:
+        wait_for_steps(subject)
+        draft = path.with_name('draft')
+        with draft.open('wb') as file:
+            file.truncate(2**42)
+        os.replace(draft, path)
+        wait_until(lambda: subject.metric('promlstm_model_reload_successful', detector='a') == 0, 20, 'the refusal')
+        wait_for_steps(subject)
+        wait_until(lambda: subject.on_page('a'), 20, 'a on the page')
+        assert info(subject)[0][0] == 'first' and subject.metric('promlstm_detector_up', detector='a') == 1
+        replace(path, good)
+        wait_until(lambda: subject.metric('promlstm_model_reload_successful', detector='a') == 1, 20, 'the good file')

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 from fakes import noisy, raw
-from running import SPEED, START, FaultySamples, Running, logged, running
+from running import START, FaultySamples, Running, logged, running
 from servers import wait_until
 
 from promlstm.engine.session import resolve
@@ -174,49 +174,6 @@ def test_an_empty_result_is_reported_and_counted():
         wait_until(lambda: subject.metric('promlstm_detector_empty_results_total', detector='a') > 1, 60, 'empty results')
         wait_until(lambda: 'no series' in subject.scheduler.statuses()['a'].reason, 10, 'a reason')
         assert not subject.on_page('a') and subject.metric('promlstm_detector_up', detector='a') == 1
-
-
-class Jumping(Clock):
-    """A clock that can be set."""
-
-    moved = 0.0
-
-    def now(self):
-        """With what it was moved by."""
-        return super().now() + self.moved
-
-
-def test_a_clock_that_moves_back_far_rebuilds_the_memory():
-    """Far back: the memory is from the future; it is rebuilt from history, and that is counted."""
-    with running(clock=Jumping(start=START, speed=60.0)) as subject:  # slow: a busy machine must replay faster than this clock runs
-        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
-        subject.clock.moved = -86400.0
-        wait_until(lambda: subject.metric('promlstm_detector_clock_backwards_total', detector='a') == 1, 20, 'the jump to be counted')
-        wait_until(lambda: any(name == 'a' and time < START - 80000 for name, time in subject.watched), 60, 'a to score again')
-
-
-@pytest.mark.parametrize('jump', [-120.0, -300.0])
-def test_a_clock_that_moves_back_a_little_is_waited_for(jump):
-    """A few steps back: the page of the future is withdrawn and that is counted; no step is judged twice, and memory is kept."""
-    with running(clock=Jumping(start=START, speed=SPEED)) as subject:
-        wait_until(lambda: len([1 for name, _ in subject.watched if name == 'a']) > 2, 60, 'some steps')
-        subject.clock.moved = jump
-        wait_until(lambda: subject.metric('promlstm_detector_clock_backwards_total', detector='a') == 1, 20, 'the jump to be counted')
-        seen = len(subject.watched)
-        wait_until(lambda: len([1 for name, _ in subject.watched[seen:] if name == 'a']) > 2, 60, 'some more')
-        times = [time for name, time in subject.watched if name == 'a']
-        assert (np.diff(times) > 0).all() and subject.metric('promlstm_detector_clock_backwards_total', detector='a') == 1
-
-
-def test_a_page_of_the_future_is_withdrawn():
-    """A clock that is set back by less than the page would live: its scores are gone at once, and the reason says why."""
-    clock = Jumping(start=START, speed=1.0)
-    with running(clock=clock) as subject:
-        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
-        clock.moved = -50.0
-        wait_until(lambda: not subject.on_page('a'), 20, 'the page to be withdrawn')
-        assert subject.metric('promlstm_detector_up', detector='a') == 0
-        assert 'the clock moved back by' in str(subject.scheduler.statuses()['a'])
 
 
 def test_stopping_does_not_wait_for_a_warm_start():

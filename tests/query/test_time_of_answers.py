@@ -23,10 +23,8 @@ def answering(instant):
 def offsets(instant, times):
     """The offset that each answer is said to have, until one is refused."""
     with Wire(answering(instant)) as wire:
-        subject, found = Prometheus(config.Source(url=wire.url)), []
-        for time in times:
-            found.append(subject.instant('up', time).offset_seconds)
-        return found
+        subject = Prometheus(config.Source(url=wire.url))
+        return [subject.instant('up', time).offset_seconds for time in times]
 
 
 def test_an_answer_that_was_given_before_is_refused():
@@ -57,7 +55,7 @@ def test_an_answer_that_moves_on_is_reported(by):
 
 def test_times_in_whole_seconds_are_those_that_were_asked_for():
     """Less than a second off is how servers round."""
-    assert offsets(lambda time: int(time), [1000.4, 1000.9, 1001.4]) == [0.0] * 3
+    assert offsets(int, [1000.4, 1000.9, 1001.4]) == [0.0] * 3
 
 
 def test_two_expressions_are_two_caches():
