@@ -66,7 +66,7 @@ def grouped(text):
     return {label for names in re.findall(r'\b(?:by|on|without|ignoring)\s*\(([^()]*)\)', text) for label in re.findall(r'\w+', names)}
 
 
-LABELS = {'detector', 'job', 'instance', 'promlstm_replica', 'feature', 'view', 'state', 'stage'}
+LABELS = {'reason', 'detector', 'job', 'instance', 'promlstm_replica', 'feature', 'view', 'state', 'stage'}
 
 
 def recorded(path):
