@@ -1,8 +1,10 @@
 """Log lines: one event a line, as logfmt or JSON."""
 
+import contextlib
 import io
 import json
 import logging
+import os
 
 import pytest
 from hypothesis import example, given
@@ -113,3 +115,63 @@ def test_setting_up_twice_does_not_log_twice():
         logs.setup('info', 'json', again)
         logs.event(log.logger, 'info', 'x')
     assert log.lines == [] and json.loads(again.getvalue())['msg'] == 'x'
+
+
+def log_to(stream, style='logfmt'):
+    """A logger that writes to a stream of the system."""
+    logger = logging.Logger('promlstm.test')
+    handler = logs.Handler(stream)
+    handler.setFormatter(logs.Formatter(style))
+    logger.addHandler(handler)
+    return logger
+
+
+def drained(reader):
+    """What a pipe holds."""
+    os.set_blocking(reader, False)
+    parts = []
+    with contextlib.suppress(BlockingIOError):
+        while part := os.read(reader, 1 << 16):
+            parts.append(part)
+    return b''.join(parts).decode()
+
+
+def test_a_reader_that_stopped_holds_nobody():
+    """A full pipe: lines are lost and counted, none is cut in two, and the next that finds room says how many."""
+    reader, writer = os.pipe()
+    with open(writer, 'w') as stream, contextlib.closing(os.fdopen(reader, 'rb', 0)):
+        logger = log_to(stream)
+        for number in range(3000):
+            logger.info('line', extra={'facts': {'number': number, 'text': 'x' * 100}})
+        first = drained(reader)
+        logger.info('read again')
+        second = drained(reader)
+    lines = [parse_logfmt(line) for line in (first + second).splitlines()]
+    told = [int(line['number']) for line in lines if line['msg'] == 'line']
+    assert told == list(range(len(told))) and 100 < len(told) < 3000 and all(len(line['text']) == 100 for line in lines if 'text' in line)
+    assert [line['msg'] for line in lines[-2:]] == ['log lines were lost: their reader had stopped', 'read again']
+    assert int(lines[-2]['lines']) == 3000 - len(told)
+
+
+def test_a_line_longer_than_the_room_is_ended_later():
+    """A traceback of many pages reaches a reader that reads on."""
+    reader, writer = os.pipe()
+    with open(writer, 'w') as stream, contextlib.closing(os.fdopen(reader, 'rb', 0)):
+        logger = log_to(stream)
+        logger.info('long', extra={'facts': {'text': 'x' * 200_000}})
+        text = drained(reader)
+        for _ in range(5):
+            logger.info('after')
+            text += drained(reader)
+    messages = [parse_logfmt(line) for line in text.splitlines()]
+    assert len(messages[0]['text']) == 200_000 and messages[-1]['msg'] == 'after'
+
+
+def test_a_reader_that_has_gone_breaks_nothing():
+    """A closed pipe, and a disk that is full."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with contextlib.suppress(OSError), open(writer, 'w') as stream:
+        log_to(stream).info('to nobody')
+    with open('/dev/full', 'w') as stream:
+        log_to(stream).info('to nothing')
