@@ -20,6 +20,7 @@ from promlstm.durations import seconds as seconds
 from promlstm.errors import ConfigError
 
 WEEK_SECONDS = 7 * 86400.0
+LARGEST_CHARACTERS = 10_000_000  # tens of thousands of detectors; what is larger is another file, or a device without an end
 _SIZE = re.compile(r'(\d{1,12}(?:\.\d+)?)(B|KB|MB|GB)\Z')
 _BUDGET = re.compile(r'(\d{1,12}(?:\.\d+)?)/(minute|hour|day|week|month|year) (each|in all)\Z')
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
@@ -175,9 +176,12 @@ class Config(_Strict, frozen=True):
 def load(path: str | Path) -> Config:
     """The Config of a file; ConfigError names file, place and key."""
     try:
-        text = Path(path).read_text(encoding='utf-8')
+        with Path(path).open(encoding='utf-8') as file:
+            text = file.read(LARGEST_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f'{path}: cannot be read: {getattr(error, "strerror", None) or error}') from error
+    if len(text) > LARGEST_CHARACTERS:
+        raise ConfigError(f'{path}: longer than {LARGEST_CHARACTERS} characters: not a configuration')
     return parse(text, source=str(path), root=str(Path(path).parent))
 
 

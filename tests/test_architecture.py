@@ -38,7 +38,9 @@ TIERS = {
     # what a user starts
     'promlstm.check': 5,
     'promlstm.demo': 5,
-    'promlstm.__main__': 6,
+    'promlstm.signals': 5,
+    'promlstm.arguments': 6,
+    'promlstm.__main__': 7,
     # making models
     'convert': 10,
     'convert.errors': 11,

@@ -7,9 +7,12 @@ the content negotiation are those of prometheus_client.
 
 import html
 import logging
+import math
 import re
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -26,6 +29,8 @@ from promlstm.serve.telemetry import Telemetry
 
 log = logging.getLogger('promlstm.server')
 IDLE_SECONDS = 30.0  # a connection that sends nothing for this long is closed
+PAUSE_SECONDS = 0.2  # after a connection that could not be accepted
+REPEAT_SECONDS = 60.0  # that is logged again after this
 CONNECTIONS = 64  # served at once; further ones wait in the listen queue
 _QUALITY_0 = re.compile(r'q=0(\.0*)?\Z')
 _TEXT = 'text/plain; charset=utf-8'
@@ -68,6 +73,7 @@ class Server(HTTPServer):
         any_host = '::' if ipv6 else '0.0.0.0'
         self.page, self.telemetry, self.statuses, self.ready = page, telemetry, statuses, ready
         self._slots, self._stopping = threading.BoundedSemaphore(CONNECTIONS), threading.Event()
+        self._refused = -math.inf  # when it was logged last that no connection could be accepted
         try:
             super().__init__((host or any_host, port), Handler)
         except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded for the resolver
@@ -100,6 +106,22 @@ class Server(HTTPServer):
         self.shutdown()
         self.server_close()
         self._thread.join(5)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """The next connection. Where none can be accepted, as without a free file descriptor, it is tried again a little later and not at once."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            now = time.monotonic()
+            if now - self._refused > REPEAT_SECONDS:
+                self._refused = now
+                event(log, 'error', 'connections cannot be accepted, nobody is served meanwhile', err=str(error))
+            self._stopping.wait(PAUSE_SECONDS)
+            raise
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log what went wrong before a connection had its thread."""
+        event(log, 'error', 'connection failed', client=client_address[0], exc_info=sys.exception())
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread for a connection, once there are fewer than CONNECTIONS."""

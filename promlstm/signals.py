@@ -1,0 +1,76 @@
+"""Signals of a program that runs until it is told to stop, also as process 1 of a container, where the system does nothing by itself.
+
+Who calls it: `run`. Before it serves, a signal ends it where it stands. From then on signals are waited for, and nothing that takes long is done
+by the thread that waits.
+"""
+
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from promlstm.logs import event
+
+log = logging.getLogger('promlstm.main')
+STOP = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Meanwhile SIGTERM and SIGINT end the process with status 0, whatever Python does at the time; SIGHUP does nothing yet.
+
+    They stay like that until `waiting` is called. Where an exception ends the block, they are as they were before.
+    """
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        event(log, 'info', 'stopping before the start is complete', signal=signal.Signals(number).name)
+        raise SystemExit(0)
+
+    before = {number: signal.signal(number, end) for number in STOP}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    except BaseException:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        raise
+
+
+def waiting() -> Callable[[], signal.Signals]:
+    """A function that waits for SIGTERM, SIGINT or SIGHUP and returns it; signals that arrive before the call count too.
+
+    The handlers do nothing; the number comes through a socket. A handler that sets an event may wait for ever for a lock that its own
+    thread holds.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    for number in (*STOP, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+
+    def wait(_keep: socket.socket = writer) -> signal.Signals:
+        return signal.Signals(reader.recv(1)[0])
+
+    return wait
+
+
+class Repeated:
+    """A job in a thread of its own. Calls that come while it runs make it run once more afterwards, however many they are."""
+
+    def __init__(self, job: Callable[[], None]) -> None:
+        self._job, self._wanted = job, threading.Event()
+        threading.Thread(target=self._run, name='promlstm-repeated', daemon=True).start()
+
+    def __call__(self) -> None:
+        self._wanted.set()
+
+    def _run(self) -> None:
+        while self._wanted.wait():
+            self._wanted.clear()
+            try:
+                self._job()
+            except Exception as error:  # noqa: BLE001 (the next signal must find the thread)
+                event(log, 'error', 'job failed', exc_info=error)
