@@ -5,8 +5,11 @@ import io
 import json
 import logging
 import os
+import subprocess
 
+import exporter
 import pytest
+import servers
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -175,3 +178,17 @@ def test_a_reader_that_has_gone_breaks_nothing():
         log_to(stream).info('to nobody')
     with open('/dev/full', 'w') as stream:
         log_to(stream).info('to nothing')
+
+
+def test_an_exporter_whose_log_nobody_reads_goes_on(tmp_path):
+    """Thousands of requests at level debug fill the pipe; each is answered, and SIGTERM ends the process."""
+    config = tmp_path / 'promlstm.yml'
+    config.write_text('prometheus: {url: "http://127.0.0.1:1"}\ndetectors: [{name: cpu, expr: up}]\n')
+    port = servers.free_port()
+    command = [exporter.RUNTIME, '-m', 'promlstm', 'run', f'--config.file={config}', f'--web.listen-address=127.0.0.1:{port}', '--log.level=debug']
+    with subprocess.Popen(list(map(str, command)), cwd=servers.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as child:
+        ready = servers.answers(f'http://127.0.0.1:{port}/-/healthy')
+        servers.wait_until(ready, 60, 'it to serve')
+        assert all(ready() for _ in range(1500))
+        child.terminate()
+        assert child.wait(60) == 0

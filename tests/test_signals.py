@@ -1,0 +1,124 @@
+"""SIGTERM while something long goes on: a large or endless configuration at the start and at SIGHUP, and as process 1 of a container."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import exporter
+import pytest
+import servers
+
+from promlstm import signals
+
+LIMIT_SECONDS = 60  # what is waited for takes a second; without it, minutes
+LARGE = 'prometheus: {url: "http://127.0.0.1:1"}\ndetectors:\n' + ''.join(f'- {{name: d{i}, expr: up, step: 1m, delay: 10s}}\n' for i in range(60_000))
+
+
+def pipe(path):
+    """A configuration file that is read as it is written."""
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    return path
+
+
+def write(path, text):
+    """Write into a pipe; returns when its reader has opened it and taken all of the text, and keeps it open if there is no text."""
+    with path.open('w') as file:
+        file.write(text)
+
+
+def start(path, *before, **options):
+    """`promlstm run` with a file."""
+    command = [*before, exporter.RUNTIME, '-m', 'promlstm', 'run', f'--config.file={path}', f'--web.listen-address=127.0.0.1:{servers.free_port()}']
+    return subprocess.Popen(list(map(str, command)), cwd=servers.ROOT, stderr=subprocess.PIPE, text=True, **options)
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_a_large_configuration_is_parsed_ends_the_start(tmp_path, number):
+    """Status 0 and one line that says so, not a traceback, and not after minutes."""
+    path = pipe(tmp_path / 'promlstm.yml')
+    child = start(path)
+    write(path, LARGE)
+    child.send_signal(signal.SIGHUP)  # not yet of use, and no reason to end
+    child.send_signal(number)
+    _, err = child.communicate(timeout=LIMIT_SECONDS)
+    assert child.returncode == 0 and err.count('\n') == 1 and f'stopping before the start is complete" signal={number.name}' in err
+
+
+def test_a_signal_while_a_configuration_does_not_come_ends_the_start(tmp_path):
+    """A pipe that nobody writes to, as a mount that does not answer."""
+    path = pipe(tmp_path / 'promlstm.yml')
+    child = start(path)
+    with path.open('w'):
+        child.send_signal(signal.SIGTERM)
+        child.communicate(timeout=LIMIT_SECONDS)
+    assert child.returncode == 0
+
+
+def test_a_signal_reaches_process_1_during_the_start(tmp_path):
+    """The system does nothing with SIGTERM for process 1 of a container unless the program has a handler."""
+    if subprocess.run(['unshare', '--pid', '--fork', 'true'], capture_output=True, check=False).returncode:
+        pytest.skip('a process namespace cannot be made here')
+    path = pipe(tmp_path / 'promlstm.yml')
+    child = start(path, 'unshare', '--pid', '--fork', '--kill-child')
+    write(path, LARGE)
+    first = int(subprocess.run(['pgrep', '-P', str(child.pid)], capture_output=True, text=True, check=True).stdout)
+    os.kill(first, signal.SIGTERM)
+    child.communicate(timeout=LIMIT_SECONDS)
+    assert child.returncode == 0
+
+
+@pytest.mark.parametrize('text', [LARGE, ''], ids=['parsed', 'read'])
+def test_sigterm_does_not_wait_for_the_file_of_a_sighup(tmp_path, text):
+    """The comparison goes on beside it, and is given up."""
+    with exporter.Exporter(tmp_path, 'http://127.0.0.1:1', [{'name': 'cpu', 'expr': 'up'}]) as running:
+        pipe(running.config)
+        running.child.send_signal(signal.SIGHUP)
+        if text:
+            write(running.config, text)
+        else:
+            held = running.config.open('w')
+        assert running.stop() == 0
+        if not text:
+            held.close()
+
+
+def test_an_endless_configuration_is_refused():
+    """A device, or the wrong file: named before it fills the memory."""
+    child = start('/dev/zero')
+    _, err = child.communicate(timeout=LIMIT_SECONDS)
+    assert child.returncode == 1 and err == 'promlstm: /dev/zero: longer than 10000000 characters: not a configuration\n'
+
+
+def test_a_job_that_is_wanted_while_it_runs_runs_once_more():
+    """However often it is wanted; and one that fails is no reason not to run it again."""
+    began, let, done = threading.Semaphore(0), threading.Semaphore(0), []
+
+    def job():
+        began.release()
+        assert let.acquire(timeout=LIMIT_SECONDS)
+        done.append(time.monotonic())
+        if len(done) == 1:
+            raise ValueError('the first')
+
+    repeated = signals.Repeated(job)
+    repeated()
+    assert began.acquire(timeout=LIMIT_SECONDS)
+    for _ in range(50):
+        repeated()
+    let.release()
+    assert began.acquire(timeout=LIMIT_SECONDS)
+    let.release()
+    servers.wait_until(lambda: len(done) == 2, LIMIT_SECONDS, 'the second run')
+    assert not began.acquire(timeout=0.2)
+
+
+def test_handlers_are_as_before_after_a_failed_start():
+    """`run` that is refused leaves nothing behind in the process."""
+    before = [signal.getsignal(number) for number in (*signals.STOP, signal.SIGHUP)]
+    with pytest.raises(ValueError, match='refused'), signals.ending_at_once():
+        assert [signal.getsignal(number) for number in signals.STOP] != before[:2]
+        raise ValueError('refused')
+    assert [signal.getsignal(number) for number in (*signals.STOP, signal.SIGHUP)] == before
