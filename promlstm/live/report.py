@@ -46,6 +46,9 @@ class Report:
         self._reason = ''  # label of the gauge that says why no entity has a score
         self._last = ''  # when the expression last returned series
         telemetry.set('promlstm_detector_step_seconds', config.step, config.name)
+        for end, value in zip(('lower', 'upper'), config.range or (), strict=False):
+            if np.isfinite(value):
+                telemetry.set(f'promlstm_detector_range_{end}', value, config.name)
         telemetry.set('promlstm_detector_up', 0, config.name)
         self.explain(STARTING, '')
         for counter in COUNTERS:

@@ -31,6 +31,8 @@ METRICS: dict[str, tuple[Literal['gauge', 'counter'], str, tuple[str, ...]]] = {
     'promlstm_detector_entities': ('gauge', 'Entities by state: ready, warming, missing (no sample now), dropped (over max_entities).', ('detector', 'state')),
     'promlstm_detector_anomalous_entities': ('gauge', 'Entities with a score of 1 or more.', ('detector',)),
     'promlstm_detector_step_seconds': ('gauge', 'The step of the detector, so that rules can count in steps.', ('detector',)),
+    'promlstm_detector_range_lower': ('gauge', 'The lower end of the valid `range` of the detector, if one is set.', ('detector',)),
+    'promlstm_detector_range_upper': ('gauge', 'The upper end of the valid `range` of the detector, if one is set.', ('detector',)),
     'promlstm_detector_last_step_timestamp_seconds': ('gauge', 'The aligned time of the last successful step, unix seconds.', ('detector',)),
     'promlstm_detector_last_step_duration_seconds': ('gauge', 'How long the last step took, queries included.', ('detector',)),
     'promlstm_detector_budget_alarms_per_entity_week': ('gauge', 'The false-alarm budget behind the scores: alarms of one entity in a week.', ('detector',)),

@@ -108,3 +108,10 @@ def test_a_clock_that_moved_back_is_the_reason():
         clock.moved = -300.0
         wait_until(lambda: reasons(subject) == ['clock'], 20, 'the clock to be named')
         wait_until(lambda: reasons(subject) == [], 60, 'the steps to go on')
+
+
+def test_the_range_that_is_set_is_exported():
+    """So that an alert can name it; without a range there is nothing to name."""
+    subject = Running(a={'range': [-0.5, 1]})
+    ends = {name: [subject.metric(f'promlstm_detector_range_{end}', detector=name) for end in ('lower', 'upper')] for name in 'ab'}
+    assert ends == {'a': [-0.5, 1], 'b': [None, None]}
