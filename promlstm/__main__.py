@@ -198,11 +198,17 @@ def backtest(args: argparse.Namespace) -> int:
             except PromlstmError as error:  # the others have their report all the same
                 failed.append(f'promlstm: detector {detector.name}: {error}')
             progress.show('')
-    with out:
-        if args.format == 'openmetrics':
-            sink.write(out)
-        else:
-            out.write((replay.table(reports) if args.format == 'table' else replay.as_json(reports) + '\n').encode())
+    try:
+        with out:
+            if args.format == 'openmetrics':
+                sink.write(out)
+            else:
+                out.write((replay.table(reports) if args.format == 'table' else replay.as_json(reports) + '\n').encode())
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a full disk
+        where = f'--output={args.output}' if args.output else 'standard output'
+        raise ConfigError(f'{where}: cannot be written: {error.strerror}') from error
     for line in failed:
         print(line, file=sys.stderr)
     return 1 if failed else 0

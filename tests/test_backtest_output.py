@@ -52,3 +52,13 @@ def test_a_detector_that_fails_takes_no_report_of_another_away(tmp_path, capfdbi
     out, err = capfdbinary.readouterr()
     assert status == 1 and b'detector good: ' in out and b'detector last: ' in out and b'detector wrong' not in out
     assert b'promlstm: detector wrong: ' in err
+
+
+def test_a_full_disk_is_one_line_with_its_path(tmp_path, capfd):
+    """Where the report cannot be written; it is no traceback."""
+    with Source(Fleet(1, time.time() - 7200, hosts=2), time.time) as source:
+        tree = {'prometheus': {'url': source.url}, 'detectors': [{'name': 'good', 'expr': 'node_cpu_busy_ratio', 'history': '0s'}]}
+        (tmp_path / 'promlstm.yml').write_text(str(tree))
+        status = main(['backtest', f'--config.file={tmp_path / "promlstm.yml"}', '--from=-30m', '--output=/dev/full'])
+    assert status == 1
+    assert capfd.readouterr().err == 'promlstm: --output=/dev/full: cannot be written: No space left on device\n'
