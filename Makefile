@@ -24,11 +24,11 @@ NODE_TOOLS := .cache/node-tools/made-$(call checksum,.ci/install-node-tools .ci/
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 PINNED := PIP_CONSTRAINT=.ci/constraints.txt PIP_BUILD_CONSTRAINT=.ci/constraints.txt
 
-.PHONY: help demo check field test accept docs pictures cluster-check lint model bench clean .venv .venv-test .venv-docs tools
+.PHONY: help demo check field test torture accept docs pictures cluster-check lint model bench clean .venv .venv-test .venv-docs tools
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/make \1@\2/p' Makefile | while IFS=@ read -r command text; do printf '%-18s %s\n' "$$command" "$$text"; done
-	@echo 'ARGS="…" goes to the command behind demo, check, field, test, accept, pictures, cluster-check, model and bench; PYTHON=python3.12 chooses another Python.'
+	@echo 'ARGS="…" goes to the command behind demo, check, field, test, torture, accept, pictures, cluster-check, model and bench; PYTHON=python3.12 chooses another Python.'
 
 demo: .venv  ## Watch promlstm score a little fleet with planted faults (runtime packages only)
 	.venv/bin/promlstm demo $(ARGS)
@@ -43,6 +43,9 @@ field: .venv-test tools  ## Run the tests of what users met in the field (the ta
 
 test: .venv .venv-test tools  ## Run all tests but the full-length ones, against real servers where they can be had
 	$(if $(CI),PROMLSTM_REQUIRE_TOOLS=1) .venv-test/bin/python -m pytest $(PARALLEL) --durations=10 $(ARGS)
+
+torture: .venv .venv-test tools  ## Put faults of network, disk, clock, files and signals to the real program (half an hour; ARGS=--short: minutes)
+	.venv-test/bin/python tests/torture $(ARGS)
 
 accept: export PROMLSTM_ACCEPT := 1
 accept: .venv-test $(IMAGE_TOOLS) test  ## Run all tests at full length

@@ -107,10 +107,10 @@ class Exporting:
 class Lane(Exporting):
     """An exporter behind a proxy of its own."""
 
-    def __init__(self, world, name, *, context=None, upstream=None, **options):
-        self.proxy = Proxy(upstream or world.prometheus.port, context=context).start()
+    def __init__(self, world, name, *, context=None, named='127.0.0.1', **options):
+        self.proxy = Proxy(world.prometheus.port, context=context, name=named).start()
         options['source'] = {'timeout': '2s', **(options.get('source') or {})}
-        super().__init__(world, name, options.pop('url', self.proxy.url), **options)
+        super().__init__(world, name, self.proxy.url, **options)
 
     def __exit__(self, *error):
         super().__exit__(*error)

@@ -27,12 +27,14 @@ class Proxy:
 
     upstream   port of Prometheus
     context    ssl.SSLContext, where it speaks TLS
+    word       what a query has to contain to be struck
+    name       by which it is called
     strike     strike(peer, request, answer) writes something else than the answer; None passes all on
     struck     [request], those that were struck since the strike was set
     """
 
-    def __init__(self, upstream, *, context=None, word='struck'):
-        self.upstream, self.context, self.word = upstream, context, word
+    def __init__(self, upstream, *, context=None, word='struck', name='127.0.0.1'):
+        self.upstream, self.context, self.word, self.name = upstream, context, word, name
         self.port, self.strike, self.struck = free_port(), None, []
         self.requests = []  # Peer keeps them here
         self.left = threading.Event()  # set when the strike is over, so that one which waits ends
@@ -40,7 +42,7 @@ class Proxy:
 
     @property
     def url(self):
-        return f'{"https" if self.context else "http"}://127.0.0.1:{self.port}'
+        return f'{"https" if self.context else "http"}://{self.name}:{self.port}'
 
     def start(self):
         """Accept connections, again after `refuse`."""

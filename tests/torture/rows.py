@@ -4,7 +4,7 @@ import statistics
 from dataclasses import dataclass, field
 
 COLUMNS = ('fault', 'tries', 'survived', 'steps to recovery', 'reason in', 'same scores', 'holds')
-LIMIT_STEPS = 10  # a recovery that takes longer does not hold; how long it took is in the table
+LIMIT_STEPS = 15  # a recovery that takes longer does not hold; how long it took is in the table
 LIMIT_DIFFERENCE = 0.001  # of a score and that of the undisturbed twin, which has read the same samples
 
 

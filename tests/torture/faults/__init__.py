@@ -36,7 +36,5 @@ def subjects():
     """All, the longest first."""
     from torture.faults import answers, clock, config, machine, models, names, processes, readers, servers, transfers
 
-    return [
-        *(module.SUBJECT for module in (transfers, answers, models, servers, readers, processes, machine, clock, names, config)),
-        servers.TLS,
-    ]
+    modules = (transfers, answers, models, servers, processes, readers, machine, names, clock, config)
+    return [*(module.SUBJECT for module in modules), answers.CONTENTS, servers.TLS]

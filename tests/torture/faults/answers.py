@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from functools import partial
 
@@ -102,8 +103,8 @@ def taken(name, strike):
     return Fault(name, attempt)
 
 
-def told(name, strike, log, metric, *, ready=None):
-    """An answer that is used in part or not at all, so that the scores cannot be those of the twin: log and metric have to say it."""
+def told(name, strike, metric, *, reason=None, log=None):
+    """An answer that is used in part or not at all, so that the scores cannot be those of the twin: /-/ready (`reason`), log and metric say it."""
 
     def attempt(lane):
         tried, odd, began, position = Attempt(), len(lane.reader.odd), time.time(), lane.log_size()
@@ -112,11 +113,10 @@ def told(name, strike, log, metric, *, ready=None):
         lane.proxy.begin(strike)
 
         def places():
-            there = {
-                'log': all(f'detector={each}' in lane.logged(position) for each in STRUCK) and log in lane.logged(position),
-                'metric': all(lane.metric(metric, each) > before[each] for each in STRUCK),
-            }
-            return there | ({'ready': all(f'{each}: {ready}' in lane.ready() for each in STRUCK)} if ready else {})
+            there = {'ready': all(re.search(rf'^{each}: .*{reason}', lane.ready(), re.MULTILINE) for each in STRUCK)} if reason else {}
+            if log:
+                there['log'] = all(re.search(rf'{log}.* detector={each}\b', lane.logged(position)) for each in STRUCK)
+            return there | {'metric': all(lane.metric(metric, each) > before[each] for each in STRUCK)}
 
         try:
             lane.world.until(lambda: all(places().values()), TOLD_SECONDS, 'the reason')
@@ -134,23 +134,22 @@ def told(name, strike, log, metric, *, ready=None):
     return Fault(name, attempt)
 
 
-class _Cached:
-    """Answers each query as it did the first time."""
-
-    def __init__(self):
-        self.first = {}
-
-    def __call__(self, peer, request, answer):
-        peer.answer(self.first.setdefault(request.form['query'], answer.body))
-
-
 def cached(lane):
-    """A cache between the two serves old answers: they are older at each step, so it takes some until that is told."""
-    return told('', _Cached(), 'not of the instant that was asked for', 'promlstm_detector_mistimed_answers_total').attempt(lane)
+    """A cache answers each query at an instant as it did the first time."""
+    first = {}
+
+    def strike(peer, request, answer):
+        if request.target.endswith('/query'):
+            answer = first.setdefault(request.form['query'], answer)
+        peer.answer(answer.body, answer.status)
+
+    return trial(lane, lambda: lane.proxy.begin(strike), lane.proxy.heal, reason='a cache, or something that replaces the time')
 
 
-MISTIMED = ('not of the instant that was asked for', 'promlstm_detector_mistimed_answers_total')
-EMPTY = ('the expression returns no series', 'promlstm_detector_empty_results_total')
+EMPTY = 'promlstm_detector_empty_results_total'
+NONFINITE = 'promlstm_detector_nonfinite_samples_total'
+MISTIMED = 'promlstm_detector_mistimed_answers_total'
+NO_SERIES, OFF = 'the expression returns no series', '1h (before|after) the instant that was asked for'
 
 SUBJECT = Subject(
     'answers',
@@ -169,6 +168,7 @@ SUBJECT = Subject(
         refused('numbers that are words', changed(partial(values, number='many')), NO_NUMBER),
         refused('times that are text', changed(partial(times, change=str)), NO_NUMBER),
         refused('twice the same series', changed(twins), 'two series would be the same entity'),
+        Fault('a cache gives old answers', cached),
         taken('50 times as many series', changed(fifty_times)),
         taken('a label of 1 MB', changed(long_label)),
     ),
@@ -180,13 +180,17 @@ CONTENTS = Subject(
     'contents',
     Lane,
     (
-        told('result is null', changed(no_result), *EMPTY, ready='the expression returns no series'),
-        told('all samples NaN', changed(partial(values, number='NaN')), *EMPTY),
+        told('result is null', changed(no_result), EMPTY, reason=NO_SERIES, log=NO_SERIES),
+        told('all samples NaN', changed(partial(values, number='NaN')), NONFINITE, reason='all samples NaN', log='all samples NaN'),
+        told('all samples +Inf', changed(partial(values, number='+Inf')), NONFINITE, log='treated as missing|all samples'),
         told(
-            'all samples +Inf', changed(partial(values, number='+Inf')), 'treated as missing', 'promlstm_detector_nonfinite_samples_total'
+            'samples an hour ahead',
+            changed(partial(times, change=lambda at: at + HOUR_SECONDS)),
+            MISTIMED,
+            reason=OFF,
+            log='not of the instant',
         ),
-        told('samples an hour ahead', changed(partial(times, change=lambda at: at + HOUR_SECONDS)), *MISTIMED),
-        told('samples an hour behind', changed(partial(times, change=lambda at: at - HOUR_SECONDS)), *MISTIMED),
-        Fault('a cache gives old answers', cached),
+        # Said in the log for samples of an hour ahead, and not again within five minutes.
+        told('samples an hour behind', changed(partial(times, change=lambda at: at - HOUR_SECONDS)), MISTIMED, reason=OFF),
     ),
 )

@@ -64,7 +64,9 @@ def judged(status, printed, folder):
     tried = Attempt(survived=status in (1, 2))
     lines = printed.splitlines()
     one = len(lines) == 1 and lines[0].startswith('promlstm: ') and 'bad.yml' in lines[0]
-    report = any(line.startswith('error: ') for line in lines) and lines[-1].endswith('FAILED, see the errors above')  # it can be read, not run
+    report = any(line.startswith('error: ') for line in lines) and lines[-1].endswith(
+        'FAILED, see the errors above'
+    )  # it can be read, not run
     tried.seen = {'message': one or report}
     if not tried.survived or not tried.seen['message']:
         tried.problems.append(f'status {status}, {len(lines)} lines: {printed[-200:]!r}')

@@ -4,13 +4,15 @@ import shutil
 import socket
 import subprocess
 from contextlib import closing, contextmanager
-from urllib.parse import urlsplit
 
 from torture.faults import Fault, Impossible, Subject
-from torture.lane import CALM, STRUCK, Exporting, trial
+from torture.lane import CALM, STRUCK, Lane, trial
 
 NAME = 'prometheus.torture.test'
 ALL = (*STRUCK, *CALM)
+UNKNOWN = '127.0.0.1 localhost\n'
+NOBODY = 'nameserver 127.0.0.1\n'  # where nothing listens
+SILENT = '127.0.0.53'
 
 
 @contextmanager
@@ -23,18 +25,24 @@ def named(world, name):
     hosts, resolver = folder / 'hosts', folder / 'resolv.conf'
     known = f'127.0.0.1 localhost {NAME}\n'
     hosts.write_text(known)
-    resolver.write_text('nameserver 127.0.0.1\n')  # where nothing listens, which is said at once
+    resolver.write_text(NOBODY)
     script = f'mount --bind {hosts} /etc/hosts && mount --bind {resolver} /etc/resolv.conf && exec "$@"'
-    url = f'http://{NAME}:{urlsplit(world.prometheus.url).port}'
-    with Exporting(world, name, url, source={'timeout': '2s'}, wrap=[*wrapper, 'sh', '-c', script, 'sh']) as lane:
+    with Lane(world, name, named=NAME, wrap=[*wrapper, 'sh', '-c', script, 'sh']) as lane:
         lane.hosts, lane.resolver, lane.known = hosts, resolver, known
         yield lane
 
 
+def forget(lane, hosts, resolver):
+    """Write both files in place, for they themselves are mounted; and end the connections, which need no name any more."""
+    lane.resolver.write_text(resolver)
+    lane.hosts.write_text(hosts)
+    lane.proxy.drop()
+
+
 def removed(lane):
-    """In place, for the file itself is what is mounted."""
+    """The only name server says at once that it knows nothing."""
     return trial(
-        lane, lambda: lane.hosts.write_text('127.0.0.1 localhost\n'), lambda: lane.hosts.write_text(lane.known),
+        lane, lambda: forget(lane, UNKNOWN, NOBODY), lambda: forget(lane, lane.known, NOBODY),
         reason='cannot be reached: .*[Nn]ame', names=ALL, calm=(),
     )  # fmt: skip
 
@@ -43,19 +51,13 @@ def silent(lane):
     """The name server takes questions and never answers."""
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as server:
         try:
-            server.bind(('127.0.0.53', 53))
+            server.bind((SILENT, 53))
         except OSError as error:
             raise Impossible(f'port 53 cannot be had: {error.strerror}') from error
-
-        def strike():
-            lane.resolver.write_text('nameserver 127.0.0.53\n')
-            lane.hosts.write_text('127.0.0.1 localhost\n')
-
-        def heal():
-            lane.hosts.write_text(lane.known)
-            lane.resolver.write_text('nameserver 127.0.0.1\n')
-
-        return trial(lane, strike, heal, reason='was slower than the timeout of 2 s', names=ALL, calm=())
+        return trial(
+            lane, lambda: forget(lane, UNKNOWN, f'nameserver {SILENT}\n'), lambda: forget(lane, lane.known, NOBODY),
+            reason='was slower than the timeout of 2 s', names=ALL, calm=(),
+        )  # fmt: skip
 
 
 SUBJECT = Subject('names', named, (Fault('name does not resolve', removed), Fault('name server is silent', silent)))

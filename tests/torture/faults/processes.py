@@ -116,20 +116,21 @@ def twice(_lane, child):
     child.send_signal(signal.SIGTERM)
 
 
-def first_process(name, seconds):
-    """As PID 1, for which a signal without a handler has no effect."""
+def first_process(lane_of, ready):
+    """As PID 1, for which a signal without a handler has no effect; `ready(lane, pid)` says when it is sent."""
+    wrapper = ['unshare', '--user', '--map-root-user', '--pid', '--fork', '--kill-child']
+    if not shutil.which('unshare') or subprocess.run([*wrapper, 'true'], capture_output=True, check=False).returncode:
+        raise Impossible('this machine gives no process namespace')
+    lane = lane_of(wrap=wrapper)
+    with spawned(lane) as child:
+        inner = lane.world.until(lambda: children(child.pid), 30, 'the first process')[0]
+        lane.world.until(lambda: ready(lane, inner), 60, 'the moment of the signal')
+        return ended(lane, child, to=inner, allowed=(0, 143, -15))
 
-    def attempt(lane_of):
-        wrapper = ['unshare', '--user', '--map-root-user', '--pid', '--fork', '--kill-child']
-        if not shutil.which('unshare') or subprocess.run([*wrapper, 'true'], capture_output=True, check=False).returncode:
-            raise Impossible('this machine gives no process namespace')
-        lane = lane_of(wrap=wrapper)
-        with spawned(lane) as child:
-            inner = lane.world.until(lambda: children(child.pid), 30, 'the first process')[0]
-            lane.world.pause(seconds)
-            return ended(lane, child, to=inner, allowed=(0, 143, -15))
 
-    return Fault(name, attempt, (1, 3))
+def listening(_lane, pid):
+    """A handler of SIGTERM stands, so that from now on it counts."""
+    return caught(pid) >> (signal.SIGTERM - 1) & 1
 
 
 def children(pid):
@@ -137,6 +138,13 @@ def children(pid):
     with suppress(OSError), open(f'/proc/{pid}/task/{pid}/children') as file:
         return [int(each) for each in file.read().split()]
     return []
+
+
+def caught(pid):
+    """The signals that a process handles, as a bit mask."""
+    with suppress(OSError), open(f'/proc/{pid}/status') as lines:
+        return next(int(line.split()[1], 16) for line in lines if line.startswith('SigCgt'))
+    return 0
 
 
 def killed(lane_of):
@@ -162,8 +170,8 @@ SUBJECT = Subject(
         at('SIGTERM at 3 s', 3),
         at('SIGINT at 0.05 s', 0.05, signal.SIGINT, (0, 130, -2)),
         at('SIGINT at 0.8 s', 0.8, signal.SIGINT, (0, 130, -2)),
-        first_process('SIGTERM as PID 1 at 0.3 s', 0.3),
-        first_process('SIGTERM as PID 1 at 3 s', 3),
+        Fault('SIGTERM as PID 1, at the start', lambda lane_of: first_process(lane_of, listening), (1, 3)),
+        Fault('SIGTERM as PID 1, once it serves', lambda lane_of: first_process(lane_of, lambda lane, _: SERVING in lane.logged()), (1, 3)),
         Fault('SIGTERM in the warm-up', in_warm_up, (1, 3)),
         Fault('SIGTERM while it scores', scoring, (1, 3)),
         Fault('SIGTERM in a query that hangs', lambda lane_of: scoring(lane_of, before=hung), (1, 3)),
