@@ -20,6 +20,8 @@ from promlstm.engine.detector import Detector
 from promlstm.engine.entities import Entities, Placement
 from promlstm.engine.session import Session
 from promlstm.errors import ConfigError, PromlstmError, QueryRejected, ResponseError, SourceRefused, SourceUnavailable
+from promlstm.live.facts import skew_text
+from promlstm.query.newest import last_returned
 from promlstm.query.prometheus import Prometheus, Vector
 from promlstm.query.selector import bare_counter
 
@@ -100,7 +102,10 @@ def check(
     progress('')
     for line in _report(found, width, online=online):
         say(line)
-    general = [f'warning: prometheus: {text}' for text in advice.of_source(config.prometheus, config.detectors, memory_limit_bytes)]
+    doubts = advice.of_source(config.prometheus, config.detectors, memory_limit_bytes)
+    if online and (skew := skew_text(source.clock_skew_seconds)):
+        doubts.append(f'{skew}: samples are judged that much late or are not there yet')
+    general = [f'warning: prometheus: {text}' for text in doubts]
     for line in [*_first_scores(found, retention_seconds, online=online), *general, *_memory(found, memory_limit_bytes), *refused]:
         for part in terminal.wrapped(line, width):
             say(part)
@@ -193,7 +198,11 @@ def _ask(checked: Checked, floor: float, source: Prometheus) -> None:
         return
     checked.entities = len(table)
     checked.warnings += [f'the query API warns: {text}' for vector in answers for text in vector.warnings]
-    checked.warnings += [_empty(name, config.delay) for name, vector in zip(config.queries, answers, strict=True) if not vector.keys]
+    checked.warnings += [
+        _empty(name, config.delay, last_returned(source, expr, now - config.delay))
+        for (name, expr), vector in zip(config.queries.items(), answers, strict=True)
+        if not vector.keys
+    ]
     checked.warnings += _joined(config, table, placement)
     checked.warnings += advice.of_answers(config, [vector.values for vector in answers])
     if config.false_alarms.shared and checked.bundle:
@@ -256,9 +265,9 @@ def _names(names: Sequence[str]) -> str:
     return ', '.join(names) if len(names) <= NAMED else f'{len(names)} detectors'
 
 
-def _empty(feature: str, delay: float) -> str:
+def _empty(feature: str, delay: float, last: str) -> str:
     consequence = 'this feature would be missing' if feature else 'nothing would be scored'
-    return f'{_key(feature)} {EMPTY} at now - delay ({terminal.duration(delay)} ago): {consequence}'
+    return f'{_key(feature)} {EMPTY} at now - delay ({terminal.duration(delay)} ago): {consequence}{last and f"; {last}"}'
 
 
 def _report(found: Sequence[Checked], width: int | None, *, online: bool) -> list[str]:

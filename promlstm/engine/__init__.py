@@ -2,7 +2,10 @@
 
     columns    the two values that flow: Frame and Verdicts
     interfaces what the engine expects from outside: source, configuration
-    bundle     the model contract: what a model file holds, in parts: manifest, tensors, proof
+    bundle     the model contract: what a model file holds
+    manifest   its part about the model itself
+    tensors    its part about the inputs and outputs of the graph
+    proof      its part about the numbers that the graph must give
     digest     whether a model file is what was released
     session    a model file in ONNX Runtime
     budget     which budgets of false alarms a detector can have

@@ -41,7 +41,7 @@ class Server:
         with self._lock:
             if math.isnan(found):
                 return skew_text(self._logged_skew)
-            if abs(found) <= SKEW_SECONDS:
+            if not skew_text(found):
                 found = 0.0
             if abs(found - self._logged_skew) > max(SKEW_SECONDS, abs(self._logged_skew) / 10) or (not found and self._logged_skew):
                 self._logged_skew = found
@@ -58,11 +58,11 @@ class Server:
 
 
 def skew_text(seconds: float) -> str:
-    """A skew in words.
+    """A skew in words; '' where it is small or not known.
 
-    >>> skew_text(3602.4), skew_text(-75), skew_text(0)
-    ('the clock of the query API is 1h2s ahead of ours', 'the clock of the query API is 1m15s behind ours', '')
+    >>> skew_text(3602.4), skew_text(-75), skew_text(2.5), skew_text(math.nan)
+    ('the clock of the query API is 1h2s ahead of ours', 'the clock of the query API is 1m15s behind ours', '', '')
     """
-    if not seconds:
+    if not abs(seconds) > SKEW_SECONDS:
         return ''
     return f'the clock of the query API is {duration(round(abs(seconds)), units=2)} {"ahead of" if seconds > 0 else "behind"} ours'

@@ -160,8 +160,8 @@ class Http:
         except TimeoutError as error:
             raise SourceUnavailable(f'{self.url} was slower than the timeout of {timeout:g} s') from error
         except ssl.SSLCertVerificationError as error:
-            what = f'its certificate is not trusted ({error.verify_message}); name the authority in tls_config.ca_file'
-            raise SourceUnavailable(f'{self.url} cannot be reached: {what}') from error
+            what = f'its certificate is not trusted ({error.verify_message.rstrip(".")}); {_remedy(error.verify_code)}'
+            raise SourceRefused(f'{self.url} cannot be reached: {what}') from error
         except ssl.SSLError as error:
             raise SourceRefused(f'{self.url} cannot be reached: TLS: {_tls_reason(error)}') from error
         except _Broken as error:
@@ -264,6 +264,15 @@ def printable(text: str) -> str:
     'no such tenant?'
     """
     return ''.join(character if character.isprintable() else '?' for character in ' '.join(text[:SHOWN].split()))
+
+
+def _remedy(verify_code: int) -> str:
+    """What to do about a certificate that is not trusted, by OpenSSL's number of the reason (x509_vfy.h)."""
+    if verify_code in (9, 10):
+        return 'renew it, or look at the clock of this machine'
+    if verify_code in (62, 64):
+        return 'write the name that the certificate is for in its url'
+    return 'name the authority in tls_config.ca_file'
 
 
 def _tls_reason(error: ssl.SSLError) -> str:
