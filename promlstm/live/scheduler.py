@@ -112,7 +112,7 @@ class Scheduler:
         with loading:  # one for each file: a disk that does not answer holds only the detectors whose model lies on it
             stamp = sessions.stamp(path)
             if key not in self._sessions or self._sessions[key][0] != stamp:
-                self._sessions[key] = (stamp, _loaded(path, config.sha256))
+                self._sessions[key] = _loaded(path, config.sha256, stamp)
             _, found = self._sessions[key]
         if isinstance(found, BundleError):
             raise found.with_traceback(None)
@@ -127,11 +127,11 @@ class Scheduler:
         gc.collect()
 
 
-def _loaded(path: Path, sha256: str | None) -> Session | BundleError:
-    """The session of a file, or what is wrong with it."""
+def _loaded(path: Path, sha256: str | None, stamp: object) -> tuple[object, Session | BundleError]:
+    """(the file's stamp, its session or what is wrong with it); what failed for want of memory alone is tried again, so it gets another stamp."""
     try:
-        return sessions.load(path, sha256=sha256)
+        return stamp, sessions.load(path, sha256=sha256)
     except BundleError as error:
-        return error
+        return stamp, error
     except MemoryError:
-        return BundleError(f'{path}: it does not fit into the memory that there is')
+        return object(), BundleError(f'{path}: it does not fit into the memory that there is')
