@@ -3,7 +3,8 @@
     exposition   columns to text, once per step
     page         the text that is on /metrics now
     telemetry    the exporter's own metrics
+    connections  how many are served at once, and which one gives way
     server       /metrics, /-/healthy, /-/ready and the landing page
 """
 
-__all__ = ['exposition', 'page', 'server', 'telemetry']
+__all__ = ['connections', 'exposition', 'page', 'server', 'telemetry']

@@ -24,6 +24,7 @@ from prometheus_client import exposition as text_format
 from promlstm import __version__
 from promlstm.errors import ConfigError
 from promlstm.logs import event
+from promlstm.serve.connections import Connections
 from promlstm.serve.page import Page, compressed
 from promlstm.serve.telemetry import Telemetry
 
@@ -31,7 +32,7 @@ log = logging.getLogger('promlstm.server')
 IDLE_SECONDS = 30.0  # a connection that sends nothing for this long is closed
 PAUSE_SECONDS = 0.2  # after a connection that could not be accepted
 REPEAT_SECONDS = 60.0  # that is logged again after this
-CONNECTIONS = 64  # served at once; further ones wait in the listen queue
+CONNECTIONS = 64  # served at once; a further one takes the place of one that is silent, see connections.py
 _QUALITY_0 = re.compile(r'q=0(\.0*)?\Z')
 _TEXT = 'text/plain; charset=utf-8'
 
@@ -72,7 +73,7 @@ class Server(HTTPServer):
         self.address_family = socket.AF_INET6 if ipv6 else socket.AF_INET
         any_host = '::' if ipv6 else '0.0.0.0'
         self.page, self.telemetry, self.statuses, self.ready = page, telemetry, statuses, ready
-        self._slots, self._stopping = threading.BoundedSemaphore(CONNECTIONS), threading.Event()
+        self.connections, self._stopping = Connections(CONNECTIONS), threading.Event()
         self._refused = -math.inf  # when it was logged last that no connection could be accepted
         try:
             super().__init__((host or any_host, port), Handler)
@@ -125,14 +126,13 @@ class Server(HTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread for a connection, once there are fewer than CONNECTIONS."""
-        while not self._slots.acquire(timeout=0.2):
-            if self._stopping.is_set():
-                self.shutdown_request(request)
-                return
+        if not self.connections.enter(request, self._stopping):
+            self.shutdown_request(request)
+            return
         try:
             threading.Thread(target=self._serve, args=(request, client_address), daemon=True).start()
         except RuntimeError:
-            self._slots.release()
+            self.connections.leave(request)
             raise
 
     def _serve(self, request: Any, client_address: Any) -> None:
@@ -143,8 +143,8 @@ class Server(HTTPServer):
         except Exception as error:  # noqa: BLE001 (a request that fails must release its slot)
             event(log, 'error', 'request failed', client=client_address[0], exc_info=error)
         finally:
+            self.connections.leave(request)
             self.shutdown_request(request)
-            self._slots.release()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -159,10 +159,12 @@ class Handler(BaseHTTPRequestHandler):
         """Answer one request by its path."""
         pages = {'/metrics': self._metrics, '/-/healthy': self._healthy, '/-/ready': self._ready, '/': self._landing}
         page = pages.get(_path(self.path))
+        self.server.connections.answers(self.connection)
         if page:
             page()
         else:
             self._send(404, _TEXT, [b'Not found. There are /, /metrics, /-/healthy and /-/ready.\n'])
+        self.server.connections.waits(self.connection)
 
     do_HEAD = do_GET
 

@@ -8,19 +8,19 @@ import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from servers import http
+from servers import http, wait_until
 
 from promlstm import __version__
 from promlstm.errors import ConfigError
 from promlstm.live.status import Status
-from promlstm.serve import server
+from promlstm.serve import connections, server
 from promlstm.serve.page import Page
 from promlstm.serve.server import Server
 from promlstm.serve.telemetry import Telemetry
@@ -290,6 +290,56 @@ def test_beyond_the_limit_connections_wait_and_are_served(monkeypatch):
     monkeypatch.setattr(server, 'CONNECTIONS', 2)
     with Exporter() as exporter, exporter.connect(), exporter.connect():
         assert exporter.get('/-/healthy').status_code == 200
+
+
+@pytest.mark.parametrize('kind', ['idle', 'kept', 'drip', 'slow'])
+def test_whoever_does_nothing_gives_way_to_a_scrape(monkeypatch, kind):
+    """More connections than are served at once that say nothing, are kept after an answer, never end a request or never read: a scrape is served.
+
+    Their own time-out does not come in this test.
+    """
+    monkeypatch.setattr(server, 'CONNECTIONS', 3)
+    monkeypatch.setattr(connections, 'SILENT_SECONDS', 0.05)
+    monkeypatch.setattr(connections, 'READING_SECONDS', 0.1)
+    monkeypatch.setattr(server.Handler, 'timeout', 10 * LIMIT)
+    with Exporter() as exporter, ExitStack() as stack:
+        exporter.gauges.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 500_000}, expires=1)
+        for _ in range(7):
+            connection = stack.enter_context(exporter.connect())
+            if kind == 'kept':
+                connection.sendall(b'HEAD /-/healthy HTTP/1.1\r\n\r\n')
+                assert connection.recv(12) == b'HTTP/1.1 200'
+            elif kind != 'idle':
+                connection.sendall(b'GET /metrics HTTP/1.1\r\n' + (b'\r\n' if kind == 'slow' else b''))
+        assert exporter.get('/-/healthy').status_code == 200
+
+
+def test_whoever_is_served_in_time_is_not_closed_for_others():
+    """The place goes to the one that could have been closed first, and only if that time is over; none is closed twice."""
+    time, log = [0.0], []
+
+    class Named:
+        def __init__(self, name):
+            self.name = name
+
+        def shutdown(self, _how):
+            log.append(self.name)
+
+    places, stopping, (first, second, third) = connections.Connections(2, lambda: time[0]), threading.Event(), map(Named, 'abc')
+    assert places.enter(first, stopping) and places.enter(second, stopping)
+    places.answers(first)
+    stopping.set()
+    time[0] = 0.9
+    assert not places.enter(third, stopping) and log == []
+    stopping.clear()
+    time[0] = 2.0
+    waiting = threading.Thread(target=places.enter, args=(third, stopping))
+    waiting.start()
+    wait_until(lambda: log, LIMIT, 'the place of the second')
+    places.waits(second)  # what its thread says last does not save it
+    places.leave(second)
+    waiting.join(LIMIT)
+    assert log == ['b'] and not waiting.is_alive()
 
 
 def test_it_stops_while_all_slots_are_taken(monkeypatch):
