@@ -16,6 +16,7 @@ An entity that appears while the detector runs has no history: otherwise the ste
 start and after a gap only, for all entities at once, and never because one pod is new.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -344,7 +345,8 @@ class Detector:
     def warm(self, now: Callable[[], float]) -> Iterator[Progress]:
         """Start from history: fill the seasonal memory, then replay until the present; one step or request at a time.
 
-        now      unix seconds: the present moves on during the replay
+        now      unix seconds: the present moves on during the replay; where the clock is set far ahead meanwhile it ends, and the next
+                 start begins there: nobody waits for the years between
         raises   SourceError, SeriesError; the caller then makes the memory blank with `forget_all`
         """
         self.forget_all()
@@ -357,11 +359,11 @@ class Detector:
             yield 0, manifest.replay_steps, None
         empty = blank(self.session, self._settings.zone, len(self.entities), self.entities.features)
         self.memory = replace(empty, season=season.grown(len(self.entities)))
-        yield from self._replay(start, now, count)
+        yield from self._replay(start, now, count, most=2 * manifest.replay_steps)
 
     def replay(self, start: float, end: float) -> Iterator[tuple[int, int, Verdicts]]:
         """Replay the steps from start to end (aligned, both included), one step at a time."""
-        yield from self._replay(start, lambda: end, len(self.entities))
+        yield from self._replay(start, lambda: end, len(self.entities), most=math.inf)
 
     def _fill(self, end: float, series: int) -> Iterator[Season]:
         """The seasonal memory from coarse history up to `end`, after each slot."""
@@ -384,11 +386,13 @@ class Detector:
             season = season.grown(rows).fill([frame.time for frame in of_slot], valid)
             yield season
 
-    def _replay(self, start: float, now: Callable[[], float], series: int) -> Iterator[tuple[int, int, Verdicts]]:
-        """Replay from `start` until the present is reached."""
+    def _replay(self, start: float, now: Callable[[], float], series: int, *, most: float) -> Iterator[tuple[int, int, Verdicts]]:
+        """Replay from `start` until the present is reached, or is more than `most` steps away."""
         step = self.config.step
         while (end := history.aligned(now(), step)) >= start - step / 2:
             total = round((end - start) / step) + 1
+            if total > most:
+                return
             frames = history.frames(self.source, self.config, self.entities, start, end, rows=series, note=self._note)
             for done, (frame, infinite) in enumerate(frames):
                 memory = self.memory.grown(self.session, len(frame.values))

@@ -374,3 +374,13 @@ def test_coarse_history_outside_the_valid_range_fills_no_season(session):
     warm(subject, START)
     known = subject.memory.season.anchor[0, 0] + np.array([column[0, 0] for column in subject.memory.season.columns if len(column)])
     assert np.nanmax(known) < 100
+
+
+@pytest.mark.parametrize('looks', [1, 2])
+def test_a_clock_that_is_set_far_ahead_during_a_start_is_not_run_after(session, looks):
+    """As on a machine that boots in 1970 and gets the time from the network: the years between are not replayed, the next start begins anew."""
+    years, looked = 10 * 365 * 86400, iter(range(10**9))
+    subject = detector(session, Samples({raw(instance='a'): noisy(1)}))
+    steps = sum(1 for _ in subject.warm(lambda: START if next(looked) < looks else START + years))
+    assert steps == (0 if looks == 1 else session.bundle.manifest.replay_steps)
+    assert warm(subject, START + years).status.tolist() == [READY]
