@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from convert import progress
-from convert.families import forecaster, steps, training, window
+from convert.families import forecaster, steps, stopping, training, window
 
 UNITS = (24,)
 FLOOR = 0.5             # of the usual error: with less, series that are reconstructed well dominate the others (recall 0.44 against 0.40)
@@ -119,21 +119,31 @@ def examples(observations, faulty, width, rng):
     return normalised(ring, spread[places[:, 0], places[:, 1] - 1][:, None])[0].numpy()
 
 
-def fit(windows, settings, seed, log):
+def fit(windows, settings, seed, log, validation=None):
     """(Keras model, figures) trained on windows.
 
-    windows  float32 [n, W], as `examples` gives them
-    settings  recipe.Training
-    log      function of a line of text
+    windows     float32 [n, W], as `examples` gives them
+    settings    recipe.Training
+    log         function of a line of text
+    validation  as windows, not learnt from: they say which epoch was the best; None or none of them = the last one
     """
     model, rng = network(windows.shape[1], settings.units or UNITS, seed), np.random.default_rng(seed)
-    model.compile(keras.optimizers.Adam(settings.learning_rate, global_clipnorm=1.0), keras.losses.Huber())
+    model.compile(keras.optimizers.Adam(float(settings.learning_rate), global_clipnorm=1.0), keras.losses.Huber())
+    best, seen = stopping.Best(model), validation is not None and len(validation)
+    judged = (damaged(validation, np.random.default_rng([seed, 1]))[..., None], validation[:, ::-1, None]) if seen else None
+    untrained = float(np.mean(np.asarray(keras.losses.huber(windows[..., None], np.zeros_like(windows)[..., None]))))
+    watch = training.Watch(settings.learning_rate, untrained, strikes=2)
     for epoch in progress.track(range(settings.epochs), 'epochs', log=log):
         given, wanted = damaged(windows, rng)[..., None], windows[:, ::-1, None]
         loss = model.fit(given, wanted, batch_size=settings.batch_series, verbose=0).history['loss'][-1]
-        training.finite(loss, f'in epoch {epoch + 1} of {settings.epochs}', settings.learning_rate)
-        log(f'  epoch {epoch + 1}/{settings.epochs}: {len(windows)} windows, loss {loss:.4f}')
-    return model, {'windows': float(len(windows)), 'loss': float(loss)}
+        when = f'in epoch {epoch + 1} of {settings.epochs}'
+        watch.look(training.finite(loss, when, settings.learning_rate), untrained, when, epoch + 1 == settings.epochs)
+        validated = model.evaluate(*judged, verbose=0) if seen else None
+        log(f'  epoch {epoch + 1}/{settings.epochs}: {len(windows)} windows, loss {loss:.4f}' + (f', validation {validated:.4f}' if seen else ''))
+        if seen and best.look(validated):
+            break
+    best.restore()
+    return model, {'windows': float(len(windows)), 'loss': float(loss), **best.figures()}
 
 
 def damaged(windows, rng):

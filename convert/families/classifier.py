@@ -21,7 +21,7 @@ import tensorflow as tf
 from convert import progress
 from convert.data import faults
 from convert.errors import ConvertError
-from convert.families import forecaster, steps, training, window
+from convert.families import forecaster, steps, stopping, training, window
 
 UNITS = (128, 64)
 STATES = {'scale': ('float64', steps.WIDTH)}                # and the window: W × 12 inputs
@@ -122,24 +122,37 @@ def examples(observations, faulty, width, rng, left_out=None):
     return window.cut(observations.inputs, places, width), labels, places[:, 0] % HELD_OUT == 0
 
 
-def fit(parts, settings, seed, log):
+def fit(parts, settings, seed, log, validation=()):
     """(Keras model, figures) trained on windows; NoLabels where all are of one kind.
 
-    parts     what `examples` gives, of all series
-    settings  recipe.Training
-    log       function of a line of text
+    parts       what `examples` gives, of all series
+    settings    recipe.Training
+    log         function of a line of text
+    validation  as parts, not learnt from: they say which epoch was the best; none of them = the last one
     """
     inputs, labels, out = parts
     if len(np.unique(labels[~out])) < 2:
         kind = 'anomalous' if labels.max(initial=0) else 'healthy'
         raise NoLabels(f'{len(labels)} windows, all {kind}: expected both; inject faults (faults_per_1000) or give labels')
     model = network(inputs.shape[1], settings.units or UNITS, seed)
-    model.compile(keras.optimizers.Adam(settings.learning_rate, global_clipnorm=1.0), 'binary_crossentropy', metrics=['accuracy'])
+    model.compile(keras.optimizers.Adam(float(settings.learning_rate), global_clipnorm=1.0), 'binary_crossentropy', metrics=['accuracy'])
+    best, seen = stopping.Best(model), bool(validation) and len(validation[0])
+    share = float(np.clip(labels[~out].mean(), 1e-6, 1 - 1e-6))
+    untrained = -float(share * np.log(share) + (1 - share) * np.log(1 - share))
+    watch = training.Watch(settings.learning_rate, untrained, strikes=2)
     for epoch in progress.track(range(settings.epochs), 'epochs', log=log):
         found = model.fit(inputs[~out], labels[~out], batch_size=settings.batch_series, verbose=0).history
-        training.finite(found['loss'][-1], f'in epoch {epoch + 1} of {settings.epochs}', settings.learning_rate)
-        log(f'  epoch {epoch + 1}/{settings.epochs}: {np.count_nonzero(~out)} windows, loss {found["loss"][-1]:.4f}, accuracy {found["accuracy"][-1]:.3f}')
-    figures = {'windows': float(np.count_nonzero(~out)), 'accuracy': float(found['accuracy'][-1])}
+        loss, when = found['loss'][-1], f'in epoch {epoch + 1} of {settings.epochs}'
+        watch.look(training.finite(loss, when, settings.learning_rate), untrained, when, epoch + 1 == settings.epochs)
+        validated = model.evaluate(*validation[:2], verbose=0)[0] if seen else None
+        shown = f', validation {validated:.4f}' if seen else ''
+        log(
+            f'  epoch {epoch + 1}/{settings.epochs}: {np.count_nonzero(~out)} windows, loss {loss:.4f}{shown}, accuracy {found["accuracy"][-1]:.3f}'
+        )
+        if seen and best.look(validated):
+            break
+    best.restore()
+    figures = {'windows': float(np.count_nonzero(~out)), 'accuracy': float(found['accuracy'][-1]), **best.figures()}
     if out.any():
         held = model.evaluate(inputs[out], labels[out], verbose=0)[1]
         figures |= {'accuracy_held_out': float(held), 'anomalous_share_held_out': float(labels[out].mean())}

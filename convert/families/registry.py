@@ -57,15 +57,15 @@ class Family:
     network: Callable       # width, units -> the untrained network
     step: Callable          # network and the contract's inputs -> {output: tensor}
     examples: Callable      # synthesis.Batch, recipe.Training, generator of random numbers -> what there is to learn in it
-    fit: Callable           # list of those, recipe.Training, seed, log -> Trained
+    fit: Callable           # list of those, recipe.Training, seed, log, list of those that are not learnt from but say when to stop -> Trained
     meaning: str               # what its surprise and its expectation are, for the manifest
 
 
-def _forecaster_fit(parts, settings, seed, log):
-    data = training.together(parts)
+def _forecaster_fit(parts, settings, seed, log, validation=()):
+    data, validated = training.together(parts), training.together(validation) if validation else None
     learning = {name: getattr(settings, name) for name in ('epochs', 'batch_series', 'window_steps', 'learning_rate')}
-    network = training.fit(data, **learning, units=settings.units or forecaster.UNITS, seed=seed, log=log)
-    return Trained(network, int(settings.epochs * data[0].shape[0] * data[0].shape[1]), {})
+    network, figures, seen = training.fit(data, **learning, units=settings.units or forecaster.UNITS, seed=seed, log=log, validation=validated)
+    return Trained(network, int(seen * settings.epochs * data[0].shape[0] * data[0].shape[1]), figures)
 
 
 def _by_series(mask):
@@ -90,13 +90,15 @@ def _classifier_examples(batch, settings, rng):
     return classifier.examples(training.observations(batch), _by_series(labels), settings.window_steps, rng, left_out)
 
 
-def _autoencoder_fit(parts, settings, seed, log):
-    network, figures = autoencoder.fit(np.concatenate(parts), settings, seed, log)
+def _autoencoder_fit(parts, settings, seed, log, validation=()):
+    validated = np.concatenate(validation) if validation else None
+    network, figures = autoencoder.fit(np.concatenate(parts), settings, seed, log, validated)
     return Trained(network, int(settings.epochs * figures['windows'] * settings.window_steps), figures)
 
 
-def _classifier_fit(parts, settings, seed, log):
-    network, figures = classifier.fit([np.concatenate(each) for each in zip(*parts, strict=True)], settings, seed, log)
+def _classifier_fit(parts, settings, seed, log, validation=()):
+    joined, validated = ([np.concatenate(each) for each in zip(*some, strict=True)] for some in (parts, validation))
+    network, figures = classifier.fit(joined, settings, seed, log, validated)
     return Trained(network, int(settings.epochs * figures['windows'] * settings.window_steps), figures)
 
 
