@@ -4,65 +4,146 @@ The commands and their options are in arguments.py; here is what each of them ca
 so that a mistake in an option or in the recipe is reported at once.
 """
 
+import contextlib
 import os
 import re
+import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
-from convert import arguments, progress
-from convert.errors import ConvertError
-from promlstm.errors import PromlstmError
-
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
-FAILED, REFUSED, INTERRUPTED = 1, 3, 130        # exit status
+FAILED, REFUSED, INTERRUPTED, STOPPED = 1, 3, 130, 143      # exit status
+ONCE = {'wrap', 'quantize', 'compare', 'figures'}           # commands that leave nothing before their end
+
+
+class Stopped(BaseException):
+    """SIGTERM: drafts are removed and locks released on the way out, as after Ctrl-C."""
 
 
 def main(argv=None):
-    """Run a command; 0, or with the reason on standard error 1, 3 where the gates refuse the model, 130 after Ctrl-C."""
-    args = arguments.parse(argv)
-    run = {'fetch': _fetch, 'wrap': _wrap, 'quantize': _quantize, 'compare': _compare, 'figures': _figures}.get(args.command, _stage)
+    """Run a command; 0, or with the reason on standard error 1, 3 where the gates refuse the model, 130 after Ctrl-C, 143 after SIGTERM."""
+    command = None
     try:
-        return run(args) or 0
-    except (ConvertError, PromlstmError, OSError) as error:
-        progress.say(f'convert: {error}')
-        return FAILED
+        from convert import arguments  # here, so that Ctrl-C is a sentence from the first moment on
+
+        args = arguments.parse(argv)
+        command = args.command
+        with _stopping():
+            status = COMMANDS.get(command, _stage)(args) or 0
+            sys.stdout.flush()
+            return status
     except KeyboardInterrupt:
-        progress.say('convert: interrupted')
-        return INTERRUPTED
+        return _ended(INTERRUPTED, 'interrupted', command)
+    except Stopped:
+        return _ended(STOPPED, 'stopped', command)
+    except Exception as error:
+        if text := _known(error):
+            return _ended(FAILED, text)
+        raise
+
+
+def _known(error):
+    """What to say of an error that a user can act on; None of any other, which is a fault of ours and shows where it happened."""
+    from convert import files
+    from convert.errors import ConvertError
+    from promlstm.errors import PromlstmError
+
+    if isinstance(error, OSError):
+        path = error.filename or f'the output of the command, or a temporary file in {tempfile.gettempdir()}'
+        return f'{path}: {files.reason(error) if error.errno in files.FULL else error.strerror or error}'
+    return str(error) if isinstance(error, (ConvertError, PromlstmError)) else None
+
+
+def _ended(status, text, command=None):
+    from convert import progress
+
+    if status != FAILED:
+        text += '; nothing was written: run the same command again' if command in ONCE else '; the same command goes on'
+    progress.say(f'convert: {text}')
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        return status
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)        # or the interpreter tries once more at its end, and complains
+    return status
+
+
+@contextlib.contextmanager
+def _stopping():
+    """SIGTERM ends the command as Ctrl-C does; only the main thread can be told."""
+    try:
+        before = signal.signal(signal.SIGTERM, _stop)
+    except ValueError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(*_):
+    raise Stopped
 
 
 def _fetch(args):
     """The one stage that needs no TensorFlow, and may run where there is none."""
+    from convert import lock, progress
     from convert.data import collect
 
     recipe = _recipe(args)
-    collect.stage(args.recipe, recipe.data, _work(args, recipe), log=progress.say)
+    work = _work(args, recipe)
+    with lock.held(work):
+        collect.stage(args.recipe, recipe.data, work, log=progress.say)
 
 
 def _stage(args):
-    recipe = _recipe(args)
-    _need_tensorflow()
-    from convert import learning_curve, search, stages
-    from convert.evaluation.gates import Refused
+    from convert import files, lock, progress
 
+    recipe = _recipe(args)
     work = _work(args, recipe)
-    job = stages.Job(args.recipe, recipe, work, args.out or work / f'{recipe.name}.onnx', args.data, progress.say, args.service, args.force)
-    if args.service and job.in_service and not job.in_service.exists():
-        raise ConvertError(f'--service {args.service}: no such file')
-    if args.learning_curve:
-        learning_curve.run(job)
-    if args.search:
-        search.run(job)
-    if args.learning_curve or args.search:
+    out = args.out or work / f'{recipe.name}.onnx'
+    _check_places(args, out)
+    files.folder(work)
+    with lock.held(work):
+        files.clean(work)
+        _need_tensorflow()
+        from convert import learning_curve, search, stages
+        from convert.evaluation.gates import Refused
+
+        job = stages.Job(args.recipe, recipe, work, out, args.data, progress.say, args.service, args.force)
+        if args.learning_curve:
+            learning_curve.run(job)
+        if args.search:
+            search.run(job)
+        if args.learning_curve or args.search:
+            return 0
+        try:
+            stages.run_all(job) if args.command == 'all' else stages.run(job, (args.command,))
+        except Refused as error:
+            progress.say(f'convert: {error}')
+            return 0 if args.keep_on_refusal else REFUSED
         return 0
-    try:
-        stages.run_all(job) if args.command == 'all' else stages.run(job, (args.command,))
-    except Refused as error:
-        progress.say(f'convert: {error}')
-        return 0 if args.keep_on_refusal else REFUSED
-    return 0
+
+
+def _check_places(args, out):
+    """What a stage will read and write, before it takes minutes."""
+    from convert import places
+    from convert.errors import ConvertError
+    from promlstm.engine import session
+
+    if args.data and (args.learning_curve or args.search):
+        raise ConvertError(f'--data {args.data}: it judges the finished model, so it has no part in --learning-curve and --search: leave it out')
+    places.labelled_sets(args.data)
+    if args.service and args.service != 'none':
+        path = session.resolve(args.service)
+        if not path.exists():
+            raise ConvertError(f'--service {args.service}: no such file')
+        session.load(path)
+    if args.command in ('all', 'release'):
+        places.to_write(out)
 
 
 def _recipe(args):
@@ -77,7 +158,14 @@ def _work(args, recipe):
 
 
 def _wrap(args):
-    _need_file(args.model)
+    from convert import places, progress
+
+    places.to_read(args.model)
+    places.to_write(args.out)
+    if args.healthy not in ('synthetic', 'none'):
+        from convert.data import labelled
+
+        labelled.read(args.healthy)
     _need_tensorflow()
     from convert import wrap
 
@@ -95,10 +183,12 @@ def _wrap(args):
 
 
 def _quantize(args):
-    _need_file(args.model)
-    from convert import recipe
+    from convert import places, progress, recipe
+    from convert.errors import ConvertError
     from promlstm.engine import session
 
+    places.to_read(args.model)
+    places.to_write(args.out)
     if args.out.exists() and args.out.samefile(args.model):
         raise ConvertError(f'{args.out}: is the model itself: an int8 variant never takes its place')
     chosen, digest = recipe.load(args.recipe), recipe.digest(args.recipe)
@@ -114,8 +204,11 @@ def _quantize(args):
 
 
 def _compare(args):
-    from convert import compare
+    from convert import compare, places, progress
 
+    places.labelled_sets(args.data)
+    if args.html:
+        places.to_write(args.html)
     text = compare.compare(
         args.model, args.b, recipe_path=args.recipe, data=args.data, html=args.html, as_json=args.json, log=progress.say
     )
@@ -129,18 +222,17 @@ def _figures(args):
     print(figures.markdown(session.load(session.resolve(args.model)).bundle), end='')
 
 
-def _need_file(path):
-    if not path.exists():
-        raise ConvertError(f'{path}: no such file')
-
-
 def _need_tensorflow():
     try:
         import keras  # noqa: F401 (the first of what the extra brings)
     except ModuleNotFoundError as error:
+        from convert.errors import ConvertError
+
         extra = "making models needs the extra `train`: pip install '.[train]' in the clone"
         raise ConvertError(f'{error.name} is not installed: {extra}') from error
 
+
+COMMANDS = {'fetch': _fetch, 'wrap': _wrap, 'quantize': _quantize, 'compare': _compare, 'figures': _figures}     # others are stages
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from convert import files, recipe
+from convert.data import labelled
 from convert.evaluation import benchmark, benchmark_sets, gates, report
 from promlstm.engine import session
 
@@ -42,7 +43,7 @@ def compare(a, b, *, recipe_path, data, html, as_json, log):
 def measure(a, b, telemetry, data, rules, log):
     """(report.Report, benchmark.Scored) of B against A as the model in service, on telemetry that neither has learnt from."""
     sets = [(benchmark_sets.linked if each.features > 1 else benchmark_sets.injected)(each, SEED) for each in telemetry]
-    sets += [part for folder in sorted(data.iterdir()) for part in benchmark_sets.recorded(folder)] if data else []
+    sets += [part for folder in labelled.sets(data) for part in benchmark_sets.recorded(folder)] if data else []
     methods = [benchmark.Method('B', 'model', b), benchmark.Method('A', 'in service', a)]
     results, scored = benchmark.measure_all(methods, sets, log)
     found = report.Report(

@@ -1,6 +1,9 @@
 """What can go wrong while a model is made, as one tree: the command line prints the message of any of these, and nothing else.
 
     ConvertError
+    ├── WriteError              files.py: a file or folder cannot be written
+    ├── LockError               lock.py: another process works in the folder
+    ├── PlaceError              places.py: a file or folder is not there, or of another kind
     ├── RecipeError             recipe.py: the recipe cannot be used
     ├── DataError               data/spans.py: telemetry, spans or incidents cannot be used
     │   ├── SpanError           data/spans.py: spans overlap, are empty or run backwards
@@ -9,6 +12,7 @@
     │   ├── TableError          data/tables.py: a file is not a table of telemetry
     │   ├── IncidentError       data/incidents.py: silences or alerts cannot be read
     │   ├── DatasetError        data/dataset.py: a span has no samples
+    │   ├── LabelledError       data/labelled.py: labelled telemetry is missing or damaged
     │   └── CollectError        data/collect.py: the data section asks for what is not there
     ├── TrainingError           families/training.py: training diverged
     ├── NoLabels                families/classifier.py: all windows are of one kind
@@ -17,7 +21,8 @@
     ├── CalibrationError        calibrate.py: too little was replayed
     ├── ReleaseError            release.py: the file would be unfit to ship
     ├── Refused                 evaluation/gates.py: the gates refuse the model
-    ├── StageMissing            stages.py: a stage was asked for before the ones that it builds on
+    ├── WeightsError            weights.py: a file of weights is damaged, or of another network
+    ├── StageMissing            job.py: a stage was asked for before the ones that it builds on
     ├── QuantizeError           quantize.py: the model cannot be quantised
     └── WrapError               wrap.py: the model cannot be wrapped
 

@@ -5,6 +5,8 @@
 A team's own history is shortened from its beginning, so that the newest weeks are in every part; without a data section it is the
 entities of the synthetic telemetry that grow. Each part has its own work folder, so an interrupted run continues where it was.
 
+The parts are compared on the spans `validate` and on synthetic telemetry of their own, never on what later judges the finished model.
+
     curve.json, curve.txt, curve.html   in the work folder
 """
 
@@ -34,7 +36,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 def run(job, shares=SHARES):
     """[Point] of growing parts, the last one being all; written into the work folder."""
     parts = [make_variant(job, f'curve/{share:g}', shortened(job.recipe, share)) for share in shares]
-    sets = list(review.sets(job, job.recipe.seed + stages.EVALUATION_SEED))
+    sets = review.sets_to_choose_by(job, job.recipe.seed + stages.CHOICE_SEED)
     tallies = [_measure(part, sets, job.log) for part in parts]
     points = [_point(share, part, tally, tallies[-1]) for share, part, tally in zip(shares, parts, tallies, strict=True)]
     _write(job, points)
@@ -58,10 +60,12 @@ def _point(share, part, tally, of_all):
 def make_variant(job, name, recipe):
     """The job of another recipe in a work folder of its own, made up to the proof."""
     work = job.work / name
-    work.mkdir(parents=True, exist_ok=True)
+    files.folder(work)
     data = job.work / 'data'
     if data.exists() and not (work / 'data').exists():
-        (work / 'data').symlink_to(data.resolve())
+        with files.writing(work / 'data'):
+            (work / 'data').unlink(missing_ok=True)     # a link whose target has moved
+            (work / 'data').symlink_to(data.resolve())
     variant = replace(job, recipe=recipe, work=work, out=work / f'{recipe.name}.onnx', log=lambda line: job.log(f'    {line}'))
     job.log(f'  {name}: {amount(recipe)}')
     stages.run_all(variant, ('train', 'export', 'verify'))

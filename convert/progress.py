@@ -7,6 +7,7 @@ Who calls it: whatever takes minutes (fetch, training, replay). `log` is the fun
 line's is `say`, which writes above a bar. tqdm draws the bars; it comes with the extra `train`, and without it there are plain lines only.
 """
 
+import contextlib
 import sys
 import time
 
@@ -38,13 +39,17 @@ def track(items, what, *, log, total=None, stream=None, now=time.monotonic):
 
 
 def say(text, stream=None):
-    """Write a line (to standard error by default), above the bar where one is shown."""
+    """Write a line (to standard error by default), above the bar where one is shown.
+
+    A line that cannot be written, since the disk of a log is full or its reader has gone, is lost: it is no reason to lose the work.
+    """
     stream = stream or sys.stderr
     bar = bars(stream)
-    if bar:
-        bar.write(text, file=stream)
-    else:
-        print(text, file=stream, flush=True)
+    with contextlib.suppress(OSError):
+        if bar:
+            bar.write(text, file=stream)
+        else:
+            print(text, file=stream, flush=True)
 
 
 def bars(stream):

@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from convert import calibrate, release, stages, verify
+from convert import calibrate, job, release, stages, verify
 from convert.data import synthesis
 from convert.errors import ConvertError
 from convert.evaluation import measures, replay
@@ -51,7 +51,7 @@ def quantize(path, recipe, out, log=print):
     model = quantized(onnx.load(path))
     proof = proof_of(model, whole.bundle)
     name = f'{whole.bundle.manifest.name}-int8'
-    manifest = msgspec.structs.replace(whole.bundle.manifest, name=name, created=stages.now(), tools=stages.tools())
+    manifest = msgspec.structs.replace(whole.bundle.manifest, name=name, created=job.now(), tools=job.tools())
     largest = whole.bundle.size_bytes + 2_000_000
     with tempfile.TemporaryDirectory() as folder:
         draft = release.release(model, manifest, stages.UNCALIBRATED, proof, Path(folder) / 'draft.onnx', largest)

@@ -29,7 +29,7 @@ def release(model, manifest, calibration, proof, path, largest_bytes=LARGEST_BYT
     if len(data) > largest_bytes:
         raise ReleaseError(f'{path}: {len(data)} bytes, expected at most {largest_bytes}')
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.folder(path.parent)
     with files.atomically(path) as draft:
         draft.write_bytes(data)
         return session.load(draft)

@@ -58,5 +58,5 @@ def record(work, stage, made_from, files, note=''):
 def _records(work):
     try:
         return msgspec.json.decode((Path(work) / FILE).read_bytes(), type=dict[str, Record])
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError):
         return {}

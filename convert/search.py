@@ -5,6 +5,8 @@
 Smallest means fewest bytes of memory per entity, since that is what a fleet pays for; then fewest bytes of the file. Each candidate has its
 own work folder, so an interrupted run continues where it was.
 
+They are compared on the spans `validate` and on synthetic telemetry of their own, never on what later judges the finished model.
+
     search.json, search.txt     in the work folder
 """
 
@@ -39,7 +41,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(job, sizes=SIZES):
     """[Candidate], smallest first, one of them chosen; written into the work folder."""
-    sets = list(review.sets(job, job.recipe.seed + stages.EVALUATION_SEED))
+    sets = review.sets_to_choose_by(job, job.recipe.seed + stages.CHOICE_SEED)
     made = []
     for recipe in _recipes(job.recipe, sizes):
         name = '_'.join(map(str, (recipe.family, recipe.training.window_steps, *recipe.training.units)))

@@ -139,14 +139,15 @@ class Dataset:
         values[spans.excluded(self.exclusions + self.labelled, times, identities, self.detector)] = np.nan
         return times, values
 
-    def digest(self):
-        """sha256 of all that batches depend on: samples, spans, exclusions, dropped entities."""
-        wanted = spans.wanted(self.parts, self.step_seconds, self.history_seconds)
-        since = min(start for _, _, (start, _) in self.parts.named()) - self.history_seconds - spans.LEAD_STEPS * self.step_seconds
-        until = max(end for _, _, (_, end) in self.parts.named())
+    def digest(self, parts=None):
+        """sha256 of all that batches of these parts (None = all) depend on: samples, spans, exclusions, dropped entities."""
+        chosen = self.parts if parts is None else spans.Parts(**{'train': (), **{part: getattr(self.parts, part) for part in parts}})
+        wanted = spans.wanted(chosen, self.step_seconds, self.history_seconds)
+        named = [(part, float(start), float(end)) for part, _, (start, end) in chosen.named()]
+        since = min((start for _, start, _ in named), default=0.0) - self.history_seconds - spans.LEAD_STEPS * self.step_seconds
+        until = max((end for _, _, end in named), default=0.0)
         near = [[each for each in some if each.start < until and each.end > since] for some in (self.exclusions, self.labelled)]
-        parts = [(part, float(start), float(end)) for part, _, (start, end) in self.parts.named()]
-        rest = (parts, float(self.history_seconds), near, sorted(name.decode() for name in self.dropped))
+        rest = (named, float(self.history_seconds), near, sorted(name.decode() for name in self.dropped))
         return hashlib.sha256(self.store.digest(wanted).encode() + msgspec.json.encode(rest, order='sorted')).hexdigest()
 
 

@@ -6,13 +6,17 @@ Entities of one step are put on one clock by shifting them by whole weeks, so th
 Long ones are cut: a piece begins WARM_WEEKS before the part of it that counts, many times the half-life of the scales.
 """
 
+import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from convert.data.spans import DataError
 from promlstm.engine.season import WEEK
 
+EXPECTED = 'expected labelled telemetry, DIR/SET/ENTITY.npz'
 WARM_WEEKS = 3
 PIECE_STEPS = 40_000        # that count, in one piece
 
@@ -30,18 +34,57 @@ class Recording:
     note: str
 
 
+class LabelledError(DataError):
+    """A folder has no labelled telemetry, or a file of it is damaged."""
+
+
+def sets(folder):
+    """The folders DIR/SET of labelled telemetry, sorted; LabelledError where there are none."""
+    folder = Path(folder)
+    if not folder.exists():
+        raise LabelledError(f'{folder}: no such folder: {EXPECTED}')
+    if not folder.is_dir():
+        raise LabelledError(f'{folder}: a file, and no folder: {EXPECTED}')
+    found = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith('.'))
+    if not found:
+        raise LabelledError(f'{folder}: no set in it: {EXPECTED}')
+    return found
+
+
+def check(folder):
+    """LabelledError where what `sets` and `read` will read is not there or cannot be read; called before anything takes minutes."""
+    for each in sets(folder):
+        read(each)
+
+
 def read(folder):
-    """All recordings of a set, by name; FileNotFoundError where there are none."""
+    """All recordings of a set, by name; LabelledError where there are none, or one is damaged."""
+    if not Path(folder).is_dir():
+        raise LabelledError(f'{folder}: no such folder, expected one with ENTITY.npz in it')
     files = sorted(Path(folder).glob('*.npz'))
     if not files:
-        raise FileNotFoundError(f'{folder}: no .npz file in it')
-    return [_recording(file) for file in files]
+        raise LabelledError(f'{folder}: no .npz file in it: {EXPECTED}')
+    return [_checked(file) for file in files]
+
+
+def _checked(file):
+    try:
+        return _recording(file)
+    except KeyError as error:
+        raise LabelledError(f'{file}: it has no array {error}: expected t, x, y, split and note') from error
+    except (OSError, ValueError, IndexError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise LabelledError(f'{file}: cannot be read as labelled telemetry: {error}') from error
 
 
 def _recording(file):
-    with np.load(file) as data:
-        times, values, labels, split = data['t'], data['x'].astype(np.float64), data['y'].astype(bool), int(data['split'])
+    with np.load(file, allow_pickle=False) as data:
+        times, values, labels, split = (data[name] for name in ('t', 'x', 'y', 'split'))
         note = str(data['note'])
+    values, labels, split = values.astype(np.float64), labels.astype(bool), int(split)
+    if not len(times) == len(values) == len(labels) >= 2 or values.ndim != 2 or not 0 <= split < len(times):
+        raise ValueError(f't {list(times.shape)}, x {list(values.shape)}, y {list(labels.shape)}, split {split}: expected [T], [T, F], [T], 0 to T - 1')
+    if not (np.diff(times) > 0).all():
+        raise ValueError('t does not increase')
     step = float(np.median(np.diff(times)))
     place = np.round((times - times[0]) / step).astype(int)
     grid = np.full((place[-1] + 1, values.shape[1]), np.nan)

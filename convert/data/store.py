@@ -12,7 +12,6 @@ Who calls it: fetch and tables put, dataset reads by groups of entities, so that
 
 import bisect
 import contextlib
-import fcntl
 import functools
 import hashlib
 import io
@@ -25,7 +24,7 @@ from urllib.parse import quote
 import msgspec
 import numpy as np
 
-from convert import files
+from convert import files, lock
 from convert.data.spans import DataError, union
 
 FORMAT = 1
@@ -233,15 +232,11 @@ def groups(identities, size):
 @contextlib.contextmanager
 def locked(root):
     """Hold the lock of a folder (made if need be); StoreError where another process holds it."""
-    root = Path(root)
-    with _writing(root):
-        root.mkdir(parents=True, exist_ok=True)
-        handle = (root / '.lock').open('w')
-    with handle:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StoreError(f'{root}: another process is writing here') from error
+            stack.enter_context(lock.held(root))
+        except (lock.LockError, files.WriteError) as error:
+            raise StoreError(str(error)) from error
         yield
 
 
@@ -255,8 +250,10 @@ def write(path, content):
 def _writing(path):
     try:
         yield
+    except files.WriteError as error:
+        raise StoreError(str(error)) from error
     except OSError as error:
-        raise StoreError(f'{path}: cannot be written: {error.strerror}; what was there before is whole') from error
+        raise StoreError(f'{path}: cannot be written: {files.reason(error)}') from error
 
 
 def _pack(identities, values):

@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from convert import progress
+from convert import files, progress
 from convert.data import spans, store
 from convert.data.spans import DataError
 
@@ -140,7 +140,7 @@ class _Sorter:
             with (self._folder / f'{key[0]}.{key[1]}').open('ab') as file:
                 file.write(rows.tobytes())
         except OSError as error:
-            raise store.StoreError(f'{self._folder}: cannot be written: {error.strerror}') from error
+            raise store.StoreError(f'{self._folder}: cannot be written: {files.reason(error)}') from error
 
     def write(self, target):
         """Each temporary file as a chunk."""

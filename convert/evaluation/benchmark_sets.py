@@ -75,12 +75,12 @@ def linked(telemetry, seed):
     return _synthetic(f'linked_{step:g}s', batch, values, labels, (LINKED,) * many, (batch.history_times, follow(batch.history)))
 
 
-def own(dataset, seed):
-    """(the test span of a dataset.Dataset as it was, the same with injected faults); nothing where it has no test span."""
-    chosen = dataset.entities('test')
+def own(dataset, seed, part='test'):
+    """(the spans of a part of a dataset.Dataset as they were, the same with injected faults); nothing where it has none."""
+    chosen = dataset.entities(part)
     chosen = [chosen[n] for n in np.unique(np.linspace(0, len(chosen) - 1, ENTITIES).astype(int))] if chosen else []
-    for number, batch in enumerate(dataset.batches('test', entities=chosen) if chosen else ()):
-        healthy, name = ~batch.faulty.any(2), f'test_{dataset.detector}' + (f'_{number + 1}' if number else '')
+    for number, batch in enumerate(dataset.batches(part, entities=chosen) if chosen else ()):
+        healthy, name = ~batch.faulty.any(2), f'{part}_{dataset.detector}' + (f'_{number + 1}' if number else '')
         names = tuple(identity.decode() for identity in batch.identities)
         history = (batch.history_times, batch.history)
         yield BenchmarkSet(name, batch.step_seconds, batch.times, batch.values, None, healthy, None, history, names)

@@ -8,7 +8,7 @@ Who calls it: stages (evaluate), before anything is released.
 import math
 
 from convert import files
-from convert.data import collect
+from convert.data import collect, labelled
 from convert.evaluation import benchmark, benchmark_sets, gates, report
 from promlstm.engine import session
 from promlstm.errors import BundleError
@@ -55,17 +55,35 @@ def _write(job, found, scored):
 
 
 def sets(job, seed):
-    """The BenchmarkSets of a recipe: synthetic telemetry, the test spans of its own data, labelled sets.
+    """The BenchmarkSets that judge the finished model: synthetic telemetry, the test spans of its own data, labelled sets.
 
     Synthetic telemetry whose step is far from those of its own data is left out: what a model does there is no reason to refuse it.
     """
+    yield from _of_recipe(job, seed, 'test')
+    for folder in labelled.sets(job.data) if job.data else ():
+        yield from benchmark_sets.recorded(folder)
+
+
+def sets_to_choose_by(job, seed):
+    """[BenchmarkSet] that sizes, families and amounts of data are compared on: nothing of it judges the finished model.
+
+    seed  another than that of `sets`: other synthetic entities with other faults; of the own data the spans `validate`
+    """
+    data = job.recipe.data
+    if data and data.spans.validate:
+        job.log('  compared on spans.validate and on synthetic telemetry that does not judge the finished model')
+    elif data:
+        job.log('  compared on synthetic telemetry alone: the recipe has no spans.validate, and spans.test judges the finished model')
+    return list(_of_recipe(job, seed, 'validate'))
+
+
+def _of_recipe(job, seed, part):
+    """Synthetic sets of a recipe, and those of its own data in the spans of a part."""
     own = collect.load(job.path, job.recipe.data, job.work / 'data') if job.recipe.data else []
     for each in near(job.recipe.evaluation.telemetry, [dataset.step_seconds for dataset in own]):
         yield (benchmark_sets.linked if each.features > 1 else benchmark_sets.injected)(each, seed)
     for dataset in own:
-        yield from benchmark_sets.own(dataset, seed)
-    for folder in sorted(job.data.iterdir()) if job.data else ():
-        yield from benchmark_sets.recorded(folder)
+        yield from benchmark_sets.own(dataset, seed, part)
 
 
 def near(telemetry, steps):

@@ -135,7 +135,7 @@ def test_what_the_disk_refuses_is_one_line(tmp_path, capsys):
     (tmp_path / 'work').write_text('')
     assert main(['fetch', str(tmp_path / 'tiny.yml'), f'--work={tmp_path}/work']) == 1
     error = capsys.readouterr().err
-    assert error.startswith('convert: ') and error.count('\n') == 1 and 'Not a directory' in error
+    assert error.startswith('convert: ') and error.count('\n') == 1 and 'a file or a dangling link is where a folder is expected' in error
 
 
 def test_without_a_command_the_usage_is_shown():

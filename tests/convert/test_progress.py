@@ -117,5 +117,5 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(tmp_path):
     """In the middle of training: status 130, no traceback, no weights, no draft."""
     (tmp_path / 'tiny.yml').write_text(RECIPE)
     status, text = interrupted(tmp_path, 'train', str(tmp_path / 'tiny.yml'), '--work', str(tmp_path / 'work'), until='training windows: ')
-    assert status == 130 and text.endswith('\nconvert: interrupted\n') and 'Traceback' not in text
+    assert status == 130 and text.endswith('\nconvert: interrupted; the same command goes on\n') and 'Traceback' not in text
     assert os.listdir(tmp_path / 'work') == []

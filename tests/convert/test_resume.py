@@ -18,7 +18,8 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     """A writer that fails leaves the old file and no draft; its suffix is the one that libraries choose a format by."""
     path = tmp_path / 'a.h5'
     path.write_bytes(b'old')
-    with pytest.raises(OSError, match='No space'), files.atomically(path) as draft:
+    says = r'a\.h5: cannot be written: No space left on device; what was there before is whole: free some space'
+    with pytest.raises(files.WriteError, match=says), files.atomically(path) as draft:
         draft.write_bytes(b'ne')
         assert draft.suffix == '.h5'
         raise OSError(28, 'No space left on device')

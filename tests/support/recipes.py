@@ -95,5 +95,5 @@ def fake_variants(monkeypatch, folder, benchmark_sets):
     monkeypatch.setattr(learning_curve, 'make_variant', make_variant)
     monkeypatch.setattr(stages, 'bare', lambda part: model)
     monkeypatch.setattr(stages, 'training_of', lambda part: tiny_model.MANIFEST.training)
-    monkeypatch.setattr(review, 'sets', lambda job, seed: benchmark_sets)
+    monkeypatch.setattr(review, 'sets_to_choose_by', lambda job, seed: benchmark_sets)
     return made

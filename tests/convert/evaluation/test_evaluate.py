@@ -89,7 +89,7 @@ def test_pieces_test_every_sample_once(folder, monkeypatch):
 
 
 def test_an_empty_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'no \.npz file in it'):
+    with pytest.raises(labelled.LabelledError, match=r'no \.npz file in it'):
         labelled.read(tmp_path)
 
 
