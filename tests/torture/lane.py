@@ -3,6 +3,7 @@
 import re
 import time
 from contextlib import suppress
+from itertools import groupby
 
 import yaml
 from exporter import RUNTIME, Exporter
@@ -189,13 +190,22 @@ def recover(exporting, attempt, names, healed):
     world.pause(AFTER_STEPS * min(STEPS.values()))
 
 
+def longest(there):
+    """The longest run of pages that somebody is missing from.
+
+    >>> longest([True, False, False, True, False])
+    2
+    """
+    return max((len(list(pages)) for present, pages in groupby(there) if not present), default=0)
+
+
 def held(exporting, attempt, calm, began, odd_before):
-    """Note where a detector that was not struck lost a page, and what was odd on any page."""
+    """Note which detector that was not struck lost more than a step of its pages, and what was odd on any page."""
     read = exporting.reader.since(began)
     for name in calm:
-        away = sum(name not in page.seen for page in read)
-        if away:
-            attempt.problems.append(f'{name}, which was not struck, is not on {away} of {len(read)} pages')
+        away = longest(name in page.seen for page in read) * reader_seconds()
+        if away > STEPS[name]:
+            attempt.problems.append(f'{name}, which was not struck, was off the page for {away:.1f} s')
     attempt.problems += list(dict.fromkeys(what for _, what in exporting.reader.odd[odd_before:]))[:3]
 
 

@@ -18,7 +18,7 @@ def value(name, number, second):
     """A sample of series `number` at a unix second: a wave with noise, whole, and the second's mark behind the point.
 
     >>> value('calm', 3, 1_750_000_123)
-    5285.123
+    6589.123
     """
     noise = random.Random(f'{name} {number} {second}').gauss(0, 60)
     level = 5000 + 100 * number + 300 * math.sin(second / 200 + number) + 1000 * NAMES.index(name)
@@ -28,8 +28,8 @@ def value(name, number, second):
 def age(sample, now):
     """Seconds since a sample was made; it is told from one of the future up to half of SECONDS.
 
-    >>> age(5285.123, 1_750_000_125.5), age(5285.123, 1_750_000_121)
-    (2.5, -2.0)
+    >>> age(6589.123, 1_750_000_125.5), age(6589.123, 1_750_000_121)
+    (2.5, -2)
     """
     passed = (now - round(sample % 1 * SECONDS)) % SECONDS
     return passed if passed < SECONDS / 2 else passed - SECONDS

@@ -11,7 +11,8 @@ SLOW = r'was slower than the timeout of 2 s'
 NOT_HTTP = r'an answer that is not HTTP'
 BOMB_BYTES = 4_000_000_000  # unpacked; 4 MB on the wire
 BOMB_BLOCK_BYTES = 8_000_000
-PEAK_KILOBYTES = 420_000  # that an exporter may ever hold: the largest answer by default, what is made of it, and the rest
+LARGEST = '64MB'  # max_response
+PEAK_KILOBYTES = 300_000  # what the chart allows: the process, and the largest answer for each of the two that are struck
 
 
 def head(status, length, more=b''):
@@ -138,7 +139,7 @@ def hole_for_all(lane):
 
 SUBJECT = Subject(
     'transfers',
-    Lane,
+    lambda world, name: Lane(world, name, source={'max_response': LARGEST}),
     (
         Fault('connection refused', refused, (2, 5)),
         struck('reset before a byte', reset, 'cannot be reached: Connection reset'),
