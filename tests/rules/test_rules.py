@@ -11,6 +11,7 @@ from rule_files import (
     FILES,
     LABELS,
     OF_EXPORTER,
+    OF_TARGETS,
     ORDER,
     OURS,
     RECORDED,
@@ -83,7 +84,7 @@ def test_foreign_metrics_of_rules_are_asked_for_labels_that_they_have():
 def test_the_labels_that_rules_rely_on_are_exported():
     """The words in LABELS are not made up: each is a label of a table in the code, or one that every scrape gives."""
     exported = {label for _, labels in exposition.FAMILIES.values() for label in labels}.union(*OF_EXPORTER.values())
-    assert not LABELS - OURS - exported - {'job', 'instance'}
+    assert not LABELS - OURS - exported - OF_TARGETS
 
 
 def test_every_recorded_threshold_can_be_overridden_and_is_explained():

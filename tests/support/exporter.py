@@ -1,5 +1,6 @@
 """The exporter as a child process, for tests at its real edges."""
 
+import re
 import sys
 
 import yaml
@@ -23,5 +24,7 @@ class Exporter(Process):
         super().__init__(command, answers(self.url + '/-/healthy'), log=directory / 'promlstm.log', **options)
 
     def scrape_config(self):
-        """What README tells people to write."""
-        return {'job_name': 'promlstm', 'honor_labels': True, 'static_configs': [{'targets': [self.address]}]}
+        """What README tells people to write, for this address."""
+        (shown,) = re.findall(r'```yaml\n(scrape_configs:.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL)
+        (job,) = yaml.safe_load(shown)['scrape_configs']
+        return {**job, 'static_configs': [{'targets': [self.address]}]}

@@ -66,7 +66,8 @@ def grouped(text):
     return {label for names in re.findall(r'\b(?:by|on|without|ignoring)\s*\(([^()]*)\)', text) for label in re.findall(r'\w+', names)}
 
 
-LABELS = {'reason', 'detector', 'job', 'instance', 'promlstm_replica', 'feature', 'view', 'state', 'stage'}
+OF_TARGETS = {'job', 'instance', 'namespace', 'pod', 'container', 'service', 'endpoint', 'node'}  # those that scrapes in a cluster give
+LABELS = OF_TARGETS | {'reason', 'detector', 'promlstm_replica', 'feature', 'view', 'state', 'stage'}
 
 
 def recorded(path):
