@@ -11,7 +11,7 @@ import servers
 
 sys.path.append(str(servers.ROOT / 'docs'))
 
-from pictures import IMAGES, demo, history, panels, svg
+from pictures import IMAGES, demo, history, legend, panels, svg
 
 FOLDER = servers.ROOT / 'docs/images'
 DASHBOARDS = servers.ROOT / 'rules/dashboards'
@@ -75,7 +75,7 @@ def test_pictures_of_dashboards_show_the_panels_that_there_are(name):
     assert board['title'] in texts and panels.NOTE in texts
 
 
-@pytest.mark.parametrize('module', [demo, history, panels, svg])
+@pytest.mark.parametrize('module', [demo, history, legend, panels, svg])
 def test_examples(module):
     assert doctest.testmod(module).failed == 0
 
@@ -116,13 +116,16 @@ def test_higher_values_are_drawn_higher_and_later_ones_to_the_right():
     assert x0 < x1 and y0 > y1
 
 
-def test_a_band_is_filled_between_its_two_lines_which_are_not_drawn():
-    overrides = {'upper': {'custom.lineWidth': 0}, 'lower': {'custom.lineWidth': 0, 'custom.fillBelowTo': 'upper'}}
-    queries = (('x', 'observed {{instance}}'), ('low', 'lower {{instance}}'), ('high', 'upper {{instance}}'))
-    answers = {(name, True): [series({'instance': 'a'}, value, value + 1)] for name, value in (('x', 2), ('low', 1), ('high', 3))}
-    tree, text = drawn(board(*queries, overrides=overrides.items()), answers)
-    assert sum('opacity' in (each.get('style') or '') for each in tree.iter()) == 1
-    assert 'observed a' in text and 'upper a' not in text
+def test_a_band_is_filled_between_the_lines_that_its_names_name():
+    """As in Grafana: a name that no series has fills nothing."""
+    queries = (('x', '__auto'), ('low', 'lower'), ('high', 'upper'))
+    answers = {
+        (name, True): [series({'instance': 'a', 'job': 'b'}, value, value + 1)] for name, value in (('x', 2), ('low', 1), ('high', 3))
+    }
+    for other, areas in (('lower', 1), ('lower a', 0)):
+        tree, text = drawn(board(*queries, overrides={'upper': {'custom.fillBelowTo': other}}.items()), answers)
+        assert sum('opacity' in (each.get('style') or '') for each in tree.iter()) == areas
+    assert '{instance=&quot;a&quot;, job=&quot;b&quot;}' in text
 
 
 def test_a_panel_without_data_says_so_and_why_that_may_be():

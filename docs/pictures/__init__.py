@@ -3,6 +3,7 @@
     demo       what `promlstm demo` shows on a terminal
     exporter   the real exporter on a clock that is faster than life, as a child process
     history    three hours of a real exporter, in a real Prometheus that has evaluated the real rules
+    legend     the names of series, what is drawn of them by their names, and bands, as Grafana has it
     panels     a dashboard's JSON and what Prometheus answers, as a drawing
     report     the first screen of a benchmark's HTML report, in a real browser
     svg        the pieces of a drawing

@@ -44,7 +44,7 @@ SEED = 1
 FLEET = {'hosts': 12, 'first_fault_seconds': 85 * 60, 'fault_seconds': 30 * 60, 'quiet_seconds': 40 * 60}
 GONE, GONE_SECONDS = 'instance="search:8080"', 2.5 * 3600  # a service that is lost, and when; the requests to the other one stop soon after
 OUTAGE_SECONDS = 1.25 * 3600, 1.25 * 3600 + 90  # the fleet's API is out of order, from and to
-DETECTOR = 'requests'  # of the dashboard of one detector
+DETECTOR = 'services'  # of the dashboard of one detector
 TARGET = {'job': 'promlstm', 'instance': 'promlstm:19855'}
 
 CONFIG = """\

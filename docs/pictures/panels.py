@@ -8,18 +8,19 @@ It draws what this project's dashboards use of Grafana: time series, stats and t
 Pure but for `ask`.
 """
 
+import itertools
 import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pictures import svg
+from pictures import legend, svg
 
 UNIT, ROW, GAP = 50, 30, 8  # pixels of a column and of a row of the grid, and between panels
 HEAD, FOOT = 64, 34
 STEP_SECONDS = 60
 TEXT, TITLE, CELL = 12, 13, 11  # sizes of the font, pixels
-COLOURS = 10
+COLOURS, FIXED = 10, {'blue': 0}
 NOTE = 'Drawn by docs/pictures from the panels of rules/dashboards and the answers of a real Prometheus, not by Grafana.'
 STYLE = f""":root{{color-scheme:light dark}}
 svg{{--paper:#f4f5f7;--panel:#fff;--edge:#dfe2e7;--ink:#1f2933;--dim:#616e7c;--grid:#e8ebef;--red:#c81e1e;--green:#2f8132;
@@ -62,10 +63,12 @@ class Line:
 
 
 def drawn(board, ask, span, variables):
-    """The SVG of a dashboard. variables: {name: (value in expressions, text shown)}."""
+    """The SVG of a dashboard. variables: {name: (value in expressions, text shown)}; what is typed in has its default."""
     panels = board['panels']
     rows = max(one['gridPos']['y'] + one['gridPos']['h'] for one in panels)
     width, height = 24 * UNIT + 2 * GAP, HEAD + rows * ROW + FOOT
+    typed = {one['name']: (one['query'], one['query']) for one in board['templating']['list'] if one['type'] == 'textbox'}
+    variables = {'__range': (f'{span.end - span.begin:.0f}s', ''), **typed, **variables}
     said = [f'{one["label"]}: {variables[one["name"]][1]}' for one in board['templating']['list'] if one['name'] in variables]
     said.append(f'{datetime.fromtimestamp(span.begin, UTC):%Y-%m-%d %H:%M} to {datetime.fromtimestamp(span.end, UTC):%H:%M}')
     put = lambda expr: re.sub(r'\$\{?(\w+)\}?', lambda found: variables[found[1]][0], expr)  # noqa: E731
@@ -145,19 +148,19 @@ def merged(stretches):
 
 def _lines(one, ask):
     """The series of a panel as Lines, in the order of its queries."""
-    overrides = [
-        (re.compile(each['matcher']['options'].strip('/')), {p['id']: p['value'] for p in each['properties']})
-        for each in one['fieldConfig']['overrides']
-    ]
+    found = [(target, series) for target in one['targets'] for series in ask(target['expr'], STEP_SECONDS)]
+    names = legend.names([(target['expr'], target['legendFormat'], series['metric']) for target, series in found])
     out = []
-    for target in one['targets']:
-        for series in ask(target['expr'], STEP_SECONDS):
-            labels = series['metric']
-            name = re.sub(r'\{\{(\w+)\}\}', lambda found, labels=labels: labels.get(found[1], ''), target['legendFormat']).strip()
-            points = [(float(at), float(text)) for at, text in series['values']]
-            properties = next((each for pattern, each in overrides if pattern.match(name)), {})
-            out.append(Line(name or ', '.join(labels.values()) or one['title'], [p for p in points if not math.isnan(p[1])], properties))
-    return [each for each in out if each.points]
+    for name, (_, series) in zip(names, found, strict=True):
+        points = [(float(at), float(text)) for at, text in series['values']]
+        out.append(Line(name, [point for point in points if not math.isnan(point[1])], legend.properties(one, name)))
+    lines = [each for each in out if each.points]
+    if len({each.name for each in lines}) < len(lines):
+        raise ValueError(f'{one["title"]}: series of one name, among {", ".join(each.name for each in lines)}')
+    free = itertools.cycle(range(1, COLOURS) if any('color' in each.properties for each in lines) else range(COLOURS))
+    for each in lines:
+        each.colour = FIXED[each.properties['color']['fixedColor']] if 'color' in each.properties else next(free)
+    return lines
 
 
 def timeseries(one, box, ask, span, shaded):
@@ -166,17 +169,11 @@ def timeseries(one, box, ask, span, shaded):
     values = [value for each in lines for _, value in each.points if math.isfinite(value)]
     if not values:
         return []
-    # What is said of one thing, observed, expected and its band, has one colour.
-    things = {}
-    for each in lines:
-        words = each.name.split(' ', 1)
-        thing = words[1] if one['fieldConfig']['overrides'] and len(words) > 1 else each.name
-        each.colour = things.setdefault(thing, len(things)) % COLOURS
     seen = [each for each in lines if each.properties.get('custom.lineWidth') != 0]
     defaults = one['fieldConfig']['defaults']
     unit, limits = defaults['unit'], [step['value'] for step in defaults['thresholds']['steps'] if step['value'] is not None]
     limits = limits if defaults['custom'].get('thresholdsStyle', {}).get('mode') == 'line' else []
-    legend, deep = _legend(seen, box)
+    named, deep = _legend(seen, box)
     plot = Box(box.x + 62, box.y + 6, box.width - 68, box.height - 26 - deep)
     bounds = _bounds(values + limits)
     x = lambda at: plot.x + (at - span.begin) / (span.end - span.begin) * plot.width  # noqa: E731
@@ -191,7 +188,7 @@ def timeseries(one, box, ask, span, shaded):
     for each in seen:
         dash = '6 4' if 'custom.lineStyle' in each.properties else None
         parts += _stroke(each, x, y, dash)
-    return parts + legend
+    return parts + named
 
 
 def _bounds(values):
@@ -243,18 +240,16 @@ def _path(points, pen='M'):
 
 
 def _bands(lines, x, y):
-    """The area between `lower …` and `upper …` of the same thing."""
-    uppers = {each.name.removeprefix('upper '): dict(each.points) for each in lines if each.name.startswith('upper ')}
+    """The areas between two lines, where both are there."""
     parts = []
-    for each in lines:
-        if 'custom.fillBelowTo' not in each.properties or not (above := uppers.get(each.name.removeprefix('lower '))):
-            continue
-        both = [(at, value, above[at]) for at, value in each.points if at in above]
+    for one, other in legend.bands([(each.name, each.properties) for each in lines]):
+        beyond = dict(lines[other].points)
+        both = [(at, value, beyond[at]) for at, value in lines[one].points if at in beyond]
         for first, last in spans([at for at, *_ in both], STEP_SECONDS):
             part = [point for point in both if first <= point[0] <= last]
-            low = svg.thinned([(x(at), y(value)) for at, value, _ in part])
-            high = svg.thinned([(x(at), y(value)) for at, _, value in part])
-            parts.append(svg.element('path', d=_path(low) + _path(high[::-1], 'L') + 'Z', style=f'fill:var(--c{each.colour});opacity:.1'))
+            edges = [svg.thinned([(x(at), y(values[edge])) for at, *values in part]) for edge in (0, 1)]
+            area = _path(edges[0]) + _path(edges[1][::-1], 'L') + 'Z'
+            parts.append(svg.element('path', d=area, style=f'fill:var(--c{lines[one].colour});opacity:.1'))
     return parts
 
 
