@@ -244,6 +244,12 @@ class _Loader(yaml.SafeLoader):
         return text
 
 
+# 1e-05, as JSON and helm write it: a number to YAML 1.2, and text to YAML 1.1, which asks for a point and a sign.
+_Loader.add_implicit_resolver(
+    'tag:yaml.org,2002:float', re.compile(r'[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+\Z'), list('-+.0123456789')
+)
+
+
 def _problem(error: Exception) -> str:
     """What is wrong with a YAML text and where, without the text itself, which may hold what is nobody's business."""
     mark = getattr(error, 'problem_mark', None)

@@ -137,6 +137,19 @@ def test_whatever_prometheus_calls_a_label_can_be_joined_by(label):
     assert config.parse(text).detectors[0].by == (label,)
 
 
+@pytest.mark.parametrize(('text', 'number'), [('1e-05', 1e-5), ('2e9', 2e9), ('2.5E+3', 2500.0), ('.5e1', 5.0), ('3.e2', 300.0)])
+def test_a_number_with_an_exponent_is_one(text, number):
+    """As JSON, helm and YAML 1.2 write it, without a point or a sign."""
+    (one,) = config.parse(f'prometheus: {{url: http://a}}\ndetectors: [{{name: a, expr: up, min_deviation: {text}}}]').detectors
+    assert one.min_deviation == number
+
+
+@pytest.mark.parametrize('text', ['1e', 'e5', '1e5x', '"1e5"', '1_e5'])
+def test_text_that_looks_like_a_number_with_an_exponent_is_none(text):
+    with pytest.raises(ConfigError, match='min_deviation: expected a number, got text'):
+        config.parse(f'prometheus: {{url: http://a}}\ndetectors: [{{name: a, expr: up, min_deviation: {text}}}]')
+
+
 def test_what_is_read_cannot_be_changed():
     """A Config is frozen: whoever holds it holds what the file said."""
     got = config.load(FILES / 'valid-least.yml')
