@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from convert import calibrate, job, release, stages, verify
+from convert import calibrate, files, job, release, stages, verify
 from convert.data import synthesis
 from convert.errors import ConvertError
 from convert.evaluation import measures, replay
@@ -81,7 +81,8 @@ def quantized(model):
     _bound_lstms(bare.graph)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'int8.onnx'
-        quantize_dynamic(bare, path, op_types_to_quantize=['LSTM'], weight_type=QuantType.QInt8, reduce_range=True)
+        with files.writing(path):
+            quantize_dynamic(bare, path, op_types_to_quantize=['LSTM'], weight_type=QuantType.QInt8, reduce_range=True)
         out = onnx.load(path)
     found = sum(node.op_type == 'DynamicQuantizeLSTM' for node in out.graph.node)
     if found != len(lstms):
