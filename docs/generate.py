@@ -2,7 +2,9 @@
 
 docs/reference/metrics.md is written whole, from the tables that the exporter exports from. In the other pages the tables between
 `<!-- from CODE -->` and `<!-- end -->` get their names, types and defaults from the code; only the column `meaning` is written by hand, and
-kept. A key without a meaning stops the script. The diagram in docs/architecture.md is drawn from the imports.
+kept. A key without a meaning stops the script. The diagram in docs/architecture.md is drawn from the imports. What is said of the shipped
+model comes from its file, see figures.py; `python docs/generate.py --families FORECASTER AUTOENCODER CLASSIFIER`, with the files of three released
+models, writes down anew what docs/explanation/families.md compares.
 
 It needs the environment of the tests, since tests/test_architecture.py knows the tiers.
 """
@@ -15,13 +17,17 @@ from pathlib import Path
 import msgspec
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / 'tests'), str(ROOT / 'tests/support')]  # convert is not installed, nor are the tests
+sys.path[:0] = [str(ROOT), str(ROOT / 'docs'), str(ROOT / 'tests'), str(ROOT / 'tests/support')]  # convert is not installed, nor are the tests
 
 from promlstm.serve.exposition import FAMILIES  # noqa: E402
 from promlstm.serve.telemetry import METRICS  # noqa: E402
 
 METRICS_PAGE = ROOT / 'docs/reference/metrics.md'
-PAGES = (ROOT / 'docs/architecture.md', *sorted((ROOT / 'docs/reference').glob('*.md')))
+PAGES = (
+    *(ROOT / name for name in ('README.md', 'docs/architecture.md', 'docs/get-started.md', 'docs/how-to/helm.md')),
+    *sorted((ROOT / 'docs/explanation').glob('*.md')),
+    *sorted((ROOT / 'docs/reference').glob('*.md')),
+)
 TABLE = re.compile(r'<!-- from ([\w.]+) -->\n(.*?)<!-- end -->\n', re.DOTALL)
 DIAGRAM = re.compile(r'<!-- imports -->\n.*?<!-- end -->\n', re.DOTALL)
 UNITS = (('d', 86400), ('h', 3600), ('m', 60), ('s', 1))
@@ -29,7 +35,9 @@ UNITS = (('d', 86400), ('h', 3600), ('m', 60), ('s', 1))
 
 def page(path):
     """The text of a generated page as it should be."""
-    return metrics() if path == METRICS_PAGE else DIAGRAM.sub(lambda _: imports(), with_tables(path.read_text()))
+    from figures import with_figures
+
+    return metrics() if path == METRICS_PAGE else DIAGRAM.sub(lambda _: imports(), with_figures(with_tables(path.read_text())))
 
 
 def metrics():
@@ -155,5 +163,9 @@ def _written(value):
 
 
 if __name__ == '__main__':
+    if sys.argv[1:2] == ['--families']:
+        from figures import record
+
+        record(sys.argv[2:])
     for path in PAGES:
         path.write_text(page(path))

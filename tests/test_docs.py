@@ -1,6 +1,7 @@
 """Nothing the documents say is untested, and nothing that exists is left out."""
 
 import doctest
+import importlib
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import tomllib
 import unicodedata
 
 import exporter
+import msgspec
 import pytest
 import requests
 import rule_files
@@ -25,7 +27,8 @@ ROOT = servers.ROOT
 README = (ROOT / 'README.md').read_text()
 CONFIGURATION = (ROOT / 'docs/reference/configuration.md').read_text()
 ASSEMBLE = servers.module(ROOT / 'docs/assemble.py')
-GENERATE = servers.module(ROOT / 'docs/generate.py')
+GENERATE = servers.module(ROOT / 'docs/generate.py')  # puts docs/ on the path
+FIGURES = importlib.import_module('figures')
 PAGES = [
     'README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'rules/runbook.md', 'helm/promlstm/README.md',
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / 'docs').rglob('*.md'))),
@@ -117,13 +120,13 @@ def test_the_site_asks_no_other_server():
     assert diagrams and all('mermaid.min.js"></script>' in ASSEMBLE.with_diagrams(page, read(page)) for page in diagrams)
 
 
-@pytest.mark.parametrize('module', [ASSEMBLE, GENERATE], ids=['assemble', 'generate'])
+@pytest.mark.parametrize('module', [ASSEMBLE, GENERATE, FIGURES], ids=['assemble', 'generate', 'figures'])
 def test_doctests_of_the_scripts(module):
     """docs/ is no package, so its doctests are run here."""
     assert doctest.testmod(module).failed == 0 < doctest.testmod(module).attempted
 
 
-@pytest.mark.parametrize('path', GENERATE.PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', GENERATE.PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_pages_take_from_the_code_is_what_it_says(path):
     """`python docs/generate.py` makes tables and the diagram; only meanings are written by hand."""
     assert path.read_text() == GENERATE.page(path)
@@ -325,16 +328,45 @@ def test_every_part_of_a_recipe_is_documented():
 
 
 def test_what_the_model_finds_is_what_its_file_says():
-    """The table of docs/explanation/limits.md, by kind of fault, at a minute and at five."""
+    """The table of docs/explanation/limits.md, by kind of fault, at a minute and at five, is what `check-model` prints."""
     figures = session.load(session.resolve('builtin:default')).bundle.manifest.evaluation
     rows = re.findall(r'^\| ([a-z ]+) \| (0\.\d\d), (0\.\d\d) \|', read('docs/explanation/limits.md'), re.MULTILINE)
-    names = {'level shift': 'shift', 'drift over ten hours': 'drift', 'changed variance': 'variance'}
+    names = {name: kind for kind, name in FIGURES.KINDS.items()}
     found = {names.get(kind, kind).replace(' ', '_'): (minute, five) for kind, minute, five in rows}
     told = '_recall_at_1_per_week'
     assert found == {
         key.removesuffix(told): (f'{value:.2f}', f'{figures["injected_300s"][key]:.2f}')
         for key, value in figures['injected_60s'].items() if key.endswith(told)
     }  # fmt: skip
+
+
+def test_a_new_model_makes_the_pages_stale(monkeypatch):
+    """Tables, sentences and numbers within lines: each page that speaks of the model's figures is another one for another file."""
+    bundle = FIGURES.shipped()
+    evaluation = {name: {key: value * 0.5 for key, value in figures.items()} for name, figures in bundle.manifest.evaluation.items()}
+    manifest = msgspec.structs.replace(bundle.manifest, evaluation=evaluation, warmup_steps=7, replay_steps=77)
+    other = msgspec.structs.replace(bundle, manifest=manifest, size_bytes=99 * 1024)
+    monkeypatch.setattr(FIGURES, 'shipped', lambda: other)
+    stale = [path.name for path in GENERATE.PAGES if path.read_text() != FIGURES.with_figures(path.read_text())]
+    assert stale == ['README.md', 'get-started.md', 'accuracy.md', 'cost.md', 'limits.md']
+    assert 'An ONNX file of 99 KiB ' in FIGURES.with_figures(README)
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if page != 'CHANGELOG.md'])
+def test_finds_is_said_of_what_is_found(page):
+    """A sentence that names a kind of fault as found without a number beside it stands in a section that comes from the file."""
+    text = FIGURES.SECTION.sub('', re.sub(r'```.*?```', '', read(page), flags=re.DOTALL))
+    kinds = '|'.join(f'{kind}s?' for kind in ('spike', 'shift', 'ramp', 'drop', 'drift', 'flat line', 'lost season'))
+    said = re.findall(rf'[^.]*\b(?:[Ii]t|promlstm|the model) finds [^.]*\b(?:{kinds})\b[^.]*\.', text)
+    assert not [sentence for sentence in said if not re.search(r'\d', sentence)]
+
+
+def test_families_are_recorded_from_model_files(tmp_path, monkeypatch):
+    """One model of each family gives the table; where one is missing, it is named and nothing is written."""
+    monkeypatch.setattr(FIGURES, 'FAMILIES', tmp_path / 'families.json')
+    with pytest.raises(SystemExit, match='no model of autoencoder, classifier'):
+        FIGURES.record([session.resolve('builtin:default')])
+    assert not FIGURES.FAMILIES.exists()
 
 
 def test_sizes_that_pages_name_are_what_the_commands_print(tmp_path, capsys):
@@ -349,8 +381,11 @@ def test_sizes_that_pages_name_are_what_the_commands_print(tmp_path, capsys):
     for page in ('docs/explanation/cost.md', 'docs/how-to/helm.md'):
         sizes = set(re.findall(r'\d\.\d\d KiB', read(page)))
         assert len(sizes) == 1 and sizes.pop() in config, page
-    assert ' 40m ' in config and '40 samples' in model and '400 steps' in model
-    assert '40 samples' in read('docs/get-started.md') and 'last 400 steps' in read('docs/explanation/cost.md')
+    (samples,) = re.findall(r'needs (\d+) samples before its first score', read('docs/get-started.md'))
+    (steps,) = re.findall(r'range queries for the last (\d+) steps', read('docs/explanation/cost.md'))
+    assert f' {samples}m ' in config and f'{samples} samples' in model and f'{steps} steps' in model
+    for page in ('docs/explanation/limits.md', 'docs/how-to/troubleshooting.md', 'README.md'):
+        assert f'{samples} samples' in read(page), page
 
 
 def test_gauges_that_may_be_dropped_are_read_by_no_rule():
