@@ -22,6 +22,7 @@ from chart import (
     URL,
     VARIANTS,
     as_in_the_pod,
+    command_line,
     config_of,
     deployment,
     objects,
@@ -282,11 +283,9 @@ def test_helm_test_passes_with_a_score_and_fails_without(rendered):
 
 def test_the_flags_are_those_of_the_command_line(rendered):
     """Every argument of the rendered container is one that `promlstm run` takes."""
-    from promlstm.__main__ import _parser
-
     for variant in VARIANTS:
         container = objects(rendered['helm4', variant], 'Deployment')[0]['spec']['template']['spec']['containers'][0]
-        args = _parser(demo=False).parse_args(container['args'])
+        args = command_line().parse_args(container['args'])
         assert args.config_file == '/etc/promlstm/promlstm.yml' and args.listen == ':19855'
         assert container['ports'][0]['containerPort'] == 19855
 

@@ -4,6 +4,7 @@ Each value is set to null, to nothing, and to what is of another kind, where all
 everywhere and some of the rest, `make accept` all of it.
 """
 
+import copy
 import functools
 import json
 import re
@@ -11,12 +12,11 @@ import zlib
 
 import pytest
 import yaml
-from chart import CHART, VALUES, template, template_of
+from chart import CHART, VALUES, command_line, template, template_of
 from requirements import is_accept
 
 from convert import recipe
 from promlstm import config as configuration
-from promlstm.__main__ import _parser
 
 pytestmark = pytest.mark.usefixtures('helms')
 
@@ -51,6 +51,11 @@ def rendering(folder, path, value):
     tree = value
     for key in reversed(path.split('.')):
         tree = {key: tree}
+    return rendering_of(folder, path, tree)
+
+
+def rendering_of(folder, path, tree):
+    """The same of a tree of values, of which that path is looked at."""
     (folder / 'odd.json').write_text(json.dumps(tree))
     on = next((found for start, found in ON.items() if path.startswith(start)), OTHERWISE)
     files = [f'--values={CHART}/ci/{variant}-values.yaml' for variant in on]
@@ -58,6 +63,64 @@ def rendering(folder, path, value):
         (folder / 'short.json').write_text('{"rules": {"configMap": false}}')
         files.append(f'--values={folder}/short.json')
     return template('helm4', f'--kube-version={KUBERNETES}', *files, f'--values={folder}/odd.json', check=False)
+
+
+# Values with all that can be below them, for null to be put in each place.
+WITHIN = {
+    'prometheus': {
+        'url': 'http://prometheus:9090',
+        'headers': {'X-Scope-OrgID': 'team'},
+        'params': {'dedup': 'true'},
+        'basic_auth': {'username': 'a', 'password_secret': {'name': 'a', 'key': 'b'}},
+        'tls_config': {name: {'name': 'tls', 'key': name} for name in ('ca_secret', 'cert_secret', 'key_secret')},
+    },
+    'detectors': [
+        {'name': 'one', 'expr': 'up', 'step': '30s', 'delay': '10s', 'hold': '1h', 'forget': '1d', 'history': '1d', 'missing': 'ignore',
+         'false_alarms': '1/day each', 'direction': 'above', 'min_deviation': 1, 'min_relative_deviation': 1e-05, 'range': [0, 1e21],
+         'max_entities': 10, 'timezone': 'UTC', 'model': 'builtin:default', 'sha256': 'a' * 64},
+        {'name': 'two', 'features': {'a': 'up', 'b': 'up'}, 'by': ['job', 'instance']},
+    ],
+    'retraining': {
+        'detectors': ['two'],
+        'exclude': {
+            'by_hand': [{'span': ['2026-01-01', '2026-01-02'], 'match': '{job="a"}', 'why': 'a test'}],
+            'silences': {'alertmanager': 'http://a', 'margin': '5m', 'headers': {'X': 'y'},
+                         'authorization': {'type': 'Bearer', 'credentials_secret': {'name': 'login', 'key': 'token'}}},
+        },
+        'gates': {'recall_margin': 1e-05, 'alarms_ratio': 2, 'baselines': ['ewma']},
+    },
+    'serviceMonitor': {
+        'enabled': True, 'interval': '15s', 'scrapeTimeout': '10s', 'tlsConfig': {'insecureSkipVerify': True}, 'labels': {'a': 'b'},
+        'basicAuth': {'username': {'name': 'a', 'key': 'b'}, 'password': {'name': 'a', 'key': 'b'}},
+        'relabelings': [{'sourceLabels': ['a'], 'targetLabel': 'b', 'regex': '(.*)', 'replacement': 'c', 'action': 'replace'}],
+        'targetLabels': ['team'], 'podTargetLabels': ['team'],
+    },
+    'networkPolicy': {
+        'scrapeFrom': [{'podSelector': {'matchLabels': {'a': 'b'}}, 'namespaceSelector': {}}, {'ipBlock': {'cidr': '10.0.0.0/8', 'except': ['10.1.0.0/16']}}],
+    },
+    'dnsConfig': {'nameservers': ['10.0.0.1'], 'searches': ['a.b'], 'options': [{'name': 'ndots', 'value': '2'}]},
+    'tolerations': [{'key': 'a', 'operator': 'Equal', 'value': 'b', 'effect': 'NoExecute', 'tolerationSeconds': 5}],
+    'extraEnv': [{'name': 'A', 'value': 'a'}, {'name': 'B', 'valueFrom': {'fieldRef': {'fieldPath': 'metadata.name'}}},
+                 {'name': 'C', 'valueFrom': {'secretKeyRef': {'name': 'a', 'key': 'b'}}}],
+    'extraVolumes': [{'name': 'authority', 'configMap': {'name': 'authority', 'items': [{'key': 'a', 'path': 'b'}]}}],
+    'extraVolumeMounts': [{'name': 'authority', 'mountPath': '/authority', 'readOnly': True}],
+    'extraContainers': [{'name': 'signer', 'image': 'signer', 'args': ['a'], 'securityContext': {'capabilities': {'drop': ['ALL']}}}],
+    'extraObjects': [{'apiVersion': 'v1', 'kind': 'ConfigMap', 'metadata': {'name': 'more'}}],
+    'image': {'pullSecrets': [{'name': 'registry'}]},
+    'podLabels': {'a': 'b'}, 'podAnnotations': {'a': 'b'}, 'commonLabels': {'c': 'd'}, 'nodeSelector': {'a': 'b'},
+}  # fmt: skip
+# What Kubernetes alone knows to be needed.
+OF_KUBERNETES = ('extraVolumes',)
+
+
+def places(tree, above=()):
+    """The way to everything below, by keys and indexes."""
+    for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+        yield (*above, key)
+        yield from places(value, (*above, key))
+
+
+NULLS = [way for way in places(WITHIN) if len(way) > 1 and (is_accept() or zlib.crc32(str(way).encode()) % 8 == 0)]
 
 
 class Once(getattr(yaml, 'CSafeLoader', yaml.SafeLoader)):
@@ -97,7 +160,7 @@ def check(text, folder):
         for name, content in found.get('data', {}).items() if found['kind'] == 'ConfigMap' else ():
             (folder / name).write_text(content)
         if found['kind'] == 'Deployment':
-            _parser(demo=False).parse_args(template_of(found)['spec']['containers'][0]['args'])
+            command_line().parse_args(template_of(found)['spec']['containers'][0]['args'])
     configuration.load(folder / 'promlstm.yml')
     if (folder / 'recipe.yml').exists():
         recipe.load(folder / 'recipe.yml')
@@ -113,3 +176,32 @@ def test_a_value_is_taken_or_named(path, value, tmp_path):
     else:
         assert path.rpartition('.')[2] in done.stderr
         assert 'executing "' not in done.stderr and 'runtime error' not in done.stderr and 'parse error' not in done.stderr
+
+
+def with_null(way):
+    """WITHIN with null in one place."""
+    tree = here = copy.deepcopy(WITHIN)
+    for key in way[:-1]:
+        here = here[key]
+    here[way[-1]] = None
+    return tree
+
+
+@pytest.mark.parametrize('way', NULLS, ids=lambda way: '.'.join(map(str, way)))
+def test_null_within_a_value_is_nothing_or_named(way, tmp_path):
+    """Below lists, and below maps that are the user's: it is as if it were not there, or the one who wrote it is told where it stands."""
+    pytest.importorskip('kubernetes_validate')
+    done = rendering_of(tmp_path, 'within', with_null(way))
+    if done.returncode == 0 and way[0] not in OF_KUBERNETES:
+        check(done.stdout, tmp_path)
+    elif done.returncode:
+        assert str(way[-1]) in done.stderr or f'[{way[-1]}] is null' in done.stderr
+        assert 'executing "' not in done.stderr and 'runtime error' not in done.stderr and 'parse error' not in done.stderr
+
+
+def test_values_with_all_that_can_be_below_them_are_taken(tmp_path):
+    """So that a null in one place is what made the difference."""
+    pytest.importorskip('kubernetes_validate')
+    done = rendering_of(tmp_path, 'within', WITHIN)
+    assert done.returncode == 0, done.stderr
+    check(done.stdout, tmp_path)

@@ -7,7 +7,7 @@ import re
 import pytest
 import servers
 import yaml
-from chart import CHART, HELMS, RETRAINED, SCHEMA, URL, VALUES, VARIANTS, as_in_the_pod, config_of, template
+from chart import CHART, HELMS, RETRAINED, SCHEMA, URL, VALUES, VARIANTS, as_in_the_pod, command_line, config_of, template
 
 from promlstm import config as configuration
 from promlstm import presets
@@ -140,9 +140,7 @@ def test_values_that_cannot_work_are_refused_with_the_reason(case):
 
 def test_the_flags_that_are_refused_are_all_that_there_are():
     """A flag that `promlstm run` gets is either a value of the chart or one that extraArgs takes; an image of another version may have more."""
-    from promlstm.__main__ import _parser
-
-    (commands,) = [action for action in _parser(demo=False)._actions if action.choices]
+    (commands,) = [action for action in command_line()._actions if action.choices]
     flags = {option for action in commands.choices['run']._actions for option in action.option_strings if option.startswith('--')}
     for flag in flags - {'--help'}:
         done = template('helm4', f'--set={URL},image.tag=other,extraArgs[0]={flag}=a', check=False)

@@ -3,6 +3,7 @@
 A test file that renders uses the fixture `helms` of conftest.py, which skips it where they are not there.
 """
 
+import collections
 import json
 import re
 import subprocess
@@ -11,6 +12,8 @@ import sys
 import servers
 import yaml
 from wire import certificate
+
+from promlstm import arguments
 
 CHART = servers.ROOT / 'helm/promlstm'
 VARIANTS = sorted(path.name.removesuffix('-values.yaml') for path in CHART.glob('ci/*-values.yaml'))
@@ -88,6 +91,11 @@ def as_in_the_pod(config, folder):
     if '.crt' in config:
         config = re.sub(r'/secrets/[\w.-]+/[\w.-]+\.(?:crt|key)\b', str(certificate(folder)[0]), config)
     return config
+
+
+def command_line():
+    """The parser of promlstm's arguments."""
+    return arguments._parser(collections.defaultdict(lambda: print), demo=False)
 
 
 def run_container(container, **environment):

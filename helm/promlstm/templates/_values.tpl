@@ -24,21 +24,25 @@ its default again; a list, or a map whose keys are the user's, is empty; and wha
 {{- if $isGroup -}}
 {{- $_ := include "promlstm.fill" (dict "values" $value "defaults" $default "path" (printf "%s." $path)) -}}
 {{- else if ne $path "extraObjects" -}}
-{{- $_ := include "promlstm.prune" $value -}}
+{{- $_ := include "promlstm.prune" (dict "tree" $value "path" $path) -}}
 {{- end -}}
 {{- $_ := set $.values $key $value -}}
 {{- end -}}
 {{- end }}
 
-{{- /* Takes out of maps, at any depth, what is null. */ -}}
+{{- /* Takes out of maps, at any depth of {tree, path}, what is null; a list has no place for it. */ -}}
 {{- define "promlstm.prune" -}}
-{{- if kindIs "map" . -}}
-{{- range $key := keys . -}}
-{{- $value := index $ $key -}}
-{{- if kindIs "invalid" $value }}{{ $_ := unset $ $key }}{{ else }}{{ $_ := include "promlstm.prune" $value }}{{ end -}}
+{{- $tree := .tree -}}
+{{- if kindIs "map" $tree -}}
+{{- range $key := keys $tree -}}
+{{- $value := index $tree $key -}}
+{{- if kindIs "invalid" $value }}{{ $_ := unset $tree $key }}{{ else }}{{ $_ := include "promlstm.prune" (dict "tree" $value "path" (printf "%s.%s" $.path $key)) }}{{ end -}}
 {{- end -}}
-{{- else if kindIs "slice" . -}}
-{{- range . }}{{ $_ := include "promlstm.prune" . }}{{ end -}}
+{{- else if kindIs "slice" $tree -}}
+{{- range $i, $value := $tree -}}
+{{- if kindIs "invalid" $value }}{{ fail (printf "%s[%d] is null: say what it is to be, or take it out" $.path $i) }}{{ end -}}
+{{- $_ := include "promlstm.prune" (dict "tree" $value "path" (printf "%s[%d]" $.path $i)) -}}
+{{- end -}}
 {{- end -}}
 {{- end }}
 
