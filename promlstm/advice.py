@@ -24,8 +24,9 @@ SMALL_BYTES = 100_000  # an answer of some hundred series
 LATE_SECONDS = 1800.0  # clouds hand over samples up to ten minutes late; nothing that one acts upon is later than this
 LONG_HOLD_SECONDS = 7 * 86400.0
 SHORT_FORGET_SECONDS = 600.0  # as Entities.forgettable has it; the rule for lost entities waits for five minutes
-FAR = 10.0  # a deviation of so many times the largest present value is hardly meant
+LONG_FORGET_SECONDS = 60 * 86400.0
 RISE = 5.0  # a relative rise that is hardly meant where percent were written
+DEFAULT_HISTORY_SECONDS = 8 * 86400.0
 DEFAULT_RETENTION_SECONDS = 15 * 86400.0  # of a Prometheus as it comes
 
 
@@ -95,6 +96,10 @@ def _times(detector: Detector) -> Iterable[str]:
             f'forget of {duration(detector.forget)}: an entity that goes away is forgotten before promlstm_entity_missing can alert of it; '
             f'take at least {duration(max(SHORT_FORGET_SECONDS, step))}, or missing: ignore'
         )
+    if detector.missing == 'alert' and detector.forget > LONG_FORGET_SECONDS:
+        yield (
+            f'forget of {duration(detector.forget)}: an entity that goes away is reported as missing, and keeps its memory, for that long'
+        )
     if detector.missing == 'ignore' and detector.forget < step:
         yield (
             f'forget of {duration(detector.forget)}: one lacking sample makes an entity new, and it warms up again; take several steps of '
@@ -153,10 +158,6 @@ def of_answers(detector: Detector, answers: Sequence[Sequence[float] | Floats]) 
         found.append(
             f'min_deviation of {detector.min_deviation:g}: the largest present value is {largest:.4g}, so no fall is that deep; look at the unit'
         )
-    elif detector.min_deviation > FAR * largest > 0:
-        found.append(
-            f'min_deviation of {detector.min_deviation:g}: more than {FAR:g} times the largest present value, {largest:.4g}; look at the unit'
-        )
     return found
 
 
@@ -172,10 +173,14 @@ def of_history(
     wait = (manifest.warmup_steps + 1) * step  # the sample after the last of the warm-up is the first that is judged
     needs = f'the first score takes {manifest.warmup_steps} samples, {days(manifest.warmup_steps * step)} at a step of {duration(step)}'
     if retention_seconds is not None and detector.delay >= retention_seconds:
-        found.append(f'delay of {duration(detector.delay)}: the server keeps samples for {duration(retention_seconds)}, so none is left by then')
-    elif reaches_back or wait + detector.delay <= (DEFAULT_RETENTION_SECONDS if retention_seconds is None else retention_seconds):
-        pass
-    elif retention_seconds is None:
+        return [f'delay of {duration(detector.delay)}: the server keeps samples for {duration(retention_seconds)}, so none is left by then']
+    if retention_seconds is not None and detector.history > max(retention_seconds, DEFAULT_HISTORY_SECONDS):
+        found.append(
+            f'history of {duration(detector.history)}: the server keeps samples for {duration(retention_seconds)}, so each start asks for what is not there'
+        )
+    if reaches_back or wait + detector.delay <= (DEFAULT_RETENTION_SECONDS if retention_seconds is None else retention_seconds):
+        return found
+    if retention_seconds is None:
         found.append(
             f'{needs}, and how long the server keeps samples is not known: Prometheus as it comes keeps 15d, less than that; where less is kept, '
             f'each start begins again with what there is'

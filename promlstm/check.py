@@ -233,11 +233,11 @@ def _joined(config: DetectorConfig, table: Entities, placement: Placement) -> li
 def _history(checked: Checked, source: Prometheus, retention_seconds: float | None) -> list[str]:
     """Whether there are samples from before the warm-up of a detector, so that scores come at once; warnings where they never may."""
     config, manifest = checked.config, checked.bundle.manifest if checked.bundle else None
-    if not manifest or not checked.entities:
+    if not manifest:
         return []
     before = time.time() - config.delay - (manifest.warmup_steps + 1) * config.step
     with suppress(PromlstmError):
-        checked.reaches_back = before > 0 and bool(source.instant(next(iter(config.queries.values())), before).keys)
+        checked.reaches_back = None if not checked.entities else before > 0 and bool(source.instant(next(iter(config.queries.values())), before).keys)
     return advice.of_history(config, manifest, retention_seconds, reaches_back=checked.reaches_back)
 
 

@@ -48,6 +48,7 @@ def detector(**keys):
         ({'forget': '1m'}, 'take at least 10m'),
         ({'forget': '30m', 'step': '1h'}, 'take at least 1h'),
         ({'forget': '0s', 'missing': 'ignore'}, 'one lacking sample makes an entity new, and it warms up again'),
+        ({'forget': '1y'}, 'is reported as missing, and keeps its memory, for that long'),
         ({'max_entities': 1}, 'only the entity that comes first is watched'),
     ],
 )
@@ -151,7 +152,7 @@ def test_no_sample_surprises_more_than_the_largest_surprise(session, step):
     [
         ({'range': [0, 1]}, [37.0, 80.0], 'all 2 present samples are outside of it, from 37 to 80: each of them alarms and none is learnt'),
         ({'range': [0, 1]}, [0.2, 80.0], ''),
-        ({'min_deviation': 50}, [0.5, 0.9], 'more than 10 times the largest present value, 0.9'),
+        ({'min_deviation': 50}, [0.5, 0.9], ''),  # errors, and none now
         ({'min_deviation': 50, 'direction': 'below'}, [30.0, 40.0], 'the largest present value is 40, so no fall is that deep'),
         ({'min_deviation': 50}, [30.0, 40.0], ''),
         ({'min_deviation': 50, 'direction': 'below'}, [-30.0, 40.0], ''),
@@ -179,6 +180,8 @@ def test_settings_beside_the_present_samples(keys, values, says):
         ({'step': '1d'}, None, None, 'how long the server keeps samples is not known: Prometheus as it comes keeps 15d'),
         ({'step': '1d'}, None, True, ''),
         ({'step': '1h'}, None, None, ''),
+        ({'history': '10y'}, 15 * DAY, None, 'history of 3650d: the server keeps samples for 15d'),
+        ({}, 5 * DAY, None, ''),
         ({'delay': '1y'}, 15 * DAY, None, 'delay of 365d: the server keeps samples for 15d, so none is left by then'),
     ],
 )  # fmt: skip
