@@ -20,7 +20,7 @@ from promlstm.engine import labels
 from promlstm.engine.columns import READY, Bools, Floats, Floats32, Verdicts
 from promlstm.engine.detector import Detector
 from promlstm.engine.history import aligned
-from promlstm.engine.score import merge_seconds
+from promlstm.engine.score import same_alarm
 from promlstm.serve import exposition
 
 
@@ -78,10 +78,13 @@ class Closed:
 
 
 class Alarms:
-    """Runs of anomalous samples, merged over gaps of up to `merge_seconds`; columns of N entities that grow."""
+    """Runs of anomalous samples; columns of N entities that grow.
 
-    def __init__(self, merge_seconds: float, features: int) -> None:
-        self._merge, self._features = merge_seconds, features
+    same  bool [N] of gaps, float64 [N] seconds: whether anomalous samples so far apart are of one run
+    """
+
+    def __init__(self, same: Callable[[Floats], Bools], features: int) -> None:
+        self._same, self._features = same, features
         self._open: Bools = np.zeros(0, bool)
         self._start: Floats = np.zeros(0)
         self._end: Floats = np.zeros(0)
@@ -92,7 +95,7 @@ class Alarms:
     def add(self, verdicts: Verdicts, anomalous: Bools) -> list[Closed]:
         """Add one step (anomalous: bool [N]); returns the alarms that it closes."""
         self._grow(len(verdicts.score))
-        over = self._open & (verdicts.time - self._end > self._merge)
+        over = self._open & ~self._same(verdicts.time - self._end)
         closed = [self._closed(row) for row in np.flatnonzero(over).tolist()]
         begins = anomalous & (~self._open | over)
         self._open = (self._open & ~over) | anomalous
@@ -143,7 +146,8 @@ def run(
     for done, total, _ in detector.warm(lambda: first - step):
         progress(done - total, 0)
     names = tuple(detector.config.queries)
-    alarms, absences = Alarms(merge_seconds(step), len(names)), Alarms(step, len(names))
+    alarms = Alarms(lambda gaps: same_alarm(gaps, step), len(names))
+    absences = Alarms(lambda gaps: gaps <= step, len(names))
     report = Report(detector.config.name, first, last, step, str(detector.config.false_alarms))
     judged, text = 0, exposition.Labels(detector.config.name, names, detector.session.bundle.manifest.views)
     for done, total, verdicts in detector.replay(first, last):

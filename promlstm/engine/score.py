@@ -143,14 +143,26 @@ class Alarm:
         return cls(np.full(rows, np.nan), np.full(rows, np.nan))
 
     def after(self, time: float, score: Floats32, step_seconds: float) -> Self:
-        """The Alarm after a sample; an anomalous sample closer than `merge_seconds` to the last one belongs to the same alarm."""
+        """The Alarm after a sample."""
         anomalous = score >= 1
-        same = time - self.last < merge_seconds(step_seconds)
+        same = same_alarm(time - self.last, step_seconds)
         return type(self)(np.where(anomalous & ~same, time, self.since), np.where(anomalous, time, self.last))
 
 
+def same_alarm(gap_seconds: Floats, step_seconds: float) -> Bools:
+    """Whether anomalous samples so far apart are of one alarm: as calibration counts them, from the end of the step of the first one.
+
+    gap_seconds  float64 [N], NaN = there is no earlier one
+    returns      bool [N]
+
+    >>> same_alarm(60.0 * np.array([1, 31, 32, np.nan]), step_seconds=60)
+    array([ True,  True, False, False])
+    """
+    return gap_seconds - step_seconds <= merge_seconds(step_seconds)
+
+
 def merge_seconds(step_seconds: float) -> float:
-    """Alarms of an entity that are closer than this count as one, for the budget, the calibration and a backtest.
+    """Alarms of an entity that are no further apart than this count as one, for the budget, the calibration and a backtest.
 
     30 steps at a step of one minute, 12 at five minutes, 3 at an hour; between them linear in the logarithm of the step.
 

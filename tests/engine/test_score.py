@@ -157,10 +157,10 @@ def test_an_alarm_began_with_its_first_sample():
 
 
 def test_alarms_close_together_count_as_one():
-    """30 steps at a minute, 3 at an hour: closer anomalies belong to the same alarm."""
+    """Up to 30 quiet steps in between at a minute, up to 3 at an hour: as in the calibration they belong to the same alarm."""
     for step_seconds, steps in ((60.0, 30), (3600.0, 3)):
-        assert began([1, *[0] * (steps - 2), 1], step_seconds)[-1] == 0
-        assert began([1, *[0] * (steps - 1), 1], step_seconds)[-1] == steps
+        assert began([1, *[0] * steps, 1], step_seconds)[-1] == 0
+        assert began([1, *[0] * (steps + 1), 1], step_seconds)[-1] == steps + 2
 
 
 def test_an_alarm_without_latch_has_a_beginning(tmp_path):
