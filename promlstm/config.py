@@ -394,5 +394,3 @@ def _check_detector(detector: Detector, where: str) -> None:
             raise ConfigError(f'{where}: {name}: no deviation is that large, so nothing could ever alarm; expected a number')
     if detector.range and not detector.range[0] < detector.range[1]:
         raise ConfigError(f'{where}: range: expected [low, high] with low below high, got {list(detector.range)}')
-    if detector.range and (detector.range[0] == math.inf or detector.range[1] == -math.inf):
-        raise ConfigError(f'{where}: range: no sample is inside of {list(detector.range)}')

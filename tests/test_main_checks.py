@@ -464,6 +464,21 @@ def test_entities_beyond_the_limit_and_a_shared_budget_below_the_floor_are_warne
 
 
 @pytest.mark.real
+def test_features_that_do_not_join_are_warned_of(run, tmp_path, prometheus):
+    """A label that no series has, and features that have no entity in common: each entity would be judged by one of them alone."""
+    prometheus.wait_for('up')
+    features = {'up': 'up', 'other': 'label_replace(up, "instance", "elsewhere", "", "")'}
+    _, out, _ = run('check-config', config(tmp_path, prometheus.url, delay='0s', expr=None, by=['instence'], features={'up': 'up', 'twice': 'up * 2'}))
+    (warning,) = checked(out)[1]
+    assert warning == 'warning: cpu: by: no series has the label instence, so it tells no entities apart; look at its spelling'
+    _, out, _ = run('check-config', config(tmp_path, prometheus.url, delay='0s', expr=None, by=['instance'], features=features))
+    (warning,) = checked(out)[1]
+    assert warning.startswith('warning: cpu: by: no entity has all features')
+    _, out, _ = run('check-config', config(tmp_path, prometheus.url, delay='0s', expr=None, by=['instance'], features={'up': 'up', 'twice': 'up * 2'}))
+    assert checked(out)[1] == []
+
+
+@pytest.mark.real
 def test_a_rejected_expression_is_an_error(run, tmp_path, prometheus):
     """The message is that of Prometheus, after the name of the detector, and the status is 1."""
     path = config(tmp_path, prometheus.url, expr='sum(')

@@ -176,6 +176,16 @@ def test_an_empty_result_is_reported_and_counted():
         assert not subject.on_page('a') and subject.metric('promlstm_detector_up', detector='a') == 1
 
 
+def test_an_empty_result_says_when_there_was_one_last():
+    """Samples that stopped, or whose clock is wrong, are told from an expression that never returned any."""
+    with running() as subject:
+        wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
+        gone = subject.clock.now()
+        subject.source.series = {raw(instance='i0'): noisy(1, gone=gone)}
+        wait_until(lambda: 'it last returned series' in str(subject.scheduler.statuses()['a']), 60, 'the reason')
+        assert str(subject.scheduler.statuses()['a']).startswith('the expression returns no series; it last returned series ')
+
+
 def test_stopping_does_not_wait_for_a_warm_start():
     """SIGTERM in the middle of a replay ends it between two steps."""
     subject = Running()
