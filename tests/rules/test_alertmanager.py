@@ -64,6 +64,8 @@ def alert(name, severity='critical', **labels):
 ENTITY = {'detector': 'cpu', 'instance': 'a', 'job': 'node', 'promlstm_entity': 'instance=a, job=node'}
 OTHER = {**ENTITY, 'instance': 'b', 'promlstm_entity': 'instance=b, job=node'}
 SAME_INSTANCE = {**ENTITY, 'device': 'x', 'promlstm_entity': 'device=x, instance=a, job=node'}
+NOWHERE = {'detector': 'lag', 'topic': 'a', 'promlstm_entity': 'topic=a'}
+NOWHERE_ELSE = {'detector': 'lag', 'topic': 'b', 'promlstm_entity': 'topic=b'}
 INHIBITIONS = [
     (alert('PromlstmDown', 'warning'), alert('PromlstmAnomaly', **ENTITY), True),
     (alert('PromlstmDown', 'warning'), alert('PromlstmReplicaDown', 'warning', instance='p', job='promlstm'), True),
@@ -76,6 +78,9 @@ INHIBITIONS = [
     (alert('PromlstmInstanceMissing', job='node', instance='a'), alert('PromlstmEntityMissing', 'warning', **SAME_INSTANCE), True),
     (alert('PromlstmInstanceMissing', job='node', instance='a'), alert('PromlstmEntityMissing', 'warning', **OTHER), False),
     (alert('PromlstmInstanceMissing', job='node', instance='a'), alert('PromlstmAnomalyOnInstance', job='node', instance='a'), True),
+    (alert('PromlstmInstanceMissing', job='mq', instance='a'), alert('PromlstmAnomaly', detector='connections', job='mq'), True),
+    (alert('PromlstmInstanceMissing', job='mq', instance='a'), alert('PromlstmAnomaly', **OTHER), False),
+    (alert('PromlstmInstanceMissing', instance='a'), alert('PromlstmAnomaly', **NOWHERE), False),
     (alert('PromlstmJobMissing', job='node'), alert('PromlstmInstanceMissing', job='node', instance='a'), True),
     (alert('PromlstmJobMissing', job='shop'), alert('PromlstmEntityMissing', 'warning', detector='cpu', promlstm_entity='all'), False),
     (alert('PromlstmEntityMissing', 'warning', **ENTITY), alert('PromlstmAnomaly', **SAME_INSTANCE), False),
@@ -85,7 +90,10 @@ INHIBITIONS = [
     (alert('PromlstmAnomalyOnInstance', job='node', instance='a'), alert('PromlstmAnomaly', **OTHER), False),
     (alert('PromlstmAnomalyInDetector', detector='cpu'), alert('PromlstmAnomaly', **ENTITY), True),
     (alert('PromlstmAnomaly', **ENTITY), alert('PromlstmAnomaly', 'warning', **ENTITY), True),
-    (alert('PromlstmAnomaly', **ENTITY), alert('PromlstmAnomaly', 'warning', **SAME_INSTANCE), False),
+    (alert('PromlstmAnomaly', **ENTITY), alert('PromlstmAnomaly', 'warning', **SAME_INSTANCE), True),
+    (alert('PromlstmAnomaly', **ENTITY), alert('PromlstmAnomaly', 'warning', **OTHER), False),
+    (alert('PromlstmAnomaly', **ENTITY), alert('PromlstmAnomaly', **SAME_INSTANCE), False),
+    (alert('PromlstmAnomaly', **NOWHERE), alert('PromlstmAnomaly', 'warning', **NOWHERE_ELSE), False),
     (alert('PromlstmAnomaly', **ENTITY), alert('PromlstmEntityMissing', 'warning', **ENTITY), False),
 ]
 

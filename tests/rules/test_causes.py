@@ -1,0 +1,51 @@
+"""One cause, one page: what each preset sends for it, by real scores, the real promtool and a real Alertmanager, is what the document says."""
+
+import re
+import sys
+
+import pytest
+import servers
+
+sys.path.append(str(servers.ROOT / 'docs'))
+
+from causes import table
+from causes.telemetry import CALM, CAUSES, EFFECTS, LOST
+
+from promlstm import presets
+
+DOCUMENT = (servers.ROOT / 'docs/how-to/alerts.md').read_text()
+SHOWN = {name: line for line, name in re.findall(r'^(\| (\w+) \|.*\|)$', DOCUMENT, re.MULTILINE)}
+
+
+def test_the_document_has_a_line_for_each_preset():
+    """And names the command that prints them."""
+    assert set(presets.names()) <= set(SHOWN) and 'python docs/causes' in DOCUMENT
+    assert f'| preset | {" | ".join(CAUSES)} |' in DOCUMENT
+
+
+def test_every_detector_of_a_preset_sees_something_on_a_calm_day():
+    """But for what virtual machines lack; and every effect is on a detector that there is."""
+    names = {
+        f'{detector.name}/{feature}' if feature else detector.name: preset
+        for preset in presets.names() for detector in presets.config([preset]).detectors for feature in detector.queries
+    }  # fmt: skip
+    assert names.keys() - CALM.keys() == {'node_temperature', 'node_memory_errors'} and CALM.keys() <= names.keys()
+    assert all(names[name] == preset for of in EFFECTS.values() for preset, effects in of.items() for name in effects)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize('preset', presets.names())
+def test_a_cause_is_one_page_and_at_most_two_messages(preset, tmp_path):
+    """Nothing is critical before a part of it is a warning; a lost host is one alert and no anomaly of it."""
+    found, sent = table.outcome([preset], tmp_path)
+    assert table.row(sent, preset) == SHOWN[preset], 'python docs/causes prints the table anew'
+    for cause in CAUSES:
+        assert len(sent[preset, cause]) <= 2, (cause, sent[preset, cause])
+        began = table.first(found[preset, cause])
+        anomalies = [(dict(alert)['severity'], minute) for alert, minute in began.items() if 'Anomaly' in dict(alert)['alertname']]
+        critical = [minute for severity, minute in anomalies if severity == 'critical']
+        assert not critical or min(minute for severity, minute in anomalies if severity == 'warning') <= min(critical), cause
+    lost = [dict(alert) for message in sent[preset, LOST] for alert in message.alerts]
+    of_host = [labels for labels in lost if 'instance' in labels and 'detector' not in labels]
+    assert [labels['alertname'] for labels in of_host] in ([], ['PromlstmInstanceMissing'])
+    assert not [labels for labels in lost if labels['alertname'] == 'PromlstmEntityMissing']
