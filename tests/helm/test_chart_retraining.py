@@ -15,7 +15,7 @@ from convert.__main__ import main
 from convert.data import incidents
 from convert.evaluation import gates
 from promlstm import config as configuration
-from promlstm.engine import session
+from promlstm.engine import digest, session
 
 pytestmark = pytest.mark.usefixtures('helms')
 
@@ -114,9 +114,9 @@ def test_a_better_default_is_taken_and_what_was_made_here_stays(rendered, tmp_pa
     """The default of another image gives way to that of this one; a model of another name does not."""
     (container,) = objects(rendered, 'Deployment')[0]['spec']['template']['spec']['initContainers']
     shipped, model = session.resolve('builtin:default').read_bytes(), tmp_path / 'retrained.onnx'
-    # Words of one length, so that the file's own lengths stay right.
-    other = shipped.replace(b'"description":"LSTM', b'"description":"Lstm')
-    made = other.replace(b'"name":"default"', b'"name":"another"')
+    # Words of one length, so that the file's own lengths stay right; each with a digest of its own.
+    one = shipped[: -digest.LENGTH].replace(b'"description":"LSTM', b'"description":"Lstm')
+    other, made = (digest.appended(data) for data in (one, one.replace(b'"name":"default"', b'"name":"another"')))
     assert len({shipped, other, made}) == 3
     for there, wanted in ((other, shipped), (made, made)):
         model.write_bytes(there)
