@@ -172,3 +172,11 @@ def test_an_alarm_without_latch_has_a_beginning(tmp_path):
         verdicts, memory = detector.advance(loaded, settings, memory, Frame(60.0 * number, np.array([[float(value)]])))
         columns.append(float(verdicts.since[0]))
     assert columns == pytest.approx([nan, nan, 120, 120, nan, nan], nan_ok=True)
+
+
+@pytest.mark.parametrize(('direction', 'counted'), [('above', [False, True, True, True]), ('below', [True, True, True, False]), ('both', [True] * 4)])
+def test_a_direction_is_the_sign_of_a_deviation_of_any_size(direction, counted):
+    """A hundredth of a unit on the wrong side does not count, and none at all does."""
+    deviation = np.array([-0.01, 0.0, nan, 0.01])
+    matters, excluded = (getattr(Policy(direction=direction), each)(deviation, np.zeros(4)) for each in ('matters', 'excluded'))
+    assert matters.tolist() == counted and excluded.tolist() == [not each for each in counted]

@@ -114,3 +114,15 @@ def test_a_page_never_mixes_two_steps():
         reader.join(30)
         assert not reader.is_alive()
     assert torn == []
+
+
+@pytest.mark.parametrize(('clock', 'steady'), [(1060.0, 1059.9), (1059.9, 1060.0), (1000.0, 1060.0), (1060.0, 1000.0)])
+def test_a_block_leaves_the_page_by_whichever_clock_comes_first(clock, steady):
+    """At the very instant of one of them: a clock that is set back brings no old page back, one that is set ahead lets none stay."""
+    wall, going = Time(), Time()
+    page = Page(wall, going)
+    page.publish('a', {SCORE: b'promlstm_anomaly_score{detector="a"} 1\n'}, expires=1060.0)
+    wall.now, going.now = 1059.9, 1059.9
+    assert len(lines(page)) == 1
+    wall.now, going.now = clock, steady
+    assert lines(page) == []
