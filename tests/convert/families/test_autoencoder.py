@@ -19,7 +19,7 @@ def test_all_makes_an_autoencoder_from_nothing(tmp_path):
     assert 'reconstruction' in bundle.manifest.description and bundle.manifest.views == ()
     assert bundle.manifest.evaluation['training']['windows'] == 24 * 16
     assert bundle.manifest.evaluation['injected_300s'].keys() >= {'shift_recall_at_1_per_week', 'shift_recall_at_1_per_week_best_baseline'}
-    assert bundle.states['state_ring'].shape == ('N', 'F', 9) and bundle.size_bytes < 300_000
+    assert bundle.states['state_ring'].shape == ('N', 'F', 9) and bundle.size_bytes < 500_000
 
 
 def test_the_decoder_writes_the_newest_sample_first():
