@@ -44,6 +44,8 @@ def system(root, files, *, groups='0::/', mounts=V2):
             '4:memory:/docker/abc\n1:cpu:/docker/abc', '\n'.join(V1.format(top='/docker/abc', name=name) for name in ('cpu', 'memory')),
             (3, 8000), id='version 1 in a container, named as the host names it',
         ),
+        pytest.param({'memory/memory.limit_in_bytes': '9223372036854771712'}, '4:memory:/', V1.format(top='/', name='memory'), (math.inf, None),
+                     id='version 1 without a limit of memory'),
         pytest.param({'cpu,cpuacct/cpu.cfs_quota_us': '-1', 'cpu,cpuacct/cpu.cfs_period_us': '100000'}, '1:cpu,cpuacct:/', '', (math.inf, None),
                      id='version 1 without a limit'),
         pytest.param({'cpu,cpuacct/cpu.cfs_quota_us': '100000', 'cpu,cpuacct/cpu.cfs_period_us': '100000'}, '', '', (1, None),

@@ -34,3 +34,13 @@ def test_what_is_no_selector(expr):
     """A name with a dot needs its quotes."""
     with pytest.raises(QueryRejected):
         selector(expr)
+
+
+@pytest.mark.parametrize(('matcher', 'valid'), [('a=~"("', False), ('a!~"["', False), ('a="("', True), ('a!="["', True)])
+def test_only_the_value_of_a_regular_expression_has_to_be_one(matcher, valid):
+    """Any text can be equal to another."""
+    if valid:
+        assert matches(selector(f'up{{{matcher}}}'), {'__name__': 'up', 'a': '('})
+    else:
+        with pytest.raises(QueryRejected, match='error parsing regexp'):
+            selector(f'up{{{matcher}}}')

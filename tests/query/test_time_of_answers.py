@@ -1,6 +1,7 @@
 """Whose time it is: samples of another instant than was asked for, and the clock of the server beside ours."""
 
 import json
+from email.message import Message
 
 import pytest
 from wire import Wire, replying
@@ -8,6 +9,7 @@ from wire import Wire, replying
 from promlstm import config
 from promlstm.errors import ResponseError
 from promlstm.query.prometheus import Prometheus
+from promlstm.query.skew import skew
 
 
 def answering(instant):
@@ -64,3 +66,10 @@ def test_two_expressions_are_two_caches():
         subject = Prometheus(config.Source(url=wire.url))
         assert subject.instant('up', 1000).offset_seconds == 0
         assert subject.instant('down', 1060).offset_seconds == -60
+
+
+def test_an_answer_out_of_a_cache_is_older_by_its_age():
+    """A Date of 40 s ago with an Age of 40 s is of a clock that agrees (RFC 9111, section 5.1)."""
+    answer = Message()
+    answer['Date'], answer['Age'] = 'Thu, 01 Jan 1970 00:02:00 GMT', '40'
+    assert skew(answer, 160, 160.5) == 0 and skew(answer, 120, 120.5) == 39.5
