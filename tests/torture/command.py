@@ -64,6 +64,7 @@ def main(argv=None):
     if missing := [name for name in ('prometheus', 'promtool') if not os.access(servers.TOOLS / name, os.X_OK)]:
         print(f'torture: {" and ".join(missing)} missing in {servers.TOOLS}: make tools', file=sys.stderr)
         return 1
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts it in the background ignores it
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with ExitStack() as stack:
         folder = (
