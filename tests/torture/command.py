@@ -113,6 +113,7 @@ class Run:
                 for future in [pool.submit(self.lane, *job) for job in self.jobs]:
                     future.result()
             except BaseException:
+                self.say('ending all processes, which may take half a minute')
                 self.world.stopping.set()
                 pool.shutdown(cancel_futures=True)
                 raise
