@@ -10,6 +10,10 @@ from collections.abc import Callable
 SLICE_SECONDS = 1.0  # a wait looks at the clock this often, so that a clock that is set back is noticed
 
 
+class Stopping(Exception):
+    """The exporter was asked to stop while something was waited for or replayed."""
+
+
 class Clock:
     """Time for the scheduler: wall-clock time, or the time of a demo, which starts at `start` and runs `speed` times faster."""
 

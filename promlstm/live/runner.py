@@ -24,7 +24,7 @@ from promlstm.engine.history import aligned
 from promlstm.engine.interfaces import RunQueries, Source
 from promlstm.engine.session import Session
 from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable, StageError
-from promlstm.live.clock import Clock
+from promlstm.live.clock import Clock, Stopping
 from promlstm.live.facts import Server
 from promlstm.live.report import Report
 from promlstm.live.status import Status
@@ -45,10 +45,6 @@ Blocks = dict[str, bytes]  # {family: text}
 Watch = Callable[[Detector, Verdicts], None]
 
 
-class Stopping(Exception):
-    """The exporter was asked to stop during a replay."""
-
-
 class Shared(Protocol):
     """What the detectors of a configuration share; Scheduler is one."""
 
@@ -61,7 +57,7 @@ class Shared(Protocol):
         """Runs the queries of several features at once."""
 
     def session(self, config: DetectorConfig, root: str) -> Session:
-        """The session of a detector's model file in its present version; BundleError where it cannot be used."""
+        """The newest session of a detector's model file; BundleError where it cannot be used, Stopping where none was read before the end."""
 
     def collect_garbage(self) -> None:
         """Called after each step."""
@@ -171,13 +167,15 @@ class Runner:
             session = self._shared.session(self.config, self._root)
             stage = partial(self._telemetry.stage, self.config.name)
             detector = self._detector = Detector(self.config, session, self._source, stage, self._shared.run_queries)
+        except Stopping:
+            raise
         except Exception as error:
             raise StageError(self.config.name, 'load', error) from error
         self._report_model(detector, 'model loaded and verified')
         return detector
 
     def _reload(self, detector: Detector) -> Detector:
-        """The detector with the model file if that has changed since the last step; if it cannot be used, the detector as it is."""
+        """The detector with the newest model that was read beside the steps; where that cannot be used, the detector as it is."""
         running = detector.session.bundle.sha256
         try:
             session = self._shared.session(self.config, self._root)

@@ -9,17 +9,15 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 from promlstm.config import Config
 from promlstm.config import Detector as DetectorConfig
-from promlstm.engine import session as sessions
 from promlstm.engine.interfaces import Source
 from promlstm.engine.session import Session
-from promlstm.errors import BundleError
 from promlstm.live.clock import Clock
 from promlstm.live.facts import Facts, Server
+from promlstm.live.models import Models
 from promlstm.live.runner import Blocks, Runner, Watch
 from promlstm.live.status import Status
 from promlstm.serve.telemetry import Telemetry
@@ -52,9 +50,7 @@ class Scheduler:
         facts: Facts | None = None,
     ) -> None:
         self.clock, self.telemetry, self.server = clock, telemetry, Server(facts)
-        # By path and pinned digest: the file's stamp, and its session or what is wrong with it.
-        self._sessions: dict[tuple[Path, str | None], tuple[object, Session | BundleError]] = {}
-        self._loading: dict[tuple[Path, str | None], threading.Lock] = {}
+        self._models = Models(clock.stopping)
         self._lock = threading.Lock()
         self.runners = [
             Runner(detector, source, self, partial(publish, detector.name), partial(withdraw, detector.name), watch, config.root)
@@ -101,22 +97,8 @@ class Scheduler:
             return list(pool.map(query, items))
 
     def session(self, config: DetectorConfig, root: str) -> Session:
-        """The session of a detector's model file in its present version. Detectors with the same file share it; each version is read once.
-
-        raises  BundleError  what is wrong with the file
-        """
-        path = sessions.resolve(config.model, root)
-        key = (path, config.sha256)
-        with self._lock:
-            loading = self._loading.setdefault(key, threading.Lock())
-        with loading:  # one for each file: a disk that does not answer holds only the detectors whose model lies on it
-            stamp = sessions.stamp(path)
-            if key not in self._sessions or self._sessions[key][0] != stamp:
-                self._sessions[key] = _loaded(path, config.sha256, stamp)
-            _, found = self._sessions[key]
-        if isinstance(found, BundleError):
-            raise found.with_traceback(None)
-        return found
+        """The session of a detector's model file in the newest version that was read, as models.Model.session."""
+        return self._models.session(config, root)
 
     def collect_garbage(self) -> None:
         """Free the cyclic garbage that exceptions leave, at most once a minute and never within a step."""
@@ -125,13 +107,3 @@ class Scheduler:
                 return
             self._collected = time.monotonic()
         gc.collect()
-
-
-def _loaded(path: Path, sha256: str | None, stamp: object) -> tuple[object, Session | BundleError]:
-    """(the file's stamp, its session or what is wrong with it); what failed for want of memory alone is tried again, so it gets another stamp."""
-    try:
-        return stamp, sessions.load(path, sha256=sha256)
-    except BundleError as error:
-        return stamp, error
-    except MemoryError:
-        return object(), BundleError(f'{path}: it does not fit into the memory that there is')

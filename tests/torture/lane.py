@@ -199,12 +199,12 @@ def longest(there):
     return max((len(list(pages)) for present, pages in groupby(there) if not present), default=0)
 
 
-def held(exporting, attempt, calm, began, odd_before, *, patience_seconds=0.0):
-    """Note which detector that was not struck lost more than a step of its pages, or than some seconds, and what was odd on any."""
+def held(exporting, attempt, calm, began, odd_before):
+    """Note which detector that was not struck lost more than a step of its pages, and what was odd on any page."""
     read = exporting.reader.since(began)
     for name in calm:
         away = longest(name in page.seen for page in read) * reader_seconds()
-        if away > max(STEPS[name], patience_seconds):
+        if away > STEPS[name]:
             attempt.problems.append(f'{name}, which was not struck, was off the page for {away:.1f} s')
     attempt.problems += list(dict.fromkeys(what for _, what in exporting.reader.odd[odd_before:]))[:3]
 

@@ -1,0 +1,110 @@
+"""Model files as they are now: looked at, read and proven in a thread for each file, so that no step waits for one.
+
+Who calls it: scheduler, with the detectors' configurations. What flows through: a path; out come sessions, or what is wrong with the file. A
+runner takes the newest session between two steps, and waits only for the first. A disk that does not answer holds this file's thread alone:
+detectors that have its model go on with it, and say so.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from promlstm.config import Detector as DetectorConfig
+from promlstm.engine import session as sessions
+from promlstm.engine.session import Session
+from promlstm.errors import BundleError
+from promlstm.live.clock import Stopping
+
+LOOK_SECONDS = 1.0  # a file is looked at this often
+AGAIN_SECONDS = 30.0  # one that could not be used is read again after this: memory, descriptors or the disk may be back
+SILENT_SECONDS = 60.0  # reading and proving a file takes seconds; after this its disk does not answer
+STOP_SECONDS = 0.2  # who waits for the first version looks this often whether the exporter stops
+
+Load = Callable[[Path, str | None], Session]
+Stamp = Callable[[Path], object]
+
+
+def _load(path: Path, sha256: str | None) -> Session:
+    return sessions.load(path, sha256=sha256)
+
+
+class Model:
+    """One model file, with the digest that the configuration pins it to.
+
+    stopping  set when the exporter stops
+    load      load(path, sha256) gives a Session or raises BundleError
+    stamp     stamp(path) changes when the file does
+    now       seconds that only grow
+    """
+
+    def __init__(
+        self, path: Path, sha256: str | None, stopping: threading.Event, *,
+        load: Load = _load, stamp: Stamp = sessions.stamp, now: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._path, self._sha256, self._stopping = path, sha256, stopping
+        self._load, self._stamp, self._now = load, stamp, now
+        self._known: object = object()  # the stamp of the version that was read last: of none
+        self._found: Session | Exception | None = None
+        self._again = 0.0  # when a version that could not be used is read again
+        self._began: float | None = now()  # the look that goes on; None = none does
+        self._looked = threading.Event()  # the first look has ended
+        threading.Thread(target=self._watch, name='promlstm-model', daemon=True).start()
+
+    def session(self) -> Session:
+        """The newest version that was read; waits for the first.
+
+        raises  BundleError  what is wrong with the newest version, or with the disk it lies on
+                Stopping     the exporter stops, and nothing was read
+        """
+        while not self._looked.wait(STOP_SECONDS) and not self._silent():
+            if self._stopping.is_set():
+                raise Stopping
+        if self._silent():
+            raise BundleError(f'{self._path}: cannot be read: its disk has not answered for more than {SILENT_SECONDS:g} s')
+        if isinstance(self._found, Session):
+            return self._found
+        assert self._found is not None
+        raise self._found.with_traceback(None)
+
+    def _silent(self) -> bool:
+        began = self._began
+        return began is not None and self._now() - began > SILENT_SECONDS
+
+    def _watch(self) -> None:
+        while not self._stopping.is_set():
+            self._began = self._now()
+            self._look()
+            self._began = None
+            self._looked.set()
+            self._stopping.wait(LOOK_SECONDS)
+
+    def _look(self) -> None:
+        """Read the file if it is not the version that was read last, or that one could not be used a while ago."""
+        stamp = self._stamp(self._path)
+        if stamp == self._known and (isinstance(self._found, Session) or self._now() < self._again):
+            return
+        try:
+            self._found = self._load(self._path, self._sha256)
+        except MemoryError:
+            self._found = BundleError(f'{self._path}: it does not fit into the memory that there is')
+        except Exception as error:  # noqa: BLE001 (a thread hands back its failure; the runner reports it)
+            self._found = error
+        self._known, self._again = stamp, self._now() + AGAIN_SECONDS
+
+
+class Models:
+    """The model files of a configuration; detectors with the same file share one Model, so each version is read once."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self._stopping, self._lock = stopping, threading.Lock()
+        self._models: dict[tuple[Path, str | None], Model] = {}
+
+    def session(self, config: DetectorConfig, root: str) -> Session:
+        """The session of a detector's model file, as Model.session."""
+        key = (sessions.resolve(config.model, root), config.sha256)
+        with self._lock:
+            if key not in self._models:
+                self._models[key] = Model(*key, self._stopping)
+            model = self._models[key]
+        return model.session()
