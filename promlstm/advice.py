@@ -20,6 +20,7 @@ from promlstm.terminal import duration
 
 DEFAULT_TIMEOUT_SECONDS = 30.0
 QUICK_SECONDS = 0.5  # no answer of a busy server can be relied upon to be faster
+DECODED = 5  # an answer and what is made of it take so many times its bytes
 SMALL_BYTES = 100_000  # an answer of some hundred series
 LATE_SECONDS = 1800.0  # clouds hand over samples up to ten minutes late; nothing that one acts upon is later than this
 LONG_HOLD_SECONDS = 7 * 86400.0
@@ -42,7 +43,7 @@ def of_source(source: Source, detectors: Iterable[Detector], memory_limit_bytes:
         )
     if source.max_response is not None and source.max_response < SMALL_BYTES:
         found.append(f'max_response of {source.max_response} bytes: answers of some hundred series are larger, and refused')
-    if source.max_response is not None and memory_limit_bytes and source.max_response > memory_limit_bytes // 2:
+    if source.max_response is not None and memory_limit_bytes and source.max_response > memory_limit_bytes // DECODED:
         found.append(
             f'max_response of {source.max_response} bytes: with what is made of it, such an answer does not fit into the memory limit of '
             f'{memory_limit_bytes} bytes, and ends the process'

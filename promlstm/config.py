@@ -132,7 +132,7 @@ class Source(_Strict, frozen=True):
     params: dict[str, str] = {}  # added to the URL of every query, such as dedup, partial_response, namespace
     method: Literal['auto', 'GET', 'POST'] = 'auto'  # of queries; auto: POST, and GET where the server does not take it
     proxy_url: str | None = None  # the environment's proxies are not used
-    max_response: Size | None = None  # None: 200MB, or a quarter of the control group's memory limit (query/http.py)
+    max_response: Size | None = None  # None: 200MB, or a twelfth of the control group's memory limit (query/http.py)
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4  # queries in flight
 
 

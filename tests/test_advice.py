@@ -105,6 +105,7 @@ def test_presets_need_no_advice(name, session):
         (', timeout: 10m', '1m', 'a query that hangs holds its detector for 10 steps of 1m'),
         (', timeout: 31s', '10s', 'a query that hangs holds its detector for 3.1 steps of 10s'),
         (', max_response: 2KB', '1m', 'answers of some hundred series are larger'),
+        (', max_response: 70MB', '1m', 'does not fit into the memory limit of 300000000 bytes'),
         (', max_response: 200MB', '1m', 'does not fit into the memory limit of 300000000 bytes'),
         ('', '5s', ''),
         (', timeout: 1m', '1m', ''),

@@ -15,7 +15,7 @@ import ssl
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from email.message import Message
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,13 +23,15 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from promlstm import __version__, limits
 from promlstm.errors import ConfigError, ResponseError, SourceRefused, SourceUnavailable
-from promlstm.query.connection import Connection, Deadline, ProtocolError, Unanswered
+from promlstm.query.connection import PIECE_BYTES, Connection, Deadline, ProtocolError, Unanswered
+from promlstm.query.in_flight import Answer, InFlight
 from promlstm.query.interfaces import Source
 from promlstm.query.slots import Slots
 
 REDIRECTS = (301, 302, 303, 307, 308)
-MAX_RESPONSE_BYTES = 200_000_000  # a million series; with what is made of it, it fits into the 300 MiB that the chart allows
-UNPACKED_BYTES = 1 << 20  # of a piece, so that a bomb is noticed before it is in memory
+MAX_RESPONSE_BYTES = 200_000_000  # a million series
+MEMORY_SHARE = 12  # of the memory limit one answer takes at most this part, for what is made of it while it is decoded takes five times as much
+UNPACKED_BYTES = PIECE_BYTES  # of a piece, so that a bomb is noticed before it is in memory
 SHOWN = 200  # characters of what a server says, in a message
 _PATH = "/%:@!$&'()*+,;=~-._"  # characters of a path that stay as they are
 
@@ -49,9 +51,9 @@ def largest_response(memory_limit_bytes: int | None) -> int:
     """The default of `max_response`, bytes: an answer, and what is made of it, must leave room for all else in the control group.
 
     >>> largest_response(None), largest_response(300 * 2**20)
-    (200000000, 78643200)
+    (200000000, 26214400)
     """
-    return MAX_RESPONSE_BYTES if memory_limit_bytes is None else min(MAX_RESPONSE_BYTES, memory_limit_bytes // 4)
+    return MAX_RESPONSE_BYTES if memory_limit_bytes is None else min(MAX_RESPONSE_BYTES, memory_limit_bytes // MEMORY_SHARE)
 
 
 class Http:
@@ -67,16 +69,23 @@ class Http:
         self._lock = threading.Lock()
         self._trusted: tuple[list[Any], ssl.SSLContext] | None = None  # when the certificates were made, and the ssl.SSLContext that holds them
         ours = {'User-Agent': f'promlstm/{__version__}', 'Accept': 'application/json', 'Accept-Encoding': 'gzip', 'Connection': 'keep-alive'}
-        self._max_response = source.max_response or largest_response(limits.memory_bytes())
+        largest = largest_response(limits.memory_bytes())
+        self._max_response = source.max_response or largest
+        self._in_flight = InFlight(largest // 2)
         theirs = {name.lower() for name in source.headers}
         self._headers = {name: value for name, value in ours.items() if name.lower() not in theirs} | dict(source.headers)
 
-    def send(self, method: str, path: str, form: Mapping[str, str], timeout: float) -> Reply:
+    def answer(self) -> AbstractContextManager[Answer]:
+        """The room of an answer among all that are in flight; whoever decodes one keeps it for as long as he holds its bytes."""
+        return self._in_flight.answer()
+
+    def send(self, method: str, path: str, form: Mapping[str, str], timeout: float, room: Answer | None = None) -> Reply:
         """The Reply of a path below the URL.
 
         method   POST: the form is sent in the body; GET: in the URL
         form     {key: text}
         timeout  seconds for the whole exchange: waiting for its turn, connecting, sending, and every byte of the answer
+        room     what `answer` gave; None = it is given back as soon as the answer is here
         raises   SourceUnavailable, ResponseError; ConfigError where a secret or certificate cannot be read
         """
         url, body = f'{self._base}/{path}', b''
@@ -86,8 +95,9 @@ class Http:
         else:
             query |= dict(form)
         deadline = Deadline(timeout)
-        with self._explained(f'{self.url}/{path}', timeout), self._slots.one(deadline):
-            return self._exchange((method, f'{url}?{urlencode(query)}' if query else url, headers, body if method == 'POST' else None), deadline)
+        request = method, f'{url}?{urlencode(query)}' if query else url, headers, body if method == 'POST' else None
+        with self._explained(f'{self.url}/{path}', timeout), self._slots.one(deadline), nullcontext(room) if room else self.answer() as held:
+            return self._exchange(request, deadline, held)
 
     def check_files(self) -> None:
         """Read the secrets and certificates as a query would; ConfigError names the file that cannot be used."""
@@ -99,15 +109,15 @@ class Http:
         except OSError as error:
             raise ConfigError(f'prometheus.tls_config: a certificate or key cannot be read: {error.strerror or error}') from error
 
-    def _exchange(self, request: Request, deadline: Deadline) -> Reply:
+    def _exchange(self, request: Request, deadline: Deadline, room: Answer) -> Reply:
         context = self._context()  # before a kept connection is taken: a certificate that is gone is told at once
         if kept := self._idle():
             try:
-                return self._ask(kept, request, deadline)
+                return self._ask(kept, request, deadline, room)
             except Unanswered:
                 pass
         fresh = Connection(self.url, proxy=self._source.proxy_url, context=context, deadline=deadline)
-        return self._ask(fresh, request, deadline)
+        return self._ask(fresh, request, deadline, room)
 
     def _idle(self) -> Connection | None:
         """A kept connection on which nothing has happened since, or None."""
@@ -120,12 +130,13 @@ class Http:
                 return connection
             connection.close()
 
-    def _ask(self, connection: Connection, request: Request, deadline: Deadline) -> Reply:
+    def _ask(self, connection: Connection, request: Request, deadline: Deadline, room: Answer) -> Reply:
         try:
             status, headers = connection.request(*request, deadline)
             if status in REDIRECTS and headers.get('Location'):
                 raise _Redirected(headers['Location'])
-            body = self._body(_until_broken(connection.pieces()), headers.get('Content-Encoding', 'identity').strip().lower())
+            encoding = headers.get('Content-Encoding', 'identity').strip().lower()
+            body = self._body(_until_broken(connection.pieces()), encoding, deadline, room)
         except BaseException:
             connection.close()
             raise
@@ -137,15 +148,23 @@ class Http:
             connection.close()
         return Reply(status, headers, body)
 
-    def _body(self, pieces: Iterable[bytes], encoding: str) -> bytearray:
+    def _body(self, pieces: Iterable[bytes], encoding: str, deadline: Deadline, room: Answer) -> bytearray:
         """The whole body, unpacked as it comes, so that neither a bomb nor a second copy is ever held."""
         body, limit = bytearray(), self._max_response
         if encoding not in ('identity', 'gzip', 'x-gzip'):
             raise ResponseError(f'{self.url} gave an answer that cannot be decompressed: it is packed with {printable(encoding)}, asked for was gzip')
         for piece in pieces if encoding == 'identity' else _unpacked(pieces):
-            body += piece
-            if len(body) > limit:
+            size = len(body) + len(piece)
+            if size > limit:
                 raise ResponseError(f'{self.url} answered with more than max_response ({limit} bytes): aggregate the expression')
+            try:
+                room.grow(size, deadline)
+            except TimeoutError as error:
+                raise SourceUnavailable(
+                    f'{self.url} gave an answer of {size} bytes or more, for which other answers left no memory within the timeout: '
+                    'aggregate the expressions, or raise the memory limit'
+                ) from error
+            body += piece
         return body
 
     @contextmanager

@@ -27,6 +27,7 @@ from promlstm.durations import seconds
 from promlstm.errors import QueryRejected, ResponseError, SourceRefused, SourceUnavailable
 from promlstm.query import grid
 from promlstm.query.http import Http, Reply, printable
+from promlstm.query.in_flight import Answer
 from promlstm.query.interfaces import QuerySource
 from promlstm.query.skew import skew
 
@@ -146,7 +147,10 @@ class Prometheus:
 
     def instant(self, expr: str, time: float) -> Vector:
         """The value of an expression at an instant (unix seconds), as a Vector."""
-        data, warnings = self._ask('query', {'query': expr, 'time': f'{time:.3f}'}, self._source.timeout)
+        with self._http.answer() as room:
+            return self._vector(expr, time, *self._ask('query', {'query': expr, 'time': f'{time:.3f}'}, self._source.timeout, room))
+
+    def _vector(self, expr: str, time: float, data: _Data | None, warnings: tuple[str, ...]) -> Vector:
         if data is None:
             return Vector([], np.empty(0), warnings, bool(warnings))
         if data.resultType == 'scalar':
@@ -193,7 +197,11 @@ class Prometheus:
         """
         times = start + step * np.arange(count, dtype=np.float64)
         form = {'query': expr, 'start': f'{start - step:.3f}', 'end': f'{times[-1] + grid.TOLERANCE_SECONDS:.3f}', 'step': f'{step:.3f}'}
-        data, warnings = self._ask('query_range', form, self._source.timeout)
+        with self._http.answer() as room:
+            return self._matrix(expr, times, step, *self._ask('query_range', form, self._source.timeout, room))
+
+    def _matrix(self, expr: str, times: Floats, step: float, data: _Data | None, warnings: tuple[str, ...]) -> Matrix:
+        count = len(times)
         if data is None:
             return Matrix(times, [], np.empty((count, 0)), warnings, bool(warnings))
         if data.resultType != 'matrix':
@@ -210,7 +218,7 @@ class Prometheus:
         if problem and not columns:
             raise ResponseError(problem)
         unread += len(found) - len(columns)
-        rows = grid.rows(np.concatenate([np.empty(0), *(instants for _, instants, _ in columns)]), start, step, count)
+        rows = grid.rows(np.concatenate([np.empty(0), *(instants for _, instants, _ in columns)]), float(times[0]), step, count)
         parts = np.split(rows, np.cumsum([len(instants) for _, instants, _ in columns[:-1]])) if columns else []
         met = [(metric, row, values) for (metric, _, values), row in zip(columns, parts, strict=True) if (row >= 0).any()]
         values = np.full((count, len(met)), np.nan)
@@ -238,11 +246,11 @@ class Prometheus:
         except (*_NO_JSON, SourceUnavailable, ResponseError, ValueError):
             return None
 
-    def _ask(self, what: str, form: Mapping[str, str], timeout: float) -> tuple[_Data | None, tuple[str, ...]]:
+    def _ask(self, what: str, form: Mapping[str, str], timeout: float, room: Answer) -> tuple[_Data | None, tuple[str, ...]]:
         """(_Data or None, warnings) of a successful answer."""
         form = {**form, 'timeout': f'{max(1, round(timeout))}s'}
         sent = self._now()
-        status, headers, body = self._send(f'api/v1/{what}', form, timeout)
+        status, headers, body = self._send(f'api/v1/{what}', form, timeout, room)
         self.clock_skew_seconds = skew(headers, sent, self._now())
         answer = self._answer(status, headers, body)
         if answer.status == 'success':
@@ -268,14 +276,14 @@ class Prometheus:
         except _NO_JSON as error:
             raise self._not_json(status, headers, body, error) from error
 
-    def _send(self, path: str, form: Mapping[str, str], timeout: float) -> Reply:
+    def _send(self, path: str, form: Mapping[str, str], timeout: float, room: Answer) -> Reply:
         """The Reply to a query, by the method that this server takes: found out once, where the configuration does not name it."""
         began = clock.monotonic()
-        reply = self._http.send(self._method, path, form, timeout)
+        reply = self._http.send(self._method, path, form, timeout, room)
         if self._source.method != 'auto' or not _refuses_method(reply):
             return reply
         other = 'GET' if self._method == 'POST' else 'POST'
-        again = self._http.send(other, path, form, max(0.001, timeout - (clock.monotonic() - began)))
+        again = self._http.send(other, path, form, max(0.001, timeout - (clock.monotonic() - began)), room)
         if again.status in (401, 403, 404) or _refuses_method(again):
             return reply
         self._method = other
