@@ -16,10 +16,12 @@ import keras
 import msgspec
 import numpy as np
 import tensorflow as tf
+import yaml
 
 from convert.errors import ConvertError
 from convert.families import window
 from convert.families.registry import Form
+from promlstm import strict_yaml
 
 OUTPUTS = {'probability': 'classifier', 'reconstruction': 'autoencoder', 'forecast': 'forecaster'}      # output: family
 FORBIDDEN = ('PyFunc', 'PyFuncStateless', 'EagerPyFunc', 'ReadFile', 'WriteFile', 'MatchingFiles', 'LoadDataset', 'SaveDataset', 'DebugIdentityV2')
@@ -88,8 +90,8 @@ class ExternalModel:
 def scaling(text, source='the scaling'):
     """{feature: Scale} of YAML such as `cpu: {mean: 0.4, std: 0.1}`; WrapError says what is wrong with it."""
     try:
-        scales = msgspec.yaml.decode(text, type=dict[str, Scale])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        scales = msgspec.convert(strict_yaml.load(text), dict[str, Scale])
+    except (msgspec.ValidationError, yaml.YAMLError) as error:
         raise WrapError(f'{source}: {" ".join(str(error).split())}') from error
     for name, scale in scales.items():
         given = {key for key in scale.__struct_fields__ if getattr(scale, key) is not None}

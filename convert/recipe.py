@@ -16,6 +16,7 @@ import yaml
 from convert.data import incidents, spans
 from convert.errors import ConvertError
 from convert.evaluation.gates import Gates
+from promlstm import strict_yaml
 from promlstm.config import Duration, seconds
 
 SHIPPED = {family: Path(__file__).with_name('recipes') / f'{name}.yml' for family, name in
@@ -106,7 +107,7 @@ def load(path):
     except OSError as error:
         raise RecipeError(f'{path}: cannot be read: {error.strerror}') from error
     try:
-        tree = _completed(msgspec.yaml.decode(data))
+        tree = _completed(strict_yaml.load(data))
         recipe = _fitting(msgspec.convert(tree, Recipe, dec_hook=_written), tree)
     except (msgspec.DecodeError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f'{path}: {" ".join(str(error).split())}') from error
@@ -121,7 +122,7 @@ def _completed(tree):
     if not isinstance(tree, dict) or BORROWED.issubset(tree):
         return tree
     shipped = SHIPPED.get(tree.get('family', 'forecaster'))
-    base = msgspec.yaml.decode(shipped.read_bytes()) if shipped else {}
+    base = strict_yaml.load(shipped.read_bytes()) if shipped else {}
     return {key: base[key] for key in BORROWED if key in base} | tree
 
 

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import yaml
 
+from promlstm import strict_yaml
 from promlstm.durations import seconds as seconds
 from promlstm.errors import ConfigError
 
@@ -194,7 +195,7 @@ def parse(text: str, *, source: str = 'config', root: str = '.') -> Config:
 features, forget, history, hold, max_entities, min_deviation, min_relative_deviation, missing, model, name, range, sha256, step, timezone
     """
     try:
-        tree = yaml.load(text, _Loader)
+        tree = strict_yaml.load(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f'{source}: not valid YAML: {_problem(error)}') from error
     if not isinstance(tree, dict):
@@ -220,34 +221,6 @@ def changes(old: Config, new: Config) -> list[str]:
     before, after = ({detector.name: detector for detector in config.detectors} for config in (old, new))
     names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
     return ['prometheus'] * (old.prometheus != new.prometheus) + [f'detector {name}' for name in names]
-
-
-class _Loader(yaml.SafeLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f'key {key.value!r} stands twice', key.start_mark)
-            seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
-        return super().construct_mapping(node, deep)
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except ValueError as error:  # what int, float and date say of a scalar that only looks like one
-            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
-
-    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
-        text = super().construct_scalar(node)
-        if isinstance(text, str) and any('\ud800' <= character <= '\udfff' for character in text):
-            raise yaml.constructor.ConstructorError(None, None, 'half of a surrogate pair is no text', node.start_mark)
-        return text
-
-
-# 1e-05, as JSON and helm write it: a number to YAML 1.2, and text to YAML 1.1, which asks for a point and a sign.
-_Loader.add_implicit_resolver(
-    'tag:yaml.org,2002:float', re.compile(r'[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+\Z'), list('-+.0123456789')
-)
 
 
 def _problem(error: Exception) -> str:

@@ -23,6 +23,7 @@ TIERS = {
     'promlstm.logs': 1,
     'promlstm.terminal': 1,
     'promlstm.limits': 1,
+    'promlstm.strict_yaml': 1,
     # columns in, columns out; and the way to the samples
     'promlstm.engine': 2,
     'promlstm.query': 2,
@@ -78,8 +79,8 @@ TIERS = {
 # Making models may build on what judges a sample and on the way to its samples, never on what runs or serves. The demo's fleet is the
 # ground of the synthetic telemetry.
 CONVERT_MAY = {
-    'promlstm', 'promlstm.errors', 'promlstm.logs', 'promlstm.terminal', 'promlstm.engine', 'promlstm.query', 'promlstm.config', 'promlstm.card',
-    'promlstm.demo.fleet',
+    'promlstm', 'promlstm.errors', 'promlstm.strict_yaml', 'promlstm.logs', 'promlstm.terminal', 'promlstm.engine', 'promlstm.query',
+    'promlstm.config', 'promlstm.card', 'promlstm.demo.fleet',
 }  # fmt: skip
 
 # Of these not even an indirect import: they are the training side, or weigh as much.

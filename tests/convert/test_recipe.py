@@ -32,6 +32,7 @@ def test_a_small_one_is_read(tmp_path):
         ('epochs: 1', 'units: [64]', '$.training.units: got 1, expected 2 for the LSTMs of family forecaster'),
         ('batch_series: 16', 'batch_series: 99', '$.training.batch_series: got 99, expected at most the 24 series there are'),
         ('{step_seconds: 60, steps: 256, entities: 24}', '[', 'while parsing a flow '),
+        ('seed: 3', 'seed: 3\nseed: 4', "key 'seed' stands twice"),
     ],
 )
 def test_a_mistake_is_named(tmp_path, old, new, message):
@@ -40,6 +41,14 @@ def test_a_mistake_is_named(tmp_path, old, new, message):
     with pytest.raises(recipe.RecipeError) as error:
         recipe.load(path)
     assert str(error.value).startswith(f'{path}: ') and message in str(error.value)
+
+
+@pytest.mark.parametrize('text', ['1e-05', '1E-5', '1.e-5', '.1e-4', '0.00001'])
+def test_a_number_is_one_however_tools_write_it(tmp_path, text):
+    """As in the configuration of promlstm: JSON and helm write 1e-05, which YAML 1.1 takes for text."""
+    path = tmp_path / 'tiny.yml'
+    path.write_text(GOOD.replace('epochs: 1', f'epochs: 1\n  learning_rate: {text}'))
+    assert recipe.load(path).training.learning_rate == pytest.approx(1e-5)
 
 
 def test_a_missing_file_is_named(tmp_path):

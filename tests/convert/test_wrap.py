@@ -280,3 +280,11 @@ def test_a_mistake_in_the_scaling_is_named(text, reason):
 def test_the_command_fails_in_one_line(tmp_path):
     done = convert('wrap', tmp_path / 'none.keras', '--feature', 'cpu: {mean: 0, std: 1}', '--step', '60s', '--out', tmp_path / 'a.onnx')
     assert (done.returncode, done.stderr) == (1, f'convert: {tmp_path}/none.keras: no such file\n')
+
+
+def test_a_scaling_may_be_written_as_tools_write_it():
+    """1e-05 is a number."""
+    from convert import wrap
+
+    scale = wrap.scaling('cpu: {mean: 2e3, std: 1e-05}')['cpu']
+    assert (scale.shift, scale.factor) == (2000.0, 1e-05)
