@@ -164,7 +164,9 @@ def test_the_first_configuration_has_six_lines():
 def test_promtool_accepts_the_scrape_configuration_and_the_alerts(page, rules, tmp_path):
     """What people are told to paste into Prometheus is what Prometheus takes."""
     (scrape,), (alerts,) = blocks(read(page), 'yaml', 'scrape_configs:'), blocks(read(page), 'yaml', 'groups:')
-    assert yaml.safe_load(scrape)['scrape_configs'][0]['honor_labels'] is True
+    (job,) = yaml.safe_load(scrape)['scrape_configs']
+    assert job['honor_labels'] is True
+    assert [each['target_label'] for each in job['relabel_configs']] == ['promlstm_replica']  # two exporters never write the same series
     (tmp_path / 'promlstm-rules.yml').write_text(alerts)
     (tmp_path / 'prometheus.yml').write_text(scrape if 'rule_files:' in scrape else scrape + 'rule_files: [promlstm-rules.yml]\n')
     servers.promtool('check', 'config', tmp_path / 'prometheus.yml')
