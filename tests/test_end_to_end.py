@@ -48,21 +48,23 @@ def running(tmp_path_factory):
 
 
 def test_every_entity_has_a_score_with_its_own_labels(running):
-    prometheus, _, node = running
+    prometheus, exporter, node = running
     watched = prometheus.query('rate(node_cpu_seconds_total{mode="idle"}[5s])')
     scored = prometheus.query('promlstm_anomaly_score{detector="cpu"}')
     labels = [series['metric'] for series in watched]
     assert labels and all(label['instance'] == node.address and label['job'] == 'node' for label in labels)
-    assert sorted(map(str, ({'__name__': 'promlstm_anomaly_score', 'detector': 'cpu', **label} for label in labels))) == sorted(
+    added = {'promlstm_replica': exporter.address}  # by the scrape configuration, to each series of this exporter
+    assert sorted(map(str, ({'__name__': 'promlstm_anomaly_score', 'detector': 'cpu', **label, **added} for label in labels))) == sorted(
         str(dict(sorted(series['metric'].items(), key=lambda pair: (pair[0] != '__name__', pair[0] != 'detector', pair[0]))))
         for series in scored
     )
 
 
 def test_an_entity_without_labels_gets_none_from_the_scrape(running):
-    prometheus, _, _ = running
+    """But for the one that tells exporters apart."""
+    prometheus, exporter, _ = running
     (series,) = prometheus.query('promlstm_anomaly_score{detector="files"}')
-    assert series['metric'] == {'__name__': 'promlstm_anomaly_score', 'detector': 'files'}
+    assert series['metric'] == {'__name__': 'promlstm_anomaly_score', 'detector': 'files', 'promlstm_replica': exporter.address}
 
 
 def test_features_are_joined_into_one_entity_with_a_contribution_each(running):

@@ -15,7 +15,7 @@ import pytest
 from recipes import GOOD, interruptible
 from servers import ROOT, wait_until
 
-from convert import progress
+from convert import lock, progress
 
 TRACK = """
 import sys, time
@@ -118,4 +118,4 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_half_written(tmp_path):
     (tmp_path / 'tiny.yml').write_text(RECIPE)
     status, text = interrupted(tmp_path, 'train', str(tmp_path / 'tiny.yml'), '--work', str(tmp_path / 'work'), until='training windows: ')
     assert status == 130 and text.endswith('\nconvert: interrupted; the same command goes on\n') and 'Traceback' not in text
-    assert os.listdir(tmp_path / 'work') == []
+    assert os.listdir(tmp_path / 'work') == [lock.FILE]  # whose lock ended with the process

@@ -100,5 +100,5 @@ def test_a_loss_that_is_no_number_ends_training_with_the_reason(tmp_path):
     recipe.write_text(CLASSIFIER.replace('training:', f'training:\n  {given}'))
     done = convert('train', recipe, '--work', tmp_path / 'work')
     assert done.returncode == 1, done.stderr
-    assert 'training: the loss is' in done.stderr and 'take a smaller learning_rate' in done.stderr
+    assert 'training diverged: the loss is' in done.stderr and 'take a smaller learning_rate' in done.stderr
     assert not (tmp_path / 'work/weights.weights.h5').exists()
