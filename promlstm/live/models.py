@@ -49,7 +49,8 @@ class Model:
         self._again = 0.0  # when a version that could not be used is read again
         self._began: float | None = now()  # the look that goes on; None = none does
         self._looked = threading.Event()  # the first look has ended
-        threading.Thread(target=self._watch, name='promlstm-model', daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, name='promlstm-model', daemon=True)
+        self._thread.start()
 
     def session(self) -> Session:
         """The newest version that was read; waits for the first.
@@ -66,6 +67,11 @@ class Model:
             return self._found
         assert self._found is not None
         raise self._found.with_traceback(None)
+
+    def ended(self, limit_seconds: float) -> bool:
+        """Wait until the look that goes on has ended, once the exporter stops; False = it has not within the limit."""
+        self._thread.join(limit_seconds)
+        return not self._thread.is_alive()
 
     def _silent(self) -> bool:
         began = self._began
@@ -108,3 +114,10 @@ class Models:
                 self._models[key] = Model(*key, self._stopping)
             model = self._models[key]
         return model.session()
+
+    def ended(self, limit_seconds: float) -> bool:
+        """Wait until no file is read any more, as Model.ended: the interpreter must not end while ONNX Runtime runs in a thread."""
+        until = time.monotonic() + limit_seconds
+        with self._lock:
+            models = list(self._models.values())
+        return all(model.ended(max(0.0, until - time.monotonic())) for model in models)

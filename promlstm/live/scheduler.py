@@ -72,8 +72,9 @@ class Scheduler:
         until = time.monotonic() + limit_seconds
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
+        read = self._models.ended(max(0.0, until - time.monotonic()))
         gc.enable()
-        return not any(thread.is_alive() for thread in self._threads)
+        return read and not any(thread.is_alive() for thread in self._threads)
 
     def statuses(self) -> dict[str, Status]:
         """{detector: Status}."""

@@ -142,3 +142,16 @@ def test_steps_go_on_while_a_new_model_is_read(path, monkeypatch):
         disk.answers.set()
         wait_until(lambda: {runner._detector.session.bundle.manifest.name for runner in subject.scheduler.runners} == {'second'}, 60, 'the new model')
         assert subject.metric('promlstm_detector_failures_total', detector='a', stage='load') == 0
+
+
+def test_the_exporter_has_not_stopped_while_a_file_is_read(path, monkeypatch):
+    """For ONNX Runtime in a thread does not survive the end of the interpreter; a disk that hangs is reported, so that the process ends otherwise."""
+    disk = Disk()
+    disk.answers.clear()
+    monkeypatch.setattr(session, 'load', disk.load)
+    subject = Running(a={'model': str(path)}, b={'model': str(path)})
+    subject.scheduler.start()
+    assert disk.asked.wait(20)
+    assert not subject.scheduler.stop(0.5)
+    disk.answers.set()
+    assert subject.scheduler.stop(20)
