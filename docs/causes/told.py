@@ -144,9 +144,10 @@ def _let_through(alertmanager, now, ended):
             return None
         time.sleep(0.3)  # what inhibits reaches the inhibitor on a way of its own
         second = held()
-        return second if {key: one['status'] for key, one in first.items()} == {key: one['status'] for key, one in second.items()} else None
+        same = {key: one['status'] for key, one in first.items()} == {key: one['status'] for key, one in second.items()}
+        return [second] if same else None  # in a list, for there may be no alert at all
 
-    found = servers.wait_until(settled, 60, 'Alertmanager to look at all alerts')
+    (found,) = servers.wait_until(settled, 60, 'Alertmanager to look at all alerts')
     let_through = {name: {} for name in now}
     for (name, alert), one in found.items():
         if name in now and one['status']['state'] == 'active':
