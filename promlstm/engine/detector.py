@@ -337,6 +337,12 @@ class Detector:
             missing[: len(self.entities)] = unusual & ~self.forgettable(verdicts.time)
         return missing
 
+    def count_part_time(self, verdicts: Verdicts) -> int:
+        """How many of the table are absent at some time of most days, and are present now or reported as missing."""
+        rows = len(self.entities)
+        counted = (verdicts.status[:rows] != MISSING) | self.missing(verdicts)[:rows]
+        return int((counted & self.entities.presence.part_time).sum())
+
     def absent(self, verdicts: Verdicts) -> Bools:
         """bool [N] of the table: entities without a sample that are not forgotten yet. A partial answer adds none, because it may lack series."""
         present = verdicts.status[: len(self.entities)] != MISSING
