@@ -25,7 +25,9 @@ from promlstm.query.newest import last_returned
 from promlstm.query.prometheus import Prometheus, Vector
 from promlstm.query.selector import bare_counter
 
-LABEL_BYTES = 2300  # of an entity: identity, tables, exposition text, the step at work (python -m bench memory prints it)
+LABEL_BYTES = (
+    2400  # of an entity: identity, tables with the times of presence, exposition text, the step at work (python -m bench memory prints it)
+)
 RESIDENT_BYTES = 90_000_000  # of the exporter at rest with its model (python -m bench footprint prints it)
 PROBE = 'vector(1)'  # needs no data
 UNKNOWN = '–'
@@ -226,7 +228,9 @@ def _joined(config: DetectorConfig, table: Entities, placement: Placement) -> li
         found.append(f'by: no series has the label {" or ".join(unknown)}, so it tells no entities apart; look at its spelling')
     sampled = [set(rows.tolist()) for rows in placement.rows]
     if len(sampled) > 1 and all(sampled) and not set.intersection(*sampled):
-        found.append('by: no entity has all features, for no two series of them have the same values of these labels: nothing is judged together')
+        found.append(
+            'by: no entity has all features, for no two series of them have the same values of these labels: nothing is judged together'
+        )
     return found
 
 
@@ -237,7 +241,9 @@ def _history(checked: Checked, source: Prometheus, retention_seconds: float | No
         return []
     before = time.time() - config.delay - (manifest.warmup_steps + 1) * config.step
     with suppress(PromlstmError):
-        checked.reaches_back = None if not checked.entities else before > 0 and bool(source.instant(next(iter(config.queries.values())), before).keys)
+        checked.reaches_back = (
+            None if not checked.entities else before > 0 and bool(source.instant(next(iter(config.queries.values())), before).keys)
+        )
     return advice.of_history(config, manifest, retention_seconds, reaches_back=checked.reaches_back)
 
 
@@ -245,7 +251,11 @@ def _first_scores(found: Sequence[Checked], retention_seconds: float | None, *, 
     """When the first scores come, by what the server has now."""
     if not online:
         return []
-    kept = 'for how long the server keeps samples is not known' if retention_seconds is None else f'the server keeps {terminal.duration(retention_seconds)}'
+    kept = (
+        'for how long the server keeps samples is not known'
+        if retention_seconds is None
+        else f'the server keeps {terminal.duration(retention_seconds)}'
+    )
     known = [(each, each.bundle.manifest) for each in found if each.bundle and each.reaches_back is not None]
     soon = [each.config.name for each, _ in known if each.reaches_back]
     later: dict[str, list[str]] = {}
@@ -253,7 +263,10 @@ def _first_scores(found: Sequence[Checked], retention_seconds: float | None, *, 
         if not each.reaches_back:
             later.setdefault(advice.days((manifest.warmup_steps + 1) * each.config.step), []).append(each.config.name)
     lines = [f'first scores: soon after the start, for history reaches back far enough: {_names(soon)} ({kept})'] if soon else []
-    return lines + [f'first scores: up to {wait} after the first sample, for there is less history: {_names(names)} ({kept})' for wait, names in later.items()]
+    return lines + [
+        f'first scores: up to {wait} after the first sample, for there is less history: {_names(names)} ({kept})'
+        for wait, names in later.items()
+    ]
 
 
 def _names(names: Sequence[str]) -> str:

@@ -11,6 +11,7 @@
     budget     which budgets of false alarms a detector can have
     labels     the identity of a series
     entities   which row belongs to which series
+    presence   at which times of the day an entity is there
     season     the seasonal memory
     score      surprise to score; policy
     latch      a lasting shift stays an alarm
@@ -20,6 +21,6 @@
 """
 
 __all__ = [
-    'budget', 'bundle', 'columns', 'detector', 'digest', 'entities', 'history', 'interfaces', 'labels', 'latch', 'manifest', 'memory', 'proof', 'score',
-    'season', 'session', 'tensors',
+    'budget', 'bundle', 'columns', 'detector', 'digest', 'entities', 'history', 'interfaces', 'labels', 'latch', 'manifest', 'memory', 'presence', 'proof',
+    'score', 'season', 'session', 'tensors',
 ]  # fmt: skip

@@ -35,6 +35,7 @@ from promlstm.engine.entities import Entities, Placement
 from promlstm.engine.interfaces import Answer, DetectorConfig, RunQueries, Source, Stage, Vector
 from promlstm.engine.latch import Latch, apply_latch
 from promlstm.engine.memory import Memory, blank
+from promlstm.engine.presence import Presence
 from promlstm.engine.score import Policy
 from promlstm.engine.season import Season
 from promlstm.engine.session import Session
@@ -245,7 +246,8 @@ class Detector:
     def forget_all(self) -> None:
         """Make the memory blank, as at the start."""
         config = self.config
-        self.entities = Entities(len(config.queries), config.by or None, config.max_entities)
+        presence = Presence.blank(self._settings.zone, config.step)
+        self.entities = Entities(len(config.queries), config.by or None, config.max_entities, presence)
         self.memory = blank(self.session, self._settings.zone, 0, len(config.queries))
         self.time = None
 
@@ -330,8 +332,16 @@ class Detector:
         """bool [N]: entities to report as missing. New entities, which have no row in the table yet, are never missing."""
         missing = np.zeros(len(verdicts.status), bool)
         if self.config.missing == 'alert':
-            missing[: len(self.entities)] = self.entities.established() & self.absent(verdicts)
+            present = verdicts.status[: len(self.entities)] != MISSING
+            unusual = self.entities.missing(present, verdicts.time, partial=verdicts.partial)
+            missing[: len(self.entities)] = unusual & ~self.forgettable(verdicts.time)
         return missing
+
+    def count_part_time(self, verdicts: Verdicts) -> int:
+        """How many of the table are absent at some time of most days, and are present now or reported as missing."""
+        rows = len(self.entities)
+        counted = (verdicts.status[:rows] != MISSING) | self.missing(verdicts)[:rows]
+        return int((counted & self.entities.presence.part_time).sum())
 
     def absent(self, verdicts: Verdicts) -> Bools:
         """bool [N] of the table: entities without a sample that are not forgotten yet. A partial answer adds none, because it may lack series."""

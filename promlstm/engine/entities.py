@@ -15,6 +15,7 @@ import numpy as np
 
 from promlstm.engine import labels
 from promlstm.engine.columns import Bools, Floats, Ints
+from promlstm.engine.presence import KEPT_SECONDS, Presence
 from promlstm.errors import ResponseError, SeriesError
 
 DAY = 86400.0
@@ -64,11 +65,13 @@ class Entities:
     absent      bool [N]: no sample in the last complete answer and since
     first_seen  float64 [N], unix seconds of the first sample; NaN = none so far
     last_seen   float64 [N], unix seconds of the last sample; NaN = none so far
+    presence    at which times of the day each of them is there
     """
 
     features: int = 1
     by: tuple[str, ...] | None = None
     limit: int = 2**31
+    presence: Presence = field(default_factory=Presence.blank)
     identities: list[bytes] = field(default_factory=list)
     arrived: Floats = field(default_factory=lambda: np.empty(0))
     first_seen: Floats = field(default_factory=lambda: np.empty(0))
@@ -167,6 +170,7 @@ class Entities:
             self.arrived = np.r_[self.arrived, np.full(len(placement.arrivals), time)]
             self.first_seen, self.last_seen = np.r_[self.first_seen, unseen], np.r_[self.last_seen, unseen]
             self.absent = np.r_[self.absent, np.zeros(len(placement.arrivals), bool)]
+            self.presence = self.presence.grown(len(self))
         self._last = list(zip(placement.keys, placement.rows, placement.over_limit, placement.unread_labels, strict=True))
         for feature, (index, aliases) in enumerate(zip(self._index, placement.aliases, strict=True)):
             index.update(aliases)
@@ -184,6 +188,7 @@ class Entities:
     def mark_seen(self, present: Bools, time: float, *, partial: bool = False) -> None:
         """Note which entities have a sample at an instant (present: bool [N])."""
         self.absent = self.absent_after(present, partial=partial)
+        self.presence = self.presence.after(time, present, self.absent, self.last_seen)
         self.first_seen[present & np.isnan(self.first_seen)] = time
         self.last_seen[present] = time
 
@@ -192,20 +197,31 @@ class Entities:
         known: Floats = self.last_seen - self.first_seen
         return known >= DAY
 
+    def missing(self, present: Bools, time: float, *, partial: bool) -> Bools:
+        """bool [N]: established entities that are absent at an instant, and not as usual (present: bool [N]); this changes nothing."""
+        absent = self.absent_after(present, partial=partial)
+        if not absent.any():
+            return absent
+        return absent & self.established() & self.presence.after(time, present, absent, self.last_seen).expected(time)
+
     def forgettable(self, now: float, forget_seconds: float, least_seconds: float = 600.0) -> Bools:
         """bool [N]: absent for longer than it had been known, but at least `least_seconds` and at most `forget_seconds`.
 
         With the defaults, a pod that lived for ten minutes is forgotten after ten more, a host after a whole day. An entity that never had
-        a sample but NaN is forgotten after `forget_seconds`, too.
+        a sample but NaN is forgotten after `forget_seconds`, too. For a part-time entity the time counts from when it should have been back;
+        until then it is kept through its weekend.
         """
         never = np.isnan(self.last_seen)
-        absent = now - np.where(never, self.arrived, self.last_seen)
+        part_time, overdue = self.presence.part_time, self.presence.overdue
+        late = part_time & ~np.isnan(overdue)
+        absent = now - np.where(never, self.arrived, np.where(late, overdue, self.last_seen))
         known = np.where(np.isnan(self.first_seen), 0, self.last_seen - self.first_seen)
-        return absent > np.where(never, forget_seconds, np.clip(known, least_seconds, forget_seconds))
+        limit = np.where(never, forget_seconds, np.clip(known, least_seconds, forget_seconds))
+        return absent > np.where(part_time & ~late, max(forget_seconds, KEPT_SECONDS), limit)
 
     def keep(self, rows: Ints) -> Self:
         """A table of only these rows, numbered in their order (rows: int [n])."""
-        kept = type(self)(self.features, self.by, self.limit)
+        kept = type(self)(self.features, self.by, self.limit, self.presence.take(rows))
         kept.identities = [self.identities[row] for row in rows]
         kept.arrived, kept.first_seen, kept.last_seen = self.arrived[rows], self.first_seen[rows], self.last_seen[rows]
         kept.absent = self.absent[rows]

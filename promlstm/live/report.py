@@ -111,7 +111,8 @@ class Report:
             telemetry.set('promlstm_detector_entities', count, name, state)
         gauges = {
             'up': 1, 'anomalous_entities': int((verdicts.score >= 1).sum()), 'last_step_timestamp_seconds': verdicts.time,
-            'last_step_duration_seconds': took_seconds, 'memory_bytes': detector.memory.nbytes(),
+            'last_step_duration_seconds': took_seconds, 'memory_bytes': detector.memory.nbytes() + detector.entities.presence.nbytes(),
+            'part_time_entities': detector.count_part_time(verdicts),
             'budget_alarms_per_entity_week': detector.settings(counts['ready'] + counts['warming']).alarms_per_week or 0.0,
         }  # fmt: skip
         for gauge, value in gauges.items():

@@ -24,7 +24,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     'promlstm_contribution': ('Share of each feature in the surprise, 0 to 1.', ('feature',)),
     'promlstm_view': ('Share of each view of the model in the surprise, 0 to 1; only for anomalous entities.', ('view',)),
     'promlstm_anomaly_start_timestamp_seconds': ('When the current anomaly of the entity began, unix seconds.', ()),
-    'promlstm_entity_missing': ('1 = an entity that had samples for a day or more has none now.', ()),
+    'promlstm_entity_missing': ('1 = an entity that had samples for a day or more has none now, and at this time of the day that is unusual.', ()),
 }
 # Labels that entities have under another name, exported_…: those of the families, and those that the scrape and rules/ add, by which they
 # tell replicas and entities apart. The same for all detectors, so that no rule has to know which detector has several features.
