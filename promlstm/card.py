@@ -10,7 +10,7 @@ itself, `_without_lstm`, `_best_baseline` = what it is compared with. In sets of
 from collections.abc import Mapping, Sequence
 
 from promlstm import terminal
-from promlstm.engine.bundle import Bundle, Calibration, Proof, Row, Training
+from promlstm.engine.bundle import Bundle, Calibration, Manifest, Proof, Row, Training
 
 MEASURES = {
     'events': 'events',
@@ -60,7 +60,7 @@ def _identity(bundle: Bundle) -> dict[str, str]:
         'features': 'any number' if manifest.features is None else ', '.join(manifest.features),
         'steps': f'{terminal.duration(manifest.step_seconds[0])} to {terminal.duration(manifest.step_seconds[1])}',
         'memory': f'{bundle.state_bytes(features)} bytes of state and {bundle.season_bytes(features)} bytes of seasonal memory {unit}',
-        'warm-up': f'{manifest.warmup_steps} samples before the first score; a start reads {manifest.replay_steps} steps of history',
+        'warm-up': f'{manifest.warmup_steps} samples before the first score; a start reads {_replayed(manifest)} of history',
         'season': f'{manifest.season_slots} slots in {terminal.duration(manifest.season_period_seconds)}' if manifest.season_slots else 'none',
         'views': ', '.join(manifest.views) or 'none',
         'trained on': _training(manifest.training),
@@ -69,6 +69,11 @@ def _identity(bundle: Bundle) -> dict[str, str]:
         'digest': _digest(manifest.format),
         'proof': f'verified on this machine: {_proven(proof)}, relative tolerance {proof.relative_tolerance:g} ({proof.reason})',
     }
+
+
+def _replayed(manifest: Manifest) -> str:
+    """What a warm start replays."""
+    return f'{manifest.replay_steps} steps' + (f', or {terminal.duration(manifest.replay_seconds)} if that is more,' if manifest.replay_seconds else '')
 
 
 def _training(training: Training) -> str:

@@ -347,7 +347,7 @@ def _models(found: Sequence[Checked], width: int | None) -> list[str]:
     for checked in found:
         if checked.bundle:
             manifest, step = checked.bundle.manifest, checked.config.step
-            history = terminal.duration(manifest.replay_steps * step)
+            history = terminal.duration(manifest.steps_of_replay(step) * step)
             if manifest.season_period_seconds and checked.config.history:
                 history += f', {terminal.duration(checked.config.history)} coarse'
             warmup = terminal.duration(manifest.warmup_steps * step)

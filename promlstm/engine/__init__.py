@@ -13,6 +13,7 @@
     entities   which row belongs to which series
     presence   at which times of the day an entity is there
     season     the seasonal memory
+    tables     tables of the time of day
     score      surprise to score; policy
     latch      a lasting shift stays an alarm
     memory     everything that is carried from step to step
@@ -21,6 +22,6 @@
 """
 
 __all__ = [
-    'budget', 'bundle', 'columns', 'detector', 'digest', 'entities', 'history', 'interfaces', 'labels', 'latch', 'manifest', 'memory', 'presence', 'proof',
-    'score', 'season', 'session', 'tensors',
+    'budget', 'bundle', 'columns', 'detector', 'digest', 'entities', 'history', 'interfaces', 'labels', 'latch', 'manifest', 'memory',
+    'presence', 'proof', 'score', 'season', 'session', 'tables', 'tensors',
 ]  # fmt: skip

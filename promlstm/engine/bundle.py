@@ -22,14 +22,14 @@ import numpy as np
 from promlstm.engine import manifest as manifests
 from promlstm.engine import proof as proofs
 from promlstm.engine import tensors
-from promlstm.engine.manifest import DAY, FORMAT, PREFIX, SEASON_SLOTS_MAX, WEEK, Manifest, Training
+from promlstm.engine.manifest import DAY, FORMAT, PREFIX, SEASON_SLOTS_MAX, WEEK, Manifest, Table, Training
 from promlstm.engine.proof import Array, Case, Proof
-from promlstm.engine.tensors import INPUTS, NEXT, OPTIONAL, OUTPUTS, STATE, Tensor
+from promlstm.engine.tensors import INPUTS, NEXT, OPTIONAL, OUTPUTS, STATE, Tensor, comparable
 from promlstm.errors import BudgetError, BundleFormatError
 
 __all__ = [
     'DAY', 'FORMAT', 'INPUTS', 'NEXT', 'OPTIONAL', 'OUTPUTS', 'PREFIX', 'SEASON_SLOTS_MAX', 'STATE', 'WEEK', 'Array', 'Bundle', 'Calibration',
-    'Case', 'Manifest', 'Proof', 'Row', 'Tensor', 'Training', 'digest', 'metadata', 'parse',
+    'Case', 'Manifest', 'Proof', 'Row', 'Table', 'Tensor', 'Training', 'comparable', 'digest', 'metadata', 'parse',
 ]  # fmt: skip
 
 _Part = TypeVar('_Part', bound=msgspec.Struct)  # of the metadata: manifest or calibration
@@ -131,8 +131,9 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def season_bytes(self, features: int) -> int:
-        """Memory of one entity in the seasonal slots, in bytes (float32 a slot)."""
-        return 4 * self.manifest.season_slots * features
+        """Memory of one entity in the seasonal slots and in the tables of the time of day, in bytes (float32 a seasonal slot)."""
+        tables = sum(table.slots * table.bits // 8 for table in self.manifest.tables)
+        return (4 * self.manifest.season_slots + tables) * features
 
 
 def metadata(manifest: Manifest, calibration: Calibration, proof: Proof) -> dict[str, str]:

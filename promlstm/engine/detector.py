@@ -39,11 +39,13 @@ from promlstm.engine.presence import Presence
 from promlstm.engine.score import Policy
 from promlstm.engine.season import Season
 from promlstm.engine.session import Session
+from promlstm.engine.tables import Tables
 from promlstm.errors import BundleError, PromlstmError, StageError
 
 SETTLE_STEPS = 20  # a model looks back 15 steps at most; until then the end of an incident surprises it
 HOLD_SECONDS, HOLD_STEPS = 3600.0, 15  # default hold time, whichever is longer: an hour is only one step of an hourly detector
 SAMPLES_PER_SLOT = 6  # of coarse history, unless the fleet is too large
+COARSE_STEP = 900.0  # of coarse history, at most, for the tables of the time of day
 COARSE_POINTS = 4_000_000  # queried at a warm start, at most; but always one sample per slot
 UTC = ZoneInfo('UTC')
 DEFAULT_POLICY = Policy()
@@ -101,12 +103,16 @@ def advance(session: Session, settings: Settings, memory: Memory, frame: Frame, 
     with stage('recall'):
         horizons = session.bundle.manifest.season_horizons_steps
         recalled = memory.season.recall(frame.time, horizons, settings.step_seconds)
+        local_seconds = seasonal.local_seconds(frame.time, settings.zone)
+        table = memory.tables.recall(local_seconds)
     with stage('judge'):
         threshold = settings.thresholds(session.bundle.calibration, memory.klass)
         accepted = memory.latch.expires(frame.time, settings.policy, observed)
         inputs: Tensors = {
             'value': observed,
             'season': recalled,
+            'table': table,
+            'local_seconds': np.full(len(observed), local_seconds),
             'clock': np.tile(seasonal.clock(frame.time, settings.zone), (len(observed), 1)),
             'step_seconds': np.array(settings.step_seconds, np.float32),
             'learn': np.where(accepted, np.float32(2), ~memory.latch.held),
@@ -118,6 +124,7 @@ def advance(session: Session, settings: Settings, memory: Memory, frame: Frame, 
         alarm = memory.alarm.after(frame.time, scores, settings.step_seconds)
     with stage('remember'):
         season = memory.season.remember(frame.time, out['season_next'], recalled[..., 0], accepted)
+        tables = memory.tables.remember(local_seconds, out['table_next']) if memory.tables.specs else memory.tables
     judged = np.where(np.isnan(out['surprise']), WARMING, READY)
     verdicts = Verdicts(
         time=frame.time,
@@ -129,7 +136,7 @@ def advance(session: Session, settings: Settings, memory: Memory, frame: Frame, 
         partial=frame.partial,
         **shown,
     )
-    return verdicts, Memory(state, season, latch, alarm, out.get('class', memory.klass))
+    return verdicts, Memory(state, season, tables, latch, alarm, out.get('class', memory.klass))
 
 
 def _run(session: Session, inputs: Tensors, state: Tensors, invalid: Bools) -> tuple[Tensors, Tensors]:
@@ -146,7 +153,7 @@ def _run(session: Session, inputs: Tensors, state: Tensors, invalid: Bools) -> t
     rows = np.flatnonzero(invalid.any(axis=1))
     of_rows = {name: array[rows] if array.ndim else array for name, array in inputs.items()}
     judged, _ = session.run(of_rows, {name: array[rows] for name, array in state.items()})
-    for name in judged.keys() - {'season_next', 'class'}:
+    for name in judged.keys() - {'season_next', 'table_next', 'class'}:
         out[name][rows] = judged[name]
     return out, after
 
@@ -363,20 +370,24 @@ class Detector:
         config, manifest = self.config, self.session.bundle.manifest
         end = history.aligned(now(), config.step)
         count = self.tally.series = len(self.source.instant(next(iter(config.queries.values())), end - config.delay).keys)
-        start = end - (manifest.replay_steps - 1) * config.step
-        season = self.memory.season
-        for season in self._fill(start, count):  # noqa: B007 (the last one is used)
-            yield 0, manifest.replay_steps, None
+        steps = manifest.steps_of_replay(config.step, count)
+        start = end - (steps - 1) * config.step
+        season, tables = self.memory.season, self.memory.tables
+        for season, tables in self._fill(start, count):  # noqa: B007 (the last ones are used)
+            yield 0, steps, None
         empty = blank(self.session, self._settings.zone, len(self.entities), self.entities.features)
-        self.memory = replace(empty, season=season.grown(len(self.entities)))
-        yield from self._replay(start, now, count, most=2 * manifest.replay_steps)
+        self.memory = replace(empty, season=season.grown(len(self.entities)), tables=tables.grown(len(self.entities)))
+        yield from self._replay(start, now, count, most=2 * steps)
 
     def replay(self, start: float, end: float) -> Iterator[tuple[int, int, Verdicts]]:
         """Replay the steps from start to end (aligned, both included), one step at a time."""
         yield from self._replay(start, lambda: end, len(self.entities), most=math.inf)
 
-    def _fill(self, end: float, series: int) -> Iterator[Season]:
-        """The seasonal memory from coarse history up to `end`, after each slot."""
+    def _fill(self, end: float, series: int) -> Iterator[tuple[Season, Tables]]:
+        """The seasonal memory and the tables of the time of day from coarse history up to `end`, after each slot.
+
+        The tables come from the graph itself, which is run over the coarse samples with a state that is dropped afterwards.
+        """
         config, manifest = self.config, self.session.bundle.manifest
         if not manifest.season_period_seconds or not config.history:
             return
@@ -385,7 +396,8 @@ class Detector:
         coarse = max(config.step, slot / min(SAMPLES_PER_SLOT, max(1, affordable)))
         first, last = history.aligned(end - config.history, slot), history.aligned(end - 1, coarse)
         past = history.frames(self.source, config, self.entities, first, last, step=coarse, rows=series, note=self._note)
-        season = self.memory.season
+        season, seen = self.memory.season, self.memory
+        judged, coarsely = manifest.tables and coarse <= COARSE_STEP, Settings(coarse, self._settings.zone)
         for _, frames in groupby((frame for frame, _ in past), key=lambda frame: season.slot(frame.time)):
             of_slot = list(frames)
             rows = len(of_slot[-1].values)
@@ -394,7 +406,9 @@ class Detector:
             values = np.stack([seasonal.padded(frame.values, rows) for frame in of_slot])
             valid = np.where(self._settings.policy.invalid(values), np.nan, values)
             season = season.grown(rows).fill([frame.time for frame in of_slot], valid)
-            yield season
+            for frame, values in zip(of_slot, valid, strict=True) if judged else ():
+                _, seen = advance(self.session, coarsely, seen.grown(self.session, rows), replace(frame, values=values))
+            yield season, seen.tables
 
     def _replay(self, start: float, now: Callable[[], float], series: int, *, most: float) -> Iterator[tuple[int, int, Verdicts]]:
         """Replay from `start` until the present is reached, or is more than `most` steps away."""

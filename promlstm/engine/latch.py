@@ -177,6 +177,7 @@ def apply_latch(
     expired = latch.held & ~held
     ends = expired | (held & (calm >= CALM_SAMPLES))
     until = np.where(accepted, time + RETURN_SECONDS, np.where(ends, time + policy.settle_seconds, latch.until))
+    until = np.where(returned & (raw >= 1), np.fmax(until, time + policy.settle_seconds), until)  # the model still remembers the incident
     after = replace(
         latch,
         since=np.where(begins | raised, time, np.where(ends, np.nan, latch.since)),

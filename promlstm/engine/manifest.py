@@ -3,6 +3,7 @@
 Who calls it: bundle (parse, metadata), and tensors for the sizes of the axes. It reads JSON text and returns structs.
 """
 
+import math
 from datetime import datetime
 from typing import Literal
 
@@ -15,6 +16,8 @@ FORMATS = (1, FORMAT)  # that are read
 PREFIX = 'promlstm.'  # of our keys in metadata_props
 SEASON_SLOTS_MAX = 336
 DAY, WEEK = 86400, 604800
+REPLAY_STEPS_MOST = 2880  # two days of minutes
+REPLAY_ENTITY_STEPS = 40_000_000  # a minute or two on two cores: larger fleets replay less
 
 
 class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -28,12 +31,22 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     seconds: float  # how long it took
 
 
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Integers that the exporter keeps for each entity and each slot of a period of local time."""
+
+    name: str
+    bits: Literal[8, 32]  # of one integer
+    period_seconds: int
+    slots: int
+    reads: tuple[int, ...]  # which slots the graph gets, relative to the present one
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the exporter must know to run the graph, and what a person wants to know about it."""
 
     format: int
     name: str
-    family: Literal['forecaster', 'autoencoder', 'classifier']
+    family: Literal['ensemble', 'forecaster', 'autoencoder', 'classifier']
     description: str
     created: str  # RFC 3339
     features: tuple[str, ...] | None  # None: any number of features
@@ -45,9 +58,16 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     season_slots: int
     season_horizons_steps: tuple[int, ...]
     forecast_horizons_seconds: tuple[int, ...]
+    tables: tuple[Table, ...] = ()  # of the time of day
+    replay_seconds: float = 0  # history that a warm start replays, if that is more than replay_steps
     training: Training
     tools: dict[str, str]  # name: version
     evaluation: dict[str, dict[str, float]]  # set: {measure: figure}
+
+    def steps_of_replay(self, step_seconds: float, entities: int = 1) -> int:
+        """How many steps a warm start replays: `replay_seconds`, but no more than a start can wait for, and never less than `replay_steps`."""
+        affordable = min(REPLAY_STEPS_MOST, REPLAY_ENTITY_STEPS // max(1, entities))
+        return max(self.replay_steps, min(affordable, math.ceil(self.replay_seconds / step_seconds)))
 
 
 def check_format(text: str) -> int:
@@ -94,6 +114,14 @@ def check(manifest: Manifest) -> None:
         )
     if manifest.season_period_seconds == WEEK and manifest.season_slots % 7:
         raise BundleFormatError(f'manifest: season_slots: got {manifest.season_slots}, expected as many for every day of the week')
+    for table in manifest.tables:
+        if not (0 < table.slots <= SEASON_SLOTS_MAX and 0 < table.period_seconds <= WEEK and table.reads):
+            raise BundleFormatError(
+                f'manifest: tables: {table.name} has {table.slots} slots in {table.period_seconds} s and reads {len(table.reads)}, '
+                f'expected 1 to {SEASON_SLOTS_MAX} slots in a week at most, and at least one that is read'
+            )
+    if not 0 <= manifest.replay_seconds <= WEEK:
+        raise BundleFormatError(f'manifest: replay_seconds: got {manifest.replay_seconds:g}, expected 0 to {WEEK}')
     if any(steps <= 0 for steps in manifest.season_horizons_steps):
         raise BundleFormatError(f'manifest: season_horizons_steps: got {list(manifest.season_horizons_steps)}, expected positive steps')
 
@@ -102,5 +130,6 @@ def sizes(manifest: Manifest) -> dict[str, int | str]:
     """Size of each axis of INPUTS and OUTPUTS; a text is an axis without a fixed size."""
     return {
         'N': 'N', 'F': 'F' if manifest.features is None else len(manifest.features), 'K': 1 + len(manifest.season_horizons_steps),
+        'T': sum(len(table.reads) for table in manifest.tables), 'U': len(manifest.tables),
         'V': len(manifest.views), 'H': len(manifest.forecast_horizons_seconds), '3': 3, '4': 4,
     }  # fmt: skip

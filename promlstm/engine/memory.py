@@ -16,6 +16,7 @@ from promlstm.engine.latch import Latch
 from promlstm.engine.score import Alarm
 from promlstm.engine.season import Season
 from promlstm.engine.session import Session
+from promlstm.engine.tables import Tables
 
 _Columns = TypeVar('_Columns', Latch, Alarm)
 
@@ -26,6 +27,7 @@ class Memory:
 
     state   {name: [N, …]}  the states of the graph
     season  Season
+    tables  Tables
     latch   Latch
     alarm   Alarm
     klass   int64 [N]       which calibration rows apply, from the last output `class` of the graph
@@ -33,6 +35,7 @@ class Memory:
 
     state: Tensors
     season: Season
+    tables: Tables
     latch: Latch
     alarm: Alarm
     klass: Ints
@@ -43,7 +46,7 @@ class Memory:
     def nbytes(self) -> int:
         """Size of all columns in bytes."""
         columns = [*_columns(self.latch), *_columns(self.alarm), self.season.anchor, *self.season.columns, *self.state.values(), self.klass]
-        return sum(column.nbytes for column in columns)
+        return sum(column.nbytes for column in columns) + self.tables.nbytes()
 
     def grown(self, session: Session, rows: int) -> 'Memory':
         """The same with blank memory for new entities, so that it has as many rows as asked for."""
@@ -53,6 +56,7 @@ class Memory:
         return Memory(
             {name: np.concatenate([array, new.state[name]]) for name, array in self.state.items()},
             self.season.grown(rows),
+            self.tables.grown(rows),
             _map_columns(_joined, self.latch, new.latch),
             _map_columns(_joined, self.alarm, new.alarm),
             np.concatenate([self.klass, new.klass]),
@@ -63,6 +67,7 @@ class Memory:
         return Memory(
             {name: array[rows] for name, array in self.state.items()},
             self.season.take(rows),
+            self.tables.take(rows),
             _map_columns(lambda column: column[rows], self.latch),
             _map_columns(lambda column: column[rows], self.alarm),
             self.klass[rows],
@@ -75,6 +80,7 @@ def blank(session: Session, zone: ZoneInfo, rows: int, features: int) -> Memory:
     return Memory(
         session.blank(rows, features),
         Season.blank(rows, features, period_seconds=manifest.season_period_seconds, slots=manifest.season_slots, zone=zone),
+        Tables.blank(rows, features, manifest.tables),
         Latch.blank(rows, features, len(manifest.views)),
         Alarm.blank(rows),
         np.zeros(rows, np.int64),

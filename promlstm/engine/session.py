@@ -192,7 +192,8 @@ class Session:
         """ProofError for the first step at which an output differs; got and expected are arrays with a leading axis of steps."""
         proof, wrong = self.bundle.proof, []
         for name, wanted in expected.items():
-            close = np.isclose(got[name], wanted, rtol=proof.relative_tolerance, atol=proof.absolute_tolerance, equal_nan=True)
+            ours, theirs = (contract.comparable(name, array, self.bundle.manifest.tables) for array in (got[name], wanted))
+            close = np.isclose(ours, theirs, rtol=proof.relative_tolerance, atol=proof.absolute_tolerance, equal_nan=True)
             if not close.all():
                 wrong.append((tuple(int(index[0]) for index in np.nonzero(~close)), name))
         if wrong:

@@ -8,16 +8,20 @@ one file serves any number of features.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
+import numpy.typing as npt
 
-from promlstm.engine.manifest import Manifest, sizes
+from promlstm.engine.manifest import Manifest, Table, sizes
 from promlstm.errors import BundleFormatError
 
-# name: (dtype, axes). N entities, F features, K = 1 + season horizons, V views, H forecast horizons.
+# name: (dtype, axes). N entities, F features, K = 1 + season horizons, T table slots, U tables, V views, H forecast horizons.
 INPUTS = {
     'value': ('float64', 'NF'),  # newest samples, user's unit; NaN = no sample
     'season': ('float64', 'NFK'),  # seasonal memory now and at each season horizon, user's unit; NaN = not known yet
+    'table': ('float64', 'NFT'),  # tables of the time of day, integers: the slots that the manifest asks for, one table after the other
+    'local_seconds': ('float64', 'N'),  # wall-clock time in the detector's time zone, seconds since 1970-01-01 00:00; the same for all
     'clock': ('float32', 'N4'),  # sin, cos of the hour of day; sin, cos of the day of week; in the detector's time zone
     'step_seconds': ('float32', ''),  # the detector's step
     'learn': ('float32', 'N'),  # 1 = judge and learn, 0 = judge only, 2 = judge, then take this sample as the new normal level
@@ -31,11 +35,12 @@ OUTPUTS = {
     'deviation': ('float64', 'NF'),  # observed - expected, signed, user's unit
     'contribution': ('float32', 'NF'),  # share of each feature; rows sum to 1, or are NaN
     'season_next': ('float64', 'NF'),  # what to remember for this slot
+    'table_next': ('float64', 'NFU'),  # what to store in each table for this slot
     'view': ('float32', 'NV'),  # share of each view
     'class': ('int64', 'N'),  # which calibration rows apply
     'forecast': ('float64', 'NFH3'),  # low, middle, high at each forecast horizon
 }
-OPTIONAL = {'season', 'clock', 'step_seconds', 'learn', 'threshold', 'view', 'class', 'forecast'}
+OPTIONAL = {'season', 'table', 'table_next', 'local_seconds', 'clock', 'step_seconds', 'learn', 'threshold', 'view', 'class', 'forecast'}
 STATE = 'state_'
 NEXT = '_next'
 
@@ -46,6 +51,11 @@ class Tensor(msgspec.Struct, frozen=True):
     name: str
     dtype: str
     shape: tuple[int | str, ...]
+
+
+def comparable(name: str, array: npt.NDArray[Any], tables: Sequence[Table]) -> npt.NDArray[Any]:
+    """The part of an output that is the same within a tolerance on all machines: an integer of 32 bits holds several numbers, each rounded."""
+    return array[..., [table.bits == 8 for table in tables]] if name == 'table_next' else array
 
 
 def check(manifest: Manifest, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -71,6 +81,8 @@ def check(manifest: Manifest, inputs: Sequence[Tensor], outputs: Sequence[Tensor
     views = 'view' in {tensor.name for tensor in outputs}
     if views != bool(manifest.views):
         raise BundleFormatError(f'graph: view {"is" if views else "is not"} an output, but the manifest names {len(manifest.views)} views')
+    if bool(manifest.tables) != ('table_next' in {tensor.name for tensor in outputs}):
+        raise BundleFormatError(f'graph: table_next is{" not" if manifest.tables else ""} an output, but the manifest names {len(manifest.tables)} tables')
     if ('forecast' in {tensor.name for tensor in outputs}) != bool(manifest.forecast_horizons_seconds):
         raise BundleFormatError(
             f'graph: forecast {"is not" if manifest.forecast_horizons_seconds else "is"} an output, '

@@ -155,7 +155,8 @@ class Runner:
 
     def _cycle(self, due: float) -> None:
         detector = self._load() if self._detector is None else self._reload(self._detector)
-        if detector.time is None or due - detector.time > detector.session.bundle.manifest.replay_steps * self.config.step:
+        replayed = detector.session.bundle.manifest.steps_of_replay(self.config.step, len(detector.entities)) * self.config.step
+        if detector.time is None or due - detector.time > replayed:
             self._warm(detector)
         elif due > detector.time:
             self._catch_up(detector, due - detector.time, due)

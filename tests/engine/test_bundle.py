@@ -221,8 +221,8 @@ def changed(tensors, name, **replaced):
     return [msgspec.structs.replace(tensor, **replaced) if tensor.name == name else tensor for tensor in tensors]
 
 
-KNOWN_INPUTS = 'value, season, clock, step_seconds, learn, threshold, state_NAME'
-KNOWN_OUTPUTS = 'surprise, expected, lower, upper, deviation, contribution, season_next, view, class, forecast, state_NAME'
+KNOWN_INPUTS = 'value, season, table, local_seconds, clock, step_seconds, learn, threshold, state_NAME'
+KNOWN_OUTPUTS = 'surprise, expected, lower, upper, deviation, contribution, season_next, table_next, view, class, forecast, state_NAME'
 INPUTS, OUTPUTS = tiny_model.tensors()
 
 GRAPHS = {
@@ -320,7 +320,7 @@ PROOFS = {
     'no samples': ({'inputs': {'value': None}}, "proof at steps of 60 s: input 'value' is missing"),
     'an input that no graph has': (
         {'inputs': {'wind': np.zeros((12, 3))}},
-        "proof at steps of 60 s: unknown input 'wind'; known: clock, learn, season, threshold, value",
+        "proof at steps of 60 s: unknown input 'wind'; known: clock, learn, local_seconds, season, table, threshold, value",
     ),
     'an output that the graph has not': (
         {'outputs': {'view': np.zeros((12, 3, 2))}},

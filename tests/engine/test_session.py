@@ -112,11 +112,11 @@ BROKEN = {
     ),
     'an unknown input': (
         {'extra': [('input', bundle.Tensor('wind', 'float32', ('N',)))]},
-        "graph: unknown input 'wind'; known: value, season, clock, step_seconds, learn, threshold, state_NAME",
+        "graph: unknown input 'wind'; known: value, season, table, local_seconds, clock, step_seconds, learn, threshold, state_NAME",
     ),
     'an unknown output': (
         {'extra': [('output', bundle.Tensor('mood', 'float32', ('N',)))]},
-        "graph: unknown output 'mood'; known: surprise, expected, lower, upper, deviation, contribution, season_next, "
+        "graph: unknown output 'mood'; known: surprise, expected, lower, upper, deviation, contribution, season_next, table_next, "
         'view, class, forecast, state_NAME',
     ),
     'a later format': ({'manifest': {'format': 3}}, 'format 3, expected 1 or 2: made for another version of promlstm'),

@@ -191,10 +191,11 @@ def tensors(*, features=None, views=(), classes=False):
         bundle.Tensor(name, table[name][0], tuple(sizes[axis] for axis in table[name][1])) for name in names
     ]
     states = [bundle.Tensor('state_mean', 'float64', ('N', sizes['F'], 2)), bundle.Tensor('state_samples', 'float32', ('N', 1))]
-    optional = {'view': views, 'class': classes, 'forecast': False}
+    optional = {'view': views, 'class': classes, 'forecast': False, 'table_next': False}
+    inputs = [name for name in bundle.INPUTS if name not in ('table', 'local_seconds')]
     outputs = [name for name in bundle.OUTPUTS if optional.get(name, True)]
     return (
-        shaped(bundle.INPUTS, bundle.INPUTS) + states,
+        shaped(bundle.INPUTS, inputs) + states,
         shaped(bundle.OUTPUTS, outputs) + [bundle.Tensor(state.name + '_next', state.dtype, state.shape) for state in states],
     )
 
