@@ -60,9 +60,10 @@ STAGES = {
     ),
     'calibrate': Stage(
         'count the alarms on healthy telemetry for each surprise',
-        'Reads training.json, graph.onnx and proof.json, and replays the graph over healthy synthetic telemetry. Leaves calibration.json: '
-        'alarms per entity-week for each surprise.',
+        'Reads training.json, graph.onnx and proof.json, and replays the graph over healthy telemetry: synthetic, or the healthy '
+        'time of the labelled sets that the recipe names, where --data has them. Leaves calibration.json: alarms per entity-week for each surprise.',
         'python -m convert calibrate own.yml',
+        ('data',),
     ),
     'evaluate': Stage(
         'measure it beside baselines and the model in service',
@@ -154,7 +155,8 @@ def _out(out):
 
 
 def _data(out):
-    out.add_argument('--data', type=Path, metavar='DIR', help='labelled telemetry to evaluate on: DIR/SET/ENTITY.npz (default: none)')
+    what = 'labelled telemetry to evaluate on, and to calibrate on where the recipe names sets: DIR/SET/ENTITY.npz (default: none)'
+    out.add_argument('--data', type=Path, metavar='DIR', help=what)
 
 
 def _service(out):

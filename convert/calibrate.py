@@ -8,11 +8,12 @@ rule, so that every table uses all that was replayed. A table is never extrapola
 """
 
 import functools
+from pathlib import Path
 
 import numpy as np
 
 from convert import progress
-from convert.data import synthesis
+from convert.data import labelled, synthesis
 from convert.errors import ConvertError
 from convert.evaluation import measures, replay
 from convert.families import forecaster
@@ -27,18 +28,25 @@ class CalibrationError(ConvertError):
     """Too little was replayed to give a threshold for any budget."""
 
 
-def calibrate(session, recipe, *, seed, log):
+def calibrate(session, recipe, *, seed, log, folder=None):
     """bundle.Calibration measured for a recipe.Calibration.
 
     session  promlstm.engine.session.Session of the model file (its own calibration may be "none")
     seed     of telemetry that training has not seen
     log      function of a line of text
+    folder   of labelled telemetry: the healthy time of a range's `sets` is replayed in place of synthetic telemetry
     """
-    rows, total = [], 0.0
+    rows, total, sources = [], 0.0, []
     for number, each in enumerate(recipe.ranges, 1):
         steps = f'steps of range {number} of {len(recipe.ranges)}'
         show = functools.partial(progress.track, what=steps, total=each.telemetry.steps, log=log)
-        scores = healthy_surprises(session, each.telemetry, seed, show)
+        real = [Path(folder) / name for name in each.sets] if folder else []
+        if real and all(path.is_dir() for path in real):
+            scores = recorded_surprises(session, real, each.telemetry.step_seconds, log)
+            sources.append(f'the healthy time of {", ".join(each.sets)} at {each.telemetry.step_seconds:g} s')
+        else:
+            scores = healthy_surprises(session, each.telemetry, seed, show)
+            sources.append(f'synthetic telemetry at {each.telemetry.step_seconds:g} s')
         weeks = _weeks(scores, each.telemetry.step_seconds)
         total += weeks
         log(f'  steps of {each.low:g}-{each.high:g} s: {weeks:.0f} series-weeks at {each.telemetry.step_seconds:g} s')
@@ -46,7 +54,7 @@ def calibrate(session, recipe, *, seed, log):
             combined = grouped(scores, features, seed)
             rows.append(row(combined, klass=klass, features=features, step_seconds=each.telemetry.step_seconds, low=each.low, high=each.high))
             log(f'    class {klass}: {_thresholds(rows[-1])}')
-    source = f'healthy synthetic telemetry replayed at steps of {", ".join(f"{r.telemetry.step_seconds:g}" for r in recipe.ranges)} s'
+    source = 'healthy telemetry: ' + '; '.join(sources)
     return bundle.Calibration(status='measured', source=source, entity_weeks=round(float(total), 1), rows=tuple(rows))
 
 
@@ -55,6 +63,23 @@ def healthy_surprises(session, telemetry, seed, progress=iter):
     batch = synthesis.batch(seed, step_seconds=telemetry.step_seconds, steps=telemetry.steps, entities=telemetry.entities)
     history = (batch.history_times, batch.history)
     return replay.surprises(session, batch.times, batch.values, step_seconds=telemetry.step_seconds, history=history, progress=progress)
+
+
+def recorded_surprises(session, folders, step_seconds, log):
+    """Surprises of the healthy time of labelled sets at one step, each feature a series of its own; float32 [T, N], NaN = in an event or not judged."""
+    out = []
+    for folder in folders:
+        recordings = [piece for recording in labelled.read(folder) if recording.step_seconds == step_seconds for piece in labelled.pieces(recording)]
+        if not recordings:
+            raise CalibrationError(f'{folder}: it has no telemetry at steps of {step_seconds:g} s, which the recipe wants to be calibrated on')
+        times, values, first = labelled.together(recordings)
+        show = functools.partial(progress.track, what=f'steps of {folder.name}', total=len(times), log=log)
+        features = values.shape[2]
+        scores = replay.surprises(session, times, values.reshape(len(times), -1, 1), step_seconds=step_seconds, progress=show)
+        series = [recording for recording in recordings for _ in range(features)]
+        out.append(labelled.healthy(series, scores, np.repeat(first, features), measures.windows(step_seconds)[0]))
+    longest = max(map(len, out))
+    return np.concatenate([np.pad(each, ((0, longest - len(each)), (0, 0)), constant_values=np.nan) for each in out], 1)
 
 
 def grouped(scores, features, seed):

@@ -20,8 +20,8 @@ from promlstm import strict_yaml
 from promlstm.config import Duration, seconds
 
 SHIPPED = {family: Path(__file__).with_name('recipes') / f'{name}.yml' for family, name in
-           (('forecaster', 'default'), ('autoencoder', 'autoencoder'), ('classifier', 'classifier'))}  # fmt: skip
-LAYERS = {'forecaster': 2, 'autoencoder': 1, 'classifier': 2}     # LSTMs whose size a recipe sets; the two of an autoencoder have the same
+           (('ensemble', 'ensemble'), ('forecaster', 'default'), ('autoencoder', 'autoencoder'), ('classifier', 'classifier'))}  # fmt: skip
+LAYERS = {'ensemble': 1, 'forecaster': 2, 'autoencoder': 1, 'classifier': 2}     # LSTMs whose size a recipe sets; the two of an autoencoder have the same
 BORROWED = {'seed', 'training', 'calibration', 'evaluation'}      # what a recipe may leave out
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -60,6 +60,7 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     low: Seconds
     high: Annotated[float, msgspec.Meta(gt=1)]
     telemetry: Telemetry
+    sets: tuple[str, ...] = ()      # labelled sets whose healthy time is replayed in place of synthetic telemetry, where a folder has them
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -91,7 +92,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     name: Annotated[str, msgspec.Meta(pattern='^[a-z][a-z0-9_-]*$')]
     description: str = ''
-    family: Literal['forecaster', 'autoencoder', 'classifier'] = 'forecaster'       # docs/explanation/families.md compares them
+    family: Literal['ensemble', 'forecaster', 'autoencoder', 'classifier'] = 'forecaster'       # docs/explanation/families.md compares them
     seed: Annotated[int, msgspec.Meta(ge=0)]
     data: Data | None = None
     training: Training

@@ -83,8 +83,8 @@ def _recording(file):
     values, labels, split = values.astype(np.float64), labels.astype(bool), int(split)
     if not len(times) == len(values) == len(labels) >= 2 or values.ndim != 2 or not 0 <= split < len(times):
         raise ValueError(f't {list(times.shape)}, x {list(values.shape)}, y {list(labels.shape)}, split {split}: expected [T], [T, F], [T], 0 to T - 1')
-    if not (np.diff(times) > 0).all():
-        raise ValueError('t does not increase')
+    if not (np.diff(times) >= 0).all():
+        raise ValueError('t goes back')
     step = float(np.median(np.diff(times)))
     place = np.round((times - times[0]) / step).astype(int)
     grid = np.full((place[-1] + 1, values.shape[1]), np.nan)
@@ -102,6 +102,23 @@ def pieces(recording):
         start = recording.start + first * recording.step_seconds
         values = recording.values[first : place[-1] + 1]
         out.append(replace(recording, start=start, values=values, place=place - first, labels=labels))
+    return out
+
+
+def healthy(recordings, scores, first, tolerance):
+    """Scores of the tested samples that lie in no event, float32 [T, N] for all recordings; NaN elsewhere.
+
+    scores     float32 [T, N], first  int [N]: as `together` placed the recordings
+    tolerance  steps after an event that still belong to it
+    """
+    out = np.full_like(scores, np.nan)
+    for n, recording in enumerate(recordings):
+        event = np.flatnonzero(recording.labels)
+        near = np.zeros(len(recording.labels) + tolerance, bool)
+        for shift in range(-2, tolerance + 1):
+            near[np.clip(event + shift, 0, None)] = True
+        place = first[n] + recording.place[~near[: len(recording.labels)]]
+        out[place, n] = scores[place, n]
     return out
 
 
