@@ -49,6 +49,26 @@ def variance(x, size, spread, rng):
     return x + size * spread / 3 * rng.normal(size=len(x))
 
 
+def dip(x, size, spread, rng):
+    """A part is missing for a while, as when one of several servers answers nothing."""
+    return x * (1 - rng.uniform(0.3, 1) * _rise_and_fall(len(x)))
+
+
+def bump(x, size, spread, rng):
+    """A round hump or trough."""
+    return x + size * spread * rng.choice([-1, 1]) * np.sin(np.pi * np.arange(len(x)) / len(x)) ** 0.5
+
+
+def burst(x, size, spread, rng):
+    """Samples far away among ordinary ones."""
+    return x + size * spread * rng.exponential(size=len(x)) * (rng.random(len(x)) < 0.4)
+
+
+def _rise_and_fall(steps):
+    part = np.arange(steps) / steps
+    return np.minimum(1, np.minimum(part * 6, (1 - part) * 6))
+
+
 # name: (function, shortest and longest in seconds, fewest and most steps)
 KINDS = {
     'spike': (spike, (0, 0), (1, 3)),
@@ -59,6 +79,9 @@ KINDS = {
     'drift': (drift, (8 * HOUR, 12 * HOUR), (60, 700)),
     'lost_season': (lost_season, (12 * HOUR, DAY), (60, 1440)),
     'variance': (variance, (1800, 3 * HOUR), (15, 120)),
+    'dip': (dip, (180, HOUR), (3, 60)),
+    'bump': (bump, (180, HOUR), (3, 60)),
+    'burst': (burst, (180, HOUR), (3, 60)),
 }
 
 
