@@ -25,13 +25,15 @@ import onnx
 from convert import calibrate, export, files, release, resume, train, verify, weights
 from convert.data import collect, labelled, quality
 from convert.evaluation import evaluate, gates, report, review
-from convert.families import forecaster
+from convert.families import ensemble, forecaster
+from convert.families.registry import FAMILIES
 from convert.job import STEP_SECONDS, TRAINED, WEIGHTS, Job, StageMissing, form, manifest, read, step, tools, training_of, write
 from promlstm.engine import bundle
 
 CALIBRATION_SEED, EVALUATION_SEED, CHOICE_SEED = 1_000_003, 2_000_003, 5_000_011     # added to the recipe's
 JUDGED = {'train': train.PARTS, 'evaluate': ('test',)}        # stage: parts of the own data that it depends on
 UNCALIBRATED = bundle.Calibration(status='none')
+WITHOUT_LSTM = {'ensemble': ensemble.step, 'forecaster': forecaster.step}      # a rule that still judges when its network is left out
 __all__ = ['CALIBRATION_SEED', 'CHOICE_SEED', 'EVALUATION_SEED', 'STAGES', 'UNCALIBRATED', 'Job', 'StageMissing', 'bare', 'run', 'run_all', 'training_of']
 
 
@@ -64,7 +66,7 @@ def run_verify(job):
 
 def run_calibrate(job):
     """Alarms per entity-week for each surprise."""
-    table = calibrate.calibrate(bare(job), job.recipe.calibration, seed=job.recipe.seed + CALIBRATION_SEED, log=job.log)
+    table = calibrate.calibrate(bare(job), job.recipe.calibration, seed=job.recipe.seed + CALIBRATION_SEED, log=job.log, folder=job.data)
     write(job.work / 'calibration.json', table)
 
 
@@ -72,7 +74,7 @@ def run_evaluate(job):
     """What the model finds, beside the model in service and baselines."""
     session = _released(job, read(job.work / 'calibration.json', bundle.Calibration), {}, job.work / 'calibrated.onnx')
     without = without_lstm(job)
-    compared = without if job.recipe.family == 'forecaster' else None
+    compared = without if job.recipe.family in WITHOUT_LSTM else None
     results = review.review(job, session, compared, files.digest(job.work / 'graph.onnx'), seed=job.recipe.seed + EVALUATION_SEED)
     write(job.work / 'evaluation.json', figures(session, without, job, results))
 
@@ -166,15 +168,15 @@ def _made_from(job, stage):
         own = files.digest(job.path.parent / chosen.data.config)
     elif stage in JUDGED and chosen.data:
         own = [each.digest(JUDGED[stage]) for each in collect.load(job.path, chosen.data, job.work / 'data')]
-    labelled = files.digest(job.data) if job.data else ''
+    recorded = files.digest(job.data) if job.data else ''
     service = job.service or str(job.out)
     parts = {
         'fetch': (quality.FORMAT, chosen.data, own),
         'train': (weights.FORMAT, chosen.training, own),
         'export': (),
         'verify': (bundle.FORMAT, [(each.low, each.high) for each in chosen.calibration.ranges]),
-        'calibrate': (chosen.calibration,),
-        'evaluate': (report.FORMAT, chosen.evaluation, chosen.gates, chosen.data, own, service, labelled),
+        'calibrate': (chosen.calibration, recorded if any(each.sets for each in chosen.calibration.ranges) else ''),
+        'evaluate': (report.FORMAT, chosen.evaluation, chosen.gates, chosen.data, own, service, recorded),
         'release': (bundle.FORMAT, chosen.name, chosen.description, str(job.out), job.force),
     }
     needs = {name: files.digest(job.work / name) for name in STAGES[stage].needs}
@@ -204,10 +206,11 @@ def bare(job):
 
 
 def without_lstm(job):
-    """A Session of the forecaster's rule that forecasts "no change"."""
-    rule = functools.partial(forecaster.step, None)
+    """A Session of the family's rule without its LSTM; of a family that is nothing without it, the forecaster's, which forecasts "no change"."""
+    family = job.recipe.family if job.recipe.family in WITHOUT_LSTM else 'forecaster'
+    rule, own = functools.partial(WITHOUT_LSTM[family], None), FAMILIES[family].form(None, FAMILIES[family].units)
     path = job.work / 'without_lstm.onnx'
-    return release.release(export.export(rule, lstms=0), manifest(job, {}, 'forecaster'), UNCALIBRATED, verify.proof_of(rule), path)
+    return release.release(export.export(rule, own, lstms=0), manifest(job, {}, family), UNCALIBRATED, verify.proof_of(rule, own), path)
 
 
 def _graph(job):

@@ -60,7 +60,10 @@ def telemetry(rng, steps, entities, features, far=(2e12, 1e6), form=FORECASTER):
     learn[steps * 5 // 6 :, 3 % entities] = 0
     learn[steps * 3 // 4, 1 % entities] = 2
     threshold = np.full(shape[:2], 2.4, np.float32)
-    inputs = {'value': value, 'season': season, 'learn': learn, 'threshold': threshold}
+    table = np.concatenate([rng.integers(0, 2**each.bits, (*shape, len(each.reads))) for each in form.tables] or [np.zeros((*shape, 0))], -1)
+    local = 1_760_000_000.0 + 47 * np.arange(steps)
+    inputs = {'value': value, 'season': season, 'table': table.astype(np.float64), 'local_seconds': np.repeat(local[:, None], entities, 1)}
+    inputs |= {'learn': learn, 'threshold': threshold}
     return {name: array for name, array in inputs.items() if name in form.inputs}
 
 
@@ -107,7 +110,8 @@ def verify(step, model, form=FORECASTER, *, steps=STEPS, seed=0):
         wanted = run_tensorflow(function, inputs, step_seconds, form)
         got = run_onnx(model, inputs, step_seconds, form)
         for name in wanted:
-            worst[name] = max(worst.get(name, 0.0), _difference(name, wanted[name], got[name], inputs['value']))
+            pair = [bundle.comparable(name, array, form.tables) for array in (wanted[name], got[name])]
+            worst[name] = max(worst.get(name, 0.0), _difference(name, *pair, inputs['value']))
     return worst
 
 

@@ -2,6 +2,9 @@
 
     registry      FAMILIES: what each family takes, gives and learns
     steps         the arithmetic of one step that families share
+    views         statistical views of a series: the arithmetic of the ensemble
+    patterns      training of the ensemble's LSTM
+    ensemble      statistical views, and an LSTM that has learnt from injected faults
     window        the ring of the last inputs, for families that look at a window
     training      features and training loop of the forecaster
     forecaster    an LSTM that forecasts
@@ -9,4 +12,4 @@
     classifier    an LSTM that gives the probability of an anomaly
 """
 
-__all__ = ['autoencoder', 'classifier', 'forecaster', 'registry', 'steps', 'training', 'window']
+__all__ = ['autoencoder', 'classifier', 'ensemble', 'forecaster', 'patterns', 'registry', 'steps', 'training', 'views', 'window']

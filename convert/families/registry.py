@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convert.data import dataset
-from convert.families import autoencoder, classifier, forecaster, steps, training
+from convert.families import autoencoder, classifier, ensemble, forecaster, patterns, steps, training, views
 from promlstm.engine import season
+from promlstm.engine.bundle import Table
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Form:
     season_period_seconds: int = season.WEEK                # 0: no seasonal memory
     season_slots: int = season.WEEK // steps.SLOT_SECONDS
     season_horizons_steps: tuple[int, ...] = steps.HORIZONS
+    tables: tuple[Table, ...] = ()                          # of the time of day
+    replay_seconds: float = 0
     unit: tuple = field(default=(0.0, 1.0))                 # of the values that it is verified with: (shift, factor), each a number or one per feature
 
     @property
@@ -36,7 +39,7 @@ class Form:
         """{axis letter of bundle.INPUTS and OUTPUTS: size, None = any}."""
         return {
             'N': None, 'F': None if self.features is None else len(self.features), 'K': 1 + len(self.season_horizons_steps),
-            'V': len(self.views), '3': 3, '4': 4,
+            'T': sum(len(table.reads) for table in self.tables), 'U': len(self.tables), 'V': len(self.views), '3': 3, '4': 4,
         }  # fmt: skip
 
 
@@ -66,6 +69,12 @@ def _forecaster_fit(parts, settings, seed, log, validation=()):
     learning = {name: getattr(settings, name) for name in ('epochs', 'batch_series', 'window_steps', 'learning_rate')}
     network, figures, seen = training.fit(data, **learning, units=settings.units or forecaster.UNITS, seed=seed, log=log, validation=validated)
     return Trained(network, int(seen * settings.epochs * data[0].shape[0] * data[0].shape[1]), figures)
+
+
+def _ensemble_fit(parts, settings, seed, log, validation=()):
+    learning = {name: getattr(settings, name) for name in ('epochs', 'batch_series', 'window_steps', 'learning_rate')}
+    network, figures, seen = patterns.fit(parts, **learning, units=settings.units or ensemble.UNITS, seed=seed, log=log, validation=validation)
+    return Trained(network, int(seen * settings.epochs * sum(part.marks.size for part in parts)), figures)
 
 
 def _by_series(mask):
@@ -103,6 +112,18 @@ def _classifier_fit(parts, settings, seed, log, validation=()):
 
 
 FAMILIES = {
+    'ensemble': Family(
+        units=ensemble.UNITS,
+        form=lambda width, units: Form(
+            states=ensemble.states(units), warmup_steps=views.WARMUP, views=ensemble.VIEWS, lstms=len(units), season_horizons_steps=(), tables=patterns.TABLES,
+            replay_seconds=2 * season.DAY, inputs=('value', 'season', 'table', 'local_seconds', 'step_seconds', 'learn', 'threshold'),
+        ),
+        network=lambda width, units: ensemble.Network(units),
+        step=ensemble.step,
+        examples=patterns.examples,
+        fit=_ensemble_fit,
+        meaning='surprise is the largest answer of simple views of the series in its own scales, or that of an LSTM that has learnt from injected faults',
+    ),
     'forecaster': Family(
         units=forecaster.UNITS,
         form=lambda width, units: Form(states=forecaster.states(units), warmup_steps=steps.WARMUP, views=forecaster.VIEWS, lstms=len(units)),

@@ -155,11 +155,11 @@ def fit(data, *, epochs, batch_series, window_steps, learning_rate, seed, log, u
     series, steps_each = data[0].shape[:2]
     spans = [slice(at, at + window_steps) for at in range(0, steps_each - window_steps + 1, window_steps)]
     total = epochs * (series // batch_series) * len(spans)
-    update = _update(network, _optimizer(network, learning_rate, total))
+    update = _update(network, optimizer(network, learning_rate, total))
     started, shown, recent = time.monotonic(), [], []
-    windows = _windows(series, batch_series, spans, epochs, np.random.default_rng(seed))
+    drawn = windows(series, batch_series, spans, epochs, np.random.default_rng(seed))
     best, judge, watch = stopping.Best(network), _loss_of(network, validation, window_steps), Watch(learning_rate, DIVERGED)
-    for done, (rows, span) in enumerate(progress.track(windows, 'training windows', total=total, log=log), 1):
+    for done, (rows, span) in enumerate(progress.track(drawn, 'training windows', total=total, log=log), 1):
         if span.start == 0:
             state = np.zeros((batch_series, 2 * sum(network.units)), np.float32)
         batch = [part[rows, span] for part in data]
@@ -205,7 +205,7 @@ def _summed(network, inputs, targets, weights, state):
     return loss(targets, weights, middle, spread) * (count + 1), count, after
 
 
-def _windows(series, batch_series, spans, epochs, rng):
+def windows(series, batch_series, spans, epochs, rng):
     """(rows of a batch, span of its steps): each batch window by window in time order, the batches of an epoch drawn at random."""
     for _ in range(epochs):
         order = rng.permutation(series)
@@ -215,11 +215,11 @@ def _windows(series, batch_series, spans, epochs, rng):
                 yield rows, span
 
 
-def _optimizer(network, learning_rate, total):
+def optimizer(network, learning_rate, total):
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate / 10, total, warmup_target=learning_rate, warmup_steps=total // 20)
-    optimizer = keras.optimizers.Adam(schedule, global_clipnorm=1.0)
-    optimizer.build(network.trainable_variables)
-    return optimizer
+    adam = keras.optimizers.Adam(schedule, global_clipnorm=1.0)
+    adam.build(network.trainable_variables)
+    return adam
 
 
 def _update(network, optimizer):

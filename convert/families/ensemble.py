@@ -1,0 +1,129 @@
+"""The default family's graph: statistical views of a series, and an LSTM that has learnt from injected faults what they overlook.
+
+Each feature is a series of its own (weights are shared). The views (views.py) answer simple questions in the series' own scales; their
+largest answer is the surprise of the sample, after what is usual at this time of day is taken off. The LSTM reads all answers at every
+step and gives one number, how much the last samples look like a fault; it has a threshold of its own, so that it adds a small share of
+false alarms. The surprise of the series is the larger of both.
+
+Surprises of an entity's features are combined at the end, see forecaster.combine.
+
+Called by train (Network), export (step, as a tf.function) and verify. See promlstm.engine.bundle for the tensors.
+"""
+
+import itertools
+import math
+
+import keras
+import tensorflow as tf
+
+from convert.families import forecaster, views
+
+UNITS = (32,)
+HIDDEN = 16
+VIEWS = (*views.VIEWS, 'season', 'missing_event', 'pattern')
+# The LSTM's logit as surprise. At a budget of one alarm a week it makes a fifth of them: on labelled public telemetry its logit comes to
+# LOGITS once in five weeks (by seconds of the step, interpolated), where the surprise of the views comes to WEEKLY once in a week.
+LOGITS = ((60.0, 3.1), (300.0, 3.4), (3600.0, 0.4))
+WEEKLY, SLOPE = 2.26, 0.3
+CONSTANT = (0.8, 0.9)   # share of steps without change from which on the LSTM counts less, and not at all
+
+
+def states(units=UNITS):
+    """{name: (dtype, columns)} with LSTMs of those sizes."""
+    return {**views.STATES, 'lstm': ('float32', 2 * sum(units))}
+
+
+class Network(keras.Model):
+    """An LSTM over the answers of the views, and a small dense network that turns its state into one logit."""
+
+    def __init__(self, units=UNITS, seed=0):
+        super().__init__()
+        self.units = tuple(units)
+        self.lstms = [
+            keras.layers.LSTM(
+                u, return_sequences=True, return_state=True, kernel_initializer=keras.initializers.GlorotUniform(seed=seed + k),
+                recurrent_initializer=keras.initializers.Orthogonal(seed=seed + 10 + k),
+            )
+            for k, u in enumerate(units)
+        ]  # fmt: skip
+        self.hidden = keras.layers.Dense(HIDDEN, activation='relu', kernel_initializer=keras.initializers.GlorotUniform(seed=seed + 20))
+        last = keras.initializers.GlorotUniform(seed=seed + 21)
+        self.logit = keras.layers.Dense(1, kernel_initializer=last, bias_initializer=keras.initializers.Constant(-3.0))
+        for width, layer in zip((views.INPUTS, *units), (*self.lstms, None), strict=True):
+            if layer:
+                layer.build((None, None, width))
+        self.hidden.build((None, None, units[-1]))
+        self.logit.build((None, None, HIDDEN))
+        self.built = True
+
+    def call(self, inputs, state):
+        """A window of steps: float32 [M, T, INPUTS], [M, 2·sum(units)] -> logit [M, T, 1], the state after it."""
+        before = tf.split(state, [u for u in self.units for _ in 'hc'], axis=1)
+        hidden, after = inputs, []
+        for k, lstm in enumerate(self.lstms):
+            hidden, h, c = lstm(hidden, initial_state=before[2 * k : 2 * k + 2])
+            after += [h, c]
+        return self.logit(self.hidden(hidden)), tf.concat(after, 1)
+
+
+def step(network, value, season, table, local_seconds, step_seconds, learn, threshold, **states):
+    """One step of N entities with F features, the whole of the contract.
+
+    network    Network, or None for the views alone: what the network is compared with
+    states     {name: [N, F, columns]}
+    the rest   as promlstm.engine.tensors says
+    returns    {output name: tensor}
+    """
+    shape = tf.shape(value)
+    rows = shape[0] * shape[1]
+    flat = lambda x: tf.reshape(x, [rows, x.shape[-1]])                          # noqa: E731
+    each = lambda x: tf.reshape(tf.repeat(x, shape[1]), [rows, 1])                # noqa: E731
+    widths = [len(reads) for *_, reads in views.TABLES.values()]
+    tables = dict(zip(views.TABLES, tf.split(flat(table), widths, axis=1), strict=True))
+    seen = views.observe(
+        tf.reshape(value, [rows, 1]), flat(season), tables, tf.reduce_max(local_seconds), step_seconds,
+        each(learn), each(threshold), {name: flat(states[name]) for name in views.STATES},
+    )  # fmt: skip
+    pattern, lstm_next = _pattern(network, seen.inputs, flat(states['lstm']), step_seconds)
+    still = seen.state['ratios'][:, views.STILL : views.STILL + 1]
+    pattern *= tf.cast(seen.quiet < 0.5, tf.float32) * tf.clip_by_value((CONSTANT[1] - still) / (CONSTANT[1] - CONSTANT[0]), 0.0, 1.0)
+    surprise = tf.maximum(seen.surprise, pattern)
+    absent = 2 * seen.absent * tf.cast(seen.absent >= seen.surprise, tf.float32)
+    parts = tf.concat([seen.parts, seen.seasonal, absent, 4 * views.LARGEST * tf.cast(pattern > seen.surprise, tf.float32)], 1)
+    won = views.first(parts)
+    lower, upper = _band(seen)
+    gap = tf.cast(views.nan_unless(seen.judged), tf.float64)
+    undirected = won[:, 3:4] + won[:, 5:6] + won[:, 6:]         # a value that stands still, for instance: no direction, and no band to return to
+    undirected *= seen.judged * tf.cast(surprise >= 0.8 * each(threshold), tf.float32)
+    undirected = tf.cast(views.nan_unless(1 - undirected), tf.float64)
+    back = lambda x: tf.reshape(x, [shape[0], shape[1], x.shape[-1]])             # noqa: E731
+    column = lambda x: tf.reshape(x, shape)                                       # noqa: E731
+    return {
+        **forecaster.combine(column(surprise), column(seen.judged), back(won), shape[1]),
+        'expected': column(seen.expected + gap),
+        'lower': column(lower + gap + undirected),
+        'upper': column(upper + gap + undirected),
+        'deviation': column(seen.x - seen.expected + gap + undirected),
+        'season_next': column(seen.season_next),
+        'table_next': back(tf.concat([seen.tables[name] for name in views.TABLES], 1)),
+        **{f'state_{name}_next': back(state) for name, state in seen.state.items()},
+        'state_lstm_next': back(seen.blank * lstm_next),
+    }
+
+
+def _pattern(network, inputs, state, step_seconds):
+    """The surprise of the LSTM, float32 [M, 1], and its next state."""
+    if network is None:
+        return tf.zeros_like(inputs[:, :1]), state
+    logit, after = network(inputs[:, None, :], state)
+    usual, at = LOGITS[0][1], tf.math.log(tf.cast(step_seconds, tf.float32))
+    for (low, before), (high, after_) in itertools.pairwise(LOGITS):
+        usual += (after_ - before) * tf.clip_by_value((at - math.log(low)) / math.log(high / low), 0.0, 1.0)
+    return tf.clip_by_value(WEEKLY + SLOPE * (logit[:, 0] - usual), 0.0, views.LARGEST), after
+
+
+def _band(seen):
+    """Lower and upper border, float64 [M, 1]: never below 0 for a series that has never been negative, never above 1 for one that has not."""
+    floor = tf.cast(1 - seen.state['ratios'][:, views.SIGNED : views.SIGNED + 1], tf.float64)
+    lower, upper = seen.centre - seen.reach, seen.centre + seen.reach
+    return floor * tf.maximum(lower, 0) + (1 - floor) * lower, upper

@@ -1,0 +1,541 @@
+"""One step of a series' statistical views: several simple questions about the newest sample, each answered in the series' own scale.
+
+    difference  the sample against that of 1, 5 and 15 steps ago        a step, a fast ramp
+    shift       a short running level against a longer one              a small shift that lasts, a restart
+    ramp        likewise, over hours                                    a ramp, a hump
+    spike       the sample against a level that outliers hardly move    a spike, a dip
+    flat        the run of equal values against the usual run           a value that stands still
+    season      the sample against what is usual at this time           at steps of half an hour and more
+
+Part of the ensemble's graph (ensemble calls `observe`), and run alone over synthetic series to make the training inputs, so that training
+and serving cannot drift apart. Rows are series: M = entities × features.
+
+A scale is a running root mean square of the deviation itself. Outliers are winsorised, so that nothing that happens once is remembered for
+long, whatever its size; the floors keep a nearly constant series, or one that is nearly always zero, from ruining a threshold that holds for
+all of them. Four tables of the time of day say what is usual then: how surprising the series is, how noisy, what came on the days before.
+
+Arithmetic about values is float64 (a terabyte in bytes has a float32 resolution of 64 KiB); ratios are float32. Everything stays finite for
+every finite input: NaN is replaced first, in the one form that the ONNX converter keeps as `Where`; what must have no effect is multiplied
+by a gate of 0. Source of scales, floors, weights: measured, see docs/explanation/accuracy.md.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+LAGS = (1, 5, 15)
+RING = max(LAGS)
+HALF_LIVES = (5.0, 40.0, 2.5, 20.0, 160.0)      # of the running levels, in steps
+LOCAL = 4.0                     # half-life of the level that outliers hardly move
+WARMUP = 40                     # samples before the first surprise
+SETTLED = 8                     # samples before outliers are winsorised
+WINSOR, WINSOR_NEW, WINSOR_LONG = 6.0, 8.0, 100.0      # scales: of the moments; in the warm-up; of the moments that forget slowly
+LARGEST = 8.0                   # of one surprise: a series that leaves its constant must not dominate all features of an entity
+HUGE = 1e37                     # values are clipped here, so that scales stay finite in float32
+TINY = 1e-30
+DAY, HOUR, SLOTS = 86400.0, 3600.0, 96
+FAST_STEP, SLOW_STEP = 300.0, 1800.0        # between them the rules for fast and for slow steps blend
+# weights of the views against that of a difference, and the samples after which they judge
+WEIGHTS = {'shift': (1.1, 80), 'restart': (1.05, 80), 'spike': (1.0, 40), 'ramp': (1.2, 320)}
+FLAT = 1.5
+SINGLE = 0.85                   # what one sample alone counts for, against the mean of three
+SUSPICIOUS = 3.0                # from this surprise on a sample is not trusted as a reference
+ORDINARY = 1.6                  # surprise that is nothing special at any time
+DAILY, HOURLY = 0.35, 0.7       # how much of the usual surprise of this time of day, of this minute of the hour, is taken off
+DAILY_MOST = 4.0                # surprise that the tables of what is usual can hold
+NOISE, NOISE_MOST = 0.7, 1.5    # the scale grows with the usual noise of this time of day
+HEAVY, HEAVY_FROM, HEAVY_MOST = 0.5, 2.2, 0.2       # of the median over days of the day's largest surprise
+TAIL, TAIL_FROM, TAIL_MOST, TAIL_OVER = 0.5, 0.018, 0.6, 1.82       # of the share of samples that begin an excursion
+QUIET = 30              # steps after an event that recurs in which the LSTM is not asked
+EVENT_LEVEL, EVENT_DAYS, EVENT_SURPRISE = 3, 6, 3.0       # an event of that many HABIT_STEPs on six of seven days is missed when it does not come
+HABIT_FROM, HABIT_STEP, HABIT_MARGIN, HABIT_DAYS = 2.3, 0.25, 0.4, 2     # an event that came on two of seven days before recurs
+
+DEVIATIONS = ('difference1', 'difference5', 'difference15', 'level', 'season', 'shift', 'spike', 'restart', 'ramp')
+K = len(DEVIATIONS)
+TABLES = {                      # name: (bits, seconds of the period, slots, slots that are read, relative to the present one)
+    'habit': (28, int(DAY), SLOTS, (-3, -2, -1, 0, 1)),        # for each of seven days: the largest surprise of the slot, 4 bits
+    'daily': (8, int(DAY), SLOTS, (0,)),                # the usual largest surprise of the slot
+    'noise': (8, int(DAY), SLOTS, (0,)),                # the usual size of a change
+    'hourly': (8, int(HOUR), 60, (0,)),                 # as daily
+}
+VALUE = {'level': 1, 'levels': len(HALF_LIVES), 'local': 1, 'change': 1, 'last': 1, 'ring': RING - 1}       # float64, user's unit
+RATIO = {                       # float32
+    'root': K, 'root_long': K, 'n': 1, 'n_change': 1, 'n_season': 1, 'still': 1, 'run': 1, 'longest': 1, 'restarts': 1, 'held': 1, 'quiet': 1,
+    'signed': 1, 'above_one': 1, 'trust': 1, 'earlier': 2, 'before': 1, 'tail': 1, 'n_tail': 1,
+    'slot': 1, 'daily': 1, 'largest': 1, 'daily_mean': 1, 'noise': 1, 'noise_sum': 1, 'noise_count': 1, 'noise_mean': 1, 'n_noise': 1, 'habit': 1, 'peak': 1,
+    'minute': 1, 'hourly': 1, 'largest_minute': 1, 'hourly_mean': 1, 'hours': 1,
+    'day': 1, 'top': 1, 'usual_top': 1, 'tops': 1,
+}  # fmt: skip
+STATES = {'values': ('float64', sum(VALUE.values())), 'ratios': ('float32', sum(RATIO.values()))}
+
+
+class Observation(NamedTuple):
+    """What one step makes of M samples; float32 [M, 1] unless said otherwise."""
+
+    x: tf.Tensor                # float64 [M, 1]    the sample, or the last one where there is none
+    judged: tf.Tensor           # 1 = there was a sample, warm, with a trusted reference
+    surprise: tf.Tensor         # >= 0
+    recurring: tf.Tensor        # surprise before what recurs was taken off, >= surprise
+    parts: tf.Tensor            # float32 [M, len(VIEWS)]   the surprise of each view
+    seasonal: tf.Tensor         # the part of the season in it, at slow steps
+    absent: tf.Tensor           # EVENT_SURPRISE where an event that comes every day has not come
+    centre: tf.Tensor           # float64 [M, 1]    of the band
+    reach: tf.Tensor            # float64 [M, 1]    half of its width: a deviation that lasts comes to `threshold` there
+    expected: tf.Tensor         # float64 [M, 1]    inside the band
+    flat: tf.Tensor             # 1 = the value stands still for too long: a view without direction
+    inputs: tf.Tensor           # float32 [M, INPUTS]       what the LSTM sees
+    season_next: tf.Tensor      # float64 [M, 1]    NaN where neither known nor learnt
+    tables: dict                # {name of TABLES: float64 [M, 1]}  what to remember for this slot
+    quiet: tf.Tensor            # above 0 = an event that recurs is not long ago
+    blank: tf.Tensor            # 0 = the series begins here
+    state: dict                 # {name of STATES: [M, columns]}
+
+
+CANDIDATES = ('difference1', 'difference5', 'difference15', 'spike', 'shift', 'restart', 'ramp', 'flat')
+LOCAL_ONLY = np.float32([[0, 0, 0, 1, 0, 0, 0, 0]])
+WON_WEIGHTS = [1.0, 1.0, 1.0, *(WEIGHTS[name][0] for name in ('spike', 'shift', 'restart', 'ramp')), 1.0]
+VIEWS = {                       # name for the user: what it is made of
+    'spike': ('difference1', 'spike'),
+    'level_shift': ('difference5', 'difference15', 'shift', 'restart'),
+    'ramp': ('ramp',),
+    'flat_line': ('flat',),
+}
+INPUTS = 24
+
+
+def at(name):
+    """The first column of a part of the state `ratios`."""
+    return sum(width for other, width in RATIO.items() if list(RATIO).index(other) < list(RATIO).index(name))
+
+
+SIGNED, STILL = at('signed'), at('still')
+
+
+class _Columns(dict):
+    """Columns of a state by name."""
+
+    @classmethod
+    def split(cls, state, widths):
+        return cls(zip(widths, tf.split(state, list(widths.values()), axis=1), strict=True))
+
+    def joined(self, widths, dtype):
+        return tf.concat([tf.cast(self[name], dtype) for name in widths], 1)
+
+
+def _if(gate, a, b):
+    """a where gate is 1, b where it is 0: exact for finite numbers, and no `Where`."""
+    return gate * a + (1 - gate) * b
+
+
+def _f64(x):
+    return tf.cast(x, tf.float64)
+
+
+def _f32(x):
+    return tf.cast(x, tf.float32)
+
+
+def _is(condition):
+    return tf.cast(condition, tf.float32)
+
+
+def share(half_life):
+    """Weight of the newest sample in an exponential mean."""
+    return 1 - 0.5 ** (1 / half_life)
+
+
+def half_life(step_seconds):
+    """Steps after which a sample counts half in scales and slow levels: one day's, between 300 and 1500; float64 []."""
+    return tf.clip_by_value(DAY / _f64(step_seconds), 300.0, 1500.0)
+
+
+def slowness(step_seconds):
+    """0 up to FAST_STEP, 1 from SLOW_STEP on, in proportion of the logarithms between them; float32 []."""
+    return tf.clip_by_value(tf.math.log(_f32(step_seconds) / FAST_STEP) / math.log(SLOW_STEP / FAST_STEP), 0.0, 1.0)
+
+
+def _weight(rate, count):
+    """Of the newest sample: a plain mean at first, exponential later; 0 where there is none yet."""
+    return tf.minimum(count, 1.0) * tf.maximum(rate, 1 / tf.maximum(count, 1.0))
+
+
+def _far(deviation, scale):
+    """Distance in scales, linear below one and logarithmic above; float32, at most LARGEST."""
+    return tf.minimum(tf.asinh(_f32(tf.minimum(tf.abs(deviation) / scale, 1e9))), LARGEST)
+
+
+def _scales(root, root_long, floor):
+    return tf.maximum(_f64(tf.maximum(root, 0.3 * root_long)), floor)
+
+
+def observe(value, season, tables, local_seconds, step_seconds, learn, threshold, state):
+    """Judge, then learn, then describe.
+
+    value          float64 [M, 1]   NaN = no sample
+    season         float64 [M, 1]   the seasonal memory for now; NaN = not known
+    tables         {name of TABLES: float64 [M, slots read]}    0 = not known
+    local_seconds  float64 []       local wall-clock time
+    step_seconds   float32 []
+    learn          float32 [M, 1]   0 = scales, slow level and tables keep their values; 2 = a new normal
+    threshold      float32 [M, 1]   for `reach` only
+    state          {name of STATES: [M, columns]}   zeros = never seen
+    """
+    v, r = _Columns.split(state['values'], VALUE), _Columns.split(state['ratios'], RATIO)
+    step = _f32(step_seconds)
+    missing = tf.math.is_nan(value)
+    x = tf.clip_by_value(tf.where(missing, v['last'], value), -HUGE, HUGE)
+    present = 1 - _is(missing)
+    renewed = tf.clip_by_value(learn - 1, 0.0, 1.0) * present
+    gate = present * tf.minimum(learn, 1.0)
+
+    # a first sample that the next ones contradict: begin again, so that one wild sample does not spoil all that follows
+    jump = tf.abs(x - v['last']) * 100 < tf.abs(x - v['level'])
+    again = present * _is(r['n'] >= 2) * _is(r['n'] <= 10) * _is(r['restarts'] < 3) * _is(tf.abs(x - v['last']) > 0) * _is(jump)
+    restarts = r['restarts'] + again
+    keep = 1 - again
+    for name in ('root', 'root_long', 'n', 'n_change', 'n_season', 'still', 'run', 'longest', 'trust', 'earlier'):
+        r[name] = keep * r[name]
+    v['change'] = _f64(keep) * v['change']
+    n = r['n']
+    new = _f64(1 - tf.minimum(n, 1.0))
+    for name in ('level', 'levels', 'local', 'last', 'ring'):
+        v[name] = _if(new, x, v[name])
+
+    # what is compared with what
+    known_memory = tf.math.is_nan(season)
+    memory = tf.clip_by_value(tf.where(known_memory, x, season), -HUGE, HUGE)
+    floor = _floor(v, r)
+    scale = _scales(r['root'], r['root_long'], floor)
+    known = (1 - _is(known_memory)) * (1 - _is(n >= WARMUP) * _is(tf.abs(memory - v['level']) > 50 * scale[:, 3:4]))
+    level = v['level'] + _f64(renewed) * (x - v['level'] - _f64(known) * (memory - v['level']))      # the rhythm around the new level stays
+    stored = memory + _f64(1 - _is(known_memory)) * (level - v['level'])
+    memory = _if(_f64(known), stored, x)
+    v['level'] = level
+    fresh = _f64(tf.maximum(renewed, r['held'] * gate))        # after an incident, or an event that recurs, the levels of before say nothing
+    for name in ('levels', 'local'):
+        v[name] = _if(fresh, x, v[name])
+    moved = _if(_f64(_is(n > SETTLED)), tf.clip_by_value(x, v['levels'][:, :1] - 8 * scale[:, :1], v['levels'][:, :1] + 8 * scale[:, :1]), x)
+    rates = tf.maximum(tf.constant([[share(half) for half in HALF_LIVES]], tf.float64), _f64(1 / (n + 1)))
+    levels = v['levels'] + _f64(present) * rates * (moved - v['levels'])
+    past = tf.concat([v['last'], v['ring'][:, 3:4], v['ring'][:, 13:14]], 1)
+    deviation = tf.concat(
+        [x - past, x - level, _f64(known) * (x - memory), levels[:, :1] - levels[:, 1:2], x - v['local'], levels[:, 2:3] - levels[:, 3:4],
+         levels[:, 3:4] - levels[:, 4:5]], 1,
+    )  # fmt: skip
+
+    # time of day
+    slot, minute, day = _places(local_seconds)
+    r = _begin(r, tables, slot, minute, day, step)
+    noisier = r['noise'] / tf.maximum(r['noise_mean'], 1e-6)
+    louder = _if(_is(r['noise'] > 0) * _is(r['noise_mean'] > 0), tf.clip_by_value(tf.pow(tf.maximum(noisier, 1e-3), NOISE), 1.0, NOISE_MOST), 1.0)
+
+    # judge
+    far = tf.concat([_far(deviation[:, :3], scale[:, :3] * _f64(louder)), _far(deviation[:, 3:5], scale[:, 3:5]),
+                     _far(deviation[:, 5:8], scale[:, 5:8] * _f64(louder)), _far(deviation[:, 8:], scale[:, 8:])], 1)  # fmt: skip
+    usable = _usable(tf.concat([trust(r['trust'], lag) for lag in LAGS], 1))
+    reference = tf.reduce_max(usable, 1, keepdims=True)
+    learning = tf.minimum(learn, 1.0)               # levels that an incident has moved say nothing until it is over
+    warm = lambda name: WEIGHTS[name][0] * _is(n >= WEIGHTS[name][1])               # noqa: E731
+    weights = tf.concat([usable, warm('spike'), learning * warm('shift'), learning * warm('restart'), learning * warm('ramp')], 1)
+    answers = weights * tf.concat([far[:, :3], far[:, 6:7], far[:, 5:6], far[:, 7:]], 1)      # in the order of CANDIDATES
+    run, longest = _run(x, v['last'], r, present, half_life(step_seconds))
+    flat = tf.minimum(4.0, FLAT * tf.math.log(tf.maximum(run, 1.0) / tf.maximum(longest, 1.0)))
+    flat = tf.maximum(flat, 0.0) * _is(n >= WARMUP) * _is(r['still'] < 0.5)
+    answers = tf.concat([answers, flat], 1)
+    raw = tf.reduce_max(answers, 1, keepdims=True)
+    largest = lambda names: tf.reduce_max(tf.gather(answers, [CANDIDATES.index(name) for name in names], axis=1), 1, keepdims=True)     # noqa: E731
+    parts = tf.concat([largest(names) for names in VIEWS.values()], 1)
+    judged = present * _is(n >= WARMUP) * reference
+    off, off_known, bar, recurs = _usual(raw, r, tables, slot, day, step)
+    m = tf.maximum(raw - off, 0.0)
+    slow = slowness(step)
+    apart = 0.3 * (far[:, 3:4] + known * far[:, 4:5])
+    whole = lambda m: (1 - slow) * tf.maximum((m + tf.reduce_sum(r['earlier'], 1, keepdims=True)) / 3, SINGLE * m) + slow * (0.6 * m + apart)      # noqa: E731
+    absent = judged * _missing_event(tables, slot, day, step) * _is(n > WARMUP + 10)
+    surprise = tf.maximum(whole(m), EVENT_SURPRISE * absent)
+
+    reach = tf.maximum(threshold - slow * apart, 0.3) / (1 - 0.4 * slow)
+    reach = tf.maximum(reach + off_known, bar)
+    near = _is(whole(m) < 0.8 * threshold)           # the band of one view as long as nothing is near it: a band that jumps is hard to read
+    won = first(near * LOCAL_ONLY + (1 - near) * answers)
+    centres = tf.concat([past, v['local'], levels[:, 1:2], levels[:, 3:4], levels[:, 4:5], v['local']], 1)
+    widths = tf.concat([scale[:, :3], scale[:, 6:7], scale[:, 5:6], scale[:, 7:], scale[:, 6:7]], 1)
+    weight = tf.reduce_sum(won * tf.constant([WON_WEIGHTS]), 1, keepdims=True)
+    width = tf.reduce_sum(_f64(won) * widths, 1, keepdims=True) * _f64(_if(won[:, 6:7], 1.0, louder))
+    centre = tf.reduce_sum(_f64(won) * centres, 1, keepdims=True)
+    reach = _f64(tf.sinh(tf.minimum(reach / weight, LARGEST))) * width
+
+    # learn
+    trusted = present * (1 - 0.5 * judged * _is(whole(m) >= SUSPICIOUS))
+    after = _Columns(r)
+    after |= {'signed': tf.maximum(r['signed'], _is(x < 0)), 'above_one': tf.maximum(r['above_one'], _is(x > 1))}
+    after |= {'restarts': restarts, 'run': run, 'longest': longest, 'held': _if(present, tf.maximum(1 - learning, judged * recurs), r['held'])}
+    newest = tf.maximum(trusted, renewed * tf.math.ceil(trusted))
+    after['trust'] = _f32(tf.floor((_f64((1 - renewed) * r['trust']) + 0.5) / 3)) + 2 * newest * 3.0 ** (RING - 1)
+    after['earlier'] = r['earlier'] + judged * (tf.concat([m, r['earlier'][:, :1]], 1) - r['earlier'])
+    after['earlier'] = (1 - renewed) * after['earlier']
+    after['quiet'] = tf.maximum(r['quiet'] - 1, QUIET * judged * recurs)
+    after['quiet'] = tf.maximum(after['quiet'], 0.0)
+    out = _learn_tables(after, tables, raw, judged, learning, deviation, scale, gate, day, step)
+    _learn_scales(v, after, x, deviation, scale, gate, known, step_seconds)
+    inputs = _inputs(x, level, memory, known, deviation, scale, after, run, longest, whole(m), parts)
+    season_next = _season_next(x, level, stored, _is(known_memory), known, gate, n, scale, step_seconds)
+    cut = tf.clip_by_value(x, v['local'] - 4 * scale[:, 6:7], v['local'] + 4 * scale[:, 6:7])
+    cut = _if(_f64(_is(n > SETTLED)), cut, x)
+    local = v['local'] + _f64(present) * _f64(tf.maximum(share(LOCAL), 1 / (n + 1))) * (cut - v['local'])
+    blank = _is(after['n'] > 0)
+    value_next = _Columns(
+        level=v['level_next'], levels=levels, local=local, change=v['change_next'], last=x, ring=tf.concat([v['last'], v['ring'][:, :-1]], 1)
+    )
+    seasonal = slow * _is(apart > 0.6 * m) * surprise
+    expected = _if(_f64(slow * known * near), tf.clip_by_value(memory, centre - reach, centre + reach), centre)
+    return Observation(
+        x=x, judged=judged, surprise=surprise, recurring=whole(raw), parts=parts, seasonal=seasonal, absent=EVENT_SURPRISE * absent, quiet=after['quiet'],
+        centre=centre, reach=reach, expected=expected, flat=won[:, 7:], inputs=inputs, season_next=season_next, tables=out, blank=blank,
+        state={'values': value_next.joined(VALUE, tf.float64) * _f64(blank), 'ratios': after.joined(RATIO, tf.float32) * blank},
+    )  # fmt: skip
+
+
+def _floor(v, r):
+    """Of all scales, float64 [M, 1]: the more steps change nothing, the more the usual size of a change counts, and a hundredth of the value."""
+    still = r['still'] * r['still']
+    return tf.maximum(_f64(0.25 + still) * v['change'], _f64(tf.maximum(1e-6, 0.01 * still * still)) * tf.abs(v['level'])) + TINY
+
+
+def trust(code, lag):
+    """Trust in the sample of that many steps ago: 1, 0.5 (suspicious) or 0 (none). The state holds RING of them as digits of base 3, the newest first."""
+    digits = tf.floor((_f64(code) + 0.5) / 3.0 ** (RING - lag))
+    return _f32(digits - 3 * tf.floor((digits + 0.5) / 3)) / 2
+
+
+def _usable(trust):
+    """Which references may judge, float32 [M, 3] of 0/1: trusted samples (1); if there is none, any (0.5); never a gap (0)."""
+    trusted = tf.maximum(2 * trust - 1, 0)
+    none = 1 - tf.reduce_max(trusted, 1, keepdims=True)
+    return tf.maximum(trusted, none * tf.minimum(2 * trust, 1))
+
+
+def first(x):
+    """1 at the first of the largest of each row, else 0; float32 [M, n]."""
+    most = _is(x >= tf.reduce_max(x, 1, keepdims=True))
+    return most * _is(tf.cumsum(most, 1) <= 1)
+
+
+def _run(x, last, r, present, half):
+    """Length of the run of equal values, and the longest that is usual; float32 [M, 1] each."""
+    n = r['n']
+    equal = _is(x - last >= 0) * _is(x - last <= 0)
+    counted = present * tf.minimum(n, 1.0)
+    before = tf.maximum(r['longest'], 4.0)
+    ended = counted * (1 - equal)
+    longer = _if(_is(n < 200), r['run'], tf.minimum(r['run'], 3 * before))
+    grown = _if(_is(r['run'] > before), longer, before)
+    shrunk = tf.maximum(4.0, grown * _f32(1 - (1 - tf.exp(-0.6931471805599453 / half)) / 3))
+    return _if(ended, tf.zeros_like(n), r['run'] + counted * equal), _if(ended, shrunk, before)
+
+
+def _places(local_seconds):
+    """(slot of the day, minute of the hour, number of the day) of an instant, float32, float32, float64 []."""
+    day = tf.floor(local_seconds / DAY)
+    slot = tf.floor((local_seconds - day * DAY) / (DAY / SLOTS))
+    hour = tf.floor(local_seconds / HOUR)
+    return _f32(slot), _f32(tf.floor((local_seconds - hour * HOUR) / 60)), day
+
+
+def _begin(r, tables, slot, minute, day, step):
+    """The state with what a new slot, minute or day begins with. Places are stored plus one: 0 = never seen."""
+    r = _Columns(r)
+    same = _is(tf.abs(r['slot'] - slot - 1) < 0.5)
+    begins = {'daily': _f32(tables['daily']), 'noise': _decoded_noise(tables['noise']), 'habit': _digit(tables['habit'][:, 3:4], day)}
+    for name, stored in begins.items():
+        r[name] = _if(same, r[name], stored)
+    for name in ('largest', 'noise_sum', 'noise_count', 'peak'):
+        r[name] = same * r[name]
+    r['slot'] = slot + 1 + 0 * r['slot']
+    same = _is(tf.abs(r['minute'] - minute - 1) < 0.5)
+    r['hours'] = tf.minimum(r['hours'] + (1 - same) * tf.maximum(_is(minute + 1 < r['minute']), _is(step >= HOUR) + 0 * same), 1e6)
+    r['hourly'] = _if(same, r['hourly'], _f32(tables['hourly']))
+    r['largest_minute'] = same * r['largest_minute']
+    r['minute'] = minute + 1 + 0 * r['minute']
+    today = _f32(tf.math.floormod(day, 1024.0))
+    ended = (1 - _is(tf.abs(r['day'] - today - 1) < 0.5)) * _is(r['top'] > 0)
+    near = _if(_is(tf.abs(r['top'] - r['usual_top']) > 0.5), 1.0, 0.3)
+    rate = _if(_is(r['tops'] > 5), 0.3, 1 / (r['tops'] + 1))
+    moved = r['usual_top'] + rate * _if(_is(r['top'] > r['usual_top']), 0.5, -0.5) * near
+    r['usual_top'] = _if(ended, _if(tf.minimum(r['tops'], 1.0), moved, r['top']), r['usual_top'])
+    r['tops'] = tf.minimum(r['tops'] + ended, 1e6)
+    r['top'] = (1 - ended) * r['top']
+    r['day'] = today + 1 + 0 * r['day']
+    return r
+
+
+def _coded(x):
+    """A surprise up to DAILY_MOST as a code of 8 bits, rounded when it is stored; 0 stays free for "not known"."""
+    return 1 + tf.clip_by_value(x, 0.0, DAILY_MOST) * (254 / DAILY_MOST)
+
+
+def _decoded(code):
+    return (code - 1) * (DAILY_MOST / 254)
+
+
+def _coded_noise(x):
+    """A size of changes, 1/64 to 64 in scales, as a code of 8 bits, likewise."""
+    return 1 + (tf.math.log(tf.clip_by_value(x, 1 / 64, 64.0)) + math.log(64)) * (254 / (2 * math.log(64)))
+
+
+def _decoded_noise(code):
+    """0 where nothing is known."""
+    code = _f32(code)
+    return tf.minimum(code, 1.0) * tf.exp((code - 1) * (2 * math.log(64) / 254) - math.log(64))
+
+
+def _usual(raw, r, tables, slot, day, step):
+    """(what is taken off the surprise, the part of it that does not depend on the sample, surprise below which an event recurs, 1 = it does)."""
+    daily = DAILY * tf.maximum(0.0, _decoded(r['daily']) - tf.maximum(r['daily_mean'], ORDINARY)) * tf.minimum(r['daily'], 1.0)
+    hourly = HOURLY * tf.maximum(0.0, _decoded(r['hourly']) - tf.maximum(r['hourly_mean'], ORDINARY)) * tf.minimum(r['hourly'], 1.0)
+    known = tf.maximum(daily, hourly * _is(r['hours'] >= 24) * _is(step < HOUR))
+    known += tf.minimum(HEAVY_MOST, HEAVY * tf.maximum(0.0, r['usual_top'] - HEAVY_FROM)) * _is(r['tops'] >= 2)
+    tail = tf.minimum(TAIL_MOST, TAIL * tf.maximum(0.0, tf.math.log(tf.maximum(r['tail'], 1e-9) / TAIL_FROM)))
+    known += (1 - slowness(step)) * tail * _is(r['n_tail'] > 300)
+    came = _came(r, tables, slot, day)
+    second = tf.math.top_k(came, HABIT_DAYS).values[:, HABIT_DAYS - 1 :]
+    bar = tf.maximum(second + HABIT_MARGIN, 0.0) * _is(second >= HABIT_FROM) * _is(step < DAY)
+    capped = tf.minimum(raw, HABIT_FROM + 14 * HABIT_STEP)
+    recurs = _is(capped <= bar) * _is(raw > ORDINARY)
+    return tf.maximum(known, recurs * (raw - ORDINARY)), known, bar, recurs * _is(raw >= HABIT_FROM)
+
+
+def _came(r, tables, slot, day):
+    """The largest surprise at this time of each of the seven days before, a slot more or less; float32 [M, 7], 0 = none."""
+    back = tf.range(1, 8, dtype=tf.float64)[None, :]
+    first, last = _f64(_is(slot < 0.5)), _f64(_is(slot > SLOTS - 1.5))
+    before, exact, after = (tables['habit'][:, k : k + 1] for k in (2, 3, 4))
+    of = lambda code, shift: _digit(code, day - back + shift)       # noqa: E731
+    week = tf.cast(back > 6.5, tf.float32)      # what came a week ago is written over as today comes: the state keeps it
+    levels = tf.maximum(_if(week, r['habit'], of(exact, 0.0)), tf.maximum(
+        of(before, -first) * _f32(tf.cast(back < 6.5, tf.float64)),
+        of(after, last) * _f32(1 - last * tf.cast(back < 1.5, tf.float64)),
+    ))  # fmt: skip
+    return tf.minimum(levels, 1.0) * (HABIT_FROM + HABIT_STEP * (levels - 1))
+
+
+def _missing_event(tables, slot, day, step):
+    """1 where an event that came at this time on nearly every day has not come today, a quarter of an hour before; float32 [M, 1]."""
+    back = tf.range(1, 8, dtype=tf.float64)[None, :]
+    of = lambda k, days: _digit(tables['habit'][:, k : k + 1], days - _f64(_is(slot + k - 3 < -0.5)))       # noqa: E731
+    today = [tf.minimum(of(k, day), 1.0) for k in range(3)]
+    usual = [_is(tf.reduce_sum(_is(of(k, day - back) >= EVENT_LEVEL), 1, keepdims=True) >= EVENT_DAYS) for k in range(2)]
+    moved = today[0] * (1 - usual[0])       # a little earlier than usual is not missing
+    return usual[1] * (1 - today[1]) * (1 - today[2]) * (1 - moved) * _is(step <= DAY / SLOTS)
+
+
+def _digit(code, day):
+    """Four bits of a code: those of a day."""
+    place = tf.pow(tf.constant(16.0, tf.float64), tf.math.floormod(day, 7.0))
+    shifted = tf.floor(code / place)
+    return _f32(shifted - 16 * tf.floor(shifted / 16))
+
+
+def _learn_tables(r, tables, raw, judged, learning, deviation, scale, gate, day, step):
+    """Learn what is usual at this time; returns {name of TABLES: float64 [M, 1]} to remember for this slot."""
+    taught = judged * learning
+    seen = tf.minimum(raw, DAILY_MOST)
+    r['peak'] = tf.maximum(r['peak'], judged * raw)     # while an alarm is held too: its end comes every night as well
+    r['largest'] = tf.maximum(r['largest'], taught * seen)
+    r['largest_minute'] = tf.maximum(r['largest_minute'], taught * seen)
+    r['top'] = tf.maximum(r['top'], taught * seen)
+    per_slot = tf.maximum(1.0, _f32(DAY / SLOTS) / step)
+    r['daily_mean'] = _running(r['daily_mean'], r['largest'], 0.05 / per_slot, taught, r['n_tail'])
+    r['hourly_mean'] = _running(r['hourly_mean'], r['largest_minute'], 0.01 * tf.minimum(1.0, step / 60), taught, r['n_tail'])
+    over = _is(raw > TAIL_OVER) * _is(r['before'] <= TAIL_OVER)
+    rate = _f32(1 - tf.exp(-0.6931471805599453 / half_life(step))) / 3
+    r['n_tail'] = tf.minimum(r['n_tail'] + taught, 1e6)
+    r['tail'] += taught * tf.maximum(rate, 1 / tf.maximum(r['n_tail'], 1.0)) * (over - r['tail'])
+    r['before'] = _if(judged, raw, r['before'])
+    size = tf.minimum(_f32(tf.minimum(tf.abs(deviation[:, :1]) / scale[:, :1], 1e9)), 4.0)
+    learnt = gate * _is(r['n'] >= WARMUP)
+    r['noise_mean'] = _running(r['noise_mean'], size, 0.001, learnt, r['n_noise'])
+    r['n_noise'] = tf.minimum(r['n_noise'] + learnt, 1e6)
+    r['noise_sum'] += learnt * size
+    r['noise_count'] += learnt
+    mean = r['noise_sum'] / tf.maximum(r['noise_count'], 1.0)
+    known = _is(r['noise'] > 0)
+    noise = _if(known, r['noise'] + 0.2 * tf.minimum(1.0, r['noise_count'] / per_slot) * (mean - r['noise']), mean)
+    noise = tf.maximum(known, tf.minimum(r['noise_count'], 1.0)) * _coded_noise(tf.maximum(noise, 1e-3))
+    out = {'noise': noise}
+    for name, largest, rise in (('daily', 'largest', 0.5), ('hourly', 'largest_minute', 0.15)):
+        usual = _decoded(r[name])
+        step_ = rise * _if(_is(r[largest] > usual), 0.7, -0.3)
+        if name == 'daily':
+            step_ *= _if(_is(tf.abs(r[largest] - usual) > 0.5), 1.0, 0.3)
+        seen_now = _is(r[largest] > 0)
+        known = tf.minimum(r[name], 1.0)
+        moved = _if(seen_now, _coded(_if(known, usual + step_, r[largest])), r[name])
+        out[name] = moved
+    place = tf.pow(tf.constant(16.0, tf.float64), tf.math.floormod(day, 7.0))
+    base = tables['habit'][:, 3:4]
+    level = _is(r['peak'] >= HABIT_FROM - HABIT_STEP / 2) * (1 + tf.clip_by_value(tf.round((r['peak'] - HABIT_FROM) / HABIT_STEP), 0.0, 14.0))
+    old = tf.floor(base / place)
+    old = old - 16 * tf.floor(old / 16)
+    out['habit'] = base + place * (_f64(level) - old)
+    return {name: _f64(code) for name, code in out.items()}
+
+
+def _running(mean, x, rate, gate, count):
+    """A running mean: of all samples at first, exponential later; float32 [M, 1]."""
+    return mean + gate * tf.maximum(rate, 1 / (count + 1)) * (x - mean)
+
+
+def _learn_scales(v, r, x, deviation, scale, gate, known, step_seconds):
+    """Scales, level, mean change; adds `level_next` and `change_next` to `v`."""
+    rate = _f32(1 - tf.exp(-0.6931471805599453 / half_life(step_seconds)))
+    before = r['n']
+    n = r['n'] = tf.minimum(before + gate, 1e6)
+    r['n_season'] = tf.minimum(r['n_season'] + gate * known, 1e6)
+    count = tf.concat([n - 1, n - 5, n - 15, n - 1, r['n_season'], n, n, n, n], 1)
+    count = tf.maximum(count, 0.0)
+    gates = _f64(gate * tf.concat([tf.ones_like(count[:, :4]), known, tf.ones_like(count[:, 5:])], 1))
+    most = _f64(_if(_is(n > WARMUP), WINSOR, WINSOR_NEW)) * scale
+    most_long = _f64(_if(_is(n > WARMUP), WINSOR_LONG, WINSOR_NEW)) * scale
+    free = _f64(tf.maximum(_is(count <= SETTLED) * _is(n <= WARMUP), 0.0)) * (HUGE * HUGE)
+    square = deviation * deviation
+    for name, bound, speed in (('root', most, rate), ('root_long', most_long, rate / 6)):
+        old = _f64(r[name]) * _f64(r[name])
+        new = old + gates * _f64(_weight(speed, count)) * (tf.minimum(square, bound * bound + free) - old)
+        r[name] = _f32(tf.sqrt(tf.maximum(new, 0)))
+    size = tf.abs(deviation[:, :1])
+    moved = gate * _is(size > 0)
+    r['n_change'] = tf.minimum(r['n_change'] + moved, 1e6)
+    cut = _if(_f64(_is(r['n_change'] > 1)), tf.minimum(size, 30 * v['change']), size)
+    v['change_next'] = v['change'] + _f64(moved * _weight(rate, r['n_change'])) * (cut - v['change'])
+    r['still'] += gate * _weight(rate, n) * (1 - _is(size > 0) - r['still'])
+    gap = x - v['level']
+    gap = _if(_f64(_is(n > SETTLED + 1)), tf.clip_by_value(gap, -30 * scale[:, 3:4], 30 * scale[:, 3:4]), gap)
+    v['level_next'] = v['level'] + _f64(gate * _weight(rate, n)) * gap
+
+
+def _season_next(x, level, stored, unknown, known, gate, n, scale, step_seconds):
+    """Half of the way to the sample for each visit of a slot, outliers winsorised; a bounded sample where nothing, or nonsense, was known."""
+    visits = tf.maximum(1800.0 / _f64(step_seconds), 1)
+    rate = 1 - tf.exp(-0.6931471805599453 / visits)
+    gap = rate * tf.clip_by_value(x - stored, -6 * scale[:, 4:5], 6 * scale[:, 4:5])
+    first = tf.clip_by_value(x, level - 20 * scale[:, 3:4], level + 20 * scale[:, 3:4])
+    target = _if(_f64(known), stored + gap, first)
+    learnt = gate * tf.maximum(1 - unknown, _is(n >= WARMUP))
+    return _if(_f64(learnt), target, stored) + _f64(nan_unless(tf.maximum(1 - unknown, learnt)))
+
+
+def nan_unless(gate):
+    """0 where gate is 1, NaN where it is 0: added to a number at the very end, it removes it."""
+    return tf.sqrt(gate - 1)
+
+
+def _inputs(x, level, memory, known, deviation, scale, r, run, longest, whole, parts):
+    """What the LSTM sees, float32 [M, INPUTS]."""
+    far = tf.asinh(_f32(tf.clip_by_value(deviation / scale, -1e9, 1e9)))
+    spread = tf.concat([scale[:, :1] / scale[:, 3:4], scale[:, 4:5] / scale[:, 3:4], scale[:, 6:7] / scale[:, :1], scale[:, 5:6] / scale[:, :1]], 1)
+    spread = tf.math.log(_f32(tf.clip_by_value(spread, 1e-4, 1e4)))
+    rest = [WARMUP / (r['n'] + WARMUP), r['still'], tf.math.log((1 + run) / (1 + longest)), known, 20 * r['tail'], _decoded(tf.maximum(r['daily'], 1.0))]
+    return tf.concat([far, parts, whole, spread, *rest], 1)

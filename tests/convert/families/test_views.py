@@ -1,0 +1,86 @@
+"""The views: scales, what is usual, and what the graph's arithmetic must hold to."""
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.train
+
+
+def observed(values, *, step_seconds=60.0, learn=1.0, start=0.0):
+    """Observations of each step for values [T, M], without seasonal memory and with blank tables."""
+    import tensorflow as tf
+
+    from convert.families import views
+
+    observe = tf.function(views.observe, autograph=False, reduce_retracing=True)
+    rows = values.shape[1]
+    state = {name: np.zeros((rows, width), dtype) for name, (dtype, width) in views.STATES.items()}
+    tables = {name: np.zeros((rows, len(reads))) for name, (*_, reads) in views.TABLES.items()}
+    out = []
+    for t, row in enumerate(values):
+        now = np.float64(start + t * step_seconds)
+        seen = observe(
+            row[:, None], np.full((rows, 1), np.nan), tables, now, np.float32(step_seconds), np.full((rows, 1), learn, np.float32),
+            np.full((rows, 1), 2.3, np.float32), state,
+        )  # fmt: skip
+        state = seen.state
+        out.append(seen)
+    return out
+
+
+def noise(steps, rows=1, seed=0):
+    return np.random.default_rng(seed).standard_normal((steps, rows))
+
+
+def test_each_view_answers_its_own_question():
+    from convert.families import views
+
+    x = 100 + noise(900, 3)
+    x[800, 0] += 15
+    x[800:, 1] += 15
+    x[800:, 2] += np.linspace(0, 30, 100)
+    seen = observed(x)
+    parts = np.stack([each.parts.numpy() for each in seen])
+    names = list(views.VIEWS)
+    assert names[parts[800, 0].argmax()] == 'spike'
+    assert names[parts[812, 1].argmax()] == 'level_shift'
+    assert parts[840:, 2, names.index('ramp')].max() > 2.3
+
+
+def test_nothing_is_judged_before_the_warm_up_nor_without_a_sample():
+    from convert.families import views
+
+    x = noise(60)
+    x[50] = np.nan
+    judged = np.stack([each.judged.numpy() for each in observed(x)])[:, 0, 0]
+    assert not judged[: views.WARMUP].any() and judged[41:50].all() and judged[50] == 0 and judged[52:].all()
+
+
+def test_trust_is_kept_for_as_many_steps_as_are_looked_back():
+    """The state holds it as digits of one number: a gap may be a reference for none of the lags, at any of its places."""
+    from convert.families import views
+
+    x = noise(120)
+    x[80] = np.nan
+    for t, each in enumerate(observed(x)):
+        code = each.state['ratios'].numpy()[:, views.at('trust')]
+        for lag in views.LAGS:
+            trusted = float(views.trust(code[:, None], lag).numpy()[0, 0])
+            assert trusted == float(t - lag + 1 >= 0 and t - lag + 1 != 80), (t, lag)
+
+
+def test_a_scale_is_no_smaller_than_a_hundredth_of_a_constant():
+    x = np.full((300, 2), 50.0)
+    x[200:, 0], x[200:, 1] = 50.4, 55
+    surprise = np.stack([each.surprise.numpy() for each in observed(x)])[200:203, :, 0].max(0)
+    assert surprise[0] < 1 and surprise[1] > 2.3
+
+
+def test_judging_alone_changes_no_scale():
+    from convert.families import views
+
+    x = noise(200)
+    first = observed(x)[-1].state
+    again = observed(np.concatenate([x, x + 50]), learn=0.0)
+    assert first['ratios'].numpy()[0, views.at('n')] == 200
+    assert again[-1].state['ratios'].numpy()[0, views.at('n')] == 0

@@ -1,0 +1,119 @@
+"""What the model `builtin:ensemble` does in everyday life: injected faults and healthy rhythms through the code that serves.
+
+Steps of five minutes keep weeks short. Every series is made here, so the right answer is known.
+"""
+
+import numpy as np
+import pytest
+
+from promlstm.engine import detector
+from promlstm.engine.columns import Frame
+from promlstm.engine.memory import blank
+from promlstm.engine.score import Policy
+from promlstm.engine.session import load, resolve
+
+STEP, DAY = 300, 288  # seconds; steps in a day
+START = 1_760_054_400  # a midnight in UTC
+HOUR = DAY // 24
+
+
+@pytest.fixture(scope='module')
+def session():
+    return load(resolve('builtin:ensemble'), threads=1, prove=False)
+
+
+def judged(session, *columns):
+    """Verdicts of each step for series of equal length, at a budget of one alarm a week; a list."""
+    values = np.stack(columns, 1)[:, :, None]
+    settings = detector.Settings(STEP, policy=Policy(hold_seconds=3600, settle_seconds=20 * STEP), alarms_per_week=1.0)
+    memory = blank(session, detector.UTC, values.shape[1], 1)
+    frames = (Frame(START + STEP * t, row) for t, row in enumerate(values))
+    return [verdicts for verdicts, _ in detector.replay(session, settings, memory, frames)]
+
+
+def alarming(verdicts):
+    """bool [T, N]: the score is 1 or more."""
+    return np.nan_to_num(np.stack([each.score for each in verdicts])) >= 1
+
+
+def noise(steps, seed):
+    return np.random.default_rng(seed).standard_normal(steps)
+
+
+def nightly(days, seed, *, without=(), long=()):
+    """A series with an hour of load from two o'clock on every night; none on some nights, three hours on others."""
+    steps = np.arange(days * DAY)
+    day, of_day = steps // DAY, steps % DAY
+    load = (of_day >= 2 * HOUR) & (of_day < np.where(np.isin(day, long), 5, 3) * HOUR) & ~np.isin(day, without)
+    return 5 + 0.2 * noise(len(steps), seed) + np.where(load, 80, 0)
+
+
+def by_day(alarms):
+    """bool [days, N]"""
+    return alarms.reshape(-1, DAY, alarms.shape[1]).any(1)
+
+
+def test_a_nightly_job_is_normal_after_two_nights_and_missed_when_it_does_not_come_or_does_not_end(session):
+    verdicts = judged(session, nightly(12, 1), nightly(12, 2, without=(10,)), nightly(12, 3, long=(10,)))
+    days = by_day(alarming(verdicts))
+    assert days[1:3].all(), 'the first nights are unusual (before them it is still warming up)'
+    assert not days[3:10].any(), 'later ones are not'
+    assert not days[10:, 0].any()
+    assert days[10, 1:].all()
+    name = session.bundle.manifest.views.index('missing_event')
+    missed = [each for each in verdicts[10 * DAY : 11 * DAY] if each.score[1] >= 1 and np.argmax(each.view[1]) == name]
+    assert missed, 'the alarm says that an event is missing'
+
+
+@pytest.mark.parametrize('place', [0, 5, 39, 700])
+def test_one_wild_sample_is_forgotten_within_an_hour(session, place):
+    """Whatever its size and wherever it falls, in the warm-up too: a shift is as surprising as without it."""
+    wild = [1e3, 1e6, 1e9, 2.0**63, -1e15, 1e300]
+    later = max(place, 60) + 60
+    columns = [100 + noise(later + 60, 4) for _ in range(len(wild) + 1)]
+    for column in columns:
+        column[later : later + 20] += 15
+    for column, size in zip(columns[1:], wild, strict=True):
+        column[place] = size
+    peaks = np.nanmax([each.surprise for each in judged(session, *columns)[later : later + 20]], 0)
+    assert peaks[0] > 2.5
+    assert (peaks[1:] > 0.9 * peaks[0]).all(), peaks
+
+
+def test_a_lasting_shift_is_one_alarm_and_the_way_back_is_none(session):
+    x = 100 + 5 * noise(5 * DAY, 5)
+    x[3 * DAY : 4 * DAY] += 60
+    alarms = alarming(judged(session, x))[:, 0]
+    edges = np.flatnonzero(np.diff(np.r_[0, alarms.astype(int), 0]))
+    assert len(edges) == 2 and edges[0] in range(3 * DAY, 3 * DAY + 3)
+
+
+def test_a_constant_that_moves_by_a_small_part_of_itself_is_normal(session):
+    columns = [np.full(3 * DAY, value, float) for value in (50, 90, 200, 1, 3)]
+    for column, after in zip(columns, (51, 89, 201, 0.999, 2), strict=True):
+        column[2 * DAY :] = after
+    found = alarming(judged(session, *columns)).any(0)
+    assert found.tolist() == [False, False, False, False, True], 'three replicas of which one is lost are an alarm'
+
+
+def test_a_value_that_stands_still_is_a_flat_line_or_a_pattern(session):
+    t = np.arange(6 * DAY)
+    x = 100 + 20 * np.sin(2 * np.pi * t / DAY) + 2 * noise(len(t), 6)
+    x[5 * DAY : 5 * DAY + 60] = x[5 * DAY]
+    alarms = alarming(judged(session, x))[:, 0]
+    assert alarms[5 * DAY : 5 * DAY + 60].any() and not alarms[2 * DAY : 5 * DAY].any()
+
+
+def test_the_band_is_one_that_a_person_believes(session):
+    """Around the series, never below 0 where the series has never been, and narrower than a single sample's would be."""
+    share = np.clip(0.03 + 0.01 * noise(4 * DAY, 7), 0, 1)
+    last = judged(session, share)[-DAY:]
+    lower, upper = (np.array([getattr(each, name)[0, 0] for each in last]) for name in ('lower', 'upper'))
+    assert (lower >= 0).all() and (upper < 0.15).all(), (lower.min(), upper.max())
+    assert ((share[-DAY:] >= lower) & (share[-DAY:] <= upper)).mean() > 0.985
+
+
+def test_a_heavy_tail_is_not_an_alarm_a_day(session):
+    columns = [0.05 * np.exp(0.8 * noise(14 * DAY, seed)) for seed in range(8)]
+    days = by_day(alarming(judged(session, *columns)))[3:]
+    assert days.sum() / days.size * 7 < 2
