@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 import yaml
 
-from convert.data import incidents, spans
+from convert.data import faults, incidents, spans
 from convert.errors import ConvertError
 from convert.evaluation.gates import Gates
 from promlstm import strict_yaml
@@ -23,6 +23,8 @@ SHIPPED = {family: Path(__file__).with_name('recipes') / f'{name}.yml' for famil
            (('ensemble', 'ensemble'), ('forecaster', 'default'), ('autoencoder', 'autoencoder'), ('classifier', 'classifier'))}  # fmt: skip
 LAYERS = {'ensemble': 1, 'forecaster': 2, 'autoencoder': 1, 'classifier': 2}     # LSTMs whose size a recipe sets; the two of an autoencoder have the same
 BORROWED = {'seed', 'training', 'calibration', 'evaluation'}      # what a recipe may leave out
+
+FAULT_KINDS = ('spike', 'shift', 'ramp', 'drop_to_zero', 'flat_line', 'drift', 'lost_season', 'variance')      # that a recipe injects where it names none
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0)]
@@ -47,6 +49,7 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     telemetry: tuple[Telemetry, ...]    # all of equally many steps
     faults_per_1000: Share = 0.3        # injected per 1000 samples: masked, but for a classifier, whose labels they are
+    fault_kinds: tuple[Literal[tuple(faults.KINDS)], ...] = FAULT_KINDS
     window_steps: Annotated[int, msgspec.Meta(ge=8)] = 128      # how far back a gradient reaches; of an autoencoder or classifier: its window
     units: tuple[Count, ...] = ()       # of each LSTM; none = those of the family (docs/explanation/families.md)
     batch_series: Count = 96

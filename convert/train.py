@@ -41,6 +41,7 @@ def train(job):
             entities=each.entities,
             features=each.features,
             faults_per_1000=settings.faults_per_1000,
+            fault_kinds=settings.fault_kinds,
             history_days=(7, 1, 0)[number % 3],
         )
         digest.update(batch.values.tobytes())

@@ -39,11 +39,12 @@ class Batch:
     history: np.ndarray         # float64 [H, N, F]
 
 
-def batch(seed, *, step_seconds, steps, entities, features=1, history_days=7, faults_per_1000=0.0):
+def batch(seed, *, step_seconds, steps, entities, features=1, history_days=7, faults_per_1000=0.0, fault_kinds=tuple(faults.KINDS)):
     """A Batch of random entities.
 
     seed             int >= 0, or several
     faults_per_1000  injected per 1000 samples of a series, kinds and sizes at random; 0 = healthy
+    fault_kinds      names of faults.KINDS to draw from
     """
     rng = np.random.default_rng([*np.atleast_1d(seed), int(step_seconds), features])
     start = EPOCH + WEEK + rng.integers(0, WEEK // 1800) * 1800
@@ -54,7 +55,7 @@ def batch(seed, *, step_seconds, steps, entities, features=1, history_days=7, fa
     history = shape.scale * shape.expected(past) + shape.offset
     faulty = np.zeros(values.shape, bool)
     if faults_per_1000:
-        _inject(rng, values, faulty, step_seconds, faults_per_1000)
+        _inject(rng, values, faulty, step_seconds, faults_per_1000, fault_kinds)
     _gaps(rng, values)
     form = lambda x: x.reshape(len(x), entities, features)      # noqa: E731
     return Batch(float(step_seconds), times, form(values), form(faulty), past, form(history))
@@ -189,9 +190,8 @@ def _jobs(rng, times, n):
     return size * inside
 
 
-def _inject(rng, values, faulty, step_seconds, per_1000):
+def _inject(rng, values, faulty, step_seconds, per_1000, kinds):
     t, n = values.shape
-    kinds = tuple(faults.KINDS)
     for entity in range(n):
         for _ in range(rng.poisson(per_1000 * t / 1000)):
             kind = kinds[rng.integers(len(kinds))]
