@@ -3,7 +3,7 @@
 docs/reference/metrics.md is written whole, from the tables that the exporter exports from. In the other pages the tables between
 `<!-- from CODE -->` and `<!-- end -->` get their names, types and defaults from the code; only the column `meaning` is written by hand, and
 kept. A key without a meaning stops the script. The diagram in docs/architecture.md is drawn from the imports. What is said of the shipped
-model comes from its file, see figures.py; `python docs/generate.py --families FORECASTER AUTOENCODER CLASSIFIER`, with the files of three released
+model comes from its file, see figures.py; `python docs/generate.py --families AUTOENCODER CLASSIFIER`, with the files of two released
 models, writes down anew what docs/explanation/families.md compares.
 
 It needs the environment of the tests, since tests/test_architecture.py knows the tiers.
