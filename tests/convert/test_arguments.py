@@ -61,7 +61,7 @@ def test_every_command_shows_an_example_that_parses(command, capsys):
         ('train', '--work --until'),
         ('export', '--work'),
         ('verify', '--work'),
-        ('calibrate', '--work'),
+        ('calibrate', '--work --data'),
         ('evaluate', '--work --out --data --service --until --learning-curve --search'),
         ('release', '--work --out --force --keep-on-refusal'),
         ('all', '--work --out --data --service --until --force --keep-on-refusal'),

@@ -162,7 +162,7 @@ DAMAGED = {
     'lengths differ': (arrays(y=np.zeros(49)), 'y [49]'),
     'one axis': (arrays(x=np.ones(50)), 'x [50]'),
     'nothing is tested': (arrays(split=50), 'split 50'),
-    'time goes back': (arrays(t=np.r_[np.arange(49), 3]), 't does not increase'),
+    'time goes back': (arrays(t=np.r_[np.arange(49), 3]), 't goes back'),
     'objects': (arrays(note=np.array([{}])), 'cannot be read as labelled telemetry'),
 }  # fmt: skip
 
