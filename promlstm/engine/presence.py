@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from promlstm.engine.columns import Bools, Floats, Ints
-from promlstm.engine.season import DAY, local_seconds
+from promlstm.engine.season import DAY, local_seconds, padded
 
 Days = npt.NDArray[np.uint8]  # a bit per day
 
@@ -71,7 +71,7 @@ class Presence:
         """The memory of some rows only (int [n])."""
         total = len(self.part_time)
         present, absent = (
-            tuple(_padded(column, total)[rows] if len(column) else column for column in columns) for columns in (self.present, self.absent)
+            tuple(padded(column, total, 0)[rows] if len(column) else column for column in columns) for columns in (self.present, self.absent)
         )
         return replace(self, present=present, absent=absent, part_time=self.part_time[rows], overdue=self.overdue[rows])
 
@@ -119,7 +119,7 @@ class Presence:
     def _days(self, slot: int) -> tuple[Days, Days]:
         """uint8 [N] each: the days with a sample in a slot, and those with an absence."""
         k, rows = slot % len(self.present), len(self.part_time)
-        return _padded(self.present[k], rows), _padded(self.absent[k], rows)
+        return padded(self.present[k], rows, 0), padded(self.absent[k], rows, 0)
 
     def _turned(self, time: float) -> Self:
         """The memory when an instant begins: in the slots that were entered since, and the one after them, bit 0 is that of a new day."""
@@ -140,7 +140,7 @@ class Presence:
         found = np.zeros(rows, bool)
         for present, absent in zip(self.present, self.absent, strict=True):
             if absent.any():
-                there, away = _padded(present, rows), _padded(absent, rows)
+                there, away = padded(present, rows, 0), padded(absent, rows, 0)
                 days = COUNT[there | away]
                 found |= (days >= LEAST_DAYS) & (3 * COUNT[away & ~there] >= 2 * days)
         return found
@@ -187,13 +187,4 @@ def _with_today(columns: tuple[Days, ...], k: int, rows: Bools) -> tuple[Days, .
     old = columns[k]
     if not rows[len(old) :].any() and (old[rows[: len(old)]] & 1).all():
         return columns
-    return (*columns[:k], _padded(old, len(rows)) | rows, *columns[k + 1 :])
-
-
-def _padded(column: Days, rows: int) -> Days:
-    """A column with as many rows as asked for; the new ones are 0."""
-    if len(column) == rows:
-        return column
-    padded = np.zeros(rows, np.uint8)
-    padded[: len(column)] = column
-    return padded
+    return (*columns[:k], padded(old, len(rows), 0) | rows, *columns[k + 1 :])

@@ -25,7 +25,7 @@ from promlstm.engine.columns import Bools, Floats, Floats32, Ints
 
 DAY = 86400
 WEEK = 7 * DAY
-_Dtype = TypeVar('_Dtype', bound=np.floating)
+_Dtype = TypeVar('_Dtype', bound=np.generic)
 
 
 def local_seconds(time: float, zone: ZoneInfo) -> float:
@@ -198,10 +198,10 @@ def _with(column: Floats32, rows: Ints, part: Floats32, total: int) -> Floats32:
     return column
 
 
-def padded(column: npt.NDArray[_Dtype], rows: int) -> npt.NDArray[_Dtype]:
-    """A column with as many rows as asked for; the new ones are NaN."""
+def padded(column: npt.NDArray[_Dtype], rows: int, fill: float = np.nan) -> npt.NDArray[_Dtype]:
+    """A column with as many rows as asked for; the new ones hold `fill`."""
     if len(column) == rows:
         return column
-    padded = np.full((rows, *column.shape[1:]), np.nan, column.dtype)
+    padded = np.full((rows, *column.shape[1:]), fill, column.dtype)
     padded[: len(column)] = column
     return padded

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from promlstm.engine.columns import Floats, Ints
 from promlstm.engine.manifest import Table
+from promlstm.engine.season import padded
 
 _DTYPES = {8: np.uint8, 32: np.uint32}
 _Column = npt.NDArray[Any]
@@ -73,15 +74,9 @@ class Tables:
 
     def take(self, rows: Ints) -> Self:
         """The tables of some rows only."""
-        taken = tuple(tuple(_padded(column, self.shape[0])[rows] if len(column) else column for column in slots) for slots in self.columns)
+        taken = tuple(tuple(padded(column, self.shape[0], 0)[rows] if len(column) else column for column in slots) for slots in self.columns)
         return replace(self, columns=taken, shape=(len(rows), self.shape[1]))
 
 
 def _slot(spec: Table, local_seconds: float) -> int:
     return int(local_seconds % spec.period_seconds / spec.period_seconds * spec.slots)
-
-
-def _padded(column: _Column, rows: int) -> _Column:
-    padded = np.zeros((rows, *column.shape[1:]), column.dtype)
-    padded[: len(column)] = column
-    return padded
