@@ -76,10 +76,19 @@ def recorded_surprises(session, folders, step_seconds, log):
         show = functools.partial(progress.track, what=f'steps of {folder.name}', total=len(times), log=log)
         features = values.shape[2]
         scores = replay.surprises(session, times, values.reshape(len(times), -1, 1), step_seconds=step_seconds, progress=show)
-        series = [recording for recording in recordings for _ in range(features)]
-        out.append(labelled.healthy(series, scores, np.repeat(first, features), measures.windows(step_seconds)[0]))
+        out.append(_healthy(recordings, first, scores, features, measures.windows(step_seconds)[0]))
     longest = max(map(len, out))
     return np.concatenate([np.pad(each, ((0, longest - len(each)), (0, 0)), constant_values=np.nan) for each in out], 1)
+
+
+def _healthy(recordings, first, scores, features, tolerance):
+    """The scores [T, N × features] of the tested samples that are near no event, NaN elsewhere; first: where each recording begins."""
+    out = np.full_like(scores, np.nan)
+    for n, recording in enumerate(recordings):
+        place = first[n] + recording.place[~measures.near(recording.labels, tolerance)]
+        columns = slice(n * features, (n + 1) * features)
+        out[place, columns] = scores[place, columns]
+    return out
 
 
 def grouped(scores, features, seed):

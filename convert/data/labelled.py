@@ -105,23 +105,6 @@ def pieces(recording):
     return out
 
 
-def healthy(recordings, scores, first, tolerance):
-    """Scores of the tested samples that lie in no event, float32 [T, N] for all recordings; NaN elsewhere.
-
-    scores     float32 [T, N], first  int [N]: as `together` placed the recordings
-    tolerance  steps after an event that still belong to it
-    """
-    out = np.full_like(scores, np.nan)
-    for n, recording in enumerate(recordings):
-        event = np.flatnonzero(recording.labels)
-        near = np.zeros(len(recording.labels) + tolerance, bool)
-        for shift in range(-2, tolerance + 1):
-            near[np.clip(event + shift, 0, None)] = True
-        place = first[n] + recording.place[~near[: len(recording.labels)]]
-        out[place, n] = scores[place, n]
-    return out
-
-
 def together(recordings):
     """Recordings of one step and width on one clock.
 

@@ -60,6 +60,18 @@ def judged_days(entities):
     return sum(np.count_nonzero(~np.isnan(e.scores)) * e.step_seconds for e in entities) / DAY
 
 
+def near(labels, tolerance):
+    """bool [T]: samples of an event, two steps early to `tolerance` late: an alarm there is not false.
+
+    >>> near(np.array([0, 0, 0, 1, 0, 0, 0]), 1).astype(int)
+    array([0, 1, 1, 1, 1, 0, 0])
+    """
+    out = np.array(labels, bool)
+    for start, end in runs(labels):
+        out[max(0, start - 2) : end + tolerance] = True
+    return out
+
+
 def outcome(entity, threshold):
     """(delay of each event found, in steps; number of false alarms) of one entity at one threshold."""
     with np.errstate(invalid='ignore'):
@@ -67,12 +79,11 @@ def outcome(entity, threshold):
     if not hit.any():
         return [], 0
     tolerance, merge = windows(entity.step_seconds)
-    near, delays = np.array(entity.labels, bool), []
+    touched, delays = near(entity.labels, tolerance), []
     for start, end in runs(entity.labels):
-        near[max(0, start - 2) : end + tolerance] = True
         if hit[start : end + tolerance].any():
             delays.append(int(np.argmax(hit[start : end + tolerance])))
-    return delays, sum(not near[start:end].any() for start, end in alarms(hit, merge))
+    return delays, sum(not touched[start:end].any() for start, end in alarms(hit, merge))
 
 
 def thresholds(entities):
