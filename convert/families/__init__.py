@@ -5,6 +5,7 @@
     views         statistical views of a series: the arithmetic of the ensemble
     patterns      training of the ensemble's LSTM
     ensemble      statistical views, and an LSTM that has learnt from injected faults
+    recurrent     LSTMs whose state is carried from step to step
     window        the ring of the last inputs, for families that look at a window
     training      features and training loop of the forecaster
     forecaster    an LSTM that forecasts
@@ -12,4 +13,4 @@
     classifier    an LSTM that gives the probability of an anomaly
 """
 
-__all__ = ['autoencoder', 'classifier', 'ensemble', 'forecaster', 'patterns', 'registry', 'steps', 'training', 'views', 'window']
+__all__ = ['autoencoder', 'classifier', 'ensemble', 'forecaster', 'patterns', 'recurrent', 'registry', 'steps', 'training', 'views', 'window']

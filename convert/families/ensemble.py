@@ -16,7 +16,7 @@ import math
 import keras
 import tensorflow as tf
 
-from convert.families import forecaster, views
+from convert.families import forecaster, recurrent, steps, views
 
 UNITS = (32,)
 HIDDEN = 16
@@ -39,31 +39,18 @@ class Network(keras.Model):
     def __init__(self, units=UNITS, seed=0):
         super().__init__()
         self.units = tuple(units)
-        self.lstms = [
-            keras.layers.LSTM(
-                u, return_sequences=True, return_state=True, kernel_initializer=keras.initializers.GlorotUniform(seed=seed + k),
-                recurrent_initializer=keras.initializers.Orthogonal(seed=seed + 10 + k),
-            )
-            for k, u in enumerate(units)
-        ]  # fmt: skip
+        self.lstms = recurrent.stack(units, views.INPUTS, seed)
         self.hidden = keras.layers.Dense(HIDDEN, activation='relu', kernel_initializer=keras.initializers.GlorotUniform(seed=seed + 20))
         last = keras.initializers.GlorotUniform(seed=seed + 21)
         self.logit = keras.layers.Dense(1, kernel_initializer=last, bias_initializer=keras.initializers.Constant(-3.0))
-        for width, layer in zip((views.INPUTS, *units), (*self.lstms, None), strict=True):
-            if layer:
-                layer.build((None, None, width))
         self.hidden.build((None, None, units[-1]))
         self.logit.build((None, None, HIDDEN))
         self.built = True
 
     def call(self, inputs, state):
         """A window of steps: float32 [M, T, INPUTS], [M, 2·sum(units)] -> logit [M, T, 1], the state after it."""
-        before = tf.split(state, [u for u in self.units for _ in 'hc'], axis=1)
-        hidden, after = inputs, []
-        for k, lstm in enumerate(self.lstms):
-            hidden, h, c = lstm(hidden, initial_state=before[2 * k : 2 * k + 2])
-            after += [h, c]
-        return self.logit(self.hidden(hidden)), tf.concat(after, 1)
+        hidden, after = recurrent.carried(self.lstms, inputs, state)
+        return self.logit(self.hidden(hidden)), after
 
 
 def step(network, value, season, table, local_seconds, step_seconds, learn, threshold, **states):
@@ -78,7 +65,7 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
     rows = shape[0] * shape[1]
     flat = lambda x: tf.reshape(x, [rows, x.shape[-1]])                          # noqa: E731
     each = lambda x: tf.reshape(tf.repeat(x, shape[1]), [rows, 1])                # noqa: E731
-    widths = [len(reads) for *_, reads in views.TABLES.values()]
+    widths = [len(table.reads) for table in views.TABLES.values()]
     tables = dict(zip(views.TABLES, tf.split(flat(table), widths, axis=1), strict=True))
     seen = views.observe(
         tf.reshape(value, [rows, 1]), flat(season), tables, tf.reduce_max(local_seconds), step_seconds,
@@ -92,10 +79,10 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
     parts = tf.concat([seen.parts, seen.seasonal, absent, 4 * views.LARGEST * tf.cast(pattern > seen.surprise, tf.float32)], 1)
     won = views.first(parts)
     lower, upper = _band(seen)
-    gap = tf.cast(views.nan_unless(seen.judged), tf.float64)
+    gap = tf.cast(steps.nan_unless(seen.judged), tf.float64)
     undirected = won[:, 3:4] + won[:, 5:6] + won[:, 6:]         # a value that stands still, for instance: no direction, and no band to return to
     undirected *= seen.judged * tf.cast(surprise >= 0.8 * each(threshold), tf.float32)
-    undirected = tf.cast(views.nan_unless(1 - undirected), tf.float64)
+    undirected = tf.cast(steps.nan_unless(1 - undirected), tf.float64)
     back = lambda x: tf.reshape(x, [shape[0], shape[1], x.shape[-1]])             # noqa: E731
     column = lambda x: tf.reshape(x, shape)                                       # noqa: E731
     return {

@@ -11,13 +11,12 @@ that start from trusted samples: a forecast from an anomalous sample would make 
 Called by train (Network), export (step, as a tf.function) and verify. See promlstm.engine.bundle for the tensors.
 """
 
-import math
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from convert.families import steps
+from convert.families import recurrent, steps
 
 UNITS = (64, 32)
 HORIZONS = len(steps.HORIZONS)
@@ -27,7 +26,6 @@ FORECAST_SHARE = (0.75, 0.25)  # share of the forecast change that is used at fa
 LARGEST = 8.0           # of one error: a series that leaves its constant must not dominate all features of an entity
 TINY = 1e-30            # of a scale, in float32
 MANY = (5, 10)          # features from which on two, and three, make the surprise of an entity
-FAST_STEP, SLOW_STEP = 300.0, 1800.0        # between them the two scoring rules blend
 # columns of state_ring: forecasts for 1, 5 and 15 steps ahead and the scales they are in, from the newest to the one that is due now;
 # trust in the samples they start from; the last two errors
 COLUMNS = (1, 4, 1, 14, 1, 1, 4, 1, 14, 1, 14, 1, 2)
@@ -86,30 +84,18 @@ class Network(keras.Model):
 
     def __init__(self, units=UNITS, seed=0):
         super().__init__()
-        start = [keras.initializers.GlorotUniform(seed=seed + k) for k in range(4)]
-        turn = [keras.initializers.Orthogonal(seed=seed + 10 + k) for k in range(len(units))]
         self.units = tuple(units)
-        self.lstms = [
-            keras.layers.LSTM(u, return_sequences=True, return_state=True, kernel_initializer=start[k], recurrent_initializer=turn[k])
-            for k, u in enumerate(units)
-        ]
+        self.lstms = recurrent.stack(units, steps.INPUTS, seed)
         self.middle = keras.layers.Dense(HORIZONS, kernel_initializer='zeros')
         self.spread = keras.layers.Dense(HORIZONS, kernel_initializer='zeros')
-        for width, layer in zip((steps.INPUTS, *units), (*self.lstms, None), strict=True):
-            if layer:
-                layer.build((None, None, width))
         self.middle.build((None, None, units[-1]))
         self.spread.build((None, None, units[-1]))
         self.built = True
 
     def call(self, inputs, state):
         """A window of steps: float32 [M, T, 12], [M, 2·sum(units)] -> forecast [M, T, 3], log-spread of it, the state after it."""
-        before = tf.split(state, [u for u in self.units for _ in 'hc'], axis=1)
-        hidden, after = inputs, []
-        for k, lstm in enumerate(self.lstms):
-            hidden, h, c = lstm(hidden, initial_state=before[2 * k : 2 * k + 2])
-            after += [h, c]
-        return self.middle(hidden), self.spread(hidden), tf.concat(after, 1)
+        hidden, after = recurrent.carried(self.lstms, inputs, state)
+        return self.middle(hidden), self.spread(hidden), after
 
 
 def step(network, value, season, step_seconds, learn, threshold, scale, ring, lstm):
@@ -127,7 +113,7 @@ def step(network, value, season, step_seconds, learn, threshold, scale, ring, ls
     keep = tf.cast(1 - steps.new_normal(each(learn)), tf.float32)      # after a new normal, forecasts and references of the old one are void
     memory = Ring(*tf.split(flat(ring, WIDTH), COLUMNS, axis=1))
     verdict = _judge(flat(value, 1), observed, step_seconds, each(threshold), memory)
-    mu, lstm_next = _forecast(network, observed.inputs, keep * flat(lstm, lstm.shape[-1]), slowness(step_seconds))
+    mu, lstm_next = _forecast(network, observed.inputs, keep * flat(lstm, lstm.shape[-1]), steps.slowness(step_seconds))
     seen = tf.cast(tf.minimum(observed.count, 1), tf.float32)      # an entity without a sample so far keeps a blank state
     made = tf.cast(tf.clip_by_value(observed.scale, TINY, 1 / TINY), tf.float32)
     back = lambda x: tf.reshape(x, [shape[0], shape[1], x.shape[-1]])             # noqa: E731
@@ -142,11 +128,6 @@ def step(network, value, season, step_seconds, learn, threshold, scale, ring, ls
     }
 
 
-def slowness(step_seconds):
-    """0 up to FAST_STEP, 1 from SLOW_STEP on, in proportion of the logarithms between them; float32 []."""
-    return tf.clip_by_value(tf.math.log(step_seconds / FAST_STEP) / math.log(SLOW_STEP / FAST_STEP), 0.0, 1.0)
-
-
 def _forecast(network, inputs, state, slow):
     if network is None:
         return tf.zeros_like(inputs[:, :HORIZONS]), state
@@ -159,13 +140,13 @@ def _judge(value, observed, step_seconds, threshold, memory):
     mu = tf.concat([memory.mu1_due, memory.mu5_due, memory.mu15_due], 1)
     scale = tf.cast(tf.maximum(tf.concat([memory.s1_due, memory.s5_due, memory.s15_due], 1), TINY), tf.float64)
     error = tf.minimum(tf.abs(steps.ratio(observed.difference, scale) - mu), LARGEST)
-    usable = _usable(tf.concat([memory.trust[:, 0:1], memory.trust[:, 4:5], memory.trust15], 1))
+    usable = steps.usable(tf.concat([memory.trust[:, 0:1], memory.trust[:, 4:5], memory.trust15], 1))
     present = 1 - tf.cast(tf.math.is_nan(value), tf.float32)
     judged = present * observed.warm * tf.reduce_max(usable, 1, keepdims=True)
     masked = error * usable + usable - 1                                          # -1 where not usable
     m = tf.maximum(tf.reduce_max(masked, 1, keepdims=True), 0)
     won = _first(masked, m)
-    slow = slowness(step_seconds)
+    slow = steps.slowness(step_seconds)
     apart = 0.3 * tf.reduce_sum(tf.minimum(tf.asinh(observed.apart), LARGEST), 1, keepdims=True)
     earlier = tf.reduce_sum(memory.errors, 1, keepdims=True)
     surprise = (1 - slow) * tf.maximum((m + earlier) / 3, 0.8 * m) + slow * (0.6 * m + apart)
@@ -182,13 +163,6 @@ def _band(mu, scale, past, won, reach, judged):
     base = tf.reduce_sum(tf.cast(won, tf.float64) * past, 1, keepdims=True) + tf.cast(steps.nan_unless(judged), tf.float64)
     y = tf.sinh(tf.clip_by_value(tf.concat([centre, centre - reach, centre + reach], 1), -40.0, 40.0))
     return tf.split(base + width * tf.cast(y, tf.float64), 3, axis=1)
-
-
-def _usable(trust):
-    """Which horizons may judge, [M, 3] of 0/1: those that start from a trusted sample (1); if there is none, from any (0.5); never from a gap (0)."""
-    trusted = tf.maximum(2 * trust - 1, 0)
-    none = 1 - tf.reduce_max(trusted, 1, keepdims=True)
-    return tf.maximum(trusted, none * tf.minimum(2 * trust, 1))
 
 
 def _first(masked, largest):

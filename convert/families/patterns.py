@@ -17,7 +17,6 @@ import tensorflow as tf
 from convert import progress
 from convert.families import ensemble, stopping, training, views
 from promlstm.engine import season as seasonal
-from promlstm.engine.manifest import Table
 from promlstm.engine.season import WEEK, Season
 from promlstm.engine.tables import Tables
 
@@ -28,10 +27,6 @@ LATE = 10               # steps after a fault that are neither healthy nor part 
 NONE, FAULT, LEFT_OUT = 0, 1, -1
 LOW = -30.0             # a logit that counts for nothing
 UTC = ZoneInfo('UTC')
-TABLES = tuple(
-    Table(name=name, bits=8 if bits == 8 else 32, period_seconds=period, slots=slots, reads=reads)
-    for name, (bits, period, slots, reads) in views.TABLES.items()
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +47,8 @@ def observations(batch):
     rows = values.shape[1]
     season = Season.blank(rows, 1, period_seconds=WEEK, slots=WEEK // 1800, zone=UTC)
     season = season.fill(batch.history_times, batch.history.reshape(-1, rows, 1))
-    tables, widths = Tables.blank(rows, 1, TABLES), [len(table.reads) for table in TABLES]
+    specs = tuple(views.TABLES.values())
+    tables, widths = Tables.blank(rows, 1, specs), [len(table.reads) for table in specs]
     observe = tf.function(views.observe, autograph=False, reduce_retracing=True)
     state = {name: np.zeros((rows, width), dtype) for name, (dtype, width) in views.STATES.items()}
     learn, threshold = np.ones((rows, 1), np.float32), np.full((rows, 1), FOUND, np.float32)

@@ -115,8 +115,9 @@ FAMILIES = {
     'ensemble': Family(
         units=ensemble.UNITS,
         form=lambda width, units: Form(
-            states=ensemble.states(units), warmup_steps=views.WARMUP, views=ensemble.VIEWS, lstms=len(units), season_horizons_steps=(), tables=patterns.TABLES,
-            replay_seconds=2 * season.DAY, inputs=('value', 'season', 'table', 'local_seconds', 'step_seconds', 'learn', 'threshold'),
+            states=ensemble.states(units), warmup_steps=views.WARMUP, views=ensemble.VIEWS, lstms=len(units), season_horizons_steps=(),
+            tables=tuple(views.TABLES.values()), replay_seconds=2 * season.DAY,
+            inputs=('value', 'season', 'table', 'local_seconds', 'step_seconds', 'learn', 'threshold'),
         ),
         network=lambda width, units: ensemble.Network(units),
         step=ensemble.step,

@@ -10,6 +10,7 @@ multiplied by a gate of 0, never chosen with `tf.where`, which the converter wou
 Source of the scale floors, half-lives and inputs: measured, see docs/explanation/score.md.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ SLOT_SECONDS = 1800             # of the seasonal memory: a week in 336 slots
 INPUTS = 12
 LARGEST = 1e120                 # values are clipped here, so that squares stay finite
 TINY = 1e-30
+FAST_STEP, SLOW_STEP = 300.0, 1800.0        # between them the rules for fast and for slow steps blend
 FAST_RATE = np.float64(1 - 0.5 ** (1 / 20))    # of the fast level: half-life 20 steps
 
 # columns of the state: level, fast level, mean change, share of zero changes, three counts, two second moments of five deviations, past values
@@ -48,6 +50,18 @@ class Observation(NamedTuple):
 def half_life(step_seconds):
     """Steps after which a sample counts half: one day's, between 300 and 1500; float64 []."""
     return tf.clip_by_value(86400.0 / tf.cast(step_seconds, tf.float64), 300.0, 1500.0)
+
+
+def slowness(step_seconds):
+    """0 up to FAST_STEP, 1 from SLOW_STEP on, in proportion of the logarithms between them; float32 []."""
+    return tf.clip_by_value(tf.math.log(step_seconds / FAST_STEP) / math.log(SLOW_STEP / FAST_STEP), 0.0, 1.0)
+
+
+def usable(trust):
+    """Which horizons may judge, [M, 3] of 0/1: those that start from a trusted sample (1); if there is none, from any (0.5); never from a gap (0)."""
+    trusted = tf.maximum(2 * trust - 1, 0)
+    none = 1 - tf.reduce_max(trusted, 1, keepdims=True)
+    return tf.maximum(trusted, none * tf.minimum(2 * trust, 1))
 
 
 def observe(value, season, step_seconds, learn, state):
@@ -84,14 +98,14 @@ def observe(value, season, step_seconds, learn, state):
     seen = tf.concat([tf.maximum(n - tf.constant([[1.0, 5.0, 15.0, 1.0]], tf.float64), 0), n_season], 1)
     square = tf.minimum(deviation * deviation, WINSOR**2 * before * before + 1e240 * tf.cast(n_before < WARMUP, tf.float64))
     gates = gate * tf.concat([tf.ones_like(past), tf.ones_like(x), known[:, :1]], 1)
-    v += gates * _weight(rate, seen) * (square - v)
-    u += gates * _weight(rate / 6, seen) * (deviation * deviation - u)
+    v += gates * weight(rate, seen) * (square - v)
+    u += gates * weight(rate / 6, seen) * (deviation * deviation - u)
     moved = tf.abs(tf.sign(difference[:, :1]))
     n_change = tf.minimum(n_change + gate * moved, 1e9)
-    change += gate * moved * _weight(rate, n_change) * (tf.abs(difference[:, :1]) - change)
-    still += gate * _weight(rate, n - 1) * (1 - moved - still)
-    level += gate * _weight(rate, n) * (x - level)
-    fast += gate * _weight(FAST_RATE, n) * (x - fast)
+    change += gate * moved * weight(rate, n_change) * (tf.abs(difference[:, :1]) - change)
+    still += gate * weight(rate, n - 1) * (1 - moved - still)
+    level += gate * weight(rate, n) * (x - level)
+    fast += gate * weight(FAST_RATE, n) * (x - fast)
 
     after = _scale(v, u, change, level)
     inputs = _inputs(x, level, fast, difference, ahead, known, after, n, still)
@@ -115,7 +129,7 @@ def _bounded(x):
     return tf.clip_by_value(x, -LARGEST, LARGEST)
 
 
-def _weight(rate, count):
+def weight(rate, count):
     """Of the newest sample: a plain mean at first (bias-corrected), exponential later; 0 where there is none yet."""
     return tf.minimum(count, 1) * tf.maximum(rate, 1 / tf.maximum(count, 1))
 

@@ -25,6 +25,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from convert.families import steps
+from promlstm.engine.manifest import Table
+
 LAGS = (1, 5, 15)
 RING = max(LAGS)
 HALF_LIVES = (5.0, 40.0, 2.5, 20.0, 160.0)      # of the running levels, in steps
@@ -36,7 +39,6 @@ LARGEST = 8.0                   # of one surprise: a series that leaves its cons
 HUGE = 1e37                     # values are clipped here, so that scales stay finite in float32
 TINY = 1e-30
 DAY, HOUR, SLOTS = 86400.0, 3600.0, 96
-FAST_STEP, SLOW_STEP = 300.0, 1800.0        # between them the rules for fast and for slow steps blend
 # weights of the views against that of a difference, and the samples after which they judge
 WEIGHTS = {'shift': (1.1, 80), 'restart': (1.05, 80), 'spike': (1.0, 40), 'ramp': (1.2, 320)}
 FLAT = 1.5
@@ -54,11 +56,16 @@ HABIT_FROM, HABIT_STEP, HABIT_MARGIN, HABIT_DAYS = 2.3, 0.25, 0.4, 2     # an ev
 
 DEVIATIONS = ('difference1', 'difference5', 'difference15', 'level', 'season', 'shift', 'spike', 'restart', 'ramp')
 K = len(DEVIATIONS)
-TABLES = {                      # name: (bits, seconds of the period, slots, slots that are read, relative to the present one)
-    'habit': (28, int(DAY), SLOTS, (-3, -2, -1, 0, 1)),        # for each of seven days: the largest surprise of the slot, 4 bits
-    'daily': (8, int(DAY), SLOTS, (0,)),                # the usual largest surprise of the slot
-    'noise': (8, int(DAY), SLOTS, (0,)),                # the usual size of a change
-    'hourly': (8, int(HOUR), 60, (0,)),                 # as daily
+TABLES = {
+    table.name: table
+    for table in (
+        # for each of seven days: the largest surprise of the slot, in 4 bits
+        Table(name='habit', bits=32, period_seconds=int(DAY), slots=SLOTS, reads=(-3, -2, -1, 0, 1)),
+        # the usual largest surprise of the slot; the usual size of a change; as the first, by minute of the hour
+        Table(name='daily', bits=8, period_seconds=int(DAY), slots=SLOTS, reads=(0,)),
+        Table(name='noise', bits=8, period_seconds=int(DAY), slots=SLOTS, reads=(0,)),
+        Table(name='hourly', bits=8, period_seconds=int(HOUR), slots=60, reads=(0,)),
+    )
 }
 VALUE = {'level': 1, 'levels': len(HALF_LIVES), 'local': 1, 'change': 1, 'last': 1, 'ring': RING - 1}       # float64, user's unit
 RATIO = {                       # float32
@@ -77,7 +84,6 @@ class Observation(NamedTuple):
     x: tf.Tensor                # float64 [M, 1]    the sample, or the last one where there is none
     judged: tf.Tensor           # 1 = there was a sample, warm, with a trusted reference
     surprise: tf.Tensor         # >= 0
-    recurring: tf.Tensor        # surprise before what recurs was taken off, >= surprise
     parts: tf.Tensor            # float32 [M, len(VIEWS)]   the surprise of each view
     seasonal: tf.Tensor         # the part of the season in it, at slow steps
     absent: tf.Tensor           # EVENT_SURPRISE where an event that comes every day has not come
@@ -146,21 +152,6 @@ def share(half_life):
     return 1 - 0.5 ** (1 / half_life)
 
 
-def half_life(step_seconds):
-    """Steps after which a sample counts half in scales and slow levels: one day's, between 300 and 1500; float64 []."""
-    return tf.clip_by_value(DAY / _f64(step_seconds), 300.0, 1500.0)
-
-
-def slowness(step_seconds):
-    """0 up to FAST_STEP, 1 from SLOW_STEP on, in proportion of the logarithms between them; float32 []."""
-    return tf.clip_by_value(tf.math.log(_f32(step_seconds) / FAST_STEP) / math.log(SLOW_STEP / FAST_STEP), 0.0, 1.0)
-
-
-def _weight(rate, count):
-    """Of the newest sample: a plain mean at first, exponential later; 0 where there is none yet."""
-    return tf.minimum(count, 1.0) * tf.maximum(rate, 1 / tf.maximum(count, 1.0))
-
-
 def _far(deviation, scale):
     """Distance in scales, linear below one and logarithmic above; float32, at most LARGEST."""
     return tf.minimum(tf.asinh(_f32(tf.minimum(tf.abs(deviation) / scale, 1e9))), LARGEST)
@@ -204,13 +195,13 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
         v[name] = _if(new, x, v[name])
 
     # what is compared with what
-    known_memory = tf.math.is_nan(season)
-    memory = tf.clip_by_value(tf.where(known_memory, x, season), -HUGE, HUGE)
+    unknown = tf.math.is_nan(season)
+    memory = tf.clip_by_value(tf.where(unknown, x, season), -HUGE, HUGE)
     floor = _floor(v, r)
     scale = _scales(r['root'], r['root_long'], floor)
-    known = (1 - _is(known_memory)) * (1 - _is(n >= WARMUP) * _is(tf.abs(memory - v['level']) > 50 * scale[:, 3:4]))
+    known = (1 - _is(unknown)) * (1 - _is(n >= WARMUP) * _is(tf.abs(memory - v['level']) > 50 * scale[:, 3:4]))
     level = v['level'] + _f64(renewed) * (x - v['level'] - _f64(known) * (memory - v['level']))      # the rhythm around the new level stays
-    stored = memory + _f64(1 - _is(known_memory)) * (level - v['level'])
+    stored = memory + _f64(1 - _is(unknown)) * (level - v['level'])
     memory = _if(_f64(known), stored, x)
     v['level'] = level
     fresh = _f64(tf.maximum(renewed, r['held'] * gate))        # after an incident, or an event that recurs, the levels of before say nothing
@@ -234,13 +225,13 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     # judge
     far = tf.concat([_far(deviation[:, :3], scale[:, :3] * _f64(louder)), _far(deviation[:, 3:5], scale[:, 3:5]),
                      _far(deviation[:, 5:8], scale[:, 5:8] * _f64(louder)), _far(deviation[:, 8:], scale[:, 8:])], 1)  # fmt: skip
-    usable = _usable(tf.concat([trust(r['trust'], lag) for lag in LAGS], 1))
+    usable = steps.usable(tf.concat([trust(r['trust'], lag) for lag in LAGS], 1))
     reference = tf.reduce_max(usable, 1, keepdims=True)
     learning = tf.minimum(learn, 1.0)               # levels that an incident has moved say nothing until it is over
     warm = lambda name: WEIGHTS[name][0] * _is(n >= WEIGHTS[name][1])               # noqa: E731
     weights = tf.concat([usable, warm('spike'), learning * warm('shift'), learning * warm('restart'), learning * warm('ramp')], 1)
     answers = weights * tf.concat([far[:, :3], far[:, 6:7], far[:, 5:6], far[:, 7:]], 1)      # in the order of CANDIDATES
-    run, longest = _run(x, v['last'], r, present, half_life(step_seconds))
+    run, longest = _run(x, v['last'], r, present, steps.half_life(step_seconds))
     flat = tf.minimum(4.0, FLAT * tf.math.log(tf.maximum(run, 1.0) / tf.maximum(longest, 1.0)))
     flat = tf.maximum(flat, 0.0) * _is(n >= WARMUP) * _is(r['still'] < 0.5)
     answers = tf.concat([answers, flat], 1)
@@ -250,7 +241,7 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     judged = present * _is(n >= WARMUP) * reference
     off, off_known, bar, recurs = _usual(raw, r, tables, slot, day, step)
     m = tf.maximum(raw - off, 0.0)
-    slow = slowness(step)
+    slow = steps.slowness(step)
     apart = 0.3 * (far[:, 3:4] + known * far[:, 4:5])
     whole = lambda m: (1 - slow) * tf.maximum((m + tf.reduce_sum(r['earlier'], 1, keepdims=True)) / 3, SINGLE * m) + slow * (0.6 * m + apart)      # noqa: E731
     absent = judged * _missing_event(tables, slot, day, step) * _is(n > WARMUP + 10)
@@ -276,12 +267,11 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     after['trust'] = _f32(tf.floor((_f64((1 - renewed) * r['trust']) + 0.5) / 3)) + 2 * newest * 3.0 ** (RING - 1)
     after['earlier'] = r['earlier'] + judged * (tf.concat([m, r['earlier'][:, :1]], 1) - r['earlier'])
     after['earlier'] = (1 - renewed) * after['earlier']
-    after['quiet'] = tf.maximum(r['quiet'] - 1, QUIET * judged * recurs)
-    after['quiet'] = tf.maximum(after['quiet'], 0.0)
+    after['quiet'] = tf.maximum(tf.maximum(r['quiet'] - 1, QUIET * judged * recurs), 0.0)
     out = _learn_tables(after, tables, raw, judged, learning, deviation, scale, gate, day, step)
     _learn_scales(v, after, x, deviation, scale, gate, known, step_seconds)
     inputs = _inputs(x, level, memory, known, deviation, scale, after, run, longest, whole(m), parts)
-    season_next = _season_next(x, level, stored, _is(known_memory), known, gate, n, scale, step_seconds)
+    season_next = _season_next(x, level, stored, _is(unknown), known, gate, n, scale, step_seconds)
     cut = tf.clip_by_value(x, v['local'] - 4 * scale[:, 6:7], v['local'] + 4 * scale[:, 6:7])
     cut = _if(_f64(_is(n > SETTLED)), cut, x)
     local = v['local'] + _f64(present) * _f64(tf.maximum(share(LOCAL), 1 / (n + 1))) * (cut - v['local'])
@@ -292,7 +282,7 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     seasonal = slow * _is(apart > 0.6 * m) * surprise
     expected = _if(_f64(slow * known * near), tf.clip_by_value(memory, centre - reach, centre + reach), centre)
     return Observation(
-        x=x, judged=judged, surprise=surprise, recurring=whole(raw), parts=parts, seasonal=seasonal, absent=EVENT_SURPRISE * absent, quiet=after['quiet'],
+        x=x, judged=judged, surprise=surprise, parts=parts, seasonal=seasonal, absent=EVENT_SURPRISE * absent, quiet=after['quiet'],
         centre=centre, reach=reach, expected=expected, flat=won[:, 7:], inputs=inputs, season_next=season_next, tables=out, blank=blank,
         state={'values': value_next.joined(VALUE, tf.float64) * _f64(blank), 'ratios': after.joined(RATIO, tf.float32) * blank},
     )  # fmt: skip
@@ -308,13 +298,6 @@ def trust(code, lag):
     """Trust in the sample of that many steps ago: 1, 0.5 (suspicious) or 0 (none). The state holds RING of them as digits of base 3, the newest first."""
     digits = tf.floor((_f64(code) + 0.5) / 3.0 ** (RING - lag))
     return _f32(digits - 3 * tf.floor((digits + 0.5) / 3)) / 2
-
-
-def _usable(trust):
-    """Which references may judge, float32 [M, 3] of 0/1: trusted samples (1); if there is none, any (0.5); never a gap (0)."""
-    trusted = tf.maximum(2 * trust - 1, 0)
-    none = 1 - tf.reduce_max(trusted, 1, keepdims=True)
-    return tf.maximum(trusted, none * tf.minimum(2 * trust, 1))
 
 
 def first(x):
@@ -398,7 +381,7 @@ def _usual(raw, r, tables, slot, day, step):
     known = tf.maximum(daily, hourly * _is(r['hours'] >= 24) * _is(step < HOUR))
     known += tf.minimum(HEAVY_MOST, HEAVY * tf.maximum(0.0, r['usual_top'] - HEAVY_FROM)) * _is(r['tops'] >= 2)
     tail = tf.minimum(TAIL_MOST, TAIL * tf.maximum(0.0, tf.math.log(tf.maximum(r['tail'], 1e-9) / TAIL_FROM)))
-    known += (1 - slowness(step)) * tail * _is(r['n_tail'] > 300)
+    known += (1 - steps.slowness(step)) * tail * _is(r['n_tail'] > 300)
     came = _came(r, tables, slot, day)
     second = tf.math.top_k(came, HABIT_DAYS).values[:, HABIT_DAYS - 1 :]
     bar = tf.maximum(second + HABIT_MARGIN, 0.0) * _is(second >= HABIT_FROM) * _is(step < DAY)
@@ -450,7 +433,7 @@ def _learn_tables(r, tables, raw, judged, learning, deviation, scale, gate, day,
     r['daily_mean'] = _running(r['daily_mean'], r['largest'], 0.05 / per_slot, taught, r['n_tail'])
     r['hourly_mean'] = _running(r['hourly_mean'], r['largest_minute'], 0.01 * tf.minimum(1.0, step / 60), taught, r['n_tail'])
     over = _is(raw > TAIL_OVER) * _is(r['before'] <= TAIL_OVER)
-    rate = _f32(1 - tf.exp(-0.6931471805599453 / half_life(step))) / 3
+    rate = _f32(1 - tf.exp(-0.6931471805599453 / steps.half_life(step))) / 3
     r['n_tail'] = tf.minimum(r['n_tail'] + taught, 1e6)
     r['tail'] += taught * tf.maximum(rate, 1 / tf.maximum(r['n_tail'], 1.0)) * (over - r['tail'])
     r['before'] = _if(judged, raw, r['before'])
@@ -490,7 +473,7 @@ def _running(mean, x, rate, gate, count):
 
 def _learn_scales(v, r, x, deviation, scale, gate, known, step_seconds):
     """Scales, level, mean change; adds `level_next` and `change_next` to `v`."""
-    rate = _f32(1 - tf.exp(-0.6931471805599453 / half_life(step_seconds)))
+    rate = _f32(1 - tf.exp(-0.6931471805599453 / steps.half_life(step_seconds)))
     before = r['n']
     n = r['n'] = tf.minimum(before + gate, 1e6)
     r['n_season'] = tf.minimum(r['n_season'] + gate * known, 1e6)
@@ -503,17 +486,17 @@ def _learn_scales(v, r, x, deviation, scale, gate, known, step_seconds):
     square = deviation * deviation
     for name, bound, speed in (('root', most, rate), ('root_long', most_long, rate / 6)):
         old = _f64(r[name]) * _f64(r[name])
-        new = old + gates * _f64(_weight(speed, count)) * (tf.minimum(square, bound * bound + free) - old)
+        new = old + gates * _f64(steps.weight(speed, count)) * (tf.minimum(square, bound * bound + free) - old)
         r[name] = _f32(tf.sqrt(tf.maximum(new, 0)))
     size = tf.abs(deviation[:, :1])
     moved = gate * _is(size > 0)
     r['n_change'] = tf.minimum(r['n_change'] + moved, 1e6)
     cut = _if(_f64(_is(r['n_change'] > 1)), tf.minimum(size, 30 * v['change']), size)
-    v['change_next'] = v['change'] + _f64(moved * _weight(rate, r['n_change'])) * (cut - v['change'])
-    r['still'] += gate * _weight(rate, n) * (1 - _is(size > 0) - r['still'])
+    v['change_next'] = v['change'] + _f64(moved * steps.weight(rate, r['n_change'])) * (cut - v['change'])
+    r['still'] += gate * steps.weight(rate, n) * (1 - _is(size > 0) - r['still'])
     gap = x - v['level']
     gap = _if(_f64(_is(n > SETTLED + 1)), tf.clip_by_value(gap, -30 * scale[:, 3:4], 30 * scale[:, 3:4]), gap)
-    v['level_next'] = v['level'] + _f64(gate * _weight(rate, n)) * gap
+    v['level_next'] = v['level'] + _f64(gate * steps.weight(rate, n)) * gap
 
 
 def _season_next(x, level, stored, unknown, known, gate, n, scale, step_seconds):
@@ -524,12 +507,7 @@ def _season_next(x, level, stored, unknown, known, gate, n, scale, step_seconds)
     first = tf.clip_by_value(x, level - 20 * scale[:, 3:4], level + 20 * scale[:, 3:4])
     target = _if(_f64(known), stored + gap, first)
     learnt = gate * tf.maximum(1 - unknown, _is(n >= WARMUP))
-    return _if(_f64(learnt), target, stored) + _f64(nan_unless(tf.maximum(1 - unknown, learnt)))
-
-
-def nan_unless(gate):
-    """0 where gate is 1, NaN where it is 0: added to a number at the very end, it removes it."""
-    return tf.sqrt(gate - 1)
+    return _if(_f64(learnt), target, stored) + _f64(steps.nan_unless(tf.maximum(1 - unknown, learnt)))
 
 
 def _inputs(x, level, memory, known, deviation, scale, r, run, longest, whole, parts):

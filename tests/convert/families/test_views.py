@@ -15,7 +15,7 @@ def observed(values, *, step_seconds=60.0, learn=1.0, start=0.0):
     observe = tf.function(views.observe, autograph=False, reduce_retracing=True)
     rows = values.shape[1]
     state = {name: np.zeros((rows, width), dtype) for name, (dtype, width) in views.STATES.items()}
-    tables = {name: np.zeros((rows, len(reads))) for name, (*_, reads) in views.TABLES.items()}
+    tables = {name: np.zeros((rows, len(table.reads))) for name, table in views.TABLES.items()}
     out = []
     for t, row in enumerate(values):
         now = np.float64(start + t * step_seconds)
