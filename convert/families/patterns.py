@@ -50,21 +50,21 @@ def observations(batch):
     specs = tuple(views.TABLES.values())
     tables, widths = Tables.blank(rows, 1, specs), [len(table.reads) for table in specs]
     observe = tf.function(views.observe, autograph=False, reduce_retracing=True)
-    state = {name: np.zeros((rows, width), dtype) for name, (dtype, width) in views.STATES.items()}
-    learn, threshold = np.ones((rows, 1), np.float32), np.full((rows, 1), FOUND, np.float32)
+    state = {name: np.zeros((width, rows), dtype) for name, (dtype, width) in views.STATES.items()}
+    learn, threshold = np.ones((1, rows), np.float32), np.full((1, rows), FOUND, np.float32)
     inputs = np.empty((rows, len(values), views.INPUTS), np.float32)
     surprise = np.full((rows, len(values)), np.nan, np.float32)
     for t, instant in enumerate(batch.times):
         recalled, local = season.recall(instant, (), batch.step_seconds), seasonal.local_seconds(instant, UTC)
-        parts = np.split(tables.recall(local)[:, 0], np.cumsum(widths)[:-1], axis=1)
+        parts = np.split(tables.recall(local)[:, 0].T, np.cumsum(widths)[:-1])
         seen = observe(
-            values[t][:, None], recalled[:, 0], dict(zip(views.TABLES, parts, strict=True)), np.float64(local), np.float32(batch.step_seconds),
+            values[t][None], recalled[:, 0].T, dict(zip(views.TABLES, parts, strict=True)), np.float64(local), np.float32(batch.step_seconds),
             learn, threshold, state,
         )  # fmt: skip
-        inputs[:, t], state = seen.inputs, seen.state
-        surprise[:, t] = np.where(seen.judged[:, 0] > 0, seen.surprise[:, 0], np.nan)
-        season = season.remember(instant, seen.season_next.numpy(), recalled[..., 0])
-        tables = tables.remember(local, np.stack([seen.tables[name].numpy() for name in views.TABLES], -1))
+        inputs[:, t], state = tf.transpose(seen.inputs), seen.state
+        surprise[:, t] = np.where(seen.judged[0] > 0, seen.surprise[0], np.nan)
+        season = season.remember(instant, seen.season_next.numpy().T, recalled[..., 0])
+        tables = tables.remember(local, np.stack([seen.tables[name].numpy().T for name in views.TABLES], -1))
     return inputs, surprise
 
 
