@@ -37,6 +37,7 @@ WARMUP = 40                     # samples before the first surprise
 SETTLED = 8                     # samples before outliers are winsorised
 WINSOR, WINSOR_NEW, WINSOR_LONG = 6.0, 8.0, 100.0      # scales: of the moments; in the warm-up; of the moments that forget slowly
 LARGEST = 8.0                   # of one surprise: a series that leaves its constant must not dominate all features of an entity
+SPARSE, APART, LIKE = 0.9, 60, 30.0     # share of steps without change from which on a change counts when the like has come before, so many steps apart
 HUGE = 1e37                     # values are clipped here, so that scales stay finite in float32
 TINY = 1e-30
 DAY, HOUR, SLOTS = 86400.0, 3600.0, 96
@@ -53,6 +54,9 @@ HEAVY, HEAVY_FROM, HEAVY_MOST = 0.5, 2.2, 0.2       # of the median over days of
 TAIL, TAIL_FROM, TAIL_MOST, TAIL_OVER = 0.5, 0.018, 0.6, 1.82       # of the share of samples that begin an excursion
 QUIET = 30              # steps after an event that recurs in which the LSTM is not asked
 EVENT_LEVEL, EVENT_DAYS, EVENT_SURPRISE = 3, 6, 3.0       # an event of that many HABIT_STEPs on six of seven days is missed when it does not come
+# the usual range: between the quantiles of what has been seen, in scales; each sample beyond moves its border outwards by USUAL_RATE, each other one a
+# little inwards, so that the share beyond comes to USUAL_SHARE for any series (Gibbs and Candès 2021, Adaptive conformal inference)
+USUAL_SHARE, USUAL_RATE, USUAL_START, USUAL_MOST = 0.005, 0.4, 2.6, 30.0
 HABIT_FROM, HABIT_STEP, HABIT_MARGIN = 2.3, 0.25, 0.4       # an event that came on two of seven days before recurs
 
 DEVIATIONS = ('difference1', 'difference5', 'difference15', 'level', 'season', 'shift', 'spike', 'restart', 'ramp')
@@ -68,10 +72,10 @@ TABLES = {
         Table(name='hourly', bits=8, period_seconds=int(HOUR), slots=60, reads=(0,)),
     )
 }
-VALUE = {'level': 1, 'levels': len(HALF_LIVES), 'local': 1, 'change': 1, 'last': 1, 'ring': RING - 1}       # float64, user's unit
+VALUE = {'level': 1, 'levels': len(HALF_LIVES), 'local': 1, 'change': 1, 'once': 1, 'last': 1, 'ring': RING - 1}       # float64, user's unit
 RATIO = {                       # float32
     'root': K, 'root_long': K, 'n': 1, 'n_change': 1, 'n_season': 1, 'still': 1, 'run': 1, 'longest': 1, 'restarts': 1, 'held': 1, 'quiet': 1,
-    'signed': 1, 'trust': 1, 'earlier': 2, 'before': 1, 'tail': 1, 'n_tail': 1,
+    'signed': 1, 'above_one': 1, 'trust': 1, 'usual': 2, 'earlier': 2, 'before': 1, 'tail': 1, 'n_tail': 1,
     'slot': 1, 'daily': 1, 'largest': 1, 'daily_mean': 1, 'noise': 1, 'noise_sum': 1, 'noise_count': 1, 'noise_mean': 1, 'n_noise': 1, 'habit': 1, 'peak': 1,
     'minute': 1, 'hourly': 1, 'largest_minute': 1, 'hourly_mean': 1, 'hours': 1,
     'day': 1, 'top': 1, 'usual_top': 1, 'tops': 1,
@@ -91,6 +95,8 @@ class Observation(NamedTuple):
     centre: tf.Tensor           # float64 [1, M]    of the band
     reach: tf.Tensor            # float64 [1, M]    half of its width: a deviation that lasts comes to `threshold` there
     expected: tf.Tensor         # float64 [1, M]    inside the band
+    usual: tf.Tensor            # float64 [2, M]    the range of the central 99 % of healthy samples
+    recurring: tf.Tensor        # 1 = it would be an anomaly, if the like had not come at this time on other days
     flat: tf.Tensor             # 1 = the value stands still for too long: a view without direction
     inputs: tf.Tensor           # float32 [INPUTS, M]       what the LSTM sees
     season_next: tf.Tensor      # float64 [1, M]    NaN where neither known nor learnt
@@ -117,7 +123,7 @@ def at(name):
     return sum(width for other, width in RATIO.items() if list(RATIO).index(other) < list(RATIO).index(name))
 
 
-SIGNED, STILL = at('signed'), at('still')
+SIGNED, ABOVE_ONE, STILL = at('signed'), at('above_one'), at('still')
 
 
 class _Columns(dict):
@@ -189,7 +195,8 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     keep = 1 - again
     for name in ('root', 'root_long', 'n', 'n_change', 'n_season', 'still', 'run', 'longest', 'trust', 'earlier'):
         r[name] = keep * r[name]
-    v['change'] = _f64(keep) * v['change']
+    for name in ('change', 'once'):
+        v[name] = _f64(keep) * v[name]
     n = r['n']
     new = _f64(1 - tf.minimum(n, 1.0))
     for name in ('level', 'levels', 'local', 'last', 'ring'):
@@ -198,7 +205,7 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     # what is compared with what
     unknown = tf.math.is_nan(season)
     memory = tf.clip_by_value(tf.where(unknown, x, season), -HUGE, HUGE)
-    floor = _floor(v, r)
+    floor = _floor(v, r, tf.abs(x - v['last']))
     scale = _scales(r['root'], r['root_long'], floor)
     known = (1 - _is(unknown)) * (1 - _is(n >= WARMUP) * _is(tf.abs(memory - v['level']) > 50 * scale[3:4]))
     level = v['level'] + _f64(renewed) * (x - v['level'] - _f64(known) * (memory - v['level']))      # the rhythm around the new level stays
@@ -262,7 +269,9 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     # learn
     trusted = present * (1 - 0.5 * judged * _is(whole(m) >= SUSPICIOUS))
     after = _Columns(r)
-    after |= {'signed': tf.maximum(r['signed'], _is(x < 0)), 'restarts': restarts, 'run': run, 'longest': longest}
+    ordinary = _is(trusted > 0.75)      # one wild sample says nothing about what the series can be
+    after |= {'signed': tf.maximum(r['signed'], ordinary * _is(x < 0)), 'above_one': tf.maximum(r['above_one'], ordinary * _is(x > 1))}
+    after |= {'restarts': restarts, 'run': run, 'longest': longest}
     after['held'] = _if(present, tf.maximum(1 - learning, judged * recurs), r['held'])
     newest = tf.maximum(trusted, renewed * tf.math.ceil(trusted))
     after['trust'] = _f32(tf.floor((_f64((1 - renewed) * r['trust']) + 0.5) / 3)) + 2 * newest * 3.0 ** (RING - 1)
@@ -270,7 +279,7 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     after['earlier'] = (1 - renewed) * after['earlier']
     after['quiet'] = tf.maximum(tf.maximum(r['quiet'] - 1, QUIET * judged * recurs), 0.0)
     out = _learn_tables(after, tables, raw, judged, learning, deviation, scale, gate, day, step)
-    _learn_scales(v, after, x, deviation, scale, gate, known, step_seconds)
+    _learn_scales(v, after, x, deviation, scale, gate, known, r['run'], step_seconds)
     inputs = _inputs(x, level, memory, known, deviation, scale, after, run, longest, whole(m), parts)
     season_next = _season_next(x, level, stored, _is(unknown), known, gate, n, scale, step_seconds)
     cut = tf.clip_by_value(x, v['local'] - 4 * scale[6:7], v['local'] + 4 * scale[6:7])
@@ -278,21 +287,39 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     local = v['local'] + _f64(present) * _f64(tf.maximum(share(LOCAL), 1 / (n + 1))) * (cut - v['local'])
     blank = _is(after['n'] > 0)
     value_next = _Columns(
-        level=v['level_next'], levels=levels, local=local, change=v['change_next'], last=x, ring=tf.concat([v['last'], v['ring'][:-1]], 0)
+        level=v['level_next'], levels=levels, local=local, change=v['change_next'], once=v['once_next'], last=x, ring=tf.concat([v['last'], v['ring'][:-1]], 0)
     )
     seasonal = slow * _is(apart > 0.6 * m) * surprise
     expected = _if(_f64(slow * known * near), tf.clip_by_value(memory, centre - reach, centre + reach), centre)
+    seasonally = _f64(slow * known)
+    middle = v['local'] + seasonally * (memory - v['local'])
+    wide = (scale[6:7] + seasonally * (scale[4:5] - scale[6:7])) * _f64(louder)
+    usual, after['usual'] = _usual_range(r['usual'], x - middle, wide, judged * learning)
     return Observation(
         x=x, judged=judged, surprise=surprise, parts=parts, seasonal=seasonal, absent=EVENT_SURPRISE * absent, quiet=after['quiet'],
-        centre=centre, reach=reach, expected=expected, flat=won[7:], inputs=inputs, season_next=season_next, tables=out, blank=blank,
+        centre=centre, reach=reach, expected=expected, usual=middle + usual, recurring=judged * recurs,
+        flat=won[7:], inputs=inputs, season_next=season_next, tables=out, blank=blank,
         state={'values': value_next.joined(VALUE, tf.float64) * _f64(blank), 'ratios': after.joined(RATIO, tf.float32) * blank},
     )  # fmt: skip
 
 
-def _floor(v, r):
-    """Of all scales, float64 [1, M]: the more steps change nothing, the more the usual size of a change counts, and a hundredth of the value."""
+def _floor(v, r, size):
+    """Of all scales, float64 [1, M]: the more steps change nothing, the more the usual size of a change counts, and a hundredth of the value.
+
+    A change that came once is a yardstick only for those of its size: a glitch must not hide what is smaller.
+    """
+    usual = tf.maximum(v['change'], v['once'] * _f64(_is(LIKE * size >= v['once'])))
     still = r['still'] * r['still']
-    return tf.maximum(_f64(0.25 + still) * v['change'], _f64(tf.maximum(1e-6, 0.01 * still * still)) * tf.abs(v['level'])) + TINY
+    return tf.maximum(_f64(0.25 + still) * usual, _f64(tf.maximum(1e-6, 0.01 * still * still)) * tf.abs(v['level'])) + TINY
+
+
+def _usual_range(beyond, deviation, scale, gate):
+    """The usual range around its middle before the sample, float64 [2, M], and how far it is beyond USUAL_START after it, float32 [2, M]."""
+    border = USUAL_START + beyond                   # of the lower and the upper side, in scales, 0 or more
+    seen = _f32(tf.clip_by_value(deviation / scale, -USUAL_MOST, USUAL_MOST))
+    outside = _is(tf.concat([-seen, seen], 0) > border)
+    moved = tf.maximum(border + USUAL_RATE * gate * (outside - USUAL_SHARE), 0.0)
+    return tf.constant([[-1.0], [1.0]], tf.float64) * _f64(border) * scale, moved - USUAL_START
 
 
 def trust(code, lag):
@@ -472,8 +499,8 @@ def _running(mean, x, rate, gate, count):
     return mean + gate * tf.maximum(rate, 1 / (count + 1)) * (x - mean)
 
 
-def _learn_scales(v, r, x, deviation, scale, gate, known, step_seconds):
-    """Scales, level, mean change; adds `level_next` and `change_next` to `v`."""
+def _learn_scales(v, r, x, deviation, scale, gate, known, run, step_seconds):
+    """Scales, level, mean change; adds `level_next`, `change_next` and `once_next` to `v`; run = steps without a change before this one."""
     rate = _f32(1 - tf.exp(-0.6931471805599453 / steps.half_life(step_seconds)))
     before = r['n']
     n = r['n'] = tf.minimum(before + gate, 1e6)
@@ -491,9 +518,13 @@ def _learn_scales(v, r, x, deviation, scale, gate, known, step_seconds):
         r[name] = _f32(tf.sqrt(tf.maximum(new, 0)))
     size = tf.abs(deviation[:1])
     moved = gate * _is(size > 0)
-    r['n_change'] = tf.minimum(r['n_change'] + moved, 1e6)
-    cut = _if(_f64(_is(r['n_change'] > 1)), tf.minimum(size, 30 * v['change']), size)
-    v['change_next'] = v['change'] + _f64(moved * steps.weight(rate, r['n_change'])) * (cut - v['change'])
+    sparse, apart = _f64(_is(r['still'] > SPARSE)), _f64(_is(run >= APART))
+    known = tf.maximum(v['change'], apart * v['once'])
+    v['once_next'] = v['once'] + _f64(moved) * sparse * (tf.maximum(size, (1 - apart) * v['once']) - v['once'])
+    counted = moved * _if(_f32(sparse), _is(known > 0), 1.0)
+    r['n_change'] = tf.minimum(r['n_change'] + counted, 1e6)
+    cut = _if(sparse, tf.minimum(size, LIKE * known), _if(_f64(_is(r['n_change'] > 1)), tf.minimum(size, 30 * v['change']), size))
+    v['change_next'] = v['change'] + _f64(counted * steps.weight(rate, r['n_change'])) * (cut - v['change'])
     r['still'] += gate * steps.weight(rate, n) * (1 - _is(size > 0) - r['still'])
     gap = x - v['level']
     gap = _if(_f64(_is(n > SETTLED + 1)), tf.clip_by_value(gap, -30 * scale[3:4], 30 * scale[3:4]), gap)
