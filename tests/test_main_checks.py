@@ -237,7 +237,7 @@ def test_a_model_that_computes_other_numbers_here(run, tmp_path):
 
 def test_a_model_that_is_not_shipped(run):
     """builtin: with an unknown name is refused, and the message lists the known ones."""
-    assert refused(run, 'check-model', 'builtin:none') == 'builtin:none: no such model comes with promlstm; there is builtin:default, builtin:ensemble'
+    assert refused(run, 'check-model', 'builtin:none') == 'builtin:none: no such model comes with promlstm; there is builtin:default, builtin:forecaster'
 
 
 # -- check-config

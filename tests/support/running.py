@@ -45,14 +45,15 @@ class Running:
     """A scheduler over FaultySamples (or another kind) with detectors `a` and `b`, and all that it publishes.
 
     facts  what the server says of itself, or None
-    keys   {detector: its configuration}, beside the defaults here
+    keys   {detector: its configuration}, beside the defaults here: the light model, which starts from a few hundred steps
     """
 
     def __init__(self, clock=None, kind=FaultySamples, facts=None, **keys):
         self.source = kind({raw(instance=f'i{i}'): noisy(i) for i in range(3)})
         self.clock = clock or Clock(start=START, speed=SPEED)
         self.telemetry, self.gauges, self.watched = Telemetry(process=False), Page(self.clock.now, self.clock.steady), []
-        detectors = [{'name': name, 'expr': name, 'delay': '0s', 'history': '0s'} | keys.get(name, {}) for name in 'ab']
+        light = {'model': 'builtin:forecaster', 'delay': '0s', 'history': '0s'}
+        detectors = [{'name': name, 'expr': name, **light} | keys.get(name, {}) for name in 'ab']
         config = configuration.parse(str({'prometheus': {'url': 'http://localhost:9090'}, 'detectors': detectors}))
         self.scheduler = Scheduler(
             config,
