@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from promlstm.serve.telemetry import Telemetry
 
 STOP_SECONDS = 10.0
+CHECKPOINT_SECONDS = 10.0  # for the last checkpoint, after that: both fit into the 30 s of a pod
 PROGRESS_SECONDS = 0.5  # between two updates of the progress line
 
 
@@ -51,8 +52,10 @@ def run(args: argparse.Namespace) -> int:
     """`promlstm run`: until SIGTERM or SIGINT, then status 0. SIGHUP compares the file with the configuration in force."""
     log = logging.getLogger('promlstm.main')
     with signals.ending_at_once():  # what is imported, read and parsed here may take long
+        from promlstm import limits
         from promlstm.live.clock import Clock
         from promlstm.live.scheduler import Scheduler
+        from promlstm.live.storage import Storage
         from promlstm.query.prometheus import Prometheus
         from promlstm.serve.page import Page
         from promlstm.serve.server import Server
@@ -63,7 +66,15 @@ def run(args: argparse.Namespace) -> int:
         clock, telemetry = Clock(), Telemetry()
         page = Page(clock.now, clock.steady)
         source = Prometheus(config.prometheus, root=config.root)
-        scheduler = Scheduler(config, source, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=source)
+        storage = None
+        if args.storage_path:
+            storage = Storage(
+                args.storage_path, args.checkpoint_interval, config.prometheus, config.detectors, telemetry, clock.stopping,
+                limit_bytes=limits.memory_bytes(),
+            )  # fmt: skip
+        scheduler = Scheduler(
+            config, source, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=source, storage=storage
+        )
         server = Server(args.listen, page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready)
         telemetry.set('promlstm_config_last_reload_successful', 1)
         telemetry.set('promlstm_config_last_reload_success_timestamp_seconds', time.time())
@@ -75,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
         compare()
     logs.event(log, 'info', 'stopping', signal=number.name)
     clean = scheduler.stop(STOP_SECONDS)
+    if storage and not storage.stop(CHECKPOINT_SECONDS):
+        logs.event(log, 'warn', 'memory was not written in time, or not all of it: the next start catches up from the checkpoint before')
     server.stop()
     if not clean:
         logs.event(log, 'warn', 'a detector did not stop in time, what it does is abandoned')

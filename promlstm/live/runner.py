@@ -23,11 +23,13 @@ from promlstm.engine.detector import Detector, describe
 from promlstm.engine.history import aligned
 from promlstm.engine.interfaces import RunQueries, Source
 from promlstm.engine.session import Session
+from promlstm.engine.snapshot import Snapshot
 from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable, StageError
 from promlstm.live.clock import Clock, Stopping
 from promlstm.live.facts import Server
 from promlstm.live.report import Report
 from promlstm.live.status import Status
+from promlstm.live.storage import Restored
 from promlstm.query.newest import last_returned
 from promlstm.serve import exposition
 from promlstm.serve.telemetry import Telemetry
@@ -59,6 +61,9 @@ class Shared(Protocol):
     def session(self, config: DetectorConfig, root: str) -> Session:
         """The newest session of a detector's model file; BundleError where it cannot be used, Stopping where none was read before the end."""
 
+    def restore(self, detector: Detector) -> Restored | None:
+        """Let a detector go on from its checkpoint; None = there is none that can be used."""
+
     def collect_garbage(self) -> None:
         """Called after each step."""
 
@@ -70,7 +75,10 @@ class Runner:
     withdraw  takes the detector's blocks off the page
     watch     called with the Detector and the Verdicts of each step, or None
     root      folder that the path of the model is relative to
+    snapshot  of the last step, for whoever writes it down; None = there was none, or memory is being rebuilt
     """
+
+    snapshot: Snapshot | None = None
 
     def __init__(
         self,
@@ -92,6 +100,7 @@ class Runner:
         self._failed_step, self._retries = -np.inf, 0  # the last aligned step that failed, and how often it was tried again
         self._slow = False
         self._drift = self._clock.drift()
+        self._counted = -np.inf  # alarms that began up to this instant were counted by the process before
         self._refused = ''  # why the present model file is not the one in use
 
     @property
@@ -152,6 +161,7 @@ class Runner:
             self._attempted = -np.inf
             if self._detector:
                 self._detector.forget_all()
+                self.snapshot = None
 
     def _cycle(self, due: float) -> None:
         detector = self._load() if self._detector is None else self._reload(self._detector)
@@ -173,7 +183,23 @@ class Runner:
         except Exception as error:
             raise StageError(self.config.name, 'load', error) from error
         self._report_model(detector, 'model loaded and verified')
+        if restored := self._shared.restore(detector):
+            self._go_on(detector, restored)
         return detector
+
+    def _go_on(self, detector: Detector, restored: Restored) -> None:
+        """Show what was on the page before the restart, if it is still true; the steps since then are caught up on.
+
+        Alarms that began before a checkpoint were counted. So were those of the steps between the checkpoint and the end of a process that was
+        killed, and not those after it: in between lies this start.
+        """
+        verdicts = restored.verdicts
+        self._counted = verdicts.time if restored.last else self._clock.now()
+        expires = verdicts.time + 2 * self.config.step
+        if self._clock.now() < expires:
+            self._publish(self._rendered(verdicts, detector.entities.identities, detector.missing(verdicts)), expires)
+            self._report.step(detector, verdicts, 0.0, counted=True)
+        self.snapshot = detector.snapshot(verdicts)
 
     def _reload(self, detector: Detector) -> Detector:
         """The detector with the newest model that was read beside the steps; where that cannot be used, the detector as it is."""
@@ -216,6 +242,7 @@ class Runner:
         if verdicts is not None:
             blocks = self._rendered(verdicts, detector.entities.identities, detector.missing(verdicts))
             self._publish_step(detector, verdicts, blocks, time.monotonic() - began)
+            self.snapshot = detector.snapshot(verdicts)
 
     def _catch_up(self, detector: Detector, behind_seconds: float, due: float) -> None:
         missed = round(behind_seconds / self.config.step) - 1
@@ -229,19 +256,26 @@ class Runner:
                 first = next(replay, None)  # while the source is away, only its failure is logged
                 if first:
                     self._report.log('info', 'catching up', steps=missed)
-                    self._run_replay(detector, chain([first], replay), 'catching up')
+                    self._run_replay(detector, chain([first], replay), 'catching up', after=self._counted)
                     self._report.log('info', 'caught up', steps=missed)
             except Stopping:
                 raise
             except Exception as error:
                 raise StageError(self.config.name, 'query', error) from error
 
-    def _run_replay(self, detector: Detector, replay: Iterable[tuple[int, int, Verdicts | None]], what: str) -> Verdicts | None:
-        """Run a replay, stop between two of its steps if asked to, and log its progress; returns its last verdicts."""
+    def _run_replay(
+        self, detector: Detector, replay: Iterable[tuple[int, int, Verdicts | None]], what: str, *, after: float = np.inf
+    ) -> Verdicts | None:
+        """Run a replay, stop between two of its steps if asked to, and log its progress; returns its last verdicts.
+
+        after  alarms that began later than this are counted
+        """
         logged, verdicts = time.monotonic(), None
         for done, total, newest in replay:
             verdicts = newest or verdicts
             self._report.count('steps', newest is not None)
+            if newest is not None and newest.time > after:
+                self._report.alarms(newest)
             if self._clock.stopping.is_set():
                 raise Stopping
             if time.monotonic() - logged > PROGRESS_SECONDS:
@@ -261,6 +295,7 @@ class Runner:
         self._slow = took > self.config.step / self._clock.speed
         self._report.count('steps')
         self._publish_step(detector, step.verdicts, blocks, took)
+        self.snapshot = detector.snapshot(step.verdicts)  # with all rows that the verdicts have
         if forgotten := detector.forget():
             self._report.log('info', 'forgot entities that have been absent for long', entities=forgotten)
 
