@@ -93,7 +93,7 @@ class Storage:
         self._lock: int | None = None  # descriptor; None = the folder is not ours
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._snapshots: Snapshots = dict
-        self._written: dict[str, float] = {}  # detector: time of the step that its file has
+        self._written: dict[str, tuple[float, bool]] = {}  # detector: time of the step that its file has, and whether that was the last one
         self._due: dict[str, float] = {}  # detector: when the next one is due
         self._until = math.inf  # when a write is given up
         self._said: dict[tuple[str, str], float] = {}  # failure: when it was logged last
@@ -112,7 +112,7 @@ class Storage:
         self._until = self._monotonic() + limit_seconds
         self._requests.put(None)
         self._thread.join(limit_seconds)
-        return not self._thread.is_alive() and all(self._is_written(name, each) for name, each in self._snapshots().items() if each)
+        return not self._thread.is_alive() and all(self._written.get(name) == (each.time, True) for name, each in self._snapshots().items() if each)
 
     def restore(self, detector: Detector) -> Restored | None:
         """Let a detector go on from its checkpoint; None = there is none that can be used, and why is logged.
@@ -189,22 +189,19 @@ class Storage:
             except Exception as error:  # noqa: BLE001 (a thread hands back its failure)
                 request.found = error
             if isinstance(request.found, tuple):
-                name = request.found[0].detector
-                self._written[name], self._due[name] = request.found[0].time, self._monotonic() + self._interval
+                header = request.found[0]  # the first step after it is written soon: until then a second restart would count its alarms again
+                self._written[header.detector] = header.time, header.last
             request.done.set()
         for name, snapshot in self._snapshots().items():
-            if snapshot and not self._is_written(name, snapshot):
+            if snapshot and self._written.get(name) != (snapshot.time, True):
                 self._write(name, snapshot, last=True)
         if self._lock is not None:
             os.close(self._lock)
 
-    def _is_written(self, name: str, snapshot: Snapshot) -> bool:
-        return self._written.get(name) == snapshot.time
-
     def _write_due(self) -> None:
         now = self._monotonic()
         for name, snapshot in self._snapshots().items():
-            if snapshot and now >= self._due.get(name, now) and not self._is_written(name, snapshot):
+            if snapshot and now >= self._due.get(name, now) and self._written.get(name, (None,))[0] != snapshot.time:
                 self._due[name] = now + self._interval
                 self._write(name, snapshot)
 
@@ -222,7 +219,7 @@ class Storage:
             self._telemetry.count('promlstm_checkpoint_failures', (name,))
             self._say('error', 'checkpoint not written, the one before is kept', detector=name, file=str(path), err=_text(error))
             return
-        took, self._written[name] = self._monotonic() - began, snapshot.time
+        took, self._written[name] = self._monotonic() - began, (snapshot.time, last)
         for metric, value in (('last_success_timestamp_seconds', self._now()), ('duration_seconds', took), ('size_bytes', size)):
             self._telemetry.set(f'promlstm_checkpoint_{metric}', value, name)
         event(log, 'debug', 'checkpoint written', detector=name, entities=len(snapshot), bytes=size, seconds=took)

@@ -79,7 +79,8 @@ def test_what_is_read_is_what_was_written(tmp_path, snapshot):
 def test_the_format_is_what_its_docstring_says(tmp_path, snapshot):
     """Read by hand with numpy and hashlib alone."""
     data = written(tmp_path / 'a.checkpoint', snapshot)
-    assert data.startswith(begin := b'promlstm checkpoint 1\n')
+    begin = b'promlstm checkpoint 1\n'
+    assert data.startswith(begin)
     length = int.from_bytes(data[len(begin) : len(begin) + 4], 'little')
     end = len(begin) + 4 + length
     header = msgspec.json.decode(data[len(begin) + 4 : end])

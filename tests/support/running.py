@@ -97,6 +97,7 @@ def running(subject=None, **keys):
         assert subject.scheduler.stop(20)
         if subject.storage:
             subject.storage.stop(20)
+        subject.ended = subject.clock.now()
 
 
 @contextmanager
