@@ -29,7 +29,7 @@ from promlstm.live.clock import Clock, Stopping
 from promlstm.live.facts import Server
 from promlstm.live.report import Report
 from promlstm.live.status import Status
-from promlstm.live.storage import Restored
+from promlstm.live.storage import Restored, Storage
 from promlstm.query.newest import last_returned
 from promlstm.serve import exposition
 from promlstm.serve.telemetry import Telemetry
@@ -53,6 +53,7 @@ class Shared(Protocol):
     clock: Clock
     telemetry: Telemetry
     server: Server
+    storage: Storage | None  # where memory is kept over a restart
 
     @property
     def run_queries(self) -> RunQueries:
@@ -60,9 +61,6 @@ class Shared(Protocol):
 
     def session(self, config: DetectorConfig, root: str) -> Session:
         """The newest session of a detector's model file; BundleError where it cannot be used, Stopping where none was read before the end."""
-
-    def restore(self, detector: Detector) -> Restored | None:
-        """Let a detector go on from its checkpoint; None = there is none that can be used."""
 
     def collect_garbage(self) -> None:
         """Called after each step."""
@@ -75,7 +73,7 @@ class Runner:
     withdraw  takes the detector's blocks off the page
     watch     called with the Detector and the Verdicts of each step, or None
     root      folder that the path of the model is relative to
-    snapshot  of the last step, for whoever writes it down; None = there was none, or memory is being rebuilt
+    snapshot  of the last step, for the storage to write down; None = there is no storage, there was no step, or memory is being rebuilt
     """
 
     snapshot: Snapshot | None = None
@@ -183,7 +181,7 @@ class Runner:
         except Exception as error:
             raise StageError(self.config.name, 'load', error) from error
         self._report_model(detector, 'model loaded and verified')
-        if restored := self._shared.restore(detector):
+        if self._shared.storage and (restored := self._shared.storage.restore(detector)):
             self._go_on(detector, restored)
         return detector
 
@@ -199,7 +197,7 @@ class Runner:
         if self._clock.now() < expires:
             self._publish(self._rendered(verdicts, detector.entities.identities, detector.missing(verdicts)), expires)
             self._report.step(detector, verdicts, 0.0, counted=True)
-        self.snapshot = detector.snapshot(verdicts)
+        self._keep(detector, verdicts)
 
     def _reload(self, detector: Detector) -> Detector:
         """The detector with the newest model that was read beside the steps; where that cannot be used, the detector as it is."""
@@ -242,7 +240,7 @@ class Runner:
         if verdicts is not None:
             blocks = self._rendered(verdicts, detector.entities.identities, detector.missing(verdicts))
             self._publish_step(detector, verdicts, blocks, time.monotonic() - began)
-            self.snapshot = detector.snapshot(verdicts)
+            self._keep(detector, verdicts)
 
     def _catch_up(self, detector: Detector, behind_seconds: float, due: float) -> None:
         missed = round(behind_seconds / self.config.step) - 1
@@ -295,7 +293,7 @@ class Runner:
         self._slow = took > self.config.step / self._clock.speed
         self._report.count('steps')
         self._publish_step(detector, step.verdicts, blocks, took)
-        self.snapshot = detector.snapshot(step.verdicts)  # with all rows that the verdicts have
+        self._keep(detector, step.verdicts)  # with all rows that the verdicts have
         if forgotten := detector.forget():
             self._report.log('info', 'forgot entities that have been absent for long', entities=forgotten)
 
@@ -310,6 +308,10 @@ class Runner:
         self._report.step(detector, verdicts, took)
         if self._watch:
             self._watch(detector, verdicts)
+
+    def _keep(self, detector: Detector, verdicts: Verdicts) -> None:
+        if self._shared.storage:
+            self.snapshot = detector.snapshot(verdicts)
 
     def _failed(self, due: float, error: Exception) -> float | None:
         """Report a failed step; the seconds after which it is tried again, or None where a query in the same step would not help.

@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from promlstm.config import Config
 from promlstm.config import Detector as DetectorConfig
-from promlstm.engine.detector import Detector
 from promlstm.engine.interfaces import Source
 from promlstm.engine.session import Session
 from promlstm.live.clock import Clock
@@ -21,7 +20,7 @@ from promlstm.live.facts import Facts, Server
 from promlstm.live.models import Models
 from promlstm.live.runner import Blocks, Runner, Watch
 from promlstm.live.status import Status
-from promlstm.live.storage import Restored, Storage
+from promlstm.live.storage import Storage
 from promlstm.serve.telemetry import Telemetry
 
 COLLECT_SECONDS = 60.0
@@ -54,7 +53,7 @@ class Scheduler:
         storage: Storage | None = None,
     ) -> None:
         self.clock, self.telemetry, self.server = clock, telemetry, Server(facts)
-        self._storage = storage
+        self.storage = storage
         self._models = Models(clock.stopping)
         self._lock = threading.Lock()
         self.runners = [
@@ -68,8 +67,8 @@ class Scheduler:
         """Start the threads."""
         gc.freeze()
         gc.disable()  # a step leaves few cycles, not worth a pause in it; `collect_garbage` frees what errors leave behind
-        if self._storage:
-            self._storage.start(lambda: {runner.config.name: runner.snapshot for runner in self.runners})
+        if self.storage:
+            self.storage.start(lambda: {runner.config.name: runner.snapshot for runner in self.runners})
         for thread in self._threads:
             thread.start()
 
@@ -107,10 +106,6 @@ class Scheduler:
     def session(self, config: DetectorConfig, root: str) -> Session:
         """The session of a detector's model file in the newest version that was read, as models.Model.session."""
         return self._models.session(config, root)
-
-    def restore(self, detector: Detector) -> Restored | None:
-        """Let a detector go on from its checkpoint, as storage.Storage.restore."""
-        return self._storage.restore(detector) if self._storage else None
 
     def collect_garbage(self) -> None:
         """Free the cyclic garbage that exceptions leave, at most once a minute and never within a step."""
