@@ -276,7 +276,7 @@ class Detector:
         """CheckpointError unless columns of these dtypes and shapes can be what this detector remembers of so many entities."""
         features, manifest = len(self.config.queries), self.session.bundle.manifest
         memory = blank(self.session, self._settings.zone, 0, features)
-        snapshot.check(specs, entities, memory, self._table(), snapshot.blank_verdicts(features, len(manifest.views)))
+        snapshot.check(specs, entities, memory, self._table(), Verdicts.blank(features, len(manifest.views)))
 
     def restore(self, columns: Tensors, time: float) -> Verdicts:
         """Go on from the columns of a snapshot that passed `check`; gives the verdicts of its step.

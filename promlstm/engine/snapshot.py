@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from promlstm.engine.columns import MISSING, Tensors, Verdicts
+from promlstm.engine.columns import Tensors, Verdicts
 from promlstm.engine.entities import Entities
 from promlstm.engine.memory import Memory
 from promlstm.errors import CheckpointError
@@ -106,12 +106,3 @@ def restored(columns: Tensors, time: float, memory: Memory, table: Entities) -> 
 
 def _verdict_columns() -> list[str]:
     return [field.name for field in fields(Verdicts) if field.name not in ('time', 'partial')]
-
-
-def blank_verdicts(features: int, views: int) -> Verdicts:
-    """The verdicts on no entity at all."""
-    none, row = np.empty(0, np.float64), np.empty((0, features), np.float64)
-    return Verdicts(
-        time=0.0, status=np.full(0, MISSING, np.int8), score=none.astype(np.float32), surprise=none.astype(np.float32), observed=row, expected=row,
-        lower=row, upper=row, deviation=row, contribution=row.astype(np.float32), view=np.empty((0, views), np.float32), since=none,
-    )  # fmt: skip

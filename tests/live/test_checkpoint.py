@@ -231,7 +231,7 @@ def test_a_draft_of_a_killed_process_is_in_nobodys_way(tmp_path, snapshot):
 
 
 def test_what_is_renamed_was_flushed_to_the_disk_before(tmp_path):
-    """As the kernel sees it: the draft is flushed, then renamed, then the folder is flushed. A power cut in between leaves the old file."""
+    """The draft is flushed, then renamed, then the folder is flushed. A power cut in between leaves the old file."""
     code = f"""
 import os, sys
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests/support')!r}]
@@ -243,7 +243,6 @@ os.fsync = fsync
 sys.addaudithook(lambda event, args: calls.append('rename') if event == 'os.rename' else None)
 from pathlib import Path
 from promlstm.live import checkpoint
-from promlstm.engine.snapshot import blank_verdicts
 class Nothing:
     time, model = 0.0, 'x'
     def __len__(self): return 0
