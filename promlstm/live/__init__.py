@@ -6,9 +6,10 @@
     models      model files as they are now, read beside the steps
     checkpoint  a file with the memory of a detector
     storage     the folder of these files
+    relay       what a runner says, passed on while its detector is its own
     report      what is said of a detector: telemetry, status, log lines
     runner      one detector: warm up, step, commit, publish
     scheduler   all detectors of a configuration
 """
 
-__all__ = ['checkpoint', 'clock', 'facts', 'models', 'report', 'runner', 'scheduler', 'status', 'storage']
+__all__ = ['checkpoint', 'clock', 'facts', 'models', 'relay', 'report', 'runner', 'scheduler', 'status', 'storage']

@@ -17,9 +17,9 @@ from promlstm.engine.bundle import Bundle
 from promlstm.engine.columns import READY, WARMING, Ints, Verdicts
 from promlstm.engine.detector import Detector, Tally, describe
 from promlstm.live.facts import Server
+from promlstm.live.relay import Relay
 from promlstm.live.status import CLOCK, EMPTY, NEVER_WARM, NOT_A_NUMBER, RESTING, STARTING, WARMING_UP, Status
 from promlstm.logs import Level, event
-from promlstm.serve.telemetry import Telemetry
 from promlstm.terminal import duration
 
 log = logging.getLogger('promlstm.runner')
@@ -37,7 +37,7 @@ class Report:
     last_returned  asked with an expression that returns nothing: when it last did, in words, or ''
     """
 
-    def __init__(self, config: DetectorConfig, telemetry: Telemetry, server: Server, last_returned: Callable[[str], str]) -> None:
+    def __init__(self, config: DetectorConfig, telemetry: Relay, server: Server, last_returned: Callable[[str], str]) -> None:
         self.config, self.status, self.telemetry, self.server = config, Status(), telemetry, server
         self._last_returned = last_returned
         self._logged_at: dict[str, float] = {}  # condition: when it was logged last

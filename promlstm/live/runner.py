@@ -10,7 +10,7 @@ before the next one, so that an outage of the source leaves no hole in the memor
 
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol
@@ -27,12 +27,12 @@ from promlstm.engine.snapshot import Snapshot
 from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable, StageError
 from promlstm.live.clock import Clock, Stopping
 from promlstm.live.facts import Server
+from promlstm.live.relay import Blocks, Relay
 from promlstm.live.report import Report
 from promlstm.live.status import Status
 from promlstm.live.storage import Restored, Storage
 from promlstm.query.newest import last_returned
 from promlstm.serve import exposition
-from promlstm.serve.telemetry import Telemetry
 from promlstm.terminal import duration
 
 SPREAD_SECONDS = 2.0  # requests of different detectors are sent apart by up to this, or a tenth of a step
@@ -43,15 +43,12 @@ CORRECTED_STEPS = 1 / 60  # one that is set back by less than this share of a st
 AHEAD_SECONDS = 60.0  # a clock that is set ahead by less than this is not worth a line
 BACKWARDS_STEPS = 10  # if the clock moved back further than this, memory is rebuilt from history
 
-Blocks = dict[str, bytes]  # {family: text}
 Watch = Callable[[Detector, Verdicts], None]
 
 
 class Shared(Protocol):
     """What the detectors of a configuration share; Scheduler is one."""
 
-    clock: Clock
-    telemetry: Telemetry
     server: Server
     storage: Storage | None  # where memory is kept over a restart
 
@@ -69,8 +66,9 @@ class Shared(Protocol):
 class Runner:
     """One detector in its thread.
 
-    publish   publish(blocks, expires): blocks = {family: text}, expires = instant of the clock after which they are stale
-    withdraw  takes the detector's blocks off the page
+    clock     its time; stopped when the detector is removed or replaced, or the exporter stops
+    relay     its way to the page and to telemetry
+    settings  that its memory depends on, see storage.settings
     watch     called with the Detector and the Verdicts of each step, or None
     root      folder that the path of the model is relative to
     snapshot  of the last step, for the storage to write down; None = there is no storage, there was no step, or memory is being rebuilt
@@ -83,15 +81,16 @@ class Runner:
         config: DetectorConfig,
         source: Source,
         shared: Shared,
-        publish: Callable[[Blocks, float], None],
-        withdraw: Callable[[], None],
+        clock: Clock,
+        relay: Relay,
+        settings: Mapping[str, str],
         watch: Watch | None,
         root: str,
     ) -> None:
-        self.config, self._clock, self._telemetry = config, shared.clock, shared.telemetry
+        self.config, self.settings, self._clock, self._telemetry = config, settings, clock, relay
         self._source, self._shared, self._root = source, shared, root
-        self._publish, self._withdraw, self._watch = publish, withdraw, watch
-        self._report = Report(config, shared.telemetry, shared.server, self._last_returned)
+        self._publish, self._withdraw, self._watch = relay.publish, relay.withdraw, watch
+        self._report = Report(config, relay, shared.server, self._last_returned)
         self._detector: Detector | None = None  # until its model is loaded
         self._labels = exposition.Labels(config.name, tuple(config.queries))  # the text of the entities' labels
         self._attempted = -np.inf  # the last aligned step that was tried
@@ -181,7 +180,7 @@ class Runner:
         except Exception as error:
             raise StageError(self.config.name, 'load', error) from error
         self._report_model(detector, 'model loaded and verified')
-        if self._shared.storage and (restored := self._shared.storage.restore(detector)):
+        if self._shared.storage and (restored := self._shared.storage.restore(detector, self.settings)):
             self._go_on(detector, restored)
         return detector
 

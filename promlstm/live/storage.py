@@ -48,7 +48,9 @@ KEPT_SECONDS = 8 * 86400.0  # how long the checkpoint of a detector that is no l
 # What memory does not depend on: who a detector is, where its model lies (its digest is compared), whom it reports, how long it waits and reads.
 UNRELATED = {'name', 'model', 'sha256', 'missing', 'forget', 'history', 'max_entities'}
 
-Snapshots = Callable[[], Mapping[str, Snapshot | None]]
+Settings = Mapping[str, str]  # that memory depends on, as `settings` gives them
+Kept = tuple[Settings, Snapshot]  # what is written of a detector
+Snapshots = Callable[[], Mapping[str, Kept]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,34 +79,31 @@ class Storage:
     """The checkpoints of the detectors of a configuration.
 
     interval_seconds  between two checkpoints of a detector
-    source            what the detectors query: samples of another one are another memory
+    detectors         names of those that are configured
     stopping          set when the exporter stops
     limit_bytes       a larger checkpoint is not read; None = no limit
     now, monotonic    unix seconds, and seconds that only grow
     """
 
     def __init__(
-        self, folder: str | Path, interval_seconds: float, source: Source, detectors: Iterable[DetectorConfig], telemetry: Telemetry, stopping: threading.Event,
-        *, limit_bytes: int | None = None, now: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic,
+        self, folder: str | Path, interval_seconds: float, detectors: Iterable[str], telemetry: Telemetry, stopping: threading.Event, *,
+        limit_bytes: int | None = None, now: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._folder, self._interval, self._telemetry, self._stopping = Path(folder), interval_seconds, telemetry, stopping
         self._limit, self._now, self._monotonic = limit_bytes, now, monotonic
-        self._settings = {config.name: settings(config, source) for config in detectors}
+        self._ours = {self._path(name).name for name in detectors}  # files that are not swept
         self._lock: int | None = None  # descriptor; None = the folder is not ours
-        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[_Request | tuple[str, Kept] | None] = queue.SimpleQueue()
         self._snapshots: Snapshots = dict
         self._written: dict[str, tuple[float, bool]] = {}  # detector: time of the step that its file has, and whether that was the last one
         self._due: dict[str, float] = {}  # detector: when the next one is due
         self._until = math.inf  # when a write is given up
         self._said: dict[tuple[str, str], float] = {}  # failure: when it was logged last
-        for name in self._settings:
-            telemetry.count('promlstm_checkpoint_failures', (name,), 0)
-            telemetry.set('promlstm_detector_restored', 0, name)
         self._thread = threading.Thread(target=self._work, name='promlstm-storage', daemon=True)
         self._thread.start()
 
     def start(self, snapshots: Snapshots) -> None:
-        """Write from now on what this gives: {detector: its newest snapshot}."""
+        """Write from now on what this gives: {detector: its settings and newest snapshot}."""
         self._snapshots = snapshots
 
     def stop(self, limit_seconds: float) -> bool:
@@ -112,15 +111,23 @@ class Storage:
         self._until = self._monotonic() + limit_seconds
         self._requests.put(None)
         self._thread.join(limit_seconds)
-        return not self._thread.is_alive() and all(self._written.get(name) == (each.time, True) for name, each in self._snapshots().items() if each)
+        return not self._thread.is_alive() and all(
+            self._written.get(name) == (snapshot.time, True) for name, (_, snapshot) in self._snapshots().items()
+        )
 
-    def restore(self, detector: Detector) -> Restored | None:
-        """Let a detector go on from its checkpoint; None = there is none that can be used, and why is logged.
+    def part(self, name: str, kept: Kept) -> None:
+        """Write what a detector that is no longer configured remembers, for the case that it comes back."""
+        self._requests.put((name, kept))
+
+    def restore(self, detector: Detector, ours: Settings) -> Restored | None:
+        """Let a detector with these settings go on from its checkpoint; None = there is none that can be used, and why is logged.
 
         It waits for the disk, but not for ever, nor once the exporter stops.
         """
         name, path = detector.config.name, self._path(detector.config.name)
-        request = _Request(path, lambda header: self._accept(header, detector))
+        self._telemetry.count('promlstm_checkpoint_failures', (name,), 0)
+        self._telemetry.set('promlstm_detector_restored', 0, name)
+        request = _Request(path, lambda header: self._accept(header, detector, ours))
         self._requests.put(request)
         asked = self._monotonic()
         while not request.done.wait(WAIT_SECONDS):
@@ -148,9 +155,9 @@ class Storage:
     def _refused(self, name: str, path: Path, reason: str) -> None:
         event(log, 'warn', 'checkpoint is not used, memory is built from history', detector=name, file=str(path), reason=reason)
 
-    def _accept(self, header: Header, detector: Detector) -> None:
+    def _accept(self, header: Header, detector: Detector, ours: Settings) -> None:
         """CheckpointError where a detector cannot go on from a checkpoint with this header."""
-        config, ours, now = detector.config, self._settings[detector.config.name], self._now()
+        config, now = detector.config, self._now()
         if header.detector != config.name:
             raise CheckpointError(f'it is of the detector {header.detector!r}')
         if header.model != (running := detector.session.bundle.sha256):
@@ -184,6 +191,9 @@ class Storage:
                 continue
             if request is None:
                 break
+            if isinstance(request, tuple):
+                self._write(*request, last=True)
+                continue
             try:
                 request.found = checkpoint.read(request.path, request.accept, limit_bytes=self._limit) if self._lock is not None else None
             except Exception as error:  # noqa: BLE001 (a thread hands back its failure)
@@ -192,27 +202,27 @@ class Storage:
                 header = request.found[0]  # the first step after it is written soon: until then a second restart would count its alarms again
                 self._written[header.detector] = header.time, header.last
             request.done.set()
-        for name, snapshot in self._snapshots().items():
-            if snapshot and self._written.get(name) != (snapshot.time, True):
-                self._write(name, snapshot, last=True)
+        for name, kept in self._snapshots().items():
+            if self._written.get(name) != (kept[1].time, True):
+                self._write(name, kept, last=True)
         if self._lock is not None:
             os.close(self._lock)
 
     def _write_due(self) -> None:
         now = self._monotonic()
-        for name, snapshot in self._snapshots().items():
-            if snapshot and now >= self._due.get(name, now) and self._written.get(name, (None,))[0] != snapshot.time:
+        for name, kept in self._snapshots().items():
+            if now >= self._due.get(name, now) and self._written.get(name, (None,))[0] != kept[1].time:
                 self._due[name] = now + self._interval
-                self._write(name, snapshot)
+                self._write(name, kept)
 
-    def _write(self, name: str, snapshot: Snapshot, *, last: bool = False) -> None:
-        path, began = self._path(name), self._monotonic()
+    def _write(self, name: str, kept: Kept, *, last: bool = False) -> None:
+        path, began, (ours, snapshot) = self._path(name), self._monotonic(), kept
         try:
             if self._lock is None and not self._open():
                 self._telemetry.count('promlstm_checkpoint_failures', (name,))
                 return
             size = checkpoint.write(
-                path, snapshot, version=__version__, detector=name, settings=self._settings[name], last=last, now=self._now,
+                path, snapshot, version=__version__, detector=name, settings=ours, last=last, now=self._now,
                 go_on=lambda: self._monotonic() < self._until,
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001 (whatever it is, the next one may succeed, and scores go on)
@@ -220,6 +230,8 @@ class Storage:
             self._say('error', 'checkpoint not written, the one before is kept', detector=name, file=str(path), err=_text(error))
             return
         took, self._written[name] = self._monotonic() - began, (snapshot.time, last)
+        if name not in self._snapshots():  # it has parted: nothing of it is on the page
+            return
         for metric, value in (('last_success_timestamp_seconds', self._now()), ('duration_seconds', took), ('size_bytes', size)):
             self._telemetry.set(f'promlstm_checkpoint_{metric}', value, name)
         event(log, 'debug', 'checkpoint written', detector=name, entities=len(snapshot), bytes=size, seconds=took)
@@ -245,12 +257,11 @@ class Storage:
 
     def _sweep(self) -> None:
         """Remove what a killed process was writing, and checkpoints of detectors that are gone for long."""
-        ours = {self._path(name).name for name in self._settings}
         with suppress(OSError):
             for entry in list(os.scandir(self._folder)):
                 if not entry.is_file(follow_symlinks=False):
                     continue
-                gone = entry.name.endswith(SUFFIX) and entry.name not in ours and self._now() - entry.stat().st_mtime > KEPT_SECONDS
+                gone = entry.name.endswith(SUFFIX) and entry.name not in self._ours and self._now() - entry.stat().st_mtime > KEPT_SECONDS
                 if gone or entry.name.endswith(SUFFIX + checkpoint.DRAFT):
                     os.unlink(entry)
 

@@ -97,6 +97,13 @@ class Telemetry:
         """Take all series of a gauge whose first labels have these values off the page."""
         self._gauges[name].remove_by_labels(dict(zip(METRICS[name][2], labels, strict=False)))
 
+    def forget(self, detector: str) -> None:
+        """Take all series of a detector off the page, those of counters too."""
+        for name, (kind, _, labels) in METRICS.items():
+            if 'detector' in labels:
+                metric = self._gauges[name] if kind == 'gauge' else self._counters[name]
+                metric.remove_by_labels({'detector': detector})
+
     @contextmanager
     def stage(self, detector: str, name: str) -> Iterator[None]:
         """Measure the time of a stage."""

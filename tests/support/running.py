@@ -57,7 +57,7 @@ class Running:
         detectors = [{'name': name, 'expr': name, 'delay': '0s', 'history': '0s'} | keys.get(name, {}) for name in 'ab']
         config = configuration.parse(str({'prometheus': {'url': url}, 'detectors': detectors}))
         self.storage = storage and Storage(
-            storage, interval, config.prometheus, config.detectors, self.telemetry, self.clock.stopping, now=self.clock.now
+            storage, interval, 'ab', self.telemetry, self.clock.stopping, now=self.clock.now
         )
         self.scheduler = Scheduler(
             config,
