@@ -34,6 +34,11 @@ class Relay:
         self._held: list[Callable[[], None]] = []
         self.state = WAITING if take_over else OPEN
 
+    @property
+    def waits(self) -> bool:
+        """Whether another one is in service still."""
+        return self.state == WAITING
+
     def open(self) -> None:
         """Pass everything on from now on, and what was kept back before it."""
         with self._lock:
@@ -48,7 +53,7 @@ class Relay:
 
     def publish(self, blocks: Blocks, expires: float) -> None:
         """Put blocks on the page until an instant of the clock."""
-        if self.state == WAITING and self._take_over:
+        if self.waits and self._take_over:
             self._take_over()
         with self._lock:
             if self.state == OPEN:

@@ -193,7 +193,7 @@ class Runner:
         verdicts = restored.verdicts
         self._counted = verdicts.time if restored.last else self._clock.now()
         expires = verdicts.time + 2 * self.config.step
-        if self._clock.now() < expires:
+        if self._clock.now() < expires and not self._telemetry.waits:  # the one in service has newer ones
             self._publish(self._rendered(verdicts, detector.entities.identities, detector.missing(verdicts)), expires)
             self._report.step(detector, verdicts, 0.0, counted=True)
         self._keep(detector, verdicts)

@@ -98,6 +98,7 @@ class Storage:
         self._written: dict[str, tuple[float, bool]] = {}  # detector: time of the step that its file has, and whether that was the last one
         self._due: dict[str, float] = {}  # detector: when the next one is due
         self._until = math.inf  # when a write is given up
+        self._began: float | None = monotonic()  # what the thread does with the disk goes on since then; None = it waits
         self._said: dict[tuple[str, str], float] = {}  # failure: when it was logged last
         self._thread = threading.Thread(target=self._work, name='promlstm-storage', daemon=True)
         self._thread.start()
@@ -129,10 +130,11 @@ class Storage:
         self._telemetry.set('promlstm_detector_restored', 0, name)
         request = _Request(path, lambda header: self._accept(header, detector, ours))
         self._requests.put(request)
-        asked = self._monotonic()
         while not request.done.wait(WAIT_SECONDS):
-            if self._stopping.is_set() or self._monotonic() - asked > SILENT_SECONDS:
-                self._refused(name, path, f'its disk has not answered for {self._monotonic() - asked:.0f} s')
+            began = self._began
+            silent_seconds = self._monotonic() - began if began is not None else 0.0
+            if self._stopping.is_set() or silent_seconds > SILENT_SECONDS:
+                self._refused(name, path, f'its disk has not answered for {silent_seconds:.0f} s' if silent_seconds > SILENT_SECONDS else 'stopping')
                 return None
         try:
             if request.found is None:
@@ -184,11 +186,13 @@ class Storage:
         self._open()
         look = min(LOOK_SECONDS, self._interval / 4)
         while True:
+            self._began = None
             try:
                 request = self._requests.get(timeout=look)
             except queue.Empty:
                 self._write_due()
                 continue
+            self._began = self._monotonic()
             if request is None:
                 break
             if isinstance(request, tuple):
@@ -216,17 +220,18 @@ class Storage:
                 self._write(name, kept)
 
     def _write(self, name: str, kept: Kept, *, last: bool = False) -> None:
-        path, began, (ours, snapshot) = self._path(name), self._monotonic(), kept
+        path, (ours, snapshot) = self._path(name), kept
+        self._began = began = self._monotonic()
         try:
             if self._lock is None and not self._open():
-                self._telemetry.count('promlstm_checkpoint_failures', (name,))
+                self._count_failure(name)
                 return
             size = checkpoint.write(
                 path, snapshot, version=__version__, detector=name, settings=ours, last=last, now=self._now,
                 go_on=lambda: self._monotonic() < self._until,
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001 (whatever it is, the next one may succeed, and scores go on)
-            self._telemetry.count('promlstm_checkpoint_failures', (name,))
+            self._count_failure(name)
             self._say('error', 'checkpoint not written, the one before is kept', detector=name, file=str(path), err=_text(error))
             return
         took, self._written[name] = self._monotonic() - began, (snapshot.time, last)
@@ -235,6 +240,10 @@ class Storage:
         for metric, value in (('last_success_timestamp_seconds', self._now()), ('duration_seconds', took), ('size_bytes', size)):
             self._telemetry.set(f'promlstm_checkpoint_{metric}', value, name)
         event(log, 'debug', 'checkpoint written', detector=name, entities=len(snapshot), bytes=size, seconds=took)
+
+    def _count_failure(self, name: str) -> None:
+        if name in self._snapshots():
+            self._telemetry.count('promlstm_checkpoint_failures', (name,))
 
     def _open(self) -> bool:
         """Take the folder, if no other process has it; False = it cannot be had, which is logged."""
