@@ -1,9 +1,9 @@
-"""Run all measurements, or those that are named: `python -m bench footprint step memory start collect`; `retrain`, a quarter of an hour, only then."""
+"""Run all measurements but `retrain`, a quarter of an hour, or those that are named: `python -m bench footprint memory step start checkpoint collect`."""
 
 import importlib
 import sys
 
-NAMES = ('footprint', 'memory', 'step', 'start', 'collect')
+NAMES = ('footprint', 'memory', 'step', 'start', 'checkpoint', 'collect')
 LONG = ('retrain',)  # only where it is named
 
 
