@@ -1,0 +1,116 @@
+"""The pages: /metrics, /-/healthy, /-/ready and the landing page. A scrape only hands out text that was rendered before.
+
+Who calls it: server (through door). What flows through: a Request; out comes an Answer. The registry, the metric families and the content
+negotiation are those of prometheus_client.
+"""
+
+import asyncio
+import html
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from prometheus_client import CollectorRegistry
+from prometheus_client import exposition as text_format
+
+from promlstm import __version__
+from promlstm.serve.messages import Answer, Request, accepts_gzip, text
+from promlstm.serve.page import Page, compressed
+from promlstm.serve.telemetry import Telemetry
+
+HEALTHY, READY = '/-/healthy', '/-/ready'
+METHODS = ('GET', 'HEAD')
+_Encoder = Callable[[CollectorRegistry], bytes]
+
+
+class Site:
+    """The pages of one exporter.
+
+    statuses  gives {detector: status}, where str(status) is for people
+    ready     whether /-/ready answers 200
+    """
+
+    def __init__(self, *, page: Page, telemetry: Telemetry, statuses: Callable[[], Mapping[str, object]], ready: Callable[[], bool]) -> None:
+        self._page, self._statuses, self._ready = page, statuses, ready
+        self._own = _Own(telemetry)
+
+    def is_probe(self, path: str) -> bool:
+        """Whether a path says nothing but whether promlstm is healthy and ready to whoever is not trusted."""
+        return path in (HEALTHY, READY)
+
+    def methods(self, path: str) -> tuple[str, ...]:
+        """The methods that a path takes."""
+        return METHODS
+
+    async def answer(self, request: Request) -> Answer:
+        """The answer to a request of one of these methods."""
+        match request.path:
+            case '/metrics':
+                return await self._metrics(request)
+            case '/-/healthy':
+                return text(200, 'promlstm is healthy.\n')
+            case '/-/ready':
+                return self._readiness(request.trusted)
+            case '/':
+                return self._landing()
+        return text(404, 'Not found. There are /, /metrics, /-/healthy and /-/ready.\n')
+
+    async def _metrics(self, request: Request) -> Answer:
+        encoder, content_type = _encoder(request.header('accept'))
+        gzip = accepts_gzip(request.header('accept-encoding'))
+        own = await self._own.text(encoder, content_type, gzip=gzip)
+        # In OpenMetrics the exporter's own part ends with `# EOF`, so it comes last.
+        return Answer(200, content_type, [*self._page.parts(gzip=gzip), own], {'Content-Encoding': 'gzip'} if gzip else {})
+
+    def _readiness(self, trusted: bool) -> Answer:
+        ready = self._ready()
+        lines = [f'promlstm is {"" if ready else "not "}ready.\n']
+        if trusted:
+            lines += [f'{name}: {status}\n' for name, status in self._statuses().items()]
+        return text(200 if ready else 503, ''.join(lines))
+
+    def _landing(self) -> Answer:
+        statuses = self._statuses()
+        rows = ''.join(f'<tr><td>{html.escape(name)}</td><td>{html.escape(str(status))}</td></tr>' for name, status in statuses.items())
+        page = (
+            '<!doctype html><html lang="en"><meta charset="utf-8"><title>promlstm</title>'
+            '<style>body{font:16px/1.5 sans-serif;max-width:50em;margin:3em auto;padding:0 1em}td,th{text-align:left;padding:.2em 1.5em .2em 0}</style>'
+            f'<h1>promlstm</h1><p>Anomaly gauges for Prometheus, version {__version__}.</p>'
+            '<p><a href="/metrics">Metrics</a> · <a href="/-/ready">Readiness</a> · <a href="/-/healthy">Health</a></p>'
+            f'<table><tr><th>Detector</th><th>State</th></tr>{rows}</table></html>\n'
+        )
+        return Answer(200, 'text/html; charset=utf-8', [page.encode()], {'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'"})
+
+
+class _Own:
+    """The exporter's own metrics as text.
+
+    They are rendered in a thread beside the event loop, and for all scrapers at once that came before a rendering began: it takes
+    milliseconds with hundreds of detectors, and a flood of scrapes must not keep a probe waiting.
+    """
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry, self._thread = telemetry, ThreadPoolExecutor(1, 'promlstm-own-metrics')
+        self._coming: dict[tuple[str, bool], asyncio.Future[bytes]] = {}
+
+    async def text(self, encoder: _Encoder, content_type: str, *, gzip: bool) -> bytes:
+        """The text in the format of the encoder, as a gzip member if wanted."""
+        key = content_type, gzip
+        if not (coming := self._coming.get(key)):
+            self._coming[key] = coming = asyncio.ensure_future(self._rendered(key, encoder))
+        return await asyncio.shield(coming)
+
+    async def _rendered(self, key: tuple[str, bool], encoder: _Encoder) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._render, key, encoder)
+
+    def _render(self, key: tuple[str, bool], encoder: _Encoder) -> bytes:
+        self._coming.pop(key, None)  # before the first number is read: whoever comes later gets newer ones
+        own = encoder(self._telemetry.registry)
+        return compressed(own) if key[1] else own
+
+
+def _encoder(accept: str) -> tuple[_Encoder, str]:
+    """(encoder, content type) for an Accept header; the classic text format if the library cannot parse it."""
+    try:
+        return text_format.choose_encoder(accept)
+    except (TypeError, ValueError):
+        return text_format.choose_encoder('')
