@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         from promlstm.live.scheduler import Scheduler
         from promlstm.query.prometheus import Prometheus
         from promlstm.serve.page import Page
-        from promlstm.serve.server import Server
+        from promlstm.serve.server import Server, limits_of
         from promlstm.serve.site import Site
         from promlstm.serve.telemetry import Telemetry
 
@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
         page = Page(clock.now, clock.steady)
         source = Prometheus(config.prometheus, root=config.root)
         scheduler = Scheduler(config, source, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=source)
-        server = Server(args.listen, Site(page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready))
+        site = Site(page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready)
+        server = Server(args.listen, site, limits_of(args.max_connections, args.max_connections_per_client))
         telemetry.set('promlstm_config_last_reload_successful', 1)
         telemetry.set('promlstm_config_last_reload_success_timestamp_seconds', time.time())
         wait_for_signal, compare = signals.waiting(), signals.Repeated(lambda: _compare(args, config, telemetry, log))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 Command = Callable[[argparse.Namespace], int]
+CONNECTIONS = 512
 LISTEN = ':19855'  # outside 9100-9999, which is allocated to other exporters in full
 
 
@@ -117,6 +118,20 @@ def _add_run(commands: 'Commands', command: Command) -> None:
     parser.add_argument(
         '--web.listen-address', dest='listen', default=LISTEN, metavar='HOST:PORT', help=f'address to serve on (default: {LISTEN})'
     )
+    parser.add_argument(
+        '--web.max-connections', dest='max_connections', type=_places, default=CONNECTIONS, metavar='N',
+        help=f'connections that are open at once; beyond, the one that has done nothing for longest is closed (default: {CONNECTIONS})',
+    )  # fmt: skip
+    parser.add_argument(
+        '--web.max-connections-per-client', dest='max_connections_per_client', type=_places, metavar='N',
+        help='the same for one client address; behind a proxy all clients have one (default: half of --web.max-connections)',
+    )  # fmt: skip
+
+
+def _places(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 8 <= int(text) <= 65536:
+        raise argparse.ArgumentTypeError(f'expected a number from 8 to 65536, got {text!r}')
+    return int(text)
 
 
 def _add_demo(commands: 'Commands', command: Command, wanted: bool) -> None:

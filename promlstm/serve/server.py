@@ -7,6 +7,7 @@ connections.py, and what is answered in site.py; the server knows nothing of det
 import asyncio
 import logging
 import math
+import resource
 import socket
 import sys
 import threading
@@ -21,8 +22,9 @@ from promlstm.serve.conversation import Application, Conversation
 log = logging.getLogger('promlstm.server')
 PAUSE_SECONDS = 0.2  # after a connection that could not be accepted
 REPEAT_SECONDS = 60.0  # that is logged again after this
-BACKLOG = 1024  # connections that the system holds until they are accepted
+BACKLOG = 4096  # connections that the system holds until they are accepted
 ACCEPTED_AT_ONCE = 64  # between two looks at those that are open
+OTHER_FILES = 128  # open files of this process that are no connections of clients
 # Of each connection, in the system: requests are small, and an answer must not be held in memory for a client that does not read it.
 RECEIVE_BYTES, SEND_BYTES = 64 << 10, 512 << 10
 
@@ -37,6 +39,19 @@ def address(text: str) -> tuple[str, int]:
     if not (colon and port.isascii() and port.isdigit()) or int(port) > 65535:
         raise ConfigError(f'--web.listen-address: expected HOST:PORT or :PORT, got {text!r}')
     return host.strip('[]'), int(port)
+
+
+def limits_of(connections: int, per_client: int | None) -> Limits:
+    """The limits for that many connections in all and of one client (None: half of them), as far as this process may have files open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + OTHER_FILES
+    if soft < wanted and soft != resource.RLIM_INFINITY:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if soft < wanted:
+            connections = max(2, soft - OTHER_FILES)
+            event(log, 'warn', 'the limit of open files allows fewer connections', limit=soft, connections=connections)
+    return Limits(connections, max(2, min(per_client or connections // 2, connections)))
 
 
 class Server:
