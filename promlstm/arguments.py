@@ -58,6 +58,7 @@ def _parser(functions: Mapping[str, Command], *, demo: bool) -> argparse.Argumen
     _add_demo(commands, functions['demo'], demo)
     _add_presets(commands, functions['presets'])
     _add_check_config(commands, functions['check-config'])
+    _add_check_web_config(commands, functions['check-web-config'])
     _add_check_model(commands, functions['check-model'])
     _add_backtest(commands, functions['backtest'])
     return parser
@@ -117,6 +118,9 @@ def _add_run(commands: 'Commands', command: Command) -> None:
     _add_config_file(parser)
     parser.add_argument(
         '--web.listen-address', dest='listen', default=LISTEN, metavar='HOST:PORT', help=f'address to serve on (default: {LISTEN})'
+    )
+    parser.add_argument(
+        '--web.config.file', dest='web_config_file', metavar='FILE', help='TLS, client certificates and passwords of the server (default: none)'
     )
     parser.add_argument(
         '--web.max-connections', dest='max_connections', type=_places, default=CONNECTIONS, metavar='N',
@@ -184,6 +188,19 @@ def _add_check_config(commands: 'Commands', command: Command) -> None:
     parser.add_argument('config_file', nargs='?', metavar='FILE', help='configuration file (default: promlstm.yml)')
     _add_preset(parser)
     parser.add_argument('--offline', action='store_true', help='do not query Prometheus')
+
+
+def _add_check_web_config(commands: 'Commands', command: Command) -> None:
+    parser = _add(
+        commands,
+        'check-web-config',
+        command,
+        summary='validate a web configuration file, with its certificates and keys',
+        description='Read the file of --web.config.file and all that it names. It has the format of the Prometheus ecosystem.\n'
+        'Exit status 1 if the exporter could not serve with it.',
+        examples=['promlstm check-web-config web.yml'],
+    )
+    parser.add_argument('web_config_file', metavar='FILE', help='web configuration file')
 
 
 def _add_check_model(commands: 'Commands', command: Command) -> None:

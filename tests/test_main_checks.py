@@ -29,7 +29,10 @@ DEFAULT = session.resolve('builtin:default')
 
 # command: its flags, as its help must name them
 FLAGS = {
-    'run': {'--config.file', '--preset', '--preset.without', '--prometheus.url', '--web.listen-address', '--web.max-connections', '--web.max-connections-per-client', '--log.level', '--log.format'},
+    'run': {
+        '--config.file', '--preset', '--preset.without', '--prometheus.url', '--web.listen-address', '--web.config.file', '--web.max-connections',
+        '--web.max-connections-per-client', '--log.level', '--log.format',
+    },
     'demo': {'--web.listen-address', '--log.level', '--log.format'},
     'presets': {'--log.level', '--log.format'},
     'check-config': {'FILE', '--preset', '--preset.without', '--prometheus.url', '--offline', '--log.level', '--log.format'},

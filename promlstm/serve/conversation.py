@@ -9,7 +9,7 @@ import logging
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
@@ -25,7 +25,13 @@ log = logging.getLogger('promlstm.server')
 PIECE_BYTES = 64 << 10  # of an answer, that is copied for one connection at a time
 READ_BYTES = 16 << 10
 LINGER_SECONDS, LINGER_BYTES = 1.0, 1 << 20
-METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'TRACE', 'CONNECT')  # known to RFC 9110 and 5789
+# Of every answer, unless the page or the web configuration has its own: nothing of ours is to be framed, guessed at, or told to others.
+SECURITY_HEADERS = {
+    'X-Content-Type-Options': 'nosniff',
+    'X-Frame-Options': 'DENY',
+    'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+    'Referrer-Policy': 'no-referrer',
+}
 
 
 class Application(Protocol):
@@ -34,8 +40,8 @@ class Application(Protocol):
     def is_probe(self, path: str) -> bool:
         """Whether a path is answered without waiting for others."""
 
-    def methods(self, path: str) -> tuple[str, ...]:
-        """The methods that a path takes."""
+    def headers(self) -> Mapping[str, str]:
+        """Headers of every answer, in the place of those that a page has."""
 
     async def answer(self, request: Request) -> Answer:
         """The answer to a request."""
@@ -143,11 +149,6 @@ class Conversation:
         return True
 
     async def _answer(self, request: Request) -> Answer:
-        allowed = self._application.methods(request.path)
-        if request.method not in METHODS:
-            return text(501, 'Unknown method.\n')
-        if request.method not in allowed:
-            return text(405, f'Method not allowed. Allowed: {", ".join(allowed)}.\n', {'Allow': ', '.join(allowed)})
         try:
             async with asyncio.timeout(self._limits.request_seconds):
                 return await self._application.answer(request)
@@ -237,7 +238,7 @@ class Conversation:
     async def _send(self, answer: Answer, head_only: bool, *, close: bool) -> None:
         headers = {
             'Server': 'promlstm', 'Date': formatdate(usegmt=True), 'Content-Type': answer.content_type,
-            'Content-Length': str(sum(map(len, answer.parts))), 'X-Content-Type-Options': 'nosniff', **answer.headers,
+            'Content-Length': str(sum(map(len, answer.parts))), **SECURITY_HEADERS, **answer.headers, **self._application.headers(),
         }  # fmt: skip
         if close:
             headers['Connection'] = 'close'

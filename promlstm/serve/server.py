@@ -12,18 +12,21 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from promlstm.errors import ConfigError
 from promlstm.logs import event
 from promlstm.serve.connections import Connections, Limits, State, client_of
 from promlstm.serve.conversation import Application, Conversation
+from promlstm.serve.door import Door
+from promlstm.serve.web import Web
 
 log = logging.getLogger('promlstm.server')
 PAUSE_SECONDS = 0.2  # after a connection that could not be accepted
 REPEAT_SECONDS = 60.0  # that is logged again after this
-BACKLOG = 4096  # connections that the system holds until they are accepted
-ACCEPTED_AT_ONCE = 64  # between two looks at those that are open
+BACKLOG = 1024  # connections that the system holds until they are accepted
+ACCEPTED_AT_ONCE = 8  # between two looks at those that are open: a flood of new ones must not hold up what has begun
 OTHER_FILES = 128  # open files of this process that are no connections of clients
 # Of each connection, in the system: requests are small, and an answer must not be held in memory for a client that does not read it.
 RECEIVE_BYTES, SEND_BYTES = 64 << 10, 512 << 10
@@ -55,10 +58,15 @@ def limits_of(connections: int, per_client: int | None) -> Limits:
 
 
 class Server:
-    """Serves an application on one address. It is bound at once, and serves from `start` on."""
+    """Serves an application on one address. It is bound at once, and serves from `start` on.
 
-    def __init__(self, listen: str, application: Application, limits: Limits | None = None) -> None:
-        self._application, self._limits = application, limits or Limits()
+    web  what is configured of TLS, passwords and headers; None = nothing
+    """
+
+    def __init__(self, listen: str, application: Application, limits: Limits | None = None, web: Web | None = None) -> None:
+        self._application, self._limits, self._web = application, limits or Limits(), web
+        if web:
+            self._application = Door(application, users=lambda: web.users, headers=lambda: web.headers, bucket=lambda: web.bucket)
         self._socket = _bound(listen)
         self._host, self.server_port = self._socket.getsockname()[:2]
         self._loop = asyncio.new_event_loop()
@@ -72,7 +80,7 @@ class Server:
     def url(self) -> str:
         """The URL for a browser on this machine."""
         host = 'localhost' if self._host in ('::', '0.0.0.0') else f'[{self._host}]' if ':' in self._host else self._host
-        return f'http://{host}:{self.server_port}'
+        return f'http{"s" if self._web and self._web.tls else ""}://{host}:{self.server_port}'
 
     @property
     def open_connections(self) -> int:
@@ -82,9 +90,13 @@ class Server:
     def start(self) -> None:
         """Serve in a new thread."""
         self._thread.start()
+        if self._web:
+            self._web.watch(self._renew)
 
     def stop(self) -> None:
         """Accept no more connections, finish the answers that have begun, and close everything."""
+        if self._web:
+            self._web.stop()
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopping.set)
             self._thread.join(2 * self._limits.stop_seconds)
@@ -110,15 +122,24 @@ class Server:
         await self._stopping.wait()
         self._loop.remove_reader(self._socket)
         self._socket.close()
-        for conversation in self._held.values():
-            conversation.last = True
-        for place in self._connections.by_state(State.READING, State.RESTING):
-            place.close()
+        self._end_connections()
         if self._held:
             _, late = await asyncio.wait(self._held, timeout=self._limits.stop_seconds)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+
+    def _end_connections(self) -> None:
+        """Close connections: those to which an answer is due after it, all others at once."""
+        for conversation in self._held.values():
+            conversation.last = True
+        for place in self._connections.by_state(State.READING, State.RESTING):
+            place.close()
+
+    def _renew(self) -> None:
+        """Connections that were made with other certificates end: what was trusted then may not be trusted now."""
+        with suppress(RuntimeError):  # the server has stopped meanwhile
+            self._loop.call_soon_threadsafe(self._end_connections)
 
     def _accept(self) -> None:
         for _ in range(ACCEPTED_AT_ONCE):
@@ -146,13 +167,16 @@ class Server:
     def _hold(self, connection: socket.socket, peer: str) -> None:
         connection.setblocking(False)
         conversation = Conversation(
-            connection, peer, application=self._application, connections=self._connections, limits=self._limits
+            connection, peer, application=self._application, connections=self._connections, limits=self._limits, **self._tls()
         )
         place = self._connections.enter(client_of(peer))
         task = self._loop.create_task(conversation.hold(place))
         place.close = task.cancel
         self._held[task] = conversation
         task.add_done_callback(self._left)
+
+    def _tls(self) -> dict[str, Any]:
+        return {'context': self._web.tls, 'welcome': self._web.lets_in} if self._web else {}
 
     def _left(self, task: asyncio.Task[None]) -> None:
         conversation = self._held.pop(task)

@@ -19,6 +19,8 @@ from promlstm.serve.telemetry import Telemetry
 
 HEALTHY, READY = '/-/healthy', '/-/ready'
 METHODS = ('GET', 'HEAD')
+KNOWN_METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'TRACE', 'CONNECT')  # RFC 9110 and 5789
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _Encoder = Callable[[CollectorRegistry], bytes]
 
 
@@ -37,12 +39,16 @@ class Site:
         """Whether a path says nothing but whether promlstm is healthy and ready to whoever is not trusted."""
         return path in (HEALTHY, READY)
 
-    def methods(self, path: str) -> tuple[str, ...]:
-        """The methods that a path takes."""
-        return METHODS
+    def headers(self) -> Mapping[str, str]:
+        """Headers of every answer, in the place of those that a page has: none."""
+        return {}
 
     async def answer(self, request: Request) -> Answer:
-        """The answer to a request of one of these methods."""
+        """The answer to a request."""
+        if request.method not in KNOWN_METHODS:
+            return text(501, 'Unknown method.\n')
+        if request.method not in METHODS:
+            return text(405, f'Method not allowed. Allowed: {", ".join(METHODS)}.\n', {'Allow': ', '.join(METHODS)})
         match request.path:
             case '/metrics':
                 return await self._metrics(request)
@@ -78,7 +84,7 @@ class Site:
             '<p><a href="/metrics">Metrics</a> · <a href="/-/ready">Readiness</a> · <a href="/-/healthy">Health</a></p>'
             f'<table><tr><th>Detector</th><th>State</th></tr>{rows}</table></html>\n'
         )
-        return Answer(200, 'text/html; charset=utf-8', [page.encode()], {'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'"})
+        return Answer(200, 'text/html; charset=utf-8', [page.encode()], {'Content-Security-Policy': _POLICY})
 
 
 class _Own:

@@ -48,7 +48,8 @@ def opened():
             return connection
 
 def flood():
-    nonsense = itertools.cycle([b'nonsense\\r\\n\\r\\n', b'GET /' + b'x' * 9000, b'\\x16\\x03\\x01' * 50, b'BREW /metrics HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n', b''])
+    brew = b'BREW /metrics HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n'
+    nonsense = itertools.cycle([b'nonsense\\r\\n\\r\\n', b'GET /' + b'x' * 9000, b'\\x16\\x03\\x01' * 50, brew, b''])
     print('opened', flush=True)
     while True:
         with contextlib.suppress(OSError):
