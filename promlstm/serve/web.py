@@ -130,9 +130,7 @@ class Web:
         """What is in the files now; raises ConfigError."""
         assert self._path
         stamp = self._stamp(WebConfig())  # all stamps are taken before the file is read: what changes in between is read again
-        config = read(self._path)
-        if old and config == WebConfig() and old.config != config:
-            raise ConfigError(f'{self._path}: it is empty now; to serve without TLS and passwords, write {{}} into it')
+        config = read(self._path, may_be_empty=not old or old.config == WebConfig())
         self._latest = config
         tls, stamps, made = config.tls_server_config, self._stamp(config)[1:], None
         self._seen = stamp + stamps

@@ -1,4 +1,4 @@
-"""The web configuration file, in the format of the Prometheus ecosystem (prometheus/exporter-toolkit, docs/web-configuration.md).
+"""The web configuration file, in the format of the Prometheus ecosystem: that of prometheus/exporter-toolkit.
 
 Who calls it: web (reads it again and again), `check-web-config`. What flows through: a file's text; out comes a frozen WebConfig. It opens
 no certificate and checks no password.
@@ -111,11 +111,12 @@ class WebConfig(_Strict, frozen=True):
         return {name: value for name, value in (http.headers or {}).items() if value}
 
 
-def parse(text: str, name: str) -> WebConfig:
+def parse(text: str, name: str, *, may_be_empty: bool = True) -> WebConfig:
     """The configuration that a text holds; an empty one configures nothing.
 
-    name    of the file, for messages
-    raises  ConfigError
+    name          of the file, for messages
+    may_be_empty  False = a text without a key is an error, unless it is {}
+    raises        ConfigError
 
     >>> parse('', 'web.yml') == WebConfig()
     True
@@ -126,6 +127,8 @@ def parse(text: str, name: str) -> WebConfig:
         tree = strict_yaml.load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f'{name}: {_without_content(error)}') from None  # what yaml quotes of the text may be a hash
+    if tree is None and not may_be_empty:
+        raise ConfigError(f'{name}: it is empty now; to serve without TLS and passwords, write {{}} into it')
     try:
         config = msgspec.convert({} if tree is None else tree, WebConfig)
     except msgspec.ValidationError as error:
@@ -139,7 +142,7 @@ def parse(text: str, name: str) -> WebConfig:
     return config
 
 
-def read(path: Path) -> WebConfig:
+def read(path: Path, *, may_be_empty: bool = True) -> WebConfig:
     """The configuration in a file; raises ConfigError."""
     try:
         with path.open('rb') as file:
@@ -147,7 +150,7 @@ def read(path: Path) -> WebConfig:
     except OSError as error:
         raise ConfigError(f'{path}: cannot be read: {error.strerror}') from error
     try:
-        return parse(data.decode(), str(path))
+        return parse(data.decode(), str(path), may_be_empty=may_be_empty)
     except UnicodeDecodeError as error:
         raise ConfigError(f'{path}: not UTF-8 text') from error
 

@@ -64,15 +64,24 @@ rate_limit: {{interval: 1s, burst: 20}}
         ('tls_server_config: {cert_file: a.crt}', 'tls_server_config: missing one of key or key_file'),
         ('tls_server_config: {key_file: a.key}', 'tls_server_config: missing one of cert or cert_file'),
         ('tls_server_config: {client_auth_type: NoClientCert}', 'tls_server_config: missing one of cert or cert_file'),
-        (f'tls_server_config: {{{PAIR}, min_version: TLS10}}', 'tls_server_config.min_version: TLS10 is not served: it is broken (RFC 8996); expected TLS12 or TLS13'),
+        (
+            f'tls_server_config: {{{PAIR}, min_version: TLS10}}',
+            'tls_server_config.min_version: TLS10 is not served: it is broken (RFC 8996); expected TLS12 or TLS13',
+        ),
         (f'tls_server_config: {{{PAIR}, max_version: SSL3}}', "tls_server_config.max_version: expected TLS12 or TLS13, got 'SSL3'"),
-        (f'tls_server_config: {{{PAIR}, min_version: TLS13, max_version: TLS12}}', 'tls_server_config: min_version TLS13 is above max_version TLS12'),
+        (
+            f'tls_server_config: {{{PAIR}, min_version: TLS13, max_version: TLS12}}',
+            'tls_server_config: min_version TLS13 is above max_version TLS12',
+        ),
         (f'tls_server_config: {{{PAIR}, cipher_suites: [TLS_RSA_WITH_RC4_128_SHA]}}', None),
         (
             f'tls_server_config: {{{PAIR}, max_version: TLS12, cipher_suites: [TLS_AES_128_GCM_SHA256]}}',
             'tls_server_config.cipher_suites: none of them is for TLS12, and max_version allows no other',
         ),
-        (f'tls_server_config: {{{PAIR}, curve_preferences: [P1]}}', "tls_server_config.curve_preferences: expected one of CurveP256, CurveP384, CurveP521, X25519, got 'P1'"),
+        (
+            f'tls_server_config: {{{PAIR}, curve_preferences: [P1]}}',
+            "tls_server_config.curve_preferences: expected one of CurveP256, CurveP384, CurveP521, X25519, got 'P1'",
+        ),
         (
             f'tls_server_config: {{{PAIR}, curve_preferences: [CurveP256, X25519]}}',
             "tls_server_config.curve_preferences: Python's ssl can offer one curve or its own choice: name one, or leave the key out",
@@ -89,7 +98,10 @@ rate_limit: {{interval: 1s, burst: 20}}
             f'tls_server_config: {{{PAIR}, client_auth_type: Yes please}}',
             "tls_server_config.client_auth_type: expected one of NoClientCert, VerifyClientCertIfGiven, RequireAndVerifyClientCert, got 'Yes please'",
         ),
-        (f'tls_server_config: {{{PAIR}, client_ca_file: ca}}', 'tls_server_config: client_ca_file without client_auth_type: no certificate would be asked for'),
+        (
+            f'tls_server_config: {{{PAIR}, client_ca_file: ca}}',
+            'tls_server_config: client_ca_file without client_auth_type: no certificate would be asked for',
+        ),
         (
             f'tls_server_config: {{{PAIR}, client_auth_type: RequireAndVerifyClientCert}}',
             'tls_server_config.client_auth_type: RequireAndVerifyClientCert without client_ca_file: no certificate could be verified',
@@ -99,9 +111,18 @@ rate_limit: {{interval: 1s, burst: 20}}
             'tls_server_config: client_allowed_sans needs client_auth_type RequireAndVerifyClientCert',
         ),
         ('http_server_config: {headers: {X-Own: a}}', None),
-        ('http_server_config: {headers: {X-Frame-Options: maybe}}', "http_server_config.headers: X-Frame-Options: expected deny or sameorigin, got 'maybe'"),
-        ('http_server_config: {headers: {X-Content-Type-Options: sniff}}', "http_server_config.headers: X-Content-Type-Options: expected nosniff, got 'sniff'"),
-        ('http_server_config: {headers: {X-XSS-Protection: "a\\r\\nb: c"}}', 'http_server_config.headers: X-XSS-Protection: expected one line of printable ASCII'),
+        (
+            'http_server_config: {headers: {X-Frame-Options: maybe}}',
+            "http_server_config.headers: X-Frame-Options: expected deny or sameorigin, got 'maybe'",
+        ),
+        (
+            'http_server_config: {headers: {X-Content-Type-Options: sniff}}',
+            "http_server_config.headers: X-Content-Type-Options: expected nosniff, got 'sniff'",
+        ),
+        (
+            'http_server_config: {headers: {X-XSS-Protection: "a\\r\\nb: c"}}',
+            'http_server_config.headers: X-XSS-Protection: expected one line of printable ASCII',
+        ),
         (f'basic_auth_users: {{"": {HASH}}}', "basic_auth_users: '': expected a name without a colon"),
         (f'basic_auth_users: {{"a:b": {HASH}}}', "basic_auth_users: 'a:b': expected a name without a colon"),
         ('basic_auth_users: [a]', 'basic_auth_users: expected a mapping or nothing, got a list'),
