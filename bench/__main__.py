@@ -1,10 +1,10 @@
-"""Run all measurements, or those that are named: `python -m bench footprint step memory start collect`; `retrain`, a quarter of an hour, only then."""
+"""Run all measurements, or those that are named: `python -m bench footprint step scrape memory start collect`; `retrain` and `servers`, minutes, only then."""
 
 import importlib
 import sys
 
-NAMES = ('footprint', 'memory', 'step', 'start', 'collect')
-LONG = ('retrain',)  # only where it is named
+NAMES = ('footprint', 'memory', 'step', 'scrape', 'start', 'collect')
+LONG = ('retrain', 'servers')  # only where they are named
 
 
 def main(names):
