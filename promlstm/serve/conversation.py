@@ -80,6 +80,7 @@ class Conversation:
         self._writer: asyncio.StreamWriter
         self._place: Place
         self._deadline = 0.0  # of the request that has begun, in the time of the event loop; 0 = none has
+        self._head_only = False  # whether the request that is being read asks for no body
         self.last = False  # whether the connection is to be closed after the answer
 
     async def hold(self, place: Place) -> None:
@@ -122,6 +123,7 @@ class Conversation:
 
     async def _exchange(self) -> bool:
         """One request and its answer; False = no other one follows."""
+        await asyncio.sleep(0)  # others have their turn, whatever this client has sent already
         try:
             if not (asked := await self._request()):
                 return False
@@ -199,7 +201,7 @@ class Conversation:
             raise _Refused(414 if too_long else error.error_status_hint) from error
 
     def _read(self, head: h11.Request) -> Request:
-        limits = self._limits
+        limits, self._head_only = self._limits, head.method == b'HEAD'
         if len(head.target) > limits.target_bytes:
             raise _Refused(414)
         if len(head.headers) > limits.headers or sum(len(name) + len(value) + 4 for name, value in head.headers) > limits.head_bytes:
@@ -232,7 +234,7 @@ class Conversation:
 
     async def _refuse(self, status: int) -> None:
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            await self._send(text(status, f'{HTTPStatus(status).phrase}.\n'), False, close=True)
+            await self._send(text(status, f'{HTTPStatus(status).phrase}.\n'), self._head_only, close=True)
             await self._linger()
 
     async def _send(self, answer: Answer, head_only: bool, *, close: bool) -> None:

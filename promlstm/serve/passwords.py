@@ -124,12 +124,18 @@ class Passwords:
         loop = asyncio.get_running_loop()
         while self._waiting:
             digest, password, hashed = self._next()
-            result = await loop.run_in_executor(self._thread, self._check, password, hashed)
-            remembered, most = (self._right, RIGHT) if result else (self._wrong, WRONG)
-            remembered[digest] = None
-            if len(remembered) > most:
-                remembered.popitem(last=False)
-            self._asked.pop(digest).set_result(result)
+            try:
+                result = await loop.run_in_executor(self._thread, self._check, password, hashed)
+                self._remember(digest, result)
+                self._asked[digest].set_result(result)
+            finally:
+                self._asked.pop(digest).cancel()  # where it failed nobody waits for ever
+
+    def _remember(self, digest: bytes, result: bool) -> None:
+        remembered, most = (self._right, RIGHT) if result else (self._wrong, WRONG)
+        remembered[digest] = None
+        if len(remembered) > most:
+            remembered.popitem(last=False)
 
     def _next(self) -> _Asked:
         client, users = self._waiting.popitem(last=False)

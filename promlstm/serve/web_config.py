@@ -18,6 +18,7 @@ from promlstm.durations import seconds
 from promlstm.errors import ConfigError
 
 LARGEST_CHARACTERS = 1_000_000
+LARGEST_COST = 18  # of a hash: some ten seconds
 HEADERS = ('Content-Security-Policy', 'X-Frame-Options', 'X-Content-Type-Options', 'X-XSS-Protection', 'Strict-Transport-Security')
 _FRAME_OPTIONS = ('deny', 'sameorigin')
 _HASH = re.compile(r'\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}\Z')
@@ -188,6 +189,8 @@ def _check_users(users: dict[str, str], name: str) -> None:
                 f'{name}: basic_auth_users: {user}: expected a bcrypt hash, which begins with $2a$, $2b$ or $2y$ and has 60 characters; '
                 'htpasswd -nBC 10 "" makes one'
             )
+        if int(hashed[4:6]) > LARGEST_COST:
+            raise ConfigError(f'{name}: basic_auth_users: {user}: a cost of {hashed[4:6]} takes longer than a request may; 10 is enough')
 
 
 def _check_headers(http: Http, name: str) -> None:

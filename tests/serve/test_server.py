@@ -409,6 +409,52 @@ def test_a_body_that_is_not_read_ends_the_connection(exporter, head, status):
     assert re.findall(rb'HTTP/1.1 (\d+)', got)[:1] == [status] and b'HTTP/1.1 200' not in got
 
 
+@pytest.mark.parametrize(
+    ('request_', 'status'),
+    [
+        (b'HEAD /' + b'x' * 9000 + b' HTTP/1.1\r\nHost: x\r\n', b'414'),
+        (b'HEAD / HTTP/1.1\r\nHost: x\r\n' + b'A: b\r\n' * 200, b'431'),
+        (b'HEAD / HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n', b'413'),
+        (b'HEAD / HTTP/2.0\r\nHost: x\r\n', b'505'),
+        (b'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n', b'405'),
+        (b'GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n', b'200'),
+        (b'OPTIONS * HTTP/1.1\r\nHost: x\r\n', b'405'),
+        (b'GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n', b'400'),
+        (b'GET /metrics HTTP/1.1\r\nHost : x\r\n', b'400'),
+        (b'GET /metrics HTTP/1.1\r\nHost: x\r\n folded: y\r\n', b'200'),
+    ],
+)
+def test_requests_that_are_rare(exporter, request_, status):
+    """Each has its status and nothing is logged as an error; a HEAD has no body either way."""
+    errors = Errors()
+    logging.getLogger('promlstm.server').addHandler(errors)
+    try:
+        got = exporter.send(request_ + b'\r\n')
+    finally:
+        logging.getLogger('promlstm.server').removeHandler(errors)
+    assert got.startswith(b'HTTP/1.1 %b ' % status) and errors.records == []
+    assert not request_.startswith(b'HEAD') or got.endswith(b'\r\n\r\n')
+
+
+def test_a_client_that_sends_many_requests_at_once_holds_up_nobody(monkeypatch):
+    """Between two of its requests others have their turn."""
+    asked, answer = [], Site.answer
+
+    async def noted(site, request):
+        asked.append(request.path)
+        return await answer(site, request)
+
+    monkeypatch.setattr(Site, 'answer', noted)
+    with Exporter() as exporter, exporter.connect() as greedy, exporter.connect() as other:
+        for connection in (other, greedy):
+            connection.sendall(b'GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n')
+            assert connection.recv(12) == b'HTTP/1.1 200'
+        greedy.sendall(b'GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n' * 300)
+        other.sendall(b'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+        wait_until(lambda: len(asked) == 303, LIMIT, 'all requests')
+    assert asked.index('/') < 302
+
+
 def test_http_1_0_gets_its_answer_and_the_end(exporter):
     """Without a Host header, as that version has none."""
     assert exporter.send(b'GET /-/healthy HTTP/1.0\r\n\r\n').endswith(b'\r\n\r\npromlstm is healthy.\n')

@@ -133,6 +133,10 @@ rate_limit: {{interval: 1s, burst: 20}}
             )
             for hashed in ('plain', HASH[:-1], HASH + 'x', HASH.replace('$10$', '$03$'), HASH.replace('$10$', '$32$'), HASH.replace('2y', '2x'))
         ],
+        (
+            f'basic_auth_users: {{a: "{HASH.replace("$10$", "$19$")}"}}',
+            'basic_auth_users: a: a cost of 19 takes longer than a request may; 10 is enough',
+        ),
         ('rate_limit: {interval: 1 second, burst: 1}', "rate_limit.interval: expected a duration such as 30s, 5m or 1h30m, got '1 second'"),
         ('rate_limit: {interval: 1s}', 'rate_limit: expected an interval and a burst of 1 or more, else no request would be answered'),
     ],
