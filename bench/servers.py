@@ -14,6 +14,7 @@ import time
 
 PATIENCE_SECONDS = 25  # a connection that is still open after this counts as kept for good
 HALF_OPEN = 70
+HALF = b'GET /metrics HTTP/1.1\r\nHost: x\r\nX: '
 REQUESTS = 300
 PAGE = "PAGE = b''.join(b'promlstm_anomaly_score{detector=\"cpu\",instance=\"%d\",job=\"\"} 0.5\\n' % n for n in range(100_000))\n"
 ASGI = (
@@ -95,16 +96,17 @@ def measure(program):
     try:
         _until_open(port)
         times = sorted(_first_byte(port) for _ in range(REQUESTS))
-        held = [_opened(port, b'GET /metrics HTTP/1.1\r\nHost: x\r\nX: ') for _ in range(HALF_OPEN)]
-        dripping = threading.Thread(target=_drip, args=(held[1:], done := threading.Event()))
-        dripping.start()
-        waits = {}
+        half, waits = _opened(port, HALF), {}
         watched = [
-            threading.Thread(target=lambda: waits.update(half=_closed(held[0], b'X'))),
+            threading.Thread(target=lambda: waits.update(half=_closed(half, b'X'))),
             threading.Thread(target=lambda: waits.update(unread=_unread(port))),
         ]
         for thread in watched:
             thread.start()
+        time.sleep(1)
+        held = [_opened(port, HALF) for _ in range(HALF_OPEN)]
+        dripping = threading.Thread(target=_drip, args=(held, done := threading.Event()))
+        dripping.start()
         probe = _probe(port)
         for thread in watched:
             thread.join()

@@ -88,7 +88,9 @@ REFUSED = {
     'flag of the source': (['--set=extraArgs[0]=--prometheus.url=http://a'], 'extraArgs: --prometheus.url: say prometheus.url'),
     'flag of the address': (['--set=extraArgs[0]=--web.listen-address=:1'], 'extraArgs: --web.listen-address: pods listen on 19855'),
     'flag of the log': (['--set=extraArgs[0]=--log.level=trace'], 'extraArgs: --log.level: say log.level'),
-    'beginning of a flag': (['--set=extraArgs[0]=--web'], 'extraArgs: --web.listen-address: pods listen on 19855'),
+    'beginning of a flag': (['--set=extraArgs[0]=--web.l'], 'extraArgs: --web.listen-address: pods listen on 19855'),
+    'TLS without a file': (['--set=web.scheme=https'], 'web.scheme is https and web.secret is not set'),
+    'certificates of clients without TLS': (['--set=web.clientCertificates=true'], 'web.clientCertificates without web.scheme=https'),
     'unknown flag': (['--set=extraArgs[0]=--storage.path=/x'], 'has no --storage.path=/x that the chart does not set'),
     'model twice': (
         ['--set-json=models.fetch=[' + ','.join(['{"name":"a","url":"https://a","sha256":"' + '0' * 64 + '"}'] * 2) + ']'], 'models.fetch: a stands twice',
