@@ -91,26 +91,33 @@ class Conversation:
             with suppress(_Refused):
                 while await self._exchange() and not self.last:
                     pass
+            await self._end()
         except (OSError, TimeoutError):  # the client went away, was too slow, or speaks no TLS
             self.close()
         except BaseException:
             self.close(at_once=True)
             raise
-        else:
-            self.close()
         finally:
             self._connections.leave(place)
 
     async def _open(self) -> None:
         loop, protocol = asyncio.get_running_loop(), asyncio.StreamReaderProtocol(self._reader)
-        tls = {'ssl_handshake_timeout': self._limits.request_seconds, 'ssl_shutdown_timeout': LINGER_SECONDS} if self._context else {}
+        tls = {'ssl_handshake_timeout': self._limits.request_seconds, 'ssl_shutdown_timeout': self._limits.stalled_seconds} if self._context else {}
         self._deadline = loop.time() + self._limits.request_seconds
         async with asyncio.timeout_at(self._deadline):
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, self._socket, ssl=self._context, **tls)
-        transport.set_write_buffer_limits(high=0)  # so that draining means that the client made room for all
+        # So that draining means that the client made room for all. Not 0, at which TLS would pause with nothing to write, and for good.
+        transport.set_write_buffer_limits(high=1, low=0)
         self._writer = asyncio.StreamWriter(transport, protocol, self._reader, loop)
         if self._context and not self._welcome(transport.get_extra_info('ssl_object')):
             raise ConnectionAbortedError('not let in')
+
+    async def _end(self) -> None:
+        """Close the connection when the client has taken all, or after a while; until then it has its place, and gives way to others."""
+        self._connections.move(self._place, State.READING)
+        self._writer.close()
+        async with asyncio.timeout(self._limits.stalled_seconds):
+            await self._writer.wait_closed()
 
     def close(self, *, at_once: bool = False) -> None:
         """Close the socket; at once: without what the client has not taken yet."""

@@ -40,7 +40,7 @@ class Served:
     def __init__(self, folder, **settings):
         self.file, self.telemetry = folder / 'web.yml', Telemetry(process=False)
         self.write(settings)
-        page = Page(lambda: 0.0)
+        self.page = page = Page(lambda: 0.0)
         page.publish('cpu', {'promlstm_anomaly_score': BLOCK}, expires=1)
         site = Site(page=page, telemetry=self.telemetry, statuses=lambda: {'cpu': Status(scored=True)}, ready=lambda: True)
         self.web = Web(self.file, self.telemetry)
@@ -118,6 +118,40 @@ def test_ciphers_and_curves(tmp_path, authority):
         context.set_ciphers('ECDHE-ECDSA-AES128-GCM-SHA256')
         with socket.create_connection(('127.0.0.1', served.port)) as plain, pytest.raises(ssl.SSLError):
             context.wrap_socket(plain, server_hostname='127.0.0.1')
+
+
+@pytest.mark.parametrize('kept', [True, False])
+def test_a_large_page_comes_as_a_whole(tmp_path, authority, kept):
+    """However much larger it is than all buffers, and also to a client that stops for a moment before it reads the end."""
+    block = b'promlstm_observed{detector="big"} 1\n' * 500_000
+    with Served(tmp_path, tls_server_config=tls(authority.sign('server'))) as served:
+        served.page.publish('big', {'promlstm_observed': block}, expires=1)
+        context = ssl.create_default_context(cafile=authority.file)
+        plain = socket.create_connection(('127.0.0.1', served.port), timeout=READY_SECONDS)
+        with context.wrap_socket(plain, server_hostname='127.0.0.1') as client:
+            for _ in range(1 + kept):
+                client.sendall(b'GET /metrics HTTP/1.1\r\nHost: x\r\n' + (b'' if kept else b'Connection: close\r\n') + b'\r\n')
+                head, _, body = client.recv(1000).partition(b'\r\n\r\n')
+                length = int(head.lower().partition(b'content-length: ')[2].split(b'\r\n')[0])
+                pieces, size = [body], len(body)
+                while size < length:
+                    pieces.append(client.recv(1 << 20))
+                    assert pieces[-1]
+                    size += len(pieces[-1])
+                assert size == length and block in b''.join(pieces)
+            assert kept or client.recv(1) == b''
+
+
+def test_a_large_page_that_is_not_read_is_given_up(tmp_path, authority):
+    """With TLS as without."""
+    with Served(tmp_path, tls_server_config=tls(authority.sign('server'))) as served:
+        served.server._limits = Limits(stalled_seconds=0.2)
+        served.page.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 500_000}, expires=1)
+        context = ssl.create_default_context(cafile=authority.file)
+        plain = socket.create_connection(('127.0.0.1', served.port), timeout=READY_SECONDS)
+        with context.wrap_socket(plain, server_hostname='127.0.0.1', suppress_ragged_eofs=False) as client:
+            client.sendall(b'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n')
+            wait_until(lambda: not served.server.open_connections, READY_SECONDS, 'the connection to be closed')
 
 
 @pytest.mark.parametrize('kind', ['silent', 'nonsense', 'plain HTTP', 'half a handshake'])
