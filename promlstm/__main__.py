@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         from promlstm.query.prometheus import Prometheus
         from promlstm.serve.page import Page
         from promlstm.serve.server import Server, limits_of
-        from promlstm.serve.site import Site
+        from promlstm.serve.site import Site, prefix_of
         from promlstm.serve.telemetry import Telemetry
         from promlstm.serve.web import Web
 
@@ -67,14 +67,15 @@ def run(args: argparse.Namespace) -> int:
         page = Page(clock.now, clock.steady)
         source = Prometheus(config.prometheus, root=config.root)
         scheduler = Scheduler(config, source, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=source)
-        site = Site(page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready)
+        prefix = prefix_of(args.external_url, args.route_prefix)
+        site = Site(page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready, prefix=prefix)
         web = Web(args.web_config_file, telemetry)
         server = Server(args.listen, site, limits_of(args.max_connections, args.max_connections_per_client), web)
         telemetry.set('promlstm_config_last_reload_successful', 1)
         telemetry.set('promlstm_config_last_reload_success_timestamp_seconds', time.time())
         wait_for_signal, compare = signals.waiting(), signals.Repeated(lambda: _compare(args, config, telemetry, log))
     server.start()
-    logs.event(log, 'info', 'serving', version=__version__, url=server.url, config=name, detectors=len(config.detectors))
+    logs.event(log, 'info', 'serving', version=__version__, url=server.url + prefix, config=name, detectors=len(config.detectors))
     scheduler.start()
     while (number := wait_for_signal()) == signal.SIGHUP:
         web.reread()

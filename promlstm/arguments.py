@@ -123,6 +123,12 @@ def _add_run(commands: 'Commands', command: Command) -> None:
         '--web.config.file', dest='web_config_file', metavar='FILE', help='TLS, client certificates and passwords of the server (default: none)'
     )
     parser.add_argument(
+        '--web.external-url', dest='external_url', metavar='URL', help='URL under which a proxy serves it; its path is the default of --web.route-prefix'
+    )
+    parser.add_argument(
+        '--web.route-prefix', dest='route_prefix', metavar='PATH', help='what all paths begin with (default: the path of --web.external-url, else nothing)'
+    )
+    parser.add_argument(
         '--web.max-connections', dest='max_connections', type=_places, default=CONNECTIONS, metavar='N',
         help=f'connections that are open at once; beyond, the one that has done nothing for longest is closed (default: {CONNECTIONS})',
     )  # fmt: skip

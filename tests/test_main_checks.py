@@ -31,7 +31,8 @@ DEFAULT = session.resolve('builtin:default')
 # command: its flags, as its help must name them
 FLAGS = {
     'run': {
-        '--config.file', '--preset', '--preset.without', '--prometheus.url', '--web.listen-address', '--web.config.file', '--web.max-connections',
+        '--config.file', '--preset', '--preset.without', '--prometheus.url', '--web.listen-address', '--web.config.file', '--web.external-url',
+        '--web.route-prefix', '--web.max-connections',
         '--web.max-connections-per-client', '--log.level', '--log.format',
     },
     'demo': {'--web.listen-address', '--log.level', '--log.format'},

@@ -92,7 +92,8 @@ class Conversation:
                 while await self._exchange() and not self.last:
                     pass
             await self._end()
-        except (OSError, TimeoutError):  # the client went away, was too slow, or speaks no TLS
+        except (OSError, TimeoutError) as error:  # the client went away, was too slow, or speaks no TLS
+            event(log, 'debug', 'connection ended', client=self._client, err=str(error) or type(error).__name__)
             self.close()
         except BaseException:
             self.close(at_once=True)

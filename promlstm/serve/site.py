@@ -6,13 +6,16 @@ negotiation are those of prometheus_client.
 
 import asyncio
 import html
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 from prometheus_client import exposition as text_format
 
 from promlstm import __version__
+from promlstm.errors import ConfigError
 from promlstm.serve.messages import Answer, Request, accepts_gzip, text
 from promlstm.serve.page import Page, compressed
 from promlstm.serve.telemetry import Telemetry
@@ -29,15 +32,24 @@ class Site:
 
     statuses  gives {detector: status}, where str(status) is for people
     ready     whether /-/ready answers 200
+    prefix    that all paths begin with, as `prefix_of` gives it
     """
 
-    def __init__(self, *, page: Page, telemetry: Telemetry, statuses: Callable[[], Mapping[str, object]], ready: Callable[[], bool]) -> None:
-        self._page, self._statuses, self._ready = page, statuses, ready
+    def __init__(
+        self,
+        *,
+        page: Page,
+        telemetry: Telemetry,
+        statuses: Callable[[], Mapping[str, object]],
+        ready: Callable[[], bool],
+        prefix: str = '',
+    ) -> None:
+        self._page, self._statuses, self._ready, self._prefix = page, statuses, ready, prefix
         self._own = _Own(telemetry)
 
     def is_probe(self, path: str) -> bool:
         """Whether a path says nothing but whether promlstm is healthy and ready to whoever is not trusted."""
-        return path in (HEALTHY, READY)
+        return path in (self._prefix + HEALTHY, self._prefix + READY)
 
     def headers(self) -> Mapping[str, str]:
         """Headers of every answer, in the place of those that a page has: none."""
@@ -49,7 +61,11 @@ class Site:
             return text(501, 'Unknown method.\n')
         if request.method not in METHODS:
             return text(405, f'Method not allowed. Allowed: {", ".join(METHODS)}.\n', {'Allow': ', '.join(METHODS)})
-        match request.path:
+        if self._prefix and request.path in ('/', self._prefix):
+            # Relative, as a proxy in between may have another name and path. Only the landing page has links.
+            start = self._prefix[1:] if request.path == '/' else self._prefix.rpartition('/')[2]
+            return text(302, f'See {self._prefix}/.\n', {'Location': f'{start}/'})
+        match request.path.removeprefix(self._prefix) if request.path.startswith(self._prefix) else '':
             case '/metrics':
                 return await self._metrics(request)
             case '/-/healthy':
@@ -58,7 +74,8 @@ class Site:
                 return self._readiness(request.trusted)
             case '/':
                 return self._landing()
-        return text(404, 'Not found. There are /, /metrics, /-/healthy and /-/ready.\n')
+        at = self._prefix
+        return text(404, f'Not found. There are {at}/, {at}/metrics, {at}/-/healthy and {at}/-/ready.\n')
 
     async def _metrics(self, request: Request) -> Answer:
         encoder, content_type = _encoder(request.header('accept'))
@@ -81,10 +98,32 @@ class Site:
             '<!doctype html><html lang="en"><meta charset="utf-8"><title>promlstm</title>'
             '<style>body{font:16px/1.5 sans-serif;max-width:50em;margin:3em auto;padding:0 1em}td,th{text-align:left;padding:.2em 1.5em .2em 0}</style>'
             f'<h1>promlstm</h1><p>Anomaly gauges for Prometheus, version {__version__}.</p>'
-            '<p><a href="/metrics">Metrics</a> · <a href="/-/ready">Readiness</a> · <a href="/-/healthy">Health</a></p>'
+            '<p><a href="metrics">Metrics</a> · <a href="-/ready">Readiness</a> · <a href="-/healthy">Health</a></p>'
             f'<table><tr><th>Detector</th><th>State</th></tr>{rows}</table></html>\n'
         )
         return Answer(200, 'text/html; charset=utf-8', [page.encode()], {'Content-Security-Policy': _POLICY})
+
+
+def prefix_of(external_url: str | None, route_prefix: str | None) -> str:
+    """What all paths begin with: the route prefix, else the path of the URL under which promlstm is reached from outside; empty = nothing.
+
+    raises  ConfigError
+
+    >>> prefix_of('https://example.org/tools/promlstm/', None), prefix_of('https://example.org/promlstm', '/'), prefix_of(None, 'a/')
+    ('/tools/promlstm', '', '/a')
+    """
+    if external_url is not None:
+        try:
+            parts = urlsplit(external_url)
+        except ValueError:
+            parts = urlsplit('')
+        if parts.scheme not in ('http', 'https') or not parts.hostname or parts.query or parts.fragment or parts.username is not None:
+            raise ConfigError('--web.external-url: expected http://HOST/PATH or https://HOST/PATH, without a user, a query and a fragment')
+        route_prefix = parts.path if route_prefix is None else route_prefix
+    prefix = (route_prefix or '').strip('/')
+    if not re.fullmatch(r'[A-Za-z0-9._~/-]*', prefix) or '//' in prefix or {'.', '..'} & set(prefix.split('/')):
+        raise ConfigError(f'--web.route-prefix: expected a path such as /promlstm, got {route_prefix!r}')
+    return f'/{prefix}' if prefix else ''
 
 
 class _Own:

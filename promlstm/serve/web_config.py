@@ -146,6 +146,8 @@ def parse(text: str, name: str, *, may_be_empty: bool = True) -> WebConfig:
 def read(path: Path, *, may_be_empty: bool = True) -> WebConfig:
     """The configuration in a file; raises ConfigError."""
     try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f'{path}: is no file')  # a pipe would be waited for, and could be read once only
         with path.open('rb') as file:
             data = file.read(LARGEST_CHARACTERS + 1)
     except OSError as error:

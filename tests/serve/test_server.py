@@ -22,7 +22,7 @@ from servers import http, wait_until
 from promlstm import __version__
 from promlstm.errors import ConfigError
 from promlstm.live.status import Status
-from promlstm.serve import server
+from promlstm.serve import server, site
 from promlstm.serve.connections import Limits
 from promlstm.serve.page import Page
 from promlstm.serve.server import Server
@@ -45,8 +45,8 @@ class Exporter:
         self.gauges = Page(lambda: 0.0)
         self.gauges.publish('cpu', {'promlstm_anomaly_score': BLOCK}, expires=1)
         self.statuses, self.ready = {'cpu': Status(scored=True), '<b>"disk"</b>': Status(reason='query: no & route')}, True
-        site = Site(page=self.gauges, telemetry=Telemetry(process=False), statuses=lambda: self.statuses, ready=lambda: self.ready)
-        self.server = Server(listen, site, Limits(**limits))
+        self.site = Site(page=self.gauges, telemetry=Telemetry(process=False), statuses=lambda: self.statuses, ready=lambda: self.ready)
+        self.server = Server(listen, self.site, Limits(**limits))
 
     def __enter__(self):
         self.server.start()
@@ -152,7 +152,7 @@ def test_the_landing_page_is_safe(exporter):
     assert (got.status_code, got.headers['Content-Type']) == (200, 'text/html; charset=utf-8')
     assert '&lt;b&gt;&quot;disk&quot;&lt;/b&gt;' in got.text and '<b>' not in got.text and 'no &amp; route' in got.text
     assert got.headers['Content-Security-Policy'].startswith("default-src 'none'") and got.headers['X-Content-Type-Options'] == 'nosniff'
-    assert __version__ in got.text and 'href="/metrics"' in got.text
+    assert __version__ in got.text and 'href="metrics"' in got.text
 
 
 @pytest.mark.parametrize('path', ['/metrics/', '/favicon.ico', '/-/reload', '/../etc/passwd', '/%2e%2e/'])
@@ -160,6 +160,35 @@ def test_other_paths_are_not_found(exporter, path):
     """Any other path is a 404 that lists the valid paths."""
     got = exporter.send(f'GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'.encode())
     assert got.startswith(b'HTTP/1.1 404 ') and got.endswith(b'Not found. There are /, /metrics, /-/healthy and /-/ready.\n')
+
+
+def test_all_paths_begin_with_the_prefix():
+    """Probes too; the bare host and the prefix without a slash lead to the landing page, whose links are relative."""
+    with Exporter() as exporter:
+        exporter.site._prefix = '/tools/promlstm'
+        got = exporter.get('/')
+        assert got.url == f'{exporter.url}/tools/promlstm/' and got.ok and 'href="-/ready"' in got.text
+        assert exporter.get('/tools/promlstm').url == got.url
+        for path in ('/metrics', '/-/healthy', '/-/ready'):
+            assert exporter.get('/tools/promlstm' + path).ok and exporter.get(path).status_code == 404
+        for path in ('/tools', '/tools/promlstmetrics', '/tools/promlstm//metrics', '/other/tools/promlstm/metrics'):
+            assert exporter.get(path).status_code == 404
+        assert '/tools/promlstm/-/ready.' in exporter.get('/none').text
+
+
+@pytest.mark.parametrize('url', ['', 'host', 'ftp://host', 'http://', 'http://a:b@host/', 'http://host/?a', 'http://host/#a', 'http://[', '/path'])
+def test_invalid_external_urls(url):
+    """The message has the flag and what is expected, and not the password that may stand in the URL."""
+    with pytest.raises(ConfigError) as caught:
+        site.prefix_of(url, None)
+    assert str(caught.value) == '--web.external-url: expected http://HOST/PATH or https://HOST/PATH, without a user, a query and a fragment'
+
+
+@pytest.mark.parametrize('prefix', ['/a b', '/a//b', '/../a', '/a?b', '/ä', '/a\r\nb: c', 'a%2fb'])
+def test_invalid_prefixes(prefix):
+    """What no client would ask for as it is written, or what means another path."""
+    with pytest.raises(ConfigError, match=r'^--web\.route-prefix: expected a path such as /promlstm, got '):
+        site.prefix_of(None, prefix)
 
 
 def test_a_query_string_changes_nothing(exporter):
@@ -340,7 +369,7 @@ def test_whoever_does_nothing_gives_way_to_a_scrape(kind, path):
     They have the address of the scraper, and their own time-out does not come in this test: those that never read give way while they wait
     for their turn, and the scrape has its turn when those before it are given up.
     """
-    with Exporter(connections=4, per_client=4, request_seconds=10 * LIMIT, stalled_seconds=0.2) as exporter, ExitStack() as stack:
+    with Exporter(connections=4, per_client=4, request_seconds=10 * LIMIT, stalled_seconds=2) as exporter, ExitStack() as stack:
         exporter.gauges.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 500_000}, expires=1)
         for _ in range(9):
             connection = stack.enter_context(exporter.connect())

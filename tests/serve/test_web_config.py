@@ -1,11 +1,13 @@
 """The web configuration file: what other exporters take is taken, and each mistake has its message."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from promlstm.errors import ConfigError
-from promlstm.serve.web_config import CIPHERS, RateLimit, WebConfig, interval_seconds, parse
+from promlstm.serve.web_config import CIPHERS, RateLimit, WebConfig, interval_seconds, parse, read
 
 HASH = '$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG'  # of the documentation of exporter-toolkit
 PAIR = 'cert_file: a.crt, key_file: a.key'
@@ -148,6 +150,14 @@ def test_each_mistake_has_its_message(text, message):
     said = str(caught.value)
     assert said.startswith('web.yml: ') and 'plain' not in said and HASH[:20] not in said
     assert message is None or said == f'web.yml: {message}'
+
+
+def test_what_is_no_file_is_not_read(tmp_path):
+    """A pipe would be waited for, and a folder cannot be read."""
+    os.mkfifo(tmp_path / 'pipe')
+    for path in (tmp_path, tmp_path / 'pipe'):
+        with pytest.raises(ConfigError, match=f'{path}: is no file'):
+            read(path)
 
 
 @given(st.text(max_size=200))
