@@ -14,7 +14,7 @@
     │   ├── DatasetError        data/dataset.py: a span has no samples
     │   ├── LabelledError       data/labelled.py: labelled telemetry is missing or damaged
     │   └── CollectError        data/collect.py: the data section asks for what is not there
-    ├── TrainingError           families/training.py: training diverged
+    ├── TrainingError           families/learning.py: training diverged
     ├── NoLabels                families/classifier.py: all windows are of one kind
     ├── ExportError             export.py: the graph is not what the contract asks for
     ├── VerifyError             verify.py: TensorFlow and ONNX Runtime disagree

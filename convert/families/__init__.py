@@ -7,10 +7,13 @@
     ensemble      statistical views, and an LSTM that has learnt from injected faults
     recurrent     LSTMs whose state is carried from step to step
     window        the ring of the last inputs, for families that look at a window
-    training      features and training loop of the forecaster
+    learning      the training loop, and whether a training diverges
+    training      training of the forecaster: features and loss
     forecaster    an LSTM that forecasts
     autoencoder   an LSTM that reconstructs a window
     classifier    an LSTM that gives the probability of an anomaly
 """
 
-__all__ = ['autoencoder', 'classifier', 'ensemble', 'forecaster', 'patterns', 'recurrent', 'registry', 'steps', 'training', 'views', 'window']
+__all__ = [
+    'autoencoder', 'classifier', 'ensemble', 'forecaster', 'learning', 'patterns', 'recurrent', 'registry', 'steps', 'training', 'views', 'window',
+]  # fmt: skip

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from convert import progress
-from convert.families import forecaster, steps, stopping, training, window
+from convert.families import forecaster, learning, steps, stopping, window
 
 UNITS = (24,)
 FLOOR = 0.5             # of the usual error: with less, series that are reconstructed well dominate the others (recall 0.44 against 0.40)
@@ -132,12 +132,12 @@ def fit(windows, settings, seed, log, validation=None):
     best, seen = stopping.Best(model), validation is not None and len(validation)
     judged = (damaged(validation, np.random.default_rng([seed, 1]))[..., None], validation[:, ::-1, None]) if seen else None
     untrained = float(np.mean(np.asarray(keras.losses.huber(windows[..., None], np.zeros_like(windows)[..., None]))))
-    watch = training.Watch(settings.learning_rate, untrained, strikes=2)
+    watch = learning.Watch(settings.learning_rate, untrained, strikes=2)
     for epoch in progress.track(range(settings.epochs), 'epochs', log=log):
         given, wanted = damaged(windows, rng)[..., None], windows[:, ::-1, None]
         loss = model.fit(given, wanted, batch_size=settings.batch_series, verbose=0).history['loss'][-1]
         when = f'in epoch {epoch + 1} of {settings.epochs}'
-        watch.look(training.finite(loss, when, settings.learning_rate), untrained, when, epoch + 1 == settings.epochs)
+        watch.look(learning.finite(loss, when, settings.learning_rate), untrained, when, epoch + 1 == settings.epochs)
         validated = model.evaluate(*judged, verbose=0) if seen else None
         log(f'  epoch {epoch + 1}/{settings.epochs}: {len(windows)} windows, loss {loss:.4f}' + (f', validation {validated:.4f}' if seen else ''))
         if seen and best.look(validated):

@@ -21,7 +21,7 @@ import tensorflow as tf
 from convert import progress
 from convert.data import faults
 from convert.errors import ConvertError
-from convert.families import forecaster, steps, stopping, training, window
+from convert.families import forecaster, learning, steps, stopping, window
 
 UNITS = (128, 64)
 STATES = {'scale': ('float64', steps.WIDTH)}                # and the window: W × 12 inputs
@@ -139,11 +139,11 @@ def fit(parts, settings, seed, log, validation=()):
     best, seen = stopping.Best(model), bool(validation) and len(validation[0])
     share = float(np.clip(labels[~out].mean(), 1e-6, 1 - 1e-6))
     untrained = -float(share * np.log(share) + (1 - share) * np.log(1 - share))
-    watch = training.Watch(settings.learning_rate, untrained, strikes=2)
+    watch = learning.Watch(settings.learning_rate, untrained, strikes=2)
     for epoch in progress.track(range(settings.epochs), 'epochs', log=log):
         found = model.fit(inputs[~out], labels[~out], batch_size=settings.batch_series, verbose=0).history
         loss, when = found['loss'][-1], f'in epoch {epoch + 1} of {settings.epochs}'
-        watch.look(training.finite(loss, when, settings.learning_rate), untrained, when, epoch + 1 == settings.epochs)
+        watch.look(learning.finite(loss, when, settings.learning_rate), untrained, when, epoch + 1 == settings.epochs)
         validated = model.evaluate(*validation[:2], verbose=0)[0] if seen else None
         shown = f', validation {validated:.4f}' if seen else ''
         log(

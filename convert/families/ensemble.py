@@ -20,6 +20,7 @@ from convert.families import forecaster, recurrent, steps, views
 
 UNITS = (32,)
 HIDDEN = 16
+BEGINNING = -3.0        # the logit of a network that has learnt nothing: faults are rare
 VIEWS = (*views.VIEWS, 'season', 'missing_event', 'pattern')
 # The LSTM's logit as surprise. At a budget of one alarm a week it makes a fifth of them: on labelled public telemetry its logit comes to
 # LOGITS once in five weeks (by seconds of the step, interpolated), where the surprise of the views comes to WEEKLY once in a week.
@@ -42,7 +43,7 @@ class Network(keras.Model):
         self.lstms = recurrent.stack(units, views.INPUTS, seed)
         self.hidden = keras.layers.Dense(HIDDEN, activation='relu', kernel_initializer=keras.initializers.GlorotUniform(seed=seed + 20))
         last = keras.initializers.GlorotUniform(seed=seed + 21)
-        self.logit = keras.layers.Dense(1, kernel_initializer=last, bias_initializer=keras.initializers.Constant(-3.0))
+        self.logit = keras.layers.Dense(1, kernel_initializer=last, bias_initializer=keras.initializers.Constant(BEGINNING))
         self.hidden.build((None, None, units[-1]))
         self.logit.build((None, None, HIDDEN))
         self.built = True
@@ -64,53 +65,62 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
     shape = tf.shape(value)
     rows = shape[0] * shape[1]
     flat = lambda x: tf.reshape(x, [rows, x.shape[-1]])                          # noqa: E731
-    each = lambda x: tf.reshape(tf.repeat(x, shape[1]), [rows, 1])                # noqa: E731
+    columns = lambda x: tf.reshape(tf.transpose(flat(x)), [x.shape[-1], rows])    # noqa: E731   without the reshape ONNX Runtime undoes it
+    each = lambda x: tf.reshape(tf.repeat(x, shape[1]), [1, rows])                # noqa: E731
     widths = [len(table.reads) for table in views.TABLES.values()]
-    tables = dict(zip(views.TABLES, tf.split(flat(table), widths, axis=1), strict=True))
+    tables = dict(zip(views.TABLES, tf.split(columns(table), widths, axis=0), strict=True))
     seen = views.observe(
-        tf.reshape(value, [rows, 1]), flat(season), tables, tf.reduce_max(local_seconds), step_seconds,
-        each(learn), each(threshold), {name: flat(states[name]) for name in views.STATES},
+        tf.reshape(value, [1, rows]), columns(season), tables, tf.reduce_max(local_seconds), step_seconds,
+        each(learn), each(threshold), {name: columns(states[name]) for name in views.STATES},
     )  # fmt: skip
-    pattern, lstm_next = _pattern(network, seen.inputs, flat(states['lstm']), step_seconds)
-    still = seen.state['ratios'][:, views.STILL : views.STILL + 1]
+    pattern, lstm_next = _pattern(network, tf.transpose(seen.inputs), flat(states['lstm']), step_seconds)
+    still = seen.state['ratios'][views.STILL : views.STILL + 1]
     pattern *= tf.cast(seen.quiet < 0.5, tf.float32) * tf.clip_by_value((CONSTANT[1] - still) / (CONSTANT[1] - CONSTANT[0]), 0.0, 1.0)
     surprise = tf.maximum(seen.surprise, pattern)
     absent = 2 * seen.absent * tf.cast(seen.absent >= seen.surprise, tf.float32)
-    parts = tf.concat([seen.parts, seen.seasonal, absent, 4 * views.LARGEST * tf.cast(pattern > seen.surprise, tf.float32)], 1)
+    parts = tf.concat([seen.parts, seen.seasonal, absent, 4 * views.LARGEST * tf.cast(pattern > seen.surprise, tf.float32)], 0)
     won = views.first(parts)
-    lower, upper = _band(seen)
+    lower, upper = (_natural(seen, border) for border in (seen.centre - seen.reach, seen.centre + seen.reach))
+    usual = _natural(seen, seen.usual)
     gap = tf.cast(steps.nan_unless(seen.judged), tf.float64)
-    undirected = won[:, 3:4] + won[:, 5:6] + won[:, 6:]         # a value that stands still, for instance: no direction, and no band to return to
+    undirected = won[3:4] + won[5:6] + won[6:]         # a value that stands still, for instance: no direction, and no band to return to
     undirected *= seen.judged * tf.cast(surprise >= 0.8 * each(threshold), tf.float32)
     undirected = tf.cast(steps.nan_unless(1 - undirected), tf.float64)
-    back = lambda x: tf.reshape(x, [shape[0], shape[1], x.shape[-1]])             # noqa: E731
+    back = lambda x: tf.reshape(tf.transpose(x), [shape[0], shape[1], x.shape[0]])       # noqa: E731
     column = lambda x: tf.reshape(x, shape)                                       # noqa: E731
     return {
         **forecaster.combine(column(surprise), column(seen.judged), back(won), shape[1]),
         'expected': column(seen.expected + gap),
         'lower': column(lower + gap + undirected),
         'upper': column(upper + gap + undirected),
+        'usual_lower': column(usual[:1] + gap),
+        'usual_upper': column(usual[1:] + gap),
+        'recurring': tf.reduce_max(column(seen.recurring), 1),
         'deviation': column(seen.x - seen.expected + gap + undirected),
         'season_next': column(seen.season_next),
-        'table_next': back(tf.concat([seen.tables[name] for name in views.TABLES], 1)),
+        'table_next': back(tf.concat([seen.tables[name] for name in views.TABLES], 0)),
         **{f'state_{name}_next': back(state) for name, state in seen.state.items()},
-        'state_lstm_next': back(seen.blank * lstm_next),
+        'state_lstm_next': tf.reshape(tf.reshape(seen.blank, [rows, 1]) * lstm_next, [shape[0], shape[1], lstm_next.shape[-1]]),
     }
 
 
 def _pattern(network, inputs, state, step_seconds):
-    """The surprise of the LSTM, float32 [M, 1], and its next state."""
+    """The surprise of the LSTM for inputs [M, INPUTS], float32 [1, M], and its next state."""
     if network is None:
-        return tf.zeros_like(inputs[:, :1]), state
+        return tf.zeros_like(inputs[None, :, 0]), state
     logit, after = network(inputs[:, None, :], state)
     usual, at = LOGITS[0][1], tf.math.log(tf.cast(step_seconds, tf.float32))
     for (low, before), (high, after_) in itertools.pairwise(LOGITS):
         usual += (after_ - before) * tf.clip_by_value((at - math.log(low)) / math.log(high / low), 0.0, 1.0)
-    return tf.clip_by_value(WEEKLY + SLOPE * (logit[:, 0] - usual), 0.0, views.LARGEST), after
+    return tf.clip_by_value(WEEKLY + SLOPE * (logit[None, :, 0, 0] - usual), 0.0, views.LARGEST), after
 
 
-def _band(seen):
-    """Lower and upper border, float64 [M, 1]: never below 0 for a series that has never been negative, never above 1 for one that has not."""
-    floor = tf.cast(1 - seen.state['ratios'][:, views.SIGNED : views.SIGNED + 1], tf.float64)
-    lower, upper = seen.centre - seen.reach, seen.centre + seen.reach
-    return floor * tf.maximum(lower, 0) + (1 - floor) * lower, upper
+def _natural(seen, border):
+    """Borders float64 [n, M] within those of the series: never below 0 where it has never been negative, never above 1 where it has not been there."""
+    negative, above = (_f64(seen.state['ratios'][at : at + 1]) for at in (views.SIGNED, views.ABOVE_ONE))
+    border = (1 - negative) * tf.maximum(border, 0) + negative * border
+    return (1 - above) * tf.minimum(border, 1) + above * border
+
+
+def _f64(x):
+    return tf.cast(x, tf.float64)

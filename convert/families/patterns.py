@@ -7,15 +7,13 @@ there for what they overlook.
 Who calls it: registry. `examples` makes what there is to learn from a batch of telemetry, `fit` learns.
 """
 
-import time
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import tensorflow as tf
 
-from convert import progress
-from convert.families import ensemble, stopping, training, views
+from convert.families import ensemble, learning, views
 from promlstm.engine import season as seasonal
 from promlstm.engine.season import WEEK, Season
 from promlstm.engine.tables import Tables
@@ -50,21 +48,21 @@ def observations(batch):
     specs = tuple(views.TABLES.values())
     tables, widths = Tables.blank(rows, 1, specs), [len(table.reads) for table in specs]
     observe = tf.function(views.observe, autograph=False, reduce_retracing=True)
-    state = {name: np.zeros((rows, width), dtype) for name, (dtype, width) in views.STATES.items()}
-    learn, threshold = np.ones((rows, 1), np.float32), np.full((rows, 1), FOUND, np.float32)
+    state = {name: np.zeros((width, rows), dtype) for name, (dtype, width) in views.STATES.items()}
+    learn, threshold = np.ones((1, rows), np.float32), np.full((1, rows), FOUND, np.float32)
     inputs = np.empty((rows, len(values), views.INPUTS), np.float32)
     surprise = np.full((rows, len(values)), np.nan, np.float32)
     for t, instant in enumerate(batch.times):
         recalled, local = season.recall(instant, (), batch.step_seconds), seasonal.local_seconds(instant, UTC)
-        parts = np.split(tables.recall(local)[:, 0], np.cumsum(widths)[:-1], axis=1)
+        parts = np.split(tables.recall(local)[:, 0].T, np.cumsum(widths)[:-1])
         seen = observe(
-            values[t][:, None], recalled[:, 0], dict(zip(views.TABLES, parts, strict=True)), np.float64(local), np.float32(batch.step_seconds),
+            values[t][None], recalled[:, 0].T, dict(zip(views.TABLES, parts, strict=True)), np.float64(local), np.float32(batch.step_seconds),
             learn, threshold, state,
         )  # fmt: skip
-        inputs[:, t], state = seen.inputs, seen.state
-        surprise[:, t] = np.where(seen.judged[:, 0] > 0, seen.surprise[:, 0], np.nan)
-        season = season.remember(instant, seen.season_next.numpy(), recalled[..., 0])
-        tables = tables.remember(local, np.stack([seen.tables[name].numpy() for name in views.TABLES], -1))
+        inputs[:, t], state = tf.transpose(seen.inputs), seen.state
+        surprise[:, t] = np.where(seen.judged[0] > 0, seen.surprise[0], np.nan)
+        season = season.remember(instant, seen.season_next.numpy().T, recalled[..., 0])
+        tables = tables.remember(local, np.stack([seen.tables[name].numpy().T for name in views.TABLES], -1))
     return inputs, surprise
 
 
@@ -102,58 +100,26 @@ def loss(logit, marks):
     return tf.reduce_sum(there * tf.nn.softplus(-faulty)) / (tf.reduce_sum(there) + 1) + HEALTHY * quiet
 
 
-def fit(parts, *, epochs, batch_series, window_steps, learning_rate, seed, log, units, validation=()):
-    """(a trained Network, figures, the share of the epochs that was needed); the arguments are those of training.fit."""
-    inputs, marks = (np.concatenate([getattr(part, name) for part in parts]) for name in ('inputs', 'marks'))
+def fit(parts, *, seed, units, validation=(), **settings):
+    """(a trained Network, figures, the share of the windows that it has seen); TrainingError where the training diverges.
+
+    parts, validation  Examples of equally long series
+    settings           as of learning.fit
+    """
     network = ensemble.Network(units, seed)
-    spans = [slice(at, at + window_steps) for at in range(0, inputs.shape[1] - window_steps + 1, window_steps)]
-    total = epochs * (len(inputs) // batch_series) * len(spans)
-    update = _update(network, training.optimizer(network, learning_rate, total))
-    started, recent = time.monotonic(), []
-    windows = training.windows(len(inputs), batch_series, spans, epochs, np.random.default_rng(seed))
-    best, judge = stopping.Best(network), _loss_of(network, validation, window_steps)
-    for done, (rows, span) in enumerate(progress.track(windows, 'training windows', total=total, log=log), 1):
-        if span.start == 0:
-            state = np.zeros((batch_series, 2 * sum(network.units)), np.float32)
-        value, state = update(inputs[rows, span], marks[rows, span], state)
-        when = f'after {done} of {total} windows'
-        recent.append(training.finite(float(value), when, learning_rate))
-        if done % max(1, total // training.LOOKS) and done != total:
-            continue
-        validated = judge() if judge else None
-        log(f'  {done}/{total} windows, loss {np.mean(recent):.4f}{f", validation {validated:.4f}" if judge else ""}, {time.monotonic() - started:.0f} s')
-        recent.clear()
-        if judge and best.look(validated):
-            break
-    best.restore()
-    return network, best.figures(), done / total
+    data, judged = (_together(some) if some else None for some in (parts, validation))
+    return network, *learning.fit(network, data, loss=_window_loss, untrained=_untrained_loss, seed=seed, validation=judged, **settings)
 
 
-def _update(network, optimizer):
-    """One step of learning as a tf.function: inputs, marks, state -> loss, the state after the window."""
-
-    def update(inputs, marks, state):
-        with tf.GradientTape() as tape:
-            logit, after = network(inputs, state)
-            value = loss(logit[..., 0], marks)
-        optimizer.apply(tape.gradient(value, network.trainable_variables))
-        return value, after
-
-    return tf.function(update, autograph=False)
+def _together(parts):
+    return [np.concatenate([getattr(part, name) for part in parts]) for name in ('inputs', 'marks')]
 
 
-def _loss_of(network, parts, window_steps):
-    """A function of nothing that gives the mean loss over whole series, or None where there are none."""
-    if not parts:
-        return None
-    inputs, marks = (np.concatenate([getattr(part, name) for part in parts]) for name in ('inputs', 'marks'))
-    measure = tf.function(network, autograph=False)
+def _window_loss(network, inputs, marks, state):
+    logit, after = network(inputs, state)
+    return loss(logit[..., 0], marks), tf.constant(1.0), after
 
-    def judge():
-        state, losses = np.zeros((len(inputs), 2 * sum(network.units)), np.float32), []
-        for at in range(0, inputs.shape[1] - window_steps + 1, window_steps):
-            logit, state = measure(inputs[:, at : at + window_steps], state)
-            losses.append(float(loss(logit[..., 0], marks[:, at : at + window_steps])))
-        return float(np.mean(losses))
 
-    return judge
+def _untrained_loss(_inputs, marks):
+    """The loss of a network that gives each sample the logit it begins with: float."""
+    return float(loss(tf.fill(marks.shape, ensemble.BEGINNING), marks))

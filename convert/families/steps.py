@@ -57,10 +57,10 @@ def slowness(step_seconds):
     return tf.clip_by_value(tf.math.log(step_seconds / FAST_STEP) / math.log(SLOW_STEP / FAST_STEP), 0.0, 1.0)
 
 
-def usable(trust):
-    """Which horizons may judge, [M, 3] of 0/1: those that start from a trusted sample (1); if there is none, from any (0.5); never from a gap (0)."""
+def usable(trust, axis=1):
+    """Which horizons, along an axis, may judge, 0/1: those that start from a trusted sample (1); if there is none, from any (0.5); never from a gap (0)."""
     trusted = tf.maximum(2 * trust - 1, 0)
-    none = 1 - tf.reduce_max(trusted, 1, keepdims=True)
+    none = 1 - tf.reduce_max(trusted, axis, keepdims=True)
     return tf.maximum(trusted, none * tf.minimum(2 * trust, 1))
 
 

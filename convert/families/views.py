@@ -8,7 +8,8 @@
     season      the sample against what is usual at this time           at steps of half an hour and more
 
 Part of the ensemble's graph (ensemble calls `observe`), and run alone over synthetic series to make the training inputs, so that training
-and serving cannot drift apart. Rows are series: M = entities × features.
+and serving cannot drift apart. Columns are series, M = entities × features: ONNX Runtime then applies a number to all of them in one go, where
+it would loop over the rows of [M, 1] (four times slower).
 
 A scale is a running root mean square of the deviation itself. Outliers are winsorised, so that nothing that happens once is remembered for
 long, whatever its size; the floors keep a nearly constant series, or one that is nearly always zero, from ruining a threshold that holds for
@@ -36,6 +37,7 @@ WARMUP = 40                     # samples before the first surprise
 SETTLED = 8                     # samples before outliers are winsorised
 WINSOR, WINSOR_NEW, WINSOR_LONG = 6.0, 8.0, 100.0      # scales: of the moments; in the warm-up; of the moments that forget slowly
 LARGEST = 8.0                   # of one surprise: a series that leaves its constant must not dominate all features of an entity
+SPARSE, APART, LIKE = 0.9, 60, 30.0     # share of steps without change from which on a change counts when the like has come before, so many steps apart
 HUGE = 1e37                     # values are clipped here, so that scales stay finite in float32
 TINY = 1e-30
 DAY, HOUR, SLOTS = 86400.0, 3600.0, 96
@@ -52,7 +54,10 @@ HEAVY, HEAVY_FROM, HEAVY_MOST = 0.5, 2.2, 0.2       # of the median over days of
 TAIL, TAIL_FROM, TAIL_MOST, TAIL_OVER = 0.5, 0.018, 0.6, 1.82       # of the share of samples that begin an excursion
 QUIET = 30              # steps after an event that recurs in which the LSTM is not asked
 EVENT_LEVEL, EVENT_DAYS, EVENT_SURPRISE = 3, 6, 3.0       # an event of that many HABIT_STEPs on six of seven days is missed when it does not come
-HABIT_FROM, HABIT_STEP, HABIT_MARGIN, HABIT_DAYS = 2.3, 0.25, 0.4, 2     # an event that came on two of seven days before recurs
+# the usual range: between the quantiles of what has been seen, in scales; each sample beyond moves its border outwards by USUAL_RATE, each other one a
+# little inwards, so that the share beyond comes to USUAL_SHARE for any series (Gibbs and Candès 2021, Adaptive conformal inference)
+USUAL_SHARE, USUAL_RATE, USUAL_START, USUAL_MOST = 0.005, 0.4, 2.6, 30.0
+HABIT_FROM, HABIT_STEP, HABIT_MARGIN = 2.3, 0.25, 0.4       # an event that came on two of seven days before recurs
 
 DEVIATIONS = ('difference1', 'difference5', 'difference15', 'level', 'season', 'shift', 'spike', 'restart', 'ramp')
 K = len(DEVIATIONS)
@@ -67,10 +72,10 @@ TABLES = {
         Table(name='hourly', bits=8, period_seconds=int(HOUR), slots=60, reads=(0,)),
     )
 }
-VALUE = {'level': 1, 'levels': len(HALF_LIVES), 'local': 1, 'change': 1, 'last': 1, 'ring': RING - 1}       # float64, user's unit
+VALUE = {'level': 1, 'levels': len(HALF_LIVES), 'local': 1, 'change': 1, 'once': 1, 'last': 1, 'ring': RING - 1}       # float64, user's unit
 RATIO = {                       # float32
     'root': K, 'root_long': K, 'n': 1, 'n_change': 1, 'n_season': 1, 'still': 1, 'run': 1, 'longest': 1, 'restarts': 1, 'held': 1, 'quiet': 1,
-    'signed': 1, 'above_one': 1, 'trust': 1, 'earlier': 2, 'before': 1, 'tail': 1, 'n_tail': 1,
+    'signed': 1, 'above_one': 1, 'trust': 1, 'usual': 2, 'earlier': 2, 'before': 1, 'tail': 1, 'n_tail': 1,
     'slot': 1, 'daily': 1, 'largest': 1, 'daily_mean': 1, 'noise': 1, 'noise_sum': 1, 'noise_count': 1, 'noise_mean': 1, 'n_noise': 1, 'habit': 1, 'peak': 1,
     'minute': 1, 'hourly': 1, 'largest_minute': 1, 'hourly_mean': 1, 'hours': 1,
     'day': 1, 'top': 1, 'usual_top': 1, 'tops': 1,
@@ -79,29 +84,31 @@ STATES = {'values': ('float64', sum(VALUE.values())), 'ratios': ('float32', sum(
 
 
 class Observation(NamedTuple):
-    """What one step makes of M samples; float32 [M, 1] unless said otherwise."""
+    """What one step makes of M samples; float32 [1, M] unless said otherwise."""
 
-    x: tf.Tensor                # float64 [M, 1]    the sample, or the last one where there is none
+    x: tf.Tensor                # float64 [1, M]    the sample, or the last one where there is none
     judged: tf.Tensor           # 1 = there was a sample, warm, with a trusted reference
     surprise: tf.Tensor         # >= 0
-    parts: tf.Tensor            # float32 [M, len(VIEWS)]   the surprise of each view
+    parts: tf.Tensor            # float32 [len(VIEWS), M]   the surprise of each view
     seasonal: tf.Tensor         # the part of the season in it, at slow steps
     absent: tf.Tensor           # EVENT_SURPRISE where an event that comes every day has not come
-    centre: tf.Tensor           # float64 [M, 1]    of the band
-    reach: tf.Tensor            # float64 [M, 1]    half of its width: a deviation that lasts comes to `threshold` there
-    expected: tf.Tensor         # float64 [M, 1]    inside the band
+    centre: tf.Tensor           # float64 [1, M]    of the band
+    reach: tf.Tensor            # float64 [1, M]    half of its width: a deviation that lasts comes to `threshold` there
+    expected: tf.Tensor         # float64 [1, M]    inside the band
+    usual: tf.Tensor            # float64 [2, M]    the range of the central 99 % of healthy samples
+    recurring: tf.Tensor        # 1 = it would be an anomaly, if the like had not come at this time on other days
     flat: tf.Tensor             # 1 = the value stands still for too long: a view without direction
-    inputs: tf.Tensor           # float32 [M, INPUTS]       what the LSTM sees
-    season_next: tf.Tensor      # float64 [M, 1]    NaN where neither known nor learnt
-    tables: dict                # {name of TABLES: float64 [M, 1]}  what to remember for this slot
+    inputs: tf.Tensor           # float32 [INPUTS, M]       what the LSTM sees
+    season_next: tf.Tensor      # float64 [1, M]    NaN where neither known nor learnt
+    tables: dict                # {name of TABLES: float64 [1, M]}  what to remember for this slot
     quiet: tf.Tensor            # above 0 = an event that recurs is not long ago
     blank: tf.Tensor            # 0 = the series begins here
-    state: dict                 # {name of STATES: [M, columns]}
+    state: dict                 # {name of STATES: [columns, M]}
 
 
 CANDIDATES = ('difference1', 'difference5', 'difference15', 'spike', 'shift', 'restart', 'ramp', 'flat')
-LOCAL_ONLY = np.float32([[0, 0, 0, 1, 0, 0, 0, 0]])
-WON_WEIGHTS = [1.0, 1.0, 1.0, *(WEIGHTS[name][0] for name in ('spike', 'shift', 'restart', 'ramp')), 1.0]
+LOCAL_ONLY = np.float32([[name == 'spike'] for name in CANDIDATES])
+WON_WEIGHTS = [[WEIGHTS.get(name, (1.0,))[0]] for name in CANDIDATES]
 VIEWS = {                       # name for the user: what it is made of
     'spike': ('difference1', 'spike'),
     'level_shift': ('difference5', 'difference15', 'shift', 'restart'),
@@ -116,18 +123,18 @@ def at(name):
     return sum(width for other, width in RATIO.items() if list(RATIO).index(other) < list(RATIO).index(name))
 
 
-SIGNED, STILL = at('signed'), at('still')
+SIGNED, ABOVE_ONE, STILL = at('signed'), at('above_one'), at('still')
 
 
 class _Columns(dict):
-    """Columns of a state by name."""
+    """Parts of a state by name, each [width, M]."""
 
     @classmethod
     def split(cls, state, widths):
-        return cls(zip(widths, tf.split(state, list(widths.values()), axis=1), strict=True))
+        return cls(zip(widths, tf.split(state, list(widths.values()), axis=0), strict=True))
 
     def joined(self, widths, dtype):
-        return tf.concat([tf.cast(self[name], dtype) for name in widths], 1)
+        return tf.concat([tf.cast(self[name], dtype) for name in widths], 0)
 
 
 def _if(gate, a, b):
@@ -164,14 +171,14 @@ def _scales(root, root_long, floor):
 def observe(value, season, tables, local_seconds, step_seconds, learn, threshold, state):
     """Judge, then learn, then describe.
 
-    value          float64 [M, 1]   NaN = no sample
-    season         float64 [M, 1]   the seasonal memory for now; NaN = not known
-    tables         {name of TABLES: float64 [M, slots read]}    0 = not known
+    value          float64 [1, M]   NaN = no sample
+    season         float64 [1, M]   the seasonal memory for now; NaN = not known
+    tables         {name of TABLES: float64 [slots read, M]}    0 = not known
     local_seconds  float64 []       local wall-clock time
     step_seconds   float32 []
-    learn          float32 [M, 1]   0 = scales, slow level and tables keep their values; 2 = a new normal
-    threshold      float32 [M, 1]   for `reach` only
-    state          {name of STATES: [M, columns]}   zeros = never seen
+    learn          float32 [1, M]   0 = scales, slow level and tables keep their values; 2 = a new normal
+    threshold      float32 [1, M]   for `reach` only
+    state          {name of STATES: [columns, M]}   zeros = never seen
     """
     v, r = _Columns.split(state['values'], VALUE), _Columns.split(state['ratios'], RATIO)
     step = _f32(step_seconds)
@@ -188,7 +195,8 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     keep = 1 - again
     for name in ('root', 'root_long', 'n', 'n_change', 'n_season', 'still', 'run', 'longest', 'trust', 'earlier'):
         r[name] = keep * r[name]
-    v['change'] = _f64(keep) * v['change']
+    for name in ('change', 'once'):
+        v[name] = _f64(keep) * v[name]
     n = r['n']
     new = _f64(1 - tf.minimum(n, 1.0))
     for name in ('level', 'levels', 'local', 'last', 'ring'):
@@ -197,9 +205,9 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     # what is compared with what
     unknown = tf.math.is_nan(season)
     memory = tf.clip_by_value(tf.where(unknown, x, season), -HUGE, HUGE)
-    floor = _floor(v, r)
+    floor = _floor(v, r, tf.abs(x - v['last']))
     scale = _scales(r['root'], r['root_long'], floor)
-    known = (1 - _is(unknown)) * (1 - _is(n >= WARMUP) * _is(tf.abs(memory - v['level']) > 50 * scale[:, 3:4]))
+    known = (1 - _is(unknown)) * (1 - _is(n >= WARMUP) * _is(tf.abs(memory - v['level']) > 50 * scale[3:4]))
     level = v['level'] + _f64(renewed) * (x - v['level'] - _f64(known) * (memory - v['level']))      # the rhythm around the new level stays
     stored = memory + _f64(1 - _is(unknown)) * (level - v['level'])
     memory = _if(_f64(known), stored, x)
@@ -207,13 +215,13 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     fresh = _f64(tf.maximum(renewed, r['held'] * gate))        # after an incident, or an event that recurs, the levels of before say nothing
     for name in ('levels', 'local'):
         v[name] = _if(fresh, x, v[name])
-    moved = _if(_f64(_is(n > SETTLED)), tf.clip_by_value(x, v['levels'][:, :1] - 8 * scale[:, :1], v['levels'][:, :1] + 8 * scale[:, :1]), x)
-    rates = tf.maximum(tf.constant([[share(half) for half in HALF_LIVES]], tf.float64), _f64(1 / (n + 1)))
+    moved = _if(_f64(_is(n > SETTLED)), tf.clip_by_value(x, v['levels'][:1] - 8 * scale[:1], v['levels'][:1] + 8 * scale[:1]), x)
+    rates = tf.maximum(tf.constant([[share(half)] for half in HALF_LIVES], tf.float64), _f64(1 / (n + 1)))
     levels = v['levels'] + _f64(present) * rates * (moved - v['levels'])
-    past = tf.concat([v['last'], v['ring'][:, 3:4], v['ring'][:, 13:14]], 1)
+    past = tf.concat([v['last'], v['ring'][3:4], v['ring'][13:14]], 0)
     deviation = tf.concat(
-        [x - past, x - level, _f64(known) * (x - memory), levels[:, :1] - levels[:, 1:2], x - v['local'], levels[:, 2:3] - levels[:, 3:4],
-         levels[:, 3:4] - levels[:, 4:5]], 1,
+        [x - past, x - level, _f64(known) * (x - memory), levels[:1] - levels[1:2], x - v['local'], levels[2:3] - levels[3:4],
+         levels[3:4] - levels[4:5]], 0,
     )  # fmt: skip
 
     # time of day
@@ -223,27 +231,27 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     louder = _if(_is(r['noise'] > 0) * _is(r['noise_mean'] > 0), tf.clip_by_value(tf.pow(tf.maximum(noisier, 1e-3), NOISE), 1.0, NOISE_MOST), 1.0)
 
     # judge
-    far = tf.concat([_far(deviation[:, :3], scale[:, :3] * _f64(louder)), _far(deviation[:, 3:5], scale[:, 3:5]),
-                     _far(deviation[:, 5:8], scale[:, 5:8] * _f64(louder)), _far(deviation[:, 8:], scale[:, 8:])], 1)  # fmt: skip
-    usable = steps.usable(tf.concat([trust(r['trust'], lag) for lag in LAGS], 1))
-    reference = tf.reduce_max(usable, 1, keepdims=True)
+    far = tf.concat([_far(deviation[:3], scale[:3] * _f64(louder)), _far(deviation[3:5], scale[3:5]),
+                     _far(deviation[5:8], scale[5:8] * _f64(louder)), _far(deviation[8:], scale[8:])], 0)  # fmt: skip
+    usable = steps.usable(tf.concat([trust(r['trust'], lag) for lag in LAGS], 0), axis=0)
+    reference = tf.reduce_max(usable, 0, keepdims=True)
     learning = tf.minimum(learn, 1.0)               # levels that an incident has moved say nothing until it is over
     warm = lambda name: WEIGHTS[name][0] * _is(n >= WEIGHTS[name][1])               # noqa: E731
-    weights = tf.concat([usable, warm('spike'), learning * warm('shift'), learning * warm('restart'), learning * warm('ramp')], 1)
-    answers = weights * tf.concat([far[:, :3], far[:, 6:7], far[:, 5:6], far[:, 7:]], 1)      # in the order of CANDIDATES
+    weights = tf.concat([usable, warm('spike'), learning * warm('shift'), learning * warm('restart'), learning * warm('ramp')], 0)
+    answers = weights * tf.concat([far[:3], far[6:7], far[5:6], far[7:]], 0)      # in the order of CANDIDATES
     run, longest = _run(x, v['last'], r, present, steps.half_life(step_seconds))
     flat = tf.minimum(4.0, FLAT * tf.math.log(tf.maximum(run, 1.0) / tf.maximum(longest, 1.0)))
     flat = tf.maximum(flat, 0.0) * _is(n >= WARMUP) * _is(r['still'] < 0.5)
-    answers = tf.concat([answers, flat], 1)
-    raw = tf.reduce_max(answers, 1, keepdims=True)
-    largest = lambda names: tf.reduce_max(tf.gather(answers, [CANDIDATES.index(name) for name in names], axis=1), 1, keepdims=True)     # noqa: E731
-    parts = tf.concat([largest(names) for names in VIEWS.values()], 1)
+    answers = tf.concat([answers, flat], 0)
+    raw = tf.reduce_max(answers, 0, keepdims=True)
+    largest = lambda names: tf.reduce_max(tf.gather(answers, [CANDIDATES.index(name) for name in names], axis=0), 0, keepdims=True)     # noqa: E731
+    parts = tf.concat([largest(names) for names in VIEWS.values()], 0)
     judged = present * _is(n >= WARMUP) * reference
     off, off_known, bar, recurs = _usual(raw, r, tables, slot, day, step)
     m = tf.maximum(raw - off, 0.0)
     slow = steps.slowness(step)
-    apart = 0.3 * (far[:, 3:4] + known * far[:, 4:5])
-    whole = lambda m: (1 - slow) * tf.maximum((m + tf.reduce_sum(r['earlier'], 1, keepdims=True)) / 3, SINGLE * m) + slow * (0.6 * m + apart)      # noqa: E731
+    apart = 0.3 * (far[3:4] + known * far[4:5])
+    whole = lambda m: (1 - slow) * tf.maximum((m + tf.reduce_sum(r['earlier'], 0, keepdims=True)) / 3, SINGLE * m) + slow * (0.6 * m + apart)      # noqa: E731
     absent = judged * _missing_event(tables, slot, day, step) * _is(n > WARMUP + 10)
     surprise = tf.maximum(whole(m), EVENT_SURPRISE * absent)
 
@@ -251,47 +259,67 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     reach = tf.maximum(reach + off_known, bar)
     near = _is(whole(m) < 0.8 * threshold)           # the band of one view as long as nothing is near it: a band that jumps is hard to read
     won = first(near * LOCAL_ONLY + (1 - near) * answers)
-    centres = tf.concat([past, v['local'], levels[:, 1:2], levels[:, 3:4], levels[:, 4:5], v['local']], 1)
-    widths = tf.concat([scale[:, :3], scale[:, 6:7], scale[:, 5:6], scale[:, 7:], scale[:, 6:7]], 1)
-    weight = tf.reduce_sum(won * tf.constant([WON_WEIGHTS]), 1, keepdims=True)
-    width = tf.reduce_sum(_f64(won) * widths, 1, keepdims=True) * _f64(_if(won[:, 6:7], 1.0, louder))
-    centre = tf.reduce_sum(_f64(won) * centres, 1, keepdims=True)
+    centres = tf.concat([past, v['local'], levels[1:2], levels[3:4], levels[4:5], v['local']], 0)
+    widths = tf.concat([scale[:3], scale[6:7], scale[5:6], scale[7:], scale[6:7]], 0)
+    weight = tf.reduce_sum(won * tf.constant(WON_WEIGHTS), 0, keepdims=True)
+    width = tf.reduce_sum(_f64(won) * widths, 0, keepdims=True) * _f64(_if(won[6:7], 1.0, louder))
+    centre = tf.reduce_sum(_f64(won) * centres, 0, keepdims=True)
     reach = _f64(tf.sinh(tf.minimum(reach / weight, LARGEST))) * width
 
     # learn
     trusted = present * (1 - 0.5 * judged * _is(whole(m) >= SUSPICIOUS))
     after = _Columns(r)
-    after |= {'signed': tf.maximum(r['signed'], _is(x < 0)), 'above_one': tf.maximum(r['above_one'], _is(x > 1))}
-    after |= {'restarts': restarts, 'run': run, 'longest': longest, 'held': _if(present, tf.maximum(1 - learning, judged * recurs), r['held'])}
+    ordinary = _is(trusted > 0.75)      # one wild sample says nothing about what the series can be
+    after |= {'signed': tf.maximum(r['signed'], ordinary * _is(x < 0)), 'above_one': tf.maximum(r['above_one'], ordinary * _is(x > 1))}
+    after |= {'restarts': restarts, 'run': run, 'longest': longest}
+    after['held'] = _if(present, tf.maximum(1 - learning, judged * recurs), r['held'])
     newest = tf.maximum(trusted, renewed * tf.math.ceil(trusted))
     after['trust'] = _f32(tf.floor((_f64((1 - renewed) * r['trust']) + 0.5) / 3)) + 2 * newest * 3.0 ** (RING - 1)
-    after['earlier'] = r['earlier'] + judged * (tf.concat([m, r['earlier'][:, :1]], 1) - r['earlier'])
+    after['earlier'] = r['earlier'] + judged * (tf.concat([m, r['earlier'][:1]], 0) - r['earlier'])
     after['earlier'] = (1 - renewed) * after['earlier']
     after['quiet'] = tf.maximum(tf.maximum(r['quiet'] - 1, QUIET * judged * recurs), 0.0)
     out = _learn_tables(after, tables, raw, judged, learning, deviation, scale, gate, day, step)
-    _learn_scales(v, after, x, deviation, scale, gate, known, step_seconds)
+    _learn_scales(v, after, x, deviation, scale, gate, known, r['run'], step_seconds)
     inputs = _inputs(x, level, memory, known, deviation, scale, after, run, longest, whole(m), parts)
     season_next = _season_next(x, level, stored, _is(unknown), known, gate, n, scale, step_seconds)
-    cut = tf.clip_by_value(x, v['local'] - 4 * scale[:, 6:7], v['local'] + 4 * scale[:, 6:7])
+    cut = tf.clip_by_value(x, v['local'] - 4 * scale[6:7], v['local'] + 4 * scale[6:7])
     cut = _if(_f64(_is(n > SETTLED)), cut, x)
     local = v['local'] + _f64(present) * _f64(tf.maximum(share(LOCAL), 1 / (n + 1))) * (cut - v['local'])
     blank = _is(after['n'] > 0)
     value_next = _Columns(
-        level=v['level_next'], levels=levels, local=local, change=v['change_next'], last=x, ring=tf.concat([v['last'], v['ring'][:, :-1]], 1)
+        level=v['level_next'], levels=levels, local=local, change=v['change_next'], once=v['once_next'], last=x, ring=tf.concat([v['last'], v['ring'][:-1]], 0)
     )
     seasonal = slow * _is(apart > 0.6 * m) * surprise
     expected = _if(_f64(slow * known * near), tf.clip_by_value(memory, centre - reach, centre + reach), centre)
+    seasonally = _f64(slow * known)
+    middle = v['local'] + seasonally * (memory - v['local'])
+    wide = (scale[6:7] + seasonally * (scale[4:5] - scale[6:7])) * _f64(louder)
+    usual, after['usual'] = _usual_range(r['usual'], x - middle, wide, judged * learning)
     return Observation(
         x=x, judged=judged, surprise=surprise, parts=parts, seasonal=seasonal, absent=EVENT_SURPRISE * absent, quiet=after['quiet'],
-        centre=centre, reach=reach, expected=expected, flat=won[:, 7:], inputs=inputs, season_next=season_next, tables=out, blank=blank,
+        centre=centre, reach=reach, expected=expected, usual=middle + usual, recurring=judged * recurs,
+        flat=won[7:], inputs=inputs, season_next=season_next, tables=out, blank=blank,
         state={'values': value_next.joined(VALUE, tf.float64) * _f64(blank), 'ratios': after.joined(RATIO, tf.float32) * blank},
     )  # fmt: skip
 
 
-def _floor(v, r):
-    """Of all scales, float64 [M, 1]: the more steps change nothing, the more the usual size of a change counts, and a hundredth of the value."""
+def _floor(v, r, size):
+    """Of all scales, float64 [1, M]: the more steps change nothing, the more the usual size of a change counts, and a hundredth of the value.
+
+    A change that came once is a yardstick only for those of its size: a glitch must not hide what is smaller.
+    """
+    usual = tf.maximum(v['change'], v['once'] * _f64(_is(LIKE * size >= v['once'])))
     still = r['still'] * r['still']
-    return tf.maximum(_f64(0.25 + still) * v['change'], _f64(tf.maximum(1e-6, 0.01 * still * still)) * tf.abs(v['level'])) + TINY
+    return tf.maximum(_f64(0.25 + still) * usual, _f64(tf.maximum(1e-6, 0.01 * still * still)) * tf.abs(v['level'])) + TINY
+
+
+def _usual_range(beyond, deviation, scale, gate):
+    """The usual range around its middle before the sample, float64 [2, M], and how far it is beyond USUAL_START after it, float32 [2, M]."""
+    border = USUAL_START + beyond                   # of the lower and the upper side, in scales, 0 or more
+    seen = _f32(tf.clip_by_value(deviation / scale, -USUAL_MOST, USUAL_MOST))
+    outside = _is(tf.concat([-seen, seen], 0) > border)
+    moved = tf.maximum(border + USUAL_RATE * gate * (outside - USUAL_SHARE), 0.0)
+    return tf.constant([[-1.0], [1.0]], tf.float64) * _f64(border) * scale, moved - USUAL_START
 
 
 def trust(code, lag):
@@ -301,13 +329,13 @@ def trust(code, lag):
 
 
 def first(x):
-    """1 at the first of the largest of each row, else 0; float32 [M, n]."""
-    most = _is(x >= tf.reduce_max(x, 1, keepdims=True))
-    return most * _is(tf.cumsum(most, 1) <= 1)
+    """1 at the first of the largest of each column, else 0; float32 [n, M]."""
+    most = _is(x >= tf.reduce_max(x, 0, keepdims=True))
+    return most * _is(tf.cumsum(most, 0) <= 1)
 
 
 def _run(x, last, r, present, half):
-    """Length of the run of equal values, and the longest that is usual; float32 [M, 1] each."""
+    """Length of the run of equal values, and the longest that is usual; float32 [1, M] each."""
     n = r['n']
     equal = _is(x - last >= 0) * _is(x - last <= 0)
     counted = present * tf.minimum(n, 1.0)
@@ -331,7 +359,7 @@ def _begin(r, tables, slot, minute, day, step):
     """The state with what a new slot, minute or day begins with. Places are stored plus one: 0 = never seen."""
     r = _Columns(r)
     same = _is(tf.abs(r['slot'] - slot - 1) < 0.5)
-    begins = {'daily': _f32(tables['daily']), 'noise': _decoded_noise(tables['noise']), 'habit': _digit(tables['habit'][:, 3:4], day)}
+    begins = {'daily': _f32(tables['daily']), 'noise': _decoded_noise(tables['noise']), 'habit': _digit(tables['habit'][3:4], day)}
     for name, stored in begins.items():
         r[name] = _if(same, r[name], stored)
     for name in ('largest', 'noise_sum', 'noise_count', 'peak'):
@@ -383,7 +411,7 @@ def _usual(raw, r, tables, slot, day, step):
     tail = tf.minimum(TAIL_MOST, TAIL * tf.maximum(0.0, tf.math.log(tf.maximum(r['tail'], 1e-9) / TAIL_FROM)))
     known += (1 - steps.slowness(step)) * tail * _is(r['n_tail'] > 300)
     came = _came(r, tables, slot, day)
-    second = tf.math.top_k(came, HABIT_DAYS).values[:, HABIT_DAYS - 1 :]
+    second = tf.reduce_max(came * (1 - first(came)), 0, keepdims=True)
     bar = tf.maximum(second + HABIT_MARGIN, 0.0) * _is(second >= HABIT_FROM) * _is(step < DAY)
     capped = tf.minimum(raw, HABIT_FROM + 14 * HABIT_STEP)
     recurs = _is(capped <= bar) * _is(raw > ORDINARY)
@@ -391,10 +419,10 @@ def _usual(raw, r, tables, slot, day, step):
 
 
 def _came(r, tables, slot, day):
-    """The largest surprise at this time of each of the seven days before, a slot more or less; float32 [M, 7], 0 = none."""
-    back = tf.range(1, 8, dtype=tf.float64)[None, :]
+    """The largest surprise at this time of each of the seven days before, a slot more or less; float32 [7, M], 0 = none."""
+    back = tf.range(1, 8, dtype=tf.float64)[:, None]
     first, last = _f64(_is(slot < 0.5)), _f64(_is(slot > SLOTS - 1.5))
-    before, exact, after = (tables['habit'][:, k : k + 1] for k in (2, 3, 4))
+    before, exact, after = (tables['habit'][k : k + 1] for k in (2, 3, 4))
     of = lambda code, shift: _digit(code, day - back + shift)       # noqa: E731
     week = tf.cast(back > 6.5, tf.float32)      # what came a week ago is written over as today comes: the state keeps it
     levels = tf.maximum(_if(week, r['habit'], of(exact, 0.0)), tf.maximum(
@@ -405,11 +433,11 @@ def _came(r, tables, slot, day):
 
 
 def _missing_event(tables, slot, day, step):
-    """1 where an event that came at this time on nearly every day has not come today, a quarter of an hour before; float32 [M, 1]."""
-    back = tf.range(1, 8, dtype=tf.float64)[None, :]
-    of = lambda k, days: _digit(tables['habit'][:, k : k + 1], days - _f64(_is(slot + k - 3 < -0.5)))       # noqa: E731
+    """1 where an event that came at this time on nearly every day has not come today, a quarter of an hour before; float32 [1, M]."""
+    back = tf.range(1, 8, dtype=tf.float64)[:, None]
+    of = lambda k, days: _digit(tables['habit'][k : k + 1], days - _f64(_is(slot + k - 3 < -0.5)))       # noqa: E731
     today = [tf.minimum(of(k, day), 1.0) for k in range(3)]
-    usual = [_is(tf.reduce_sum(_is(of(k, day - back) >= EVENT_LEVEL), 1, keepdims=True) >= EVENT_DAYS) for k in range(2)]
+    usual = [_is(tf.reduce_sum(_is(of(k, day - back) >= EVENT_LEVEL), 0, keepdims=True) >= EVENT_DAYS) for k in range(2)]
     moved = today[0] * (1 - usual[0])       # a little earlier than usual is not missing
     return usual[1] * (1 - today[1]) * (1 - today[2]) * (1 - moved) * _is(step <= DAY / SLOTS)
 
@@ -422,7 +450,7 @@ def _digit(code, day):
 
 
 def _learn_tables(r, tables, raw, judged, learning, deviation, scale, gate, day, step):
-    """Learn what is usual at this time; returns {name of TABLES: float64 [M, 1]} to remember for this slot."""
+    """Learn what is usual at this time; returns {name of TABLES: float64 [1, M]} to remember for this slot."""
     taught = judged * learning
     seen = tf.minimum(raw, DAILY_MOST)
     r['peak'] = tf.maximum(r['peak'], judged * raw)     # while an alarm is held too: its end comes every night as well
@@ -437,7 +465,7 @@ def _learn_tables(r, tables, raw, judged, learning, deviation, scale, gate, day,
     r['n_tail'] = tf.minimum(r['n_tail'] + taught, 1e6)
     r['tail'] += taught * tf.maximum(rate, 1 / tf.maximum(r['n_tail'], 1.0)) * (over - r['tail'])
     r['before'] = _if(judged, raw, r['before'])
-    size = tf.minimum(_f32(tf.minimum(tf.abs(deviation[:, :1]) / scale[:, :1], 1e9)), 4.0)
+    size = tf.minimum(_f32(tf.minimum(tf.abs(deviation[:1]) / scale[:1], 1e9)), 4.0)
     learnt = gate * _is(r['n'] >= WARMUP)
     r['noise_mean'] = _running(r['noise_mean'], size, 0.001, learnt, r['n_noise'])
     r['n_noise'] = tf.minimum(r['n_noise'] + learnt, 1e6)
@@ -458,7 +486,7 @@ def _learn_tables(r, tables, raw, judged, learning, deviation, scale, gate, day,
         moved = _if(seen_now, _coded(_if(known, usual + step_, r[largest])), r[name])
         out[name] = moved
     place = tf.pow(tf.constant(16.0, tf.float64), tf.math.floormod(day, 7.0))
-    base = tables['habit'][:, 3:4]
+    base = tables['habit'][3:4]
     level = _is(r['peak'] >= HABIT_FROM - HABIT_STEP / 2) * (1 + tf.clip_by_value(tf.round((r['peak'] - HABIT_FROM) / HABIT_STEP), 0.0, 14.0))
     old = tf.floor(base / place)
     old = old - 16 * tf.floor(old / 16)
@@ -467,35 +495,39 @@ def _learn_tables(r, tables, raw, judged, learning, deviation, scale, gate, day,
 
 
 def _running(mean, x, rate, gate, count):
-    """A running mean: of all samples at first, exponential later; float32 [M, 1]."""
+    """A running mean: of all samples at first, exponential later; float32 [1, M]."""
     return mean + gate * tf.maximum(rate, 1 / (count + 1)) * (x - mean)
 
 
-def _learn_scales(v, r, x, deviation, scale, gate, known, step_seconds):
-    """Scales, level, mean change; adds `level_next` and `change_next` to `v`."""
+def _learn_scales(v, r, x, deviation, scale, gate, known, run, step_seconds):
+    """Scales, level, mean change; adds `level_next`, `change_next` and `once_next` to `v`; run = steps without a change before this one."""
     rate = _f32(1 - tf.exp(-0.6931471805599453 / steps.half_life(step_seconds)))
     before = r['n']
     n = r['n'] = tf.minimum(before + gate, 1e6)
     r['n_season'] = tf.minimum(r['n_season'] + gate * known, 1e6)
-    count = tf.concat([n - 1, n - 5, n - 15, n - 1, r['n_season'], n, n, n, n], 1)
+    count = tf.concat([n - 1, n - 5, n - 15, n - 1, r['n_season'], n, n, n, n], 0)
     count = tf.maximum(count, 0.0)
-    gates = _f64(gate * tf.concat([tf.ones_like(count[:, :4]), known, tf.ones_like(count[:, 5:])], 1))
+    gates = _f64(gate * tf.concat([tf.ones_like(count[:4]), known, tf.ones_like(count[5:])], 0))
     most = _f64(_if(_is(n > WARMUP), WINSOR, WINSOR_NEW)) * scale
     most_long = _f64(_if(_is(n > WARMUP), WINSOR_LONG, WINSOR_NEW)) * scale
-    free = _f64(tf.maximum(_is(count <= SETTLED) * _is(n <= WARMUP), 0.0)) * (HUGE * HUGE)
+    free = _f64(_is(count <= SETTLED) * _is(n <= WARMUP)) * (HUGE * HUGE)
     square = deviation * deviation
     for name, bound, speed in (('root', most, rate), ('root_long', most_long, rate / 6)):
         old = _f64(r[name]) * _f64(r[name])
         new = old + gates * _f64(steps.weight(speed, count)) * (tf.minimum(square, bound * bound + free) - old)
         r[name] = _f32(tf.sqrt(tf.maximum(new, 0)))
-    size = tf.abs(deviation[:, :1])
+    size = tf.abs(deviation[:1])
     moved = gate * _is(size > 0)
-    r['n_change'] = tf.minimum(r['n_change'] + moved, 1e6)
-    cut = _if(_f64(_is(r['n_change'] > 1)), tf.minimum(size, 30 * v['change']), size)
-    v['change_next'] = v['change'] + _f64(moved * steps.weight(rate, r['n_change'])) * (cut - v['change'])
+    sparse, apart = _f64(_is(r['still'] > SPARSE)), _f64(_is(run >= APART))
+    known = tf.maximum(v['change'], apart * v['once'])
+    v['once_next'] = v['once'] + _f64(moved) * sparse * (tf.maximum(size, (1 - apart) * v['once']) - v['once'])
+    counted = moved * _if(_f32(sparse), _is(known > 0), 1.0)
+    r['n_change'] = tf.minimum(r['n_change'] + counted, 1e6)
+    cut = _if(sparse, tf.minimum(size, LIKE * known), _if(_f64(_is(r['n_change'] > 1)), tf.minimum(size, 30 * v['change']), size))
+    v['change_next'] = v['change'] + _f64(counted * steps.weight(rate, r['n_change'])) * (cut - v['change'])
     r['still'] += gate * steps.weight(rate, n) * (1 - _is(size > 0) - r['still'])
     gap = x - v['level']
-    gap = _if(_f64(_is(n > SETTLED + 1)), tf.clip_by_value(gap, -30 * scale[:, 3:4], 30 * scale[:, 3:4]), gap)
+    gap = _if(_f64(_is(n > SETTLED + 1)), tf.clip_by_value(gap, -30 * scale[3:4], 30 * scale[3:4]), gap)
     v['level_next'] = v['level'] + _f64(gate * steps.weight(rate, n)) * gap
 
 
@@ -503,17 +535,17 @@ def _season_next(x, level, stored, unknown, known, gate, n, scale, step_seconds)
     """Half of the way to the sample for each visit of a slot, outliers winsorised; a bounded sample where nothing, or nonsense, was known."""
     visits = tf.maximum(1800.0 / _f64(step_seconds), 1)
     rate = 1 - tf.exp(-0.6931471805599453 / visits)
-    gap = rate * tf.clip_by_value(x - stored, -6 * scale[:, 4:5], 6 * scale[:, 4:5])
-    first = tf.clip_by_value(x, level - 20 * scale[:, 3:4], level + 20 * scale[:, 3:4])
+    gap = rate * tf.clip_by_value(x - stored, -6 * scale[4:5], 6 * scale[4:5])
+    first = tf.clip_by_value(x, level - 20 * scale[3:4], level + 20 * scale[3:4])
     target = _if(_f64(known), stored + gap, first)
     learnt = gate * tf.maximum(1 - unknown, _is(n >= WARMUP))
     return _if(_f64(learnt), target, stored) + _f64(steps.nan_unless(tf.maximum(1 - unknown, learnt)))
 
 
 def _inputs(x, level, memory, known, deviation, scale, r, run, longest, whole, parts):
-    """What the LSTM sees, float32 [M, INPUTS]."""
+    """What the LSTM sees, float32 [INPUTS, M]."""
     far = tf.asinh(_f32(tf.clip_by_value(deviation / scale, -1e9, 1e9)))
-    spread = tf.concat([scale[:, :1] / scale[:, 3:4], scale[:, 4:5] / scale[:, 3:4], scale[:, 6:7] / scale[:, :1], scale[:, 5:6] / scale[:, :1]], 1)
+    spread = tf.concat([scale[:1] / scale[3:4], scale[4:5] / scale[3:4], scale[6:7] / scale[:1], scale[5:6] / scale[:1]], 0)
     spread = tf.math.log(_f32(tf.clip_by_value(spread, 1e-4, 1e4)))
     rest = [WARMUP / (r['n'] + WARMUP), r['still'], tf.math.log((1 + run) / (1 + longest)), known, 20 * r['tail'], _decoded(tf.maximum(r['daily'], 1.0))]
-    return tf.concat([far, parts, whole, spread, *rest], 1)
+    return tf.concat([far, parts, whole, spread, *rest], 0)

@@ -44,11 +44,14 @@ def largest_surprise(session: Session, features: int, step_seconds: float) -> fl
 def _outputs(session: Session, values: Floats, step_seconds: float, learning_steps: int | None = None) -> Iterator[Tensors]:
     """What a graph gives for samples of entities that it has never met: values float64 [T, N, F]; it learns from the first steps only (None = all)."""
     steps, rows, features = values.shape
-    state, horizons = session.blank(rows, features), len(session.bundle.manifest.season_horizons_steps)
+    manifest, state = session.bundle.manifest, session.blank(rows, features)
+    horizons, slots = len(manifest.season_horizons_steps), sum(len(table.reads) for table in manifest.tables)
     for step in range(steps):
         inputs: Tensors = {
             'value': values[step],
             'season': np.full((rows, features, 1 + horizons), np.nan),
+            'table': np.zeros((rows, features, slots)),
+            'local_seconds': np.full(rows, step * step_seconds),
             'clock': np.zeros((rows, 4), np.float32),
             'step_seconds': np.array(step_seconds, np.float32),
             'learn': np.full(rows, learning_steps is None or step < learning_steps, np.float32),

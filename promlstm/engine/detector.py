@@ -133,6 +133,7 @@ def advance(session: Session, settings: Settings, memory: Memory, frame: Frame, 
         surprise=out['surprise'],
         observed=observed,
         since=np.where(scores >= 1, alarm.since, np.nan),
+        recurring=out.get('recurring', np.zeros(len(observed), np.float32)),
         partial=frame.partial,
         **shown,
     )
@@ -163,13 +164,15 @@ def _score(settings: Settings, latch: Latch, frame: Frame, threshold: Floats32, 
     observed, policy = frame.values, settings.policy
     model = {name: out[name] for name in ('expected', 'lower', 'upper', 'deviation', 'contribution')}
     model['view'] = out.get('view', np.empty((len(observed), 0), np.float32))
+    unknown = np.full(observed.shape, np.nan)
+    usual: Tensors = {name: out.get(name, unknown) for name in ('usual_lower', 'usual_upper')}
     if settings.alarms_per_week is None and settings.threshold is None:
-        return np.full(len(threshold), np.nan, np.float32), latch, model
+        return np.full(len(threshold), np.nan, np.float32), latch, model | usual
     raw = scoring.score(out['surprise'], threshold)
     deviations = {name: model[name] for name in ('expected', 'deviation', 'contribution')}
     scores = scoring.apply_policy(raw, policy, observed=observed, **deviations)
     scores, after, by_latch = apply_latch(latch, policy, frame.time, scores, raw=raw, observed=observed, **model)
-    return scores, after, latch.explained(frame.time, policy, observed, by_latch, model)
+    return scores, after, latch.explained(frame.time, policy, observed, by_latch, model | usual)
 
 
 def replay(session: Session, settings: Settings, memory: Memory, frames: Iterable[Frame]) -> Iterator[tuple[Verdicts, Memory]]:

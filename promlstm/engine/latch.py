@@ -108,8 +108,9 @@ class Latch:
     def explained(self, time: float, policy: Policy, observed: Floats, by_latch: Bools, model: Tensors) -> Tensors:
         """The columns that explain the score: those of the latch where it judged (bool [N]), else those of the model.
 
-        model    expected, lower, upper, deviation, contribution, view: {name: column} as the graph gave them
-        returns  the same names; lower and upper are the border of score 1 after the policy. NaN where a sample became the new normal level
+        model    expected, lower, upper, usual_lower, usual_upper, deviation, contribution, view: {name: column} as the graph gave them
+        returns  the same names; lower and upper are the border of score 1 after the policy, the usual range is moved to what is held;
+                 NaN where a sample became the new normal level
         """
         out = dict(model)
         if by_latch.any():
@@ -117,6 +118,8 @@ class Latch:
                 'expected': self.expected,
                 'lower': self.lower,
                 'upper': self.upper,
+                'usual_lower': self.expected + (model['usual_lower'] - model['expected']),
+                'usual_upper': self.expected + (model['usual_upper'] - model['expected']),
                 'contribution': self.weight,
                 'view': self.view,
             }
@@ -124,7 +127,7 @@ class Latch:
             out = {name: _replaced(column, by_latch, held[name]) for name, column in model.items()}
         accepted = self.expires(time, policy, observed) & ~policy.outside(observed)
         if accepted.any():
-            for name in ('expected', 'lower', 'upper', 'deviation'):
+            for name in ('expected', 'lower', 'upper', 'usual_lower', 'usual_upper', 'deviation'):
                 out[name] = np.where(accepted[:, None], np.nan, out[name])
         out['lower'], out['upper'] = policy.band(out['expected'], out['lower'], out['upper'])
         return out

@@ -32,15 +32,21 @@ OUTPUTS = {
     'expected': ('float64', 'NF'),  # what was expected before the sample was seen; NaN = none
     'lower': ('float64', 'NF'),  # lower border: beyond it the surprise is above `threshold`
     'upper': ('float64', 'NF'),  # upper border, likewise
+    'usual_lower': ('float64', 'NF'),  # of the range in which nearly all healthy samples are; NaN = not known
+    'usual_upper': ('float64', 'NF'),
     'deviation': ('float64', 'NF'),  # observed - expected, signed, user's unit
     'contribution': ('float32', 'NF'),  # share of each feature; rows sum to 1, or are NaN
     'season_next': ('float64', 'NF'),  # what to remember for this slot
     'table_next': ('float64', 'NFU'),  # what to store in each table for this slot
     'view': ('float32', 'NV'),  # share of each view
+    'recurring': ('float32', 'N'),  # 1 = it would be an anomaly, if the like had not come at this time on other days
     'class': ('int64', 'N'),  # which calibration rows apply
     'forecast': ('float64', 'NFH3'),  # low, middle, high at each forecast horizon
 }
-OPTIONAL = {'season', 'table', 'table_next', 'local_seconds', 'clock', 'step_seconds', 'learn', 'threshold', 'view', 'class', 'forecast'}
+OPTIONAL = {
+    'season', 'table', 'table_next', 'local_seconds', 'clock', 'step_seconds', 'learn', 'threshold', 'usual_lower', 'usual_upper', 'view',
+    'recurring', 'class', 'forecast',
+}  # fmt: skip
 STATE = 'state_'
 NEXT = '_next'
 

@@ -21,9 +21,12 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     'promlstm_expected': ('The value that was expected before the sample was seen.', ('feature',)),
     'promlstm_expected_lower': ('Lower border of the expected band: below it the score is 1 or more.', ('feature',)),
     'promlstm_expected_upper': ('Upper border of the expected band: above it the score is 1 or more.', ('feature',)),
+    'promlstm_usual_lower': ('Lower border of the usual range: 99 % of the healthy samples are between this and promlstm_usual_upper.', ('feature',)),
+    'promlstm_usual_upper': ('Upper border of the usual range, see promlstm_usual_lower.', ('feature',)),
     'promlstm_contribution': ('Share of each feature in the surprise, 0 to 1.', ('feature',)),
     'promlstm_view': ('Share of each view of the model in the surprise, 0 to 1; only for anomalous entities.', ('view',)),
     'promlstm_anomaly_start_timestamp_seconds': ('When the current anomaly of the entity began, unix seconds.', ()),
+    'promlstm_recurring': ('1 = the sample would be an anomaly, if the like had not come at this time on other days.', ()),
     'promlstm_entity_missing': ('1 = an entity that had samples for a day or more has none now, and at this time of the day that is unusual.', ()),
 }
 # Labels that entities have under another name, exported_…: those of the families, and those that the scrape and rules/ add, by which they
@@ -71,7 +74,9 @@ def render(verdicts: Verdicts, labels: Labels, *, missing: Bools) -> dict[str, b
 
     >>> from promlstm.engine.columns import Verdicts
     >>> one, two = np.zeros((1, 1)), np.float32([[1]])
-    >>> v = Verdicts(0., np.zeros(1, np.int8), np.float32([1.5]), np.float32([3]), one + 9, one + 2, one + 1, one + 3, one, two, two[:, :0], one[0])
+    >>> v = Verdicts(
+    ...     0., np.zeros(1, np.int8), np.float32([1.5]), np.float32([3]), one + 9, one + 2, one + 1, one + 3, one, one, one, two, two[:, :0], one[0], two[0]
+    ... )
     >>> blocks = render(v, Labels('cpu', ('',)).of([b'{"instance":"a"}']), missing=np.array([False]))
     >>> print(blocks['promlstm_anomaly_score'].decode(), end='')
     promlstm_anomaly_score{detector="cpu",instance="a",job=""} 1.5
@@ -81,8 +86,15 @@ def render(verdicts: Verdicts, labels: Labels, *, missing: Bools) -> dict[str, b
     blocks = {'promlstm_anomaly_score': _block('promlstm_anomaly_score', labels.prefixes, b'} ', verdicts.score)}
     judged = ~np.isnan(verdicts.score)[:, None]
     per_feature: dict[str, Floats | Floats32] = {'promlstm_observed': verdicts.observed}
-    for family, column in (('expected', verdicts.expected), ('expected_lower', verdicts.lower), ('expected_upper', verdicts.upper)):
-        per_feature[f'promlstm_{family}'] = np.where(judged, legible(column), np.nan)
+    expectation = {
+        'promlstm_expected': verdicts.expected,
+        'promlstm_expected_lower': verdicts.lower,
+        'promlstm_expected_upper': verdicts.upper,
+        'promlstm_usual_lower': verdicts.usual_lower,
+        'promlstm_usual_upper': verdicts.usual_upper,
+    }
+    for family, column in expectation.items():
+        per_feature[family] = np.where(judged, legible(column), np.nan)
     if len(labels.features) > 1:
         per_feature['promlstm_contribution'] = np.where(judged, verdicts.contribution, np.float32(np.nan))
     for family, columns in per_feature.items():
@@ -92,6 +104,7 @@ def render(verdicts: Verdicts, labels: Labels, *, missing: Bools) -> dict[str, b
     blocks['promlstm_view'] = _blocks('promlstm_view', labels.prefixes, _endings('view', labels.views), views)
     per_entity: dict[str, Floats | Floats32] = {
         'promlstm_anomaly_start_timestamp_seconds': verdicts.since,
+        'promlstm_recurring': np.where(verdicts.recurring > 0, np.float32(1), np.float32(np.nan)),
         'promlstm_entity_missing': np.where(missing, np.float32(1), np.float32(np.nan)),
     }
     for family, numbers in per_entity.items():

@@ -13,9 +13,9 @@ from promlstm.engine.session import load, resolve
 from promlstm.errors import BudgetError
 
 
-@pytest.fixture(scope='module')
-def session():
-    return load(resolve('builtin:default'), threads=1)
+@pytest.fixture(scope='module', params=['default', 'ensemble'])
+def session(request):
+    return load(resolve(f'builtin:{request.param}'), threads=1)
 
 
 def detector(session, features, per_week):

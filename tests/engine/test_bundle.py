@@ -222,7 +222,7 @@ def changed(tensors, name, **replaced):
 
 
 KNOWN_INPUTS = 'value, season, table, local_seconds, clock, step_seconds, learn, threshold, state_NAME'
-KNOWN_OUTPUTS = 'surprise, expected, lower, upper, deviation, contribution, season_next, table_next, view, class, forecast, state_NAME'
+KNOWN_OUTPUTS = ', '.join([*bundle.OUTPUTS, 'state_NAME'])
 INPUTS, OUTPUTS = tiny_model.tensors()
 
 GRAPHS = {

@@ -60,6 +60,8 @@ def test_a_nightly_job_is_normal_after_two_nights_and_missed_when_it_does_not_co
     assert not days[3:10].any(), 'later ones are not'
     assert not days[10:, 0].any()
     assert days[10, 1:].all()
+    recurring = by_day(np.stack([each.recurring for each in verdicts]) > 0)
+    assert recurring[4:10, 0].all() and not recurring[10, 1], 'what is normal only because it recurs is shown'
     name = session.bundle.manifest.views.index('missing_event')
     missed = [each for each in verdicts[10 * DAY : 11 * DAY] if each.score[1] >= 1 and np.argmax(each.view[1]) == name]
     assert missed, 'the alarm says that an event is missing'
@@ -117,3 +119,32 @@ def test_a_heavy_tail_is_not_an_alarm_a_day(session):
     columns = [0.05 * np.exp(0.8 * noise(14 * DAY, seed)) for seed in range(8)]
     days = by_day(alarming(judged(session, *columns)))[3:]
     assert days.sum() / days.size * 7 < 2
+
+
+@pytest.mark.parametrize('constant', [0.0, 5.0])
+def test_a_wild_sample_does_not_blind_a_constant(session, constant):
+    """A day later the same change is an alarm as if the sample had not been there."""
+    columns = [np.full(2 * DAY, constant) for _ in range(3)]
+    for column, size in zip(columns, (None, 1e4, 2.0**63), strict=True):
+        column[DAY // 2] = size or constant
+        column[2 * DAY - 10 :] += 5
+    found = alarming(judged(session, *columns))
+    assert not found[DAY // 2 + 20 : 2 * DAY - 10].any()
+    assert found[2 * DAY - 10 :].any(0).all()
+
+
+def test_band_and_usual_range_are_those_of_the_series(session):
+    """Never below 0 for what has never been negative, never above 1 for a share; 99 % of healthy samples are inside the usual range."""
+    steps = np.arange(8 * DAY)
+    busy = 0.9 + 0.09 * np.sin(steps / 40) + 0.005 * noise(len(steps), 1)
+    latency = 0.05 * np.exp(noise(len(steps), 2))
+    signed = 3 * noise(len(steps), 3)
+    verdicts = judged(session, np.minimum(busy, 1), latency, signed)[3 * DAY :]
+    column = lambda name: np.stack([getattr(each, name)[:, 0] for each in verdicts])       # noqa: E731
+    for low, high in (('lower', 'upper'), ('usual_lower', 'usual_upper')):
+        assert (column(low)[:, :2] >= 0).all() and (column(high)[:, 0] <= 1).all() and (column(low)[:, 2] < 0).mean() > 0.99
+        between = (column(low) <= column('expected')) & (column('expected') <= column(high))
+        assert between.mean() > 0.99 and (low != 'lower' or between.all())
+    inside = ((column('observed') >= column('usual_lower')) & (column('observed') <= column('usual_upper'))).mean(0)
+    assert ((inside > 0.98) & (inside < 0.997)).all(), inside
+    assert (np.median(column('usual_upper') - column('usual_lower'), 0) < np.median(column('upper') - column('lower'), 0)).all()

@@ -24,12 +24,13 @@ def verdicts(**columns):
     """Verdicts of what is given; the rest is NaN, of as many rows as scores and as many features as observed."""
     given_columns = {name: np.array(value) for name, value in columns.items()}
     rows, features = given_columns['observed'].shape
-    whole = {name: np.full((rows, features), nan) for name in ('expected', 'lower', 'upper', 'deviation', 'contribution')}
-    whole |= {'score': np.full(rows, nan), 'surprise': np.full(rows, nan), 'since': np.full(rows, nan), 'view': np.empty((rows, 0))}
+    whole = {name: np.full((rows, features), nan) for name in ('expected', 'lower', 'upper', 'usual_lower', 'usual_upper', 'deviation', 'contribution')}
+    whole |= {name: np.full(rows, nan) for name in ('score', 'surprise')}
+    whole |= {'since': np.full(rows, nan), 'recurring': np.zeros(rows), 'view': np.empty((rows, 0))}
     whole |= given_columns
     status = np.where(np.isnan(whole['score']), WARMING, READY)
     status[np.isnan(whole['observed']).all(1)] = MISSING
-    single = {name: whole[name].astype(np.float32) for name in ('score', 'surprise', 'contribution', 'view')}
+    single = {name: whole[name].astype(np.float32) for name in ('score', 'surprise', 'contribution', 'view', 'recurring')}
     return Verdicts(time=1e9, status=status.astype(np.int8), **(whole | single))
 
 
@@ -43,6 +44,9 @@ HOST_VERDICTS = verdicts(
     expected=[[0.5, 1e12], [nan, 0.3], [nan, nan], [nan, nan]],
     lower=[[0.25, 1e12 - 4], [nan, 1e-9], [nan, nan], [nan, nan]],
     upper=[[0.75, 1e12 + 4], [nan, inf], [nan, nan], [nan, nan]],
+    usual_lower=[[0.375, 1e12 - 2], [nan, 0], [nan, nan], [nan, nan]],
+    usual_upper=[[0.625, 1e12 + 2], [nan, 0.5], [nan, nan], [nan, nan]],
+    recurring=[1, 0, 0, 0],
     contribution=[[0.5, 0.5], [0, 1], [nan, nan], [nan, nan]],
     view=[[1, 0], [0.1, 0.9], [nan, nan], [nan, nan]],
     since=[nan, 1e9 - 60, nan, nan],

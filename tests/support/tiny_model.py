@@ -191,7 +191,8 @@ def tensors(*, features=None, views=(), classes=False):
         bundle.Tensor(name, table[name][0], tuple(sizes[axis] for axis in table[name][1])) for name in names
     ]
     states = [bundle.Tensor('state_mean', 'float64', ('N', sizes['F'], 2)), bundle.Tensor('state_samples', 'float32', ('N', 1))]
-    optional = {'view': views, 'class': classes, 'forecast': False, 'table_next': False}
+    left_out = ('forecast', 'table_next', 'usual_lower', 'usual_upper', 'recurring')
+    optional = {'view': views, 'class': classes, **dict.fromkeys(left_out, False)}
     inputs = [name for name in bundle.INPUTS if name not in ('table', 'local_seconds')]
     outputs = [name for name in bundle.OUTPUTS if optional.get(name, True)]
     return (

@@ -62,7 +62,7 @@ def test_a_training_that_diverges_says_so(tmp_path, family, rate):
 @pytest.mark.train
 def test_a_high_loss_at_the_beginning_may_pass():
     """Only a loss that stays high, or is high at the end, is a training that diverges."""
-    from convert.families.training import TrainingError, Watch
+    from convert.families.learning import TrainingError, Watch
 
     watch = Watch(0.3, 0.5)
     for number in range(20):

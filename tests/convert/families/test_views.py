@@ -14,14 +14,14 @@ def observed(values, *, step_seconds=60.0, learn=1.0, start=0.0):
 
     observe = tf.function(views.observe, autograph=False, reduce_retracing=True)
     rows = values.shape[1]
-    state = {name: np.zeros((rows, width), dtype) for name, (dtype, width) in views.STATES.items()}
-    tables = {name: np.zeros((rows, len(table.reads))) for name, table in views.TABLES.items()}
+    state = {name: np.zeros((width, rows), dtype) for name, (dtype, width) in views.STATES.items()}
+    tables = {name: np.zeros((len(table.reads), rows)) for name, table in views.TABLES.items()}
     out = []
     for t, row in enumerate(values):
         now = np.float64(start + t * step_seconds)
         seen = observe(
-            row[:, None], np.full((rows, 1), np.nan), tables, now, np.float32(step_seconds), np.full((rows, 1), learn, np.float32),
-            np.full((rows, 1), 2.3, np.float32), state,
+            row[None], np.full((1, rows), np.nan), tables, now, np.float32(step_seconds), np.full((1, rows), learn, np.float32),
+            np.full((1, rows), 2.3, np.float32), state,
         )  # fmt: skip
         state = seen.state
         out.append(seen)
@@ -40,7 +40,7 @@ def test_each_view_answers_its_own_question():
     x[800:, 1] += 15
     x[800:, 2] += np.linspace(0, 30, 100)
     seen = observed(x)
-    parts = np.stack([each.parts.numpy() for each in seen])
+    parts = np.stack([each.parts.numpy().T for each in seen])
     names = list(views.VIEWS)
     assert names[parts[800, 0].argmax()] == 'spike'
     assert names[parts[812, 1].argmax()] == 'level_shift'
@@ -63,16 +63,16 @@ def test_trust_is_kept_for_as_many_steps_as_are_looked_back():
     x = noise(120)
     x[80] = np.nan
     for t, each in enumerate(observed(x)):
-        code = each.state['ratios'].numpy()[:, views.at('trust')]
+        code = each.state['ratios'].numpy()[views.at('trust')]
         for lag in views.LAGS:
-            trusted = float(views.trust(code[:, None], lag).numpy()[0, 0])
+            trusted = float(views.trust(code[None], lag).numpy()[0, 0])
             assert trusted == float(t - lag + 1 >= 0 and t - lag + 1 != 80), (t, lag)
 
 
 def test_a_scale_is_no_smaller_than_a_hundredth_of_a_constant():
     x = np.full((300, 2), 50.0)
     x[200:, 0], x[200:, 1] = 50.4, 55
-    surprise = np.stack([each.surprise.numpy() for each in observed(x)])[200:203, :, 0].max(0)
+    surprise = np.stack([each.surprise.numpy() for each in observed(x)])[200:203, 0].max(0)
     assert surprise[0] < 1 and surprise[1] > 2.3
 
 
@@ -82,5 +82,55 @@ def test_judging_alone_changes_no_scale():
     x = noise(200)
     first = observed(x)[-1].state
     again = observed(np.concatenate([x, x + 50]), learn=0.0)
-    assert first['ratios'].numpy()[0, views.at('n')] == 200
-    assert again[-1].state['ratios'].numpy()[0, views.at('n')] == 0
+    assert first['ratios'].numpy()[views.at('n'), 0] == 200
+    assert again[-1].state['ratios'].numpy()[views.at('n'), 0] == 0
+
+
+def usual(x, **options):
+    """Share of the samples [T, M] inside the usual range after a quarter of them, for each series."""
+    low, high = np.moveaxis(np.stack([each.usual.numpy() for each in observed(x, **options)]), 1, 0)
+    inside = (x >= low) & (x <= high)
+    return inside[len(x) // 4 :].mean(0)
+
+
+def test_the_usual_range_holds_99_percent_of_what_comes_whatever_its_distribution():
+    rng = np.random.default_rng(0)
+    t = np.arange(8000)[:, None]
+    draws = {
+        'normal': rng.standard_normal((8000, 8)),
+        'lognormal': np.exp(rng.standard_normal((8000, 8))),
+        'Student t': rng.standard_t(2.2, (8000, 8)),
+        'slow sine': 10 * np.sin(t / 200) + rng.standard_normal((8000, 8)),
+        'random walk': np.cumsum(rng.standard_normal((8000, 8)), 0),
+        'counts': rng.poisson(3, (8000, 8)).astype(float),
+    }
+    share = usual(np.concatenate(list(draws.values()), 1)).reshape(len(draws), -1).mean(1)
+    assert ((share > 0.985) & (share < 0.995)).all(), dict(zip(draws, share.round(4), strict=True))
+
+
+def test_a_constant_is_inside_its_usual_range_and_one_wild_sample_does_not_widen_it():
+    x = np.full((2000, 2), 5.0)
+    x[:, 1] += np.random.default_rng(0).standard_normal(2000)
+    x[1000] = 1e12
+    low, high = np.moveaxis(np.stack([each.usual.numpy() for each in observed(x)]), 1, 0)
+    assert (np.abs(low - 5)[1500:, 0] < 0.05).all() and (np.abs(high - 5)[1500:, 0] < 0.05).all()
+    assert np.median((high - low)[1100:, 1]) < 2 * np.median((high - low)[500:1000, 1])
+
+
+@pytest.mark.parametrize('constant', [0.0, 5.0])
+@pytest.mark.parametrize('wild', [1e3, 2.0**63, 1e300])
+def test_a_constant_sees_a_small_change_an_hour_after_a_wild_sample(constant, wild):
+    x = np.full((800, 1), constant)
+    x[300] = wild
+    x[700:] = constant + 5
+    surprise = np.stack([each.surprise.numpy() for each in observed(x)])[:, 0, 0]
+    assert surprise[300] > 2.3 and surprise[400:700].max() < 1 and surprise[700:705].max() > 2.3
+
+
+def test_a_rare_change_is_normal_when_the_like_has_come_before():
+    x = np.zeros((4000, 1))
+    for k, at in enumerate(range(500, 4000, 500)):
+        x[at : at + 3] = 3 + k % 3
+    surprise = np.stack([each.surprise.numpy() for each in observed(x)])[:, 0, 0]
+    found = [surprise[at : at + 8].max() for at in range(500, 4000, 500)]
+    assert found[0] > 2.3 and max(found[1:]) < 2.3, found
