@@ -94,9 +94,9 @@ class Conversation:
             await self._end()
         except (OSError, TimeoutError) as error:  # the client went away, was too slow, or speaks no TLS
             event(log, 'debug', 'connection ended', client=self._client, err=str(error) or type(error).__name__)
-            self.close()
+            self.abort()
         except BaseException:
-            self.close(at_once=True)
+            self.abort()
             raise
         finally:
             self._connections.leave(place)
@@ -120,14 +120,12 @@ class Conversation:
         async with asyncio.timeout(self._limits.stalled_seconds):
             await self._writer.wait_closed()
 
-    def close(self, *, at_once: bool = False) -> None:
-        """Close the socket; at once: without what the client has not taken yet."""
-        if not hasattr(self, '_writer'):
-            self._socket.close()  # a transport that never came to be
-        elif at_once or self._writer.transport.get_write_buffer_size():
+    def abort(self) -> None:
+        """Close the socket at once, without what the client has not taken yet."""
+        if hasattr(self, '_writer'):
             self._writer.transport.abort()
         else:
-            self._writer.close()
+            self._socket.close()  # a transport that never came to be
 
     async def _exchange(self) -> bool:
         """One request and its answer; False = no other one follows."""
@@ -273,6 +271,7 @@ class Conversation:
         self._writer.write(piece)
         async with asyncio.timeout(self._limits.stalled_seconds):
             await self._writer.drain()
+        await asyncio.sleep(0)  # others have their turn, and a connection that is lost is noticed
 
     async def _linger(self) -> None:
         """Read what is still being sent, for a moment: closing before would take the answer from the client (RFC 9112, section 9.6)."""

@@ -181,7 +181,7 @@ class Server:
     def _left(self, task: asyncio.Task[None]) -> None:
         conversation = self._held.pop(task)
         if task.cancelled():
-            conversation.close(at_once=True)  # it may not have begun
+            conversation.abort()  # it may not have begun
         elif (error := task.exception()):
             event(log, 'error', 'connection failed', exc_info=error)
 

@@ -1,10 +1,13 @@
 """TLS, client certificates and passwords, with curl and ssl as clients; and that they are read again when they change."""
 
+import contextlib
 import logging
 import os
+import random
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 
@@ -465,3 +468,41 @@ def test_prometheus_scrapes_with_certificate_and_password(tmp_path, authority):
     assert 'answered' in told and 'the one in force is kept' in told
     for secret in (PASSWORD, 'wrong-password', known[7:], 'alice:', 'PRIVATE KEY'):
         assert secret not in told
+
+
+@pytest.mark.parametrize('with_tls', [True, False])
+def test_nothing_is_left_of_clients_that_come_and_go(tmp_path, authority, caplog, monkeypatch, with_tls):
+    """However they leave, in whatever state: no connection, no open file, no error in the log, neither ours nor that of asyncio."""
+    monkeypatch.setattr(logging.getLogger('promlstm'), 'propagate', True)
+    asked = [
+        b'', b'GET / HTTP/1.1\r\nHo', b'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n', b'GET / HTTP/1.0\r\n\r\n', b'nonsense\r\n\r\n',
+        b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc', b'HEAD /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n' * 5,
+    ]  # fmt: skip
+    settings = {'tls_server_config': tls(authority.sign('server'))} if with_tls else {}
+    with Served(tmp_path, **settings) as served:
+        served.page.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 200_000}, expires=1)
+        served.server._limits = Limits(request_seconds=1, stalled_seconds=0.5, idle_seconds=0.5)
+        context = ssl.create_default_context(cafile=authority.file)
+        before = len(os.listdir('/proc/self/fd'))
+
+        def come_and_go(seed):
+            rng = random.Random(seed)
+            for _ in range(40):
+                with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+                    client = stack.enter_context(socket.create_connection(('127.0.0.1', served.port), timeout=READY_SECONDS))
+                    if with_tls and rng.random() < 0.7:
+                        client = stack.enter_context(context.wrap_socket(client, server_hostname='127.0.0.1'))
+                    if rng.random() < 0.5:
+                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))  # it leaves with a reset
+                    client.sendall(rng.choice(asked))
+                    if rng.random() < 0.3:
+                        client.recv(1000)
+
+        clients = [threading.Thread(target=come_and_go, args=(seed,)) for seed in range(8)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join(READY_SECONDS)
+        wait_until(lambda: not served.server.open_connections and not served.server._held, READY_SECONDS, 'all connections to end')
+        wait_until(lambda: len(os.listdir('/proc/self/fd')) <= before, READY_SECONDS, 'all files to be closed')
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
