@@ -1,10 +1,11 @@
-"""Run all measurements but `retrain`, a quarter of an hour, or those that are named: `python -m bench footprint memory step start checkpoint collect`."""
+"""Run all measurements, or those that are named: `python -m bench footprint memory step scrape start checkpoint collect`; `retrain` and `servers`, minutes,
+only where they are named."""
 
 import importlib
 import sys
 
-NAMES = ('footprint', 'memory', 'step', 'start', 'checkpoint', 'collect')
-LONG = ('retrain',)  # only where it is named
+NAMES = ('footprint', 'memory', 'step', 'scrape', 'start', 'checkpoint', 'collect')
+LONG = ('retrain', 'servers')  # only where they are named
 
 
 def main(names):

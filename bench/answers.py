@@ -3,13 +3,16 @@
 import json
 import multiprocessing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
 
 import numpy as np
 
 from promlstm.query.prometheus import POINTS_PER_ANSWER, Matrix, Vector
 
+TIME = 1_750_000_200.0
 
-def body(entities, time=1_750_000_200.0):
+
+def body(entities, time=TIME):
     """An instant answer as Prometheus writes it: `entities` series of six labels."""
     values = 10 + np.random.default_rng(0).normal(size=entities)
     series = [
@@ -21,13 +24,14 @@ def body(entities, time=1_750_000_200.0):
 
 
 def _serve(entities, port):
-    answer = body(entities)
+    given = body(entities, TIME)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = 'HTTP/1.1'
 
         def do_POST(self):
-            self.rfile.read(int(self.headers['Content-Length']))
+            asked = parse_qs(self.rfile.read(int(self.headers['Content-Length'])).decode())
+            answer = given.replace(f'[{TIME},'.encode(), f'[{asked.get("time", [TIME])[0]},'.encode())  # of the instant that was asked for
             self.send_response(200)
             self.send_header('Content-Type', 'application/json')
             self.send_header('Content-Length', str(len(answer)))

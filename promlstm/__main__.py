@@ -1,4 +1,4 @@
-"""The command line: run · demo · presets · check-config · check-model · backtest. Each command explains itself with `--help`.
+"""The command line: run · demo · presets · check-config · check-web-config · check-model · backtest. Each command explains itself with `--help`.
 
 Flags are written as Prometheus writes them (`--config.file=…`). Exit status: 0 success, 1 a problem that was reported, 2 wrong usage.
 What a command needs is imported when it runs, so that `--help` and a usage error are quick.
@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     argv = sys.argv[1:] if argv is None else argv
     commands = {
-        'run': run, 'demo': demo, 'presets': presets, 'check-config': check_config, 'check-model': check_model, 'backtest': backtest,
+        'run': run, 'demo': demo, 'presets': presets, 'check-config': check_config, 'check-web-config': check_web_config,
+        'check-model': check_model, 'backtest': backtest,
     }  # fmt: skip
     args = arguments.parse(argv, commands)
     logs.setup(args.log_level, args.log_format)
@@ -60,8 +61,10 @@ def run(args: argparse.Namespace) -> int:
         from promlstm.live.storage import Storage
         from promlstm.query.prometheus import Prometheus
         from promlstm.serve.page import Page
-        from promlstm.serve.server import Server
+        from promlstm.serve.server import Server, limits_of
+        from promlstm.serve.site import Site, prefix_of
         from promlstm.serve.telemetry import Telemetry
+        from promlstm.serve.web import Web
 
         config, name = _configuration(args)
         _advise(config, log)
@@ -77,14 +80,18 @@ def run(args: argparse.Namespace) -> int:
         scheduler = Scheduler(
             config, source, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=source, storage=storage
         )
-        server = Server(args.listen, page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready)
+        prefix = prefix_of(args.external_url, args.route_prefix)
+        site = Site(page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready, prefix=prefix)
+        web = Web(args.web_config_file, telemetry)
+        server = Server(args.listen, site, limits_of(args.max_connections, args.max_connections_per_client), web)
         telemetry.set('promlstm_config_last_reload_successful', 1)
         telemetry.set('promlstm_config_last_reload_success_timestamp_seconds', time.time())
         wait_for_signal, reload = signals.waiting(kept), signals.Repeated(lambda: _reload(args, scheduler, telemetry, log))
     server.start()
-    logs.event(log, 'info', 'serving', version=__version__, url=server.url, config=name, detectors=len(config.detectors))
+    logs.event(log, 'info', 'serving', version=__version__, url=server.url + prefix, config=name, detectors=len(config.detectors))
     scheduler.start()
     while (number := wait_for_signal()) == signal.SIGHUP:
+        web.reread()
         reload()
     logs.event(log, 'info', 'stopping', signal=number.name)
     clean = scheduler.stop(STOP_SECONDS)
@@ -196,6 +203,16 @@ def check_config(args: argparse.Namespace) -> int:
     )  # fmt: skip
     print(f'{name}: {"OK" if good else "FAILED, see the errors above"}')
     return 0 if good else 1
+
+
+def check_web_config(args: argparse.Namespace) -> int:
+    """`promlstm check-web-config`: status 1 if the exporter could not serve with the file."""
+    from promlstm.serve.telemetry import Telemetry
+    from promlstm.serve.web import Web
+
+    web = Web(args.web_config_file, Telemetry(process=False))
+    print(f'{args.web_config_file}: OK: {"TLS" if web.tls else "no TLS"}, {len(web.users) or "no"} user{"s" * (len(web.users) != 1)}')
+    return 0
 
 
 def check_model(args: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Command = Callable[[argparse.Namespace], int]
 CHECKPOINT_SECONDS = 300.0
+CONNECTIONS = 512
 LISTEN = ':19855'  # outside 9100-9999, which is allocated to other exporters in full
 
 
@@ -63,6 +64,7 @@ def _parser(functions: Mapping[str, Command], *, demo: bool) -> argparse.Argumen
     _add_demo(commands, functions['demo'], demo)
     _add_presets(commands, functions['presets'])
     _add_check_config(commands, functions['check-config'])
+    _add_check_web_config(commands, functions['check-web-config'])
     _add_check_model(commands, functions['check-model'])
     _add_backtest(commands, functions['backtest'])
     return parser
@@ -123,8 +125,23 @@ def _add_run(commands: 'Commands', command: Command) -> None:
     parser.add_argument(
         '--web.listen-address', dest='listen', default=LISTEN, metavar='HOST:PORT', help=f'address to serve on (default: {LISTEN})'
     )
-
-
+    parser.add_argument(
+        '--web.config.file', dest='web_config_file', metavar='FILE', help='TLS, client certificates and passwords of the server (default: none)'
+    )
+    parser.add_argument(
+        '--web.external-url', dest='external_url', metavar='URL', help='URL under which a proxy serves it; its path is the default of --web.route-prefix'
+    )
+    parser.add_argument(
+        '--web.route-prefix', dest='route_prefix', metavar='PATH', help='what all paths begin with (default: the path of --web.external-url, else nothing)'
+    )
+    parser.add_argument(
+        '--web.max-connections', dest='max_connections', type=_places, default=CONNECTIONS, metavar='N',
+        help=f'connections that are open at once; beyond, the one that has done nothing for longest is closed (default: {CONNECTIONS})',
+    )  # fmt: skip
+    parser.add_argument(
+        '--web.max-connections-per-client', dest='max_connections_per_client', type=_places, metavar='N',
+        help='the same for one client address; behind a proxy all clients have one (default: half of --web.max-connections)',
+    )  # fmt: skip
     parser.add_argument(
         '--storage.path', dest='storage_path', metavar='FOLDER', help='folder that keeps memory over a restart (default: none, memory is built from history)'
     )
@@ -132,6 +149,12 @@ def _add_run(commands: 'Commands', command: Command) -> None:
         '--storage.checkpoint-interval', dest='checkpoint_interval', type=_interval, metavar='DURATION',
         help='how often memory is written there, beside at a clean stop (default: 5m)',
     )  # fmt: skip
+
+
+def _places(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 8 <= int(text) <= 65536:
+        raise argparse.ArgumentTypeError(f'expected a number from 8 to 65536, got {text!r}')
+    return int(text)
 
 
 def _interval(text: str) -> float:
@@ -194,6 +217,19 @@ def _add_check_config(commands: 'Commands', command: Command) -> None:
     parser.add_argument('config_file', nargs='?', metavar='FILE', help='configuration file (default: promlstm.yml)')
     _add_preset(parser)
     parser.add_argument('--offline', action='store_true', help='do not query Prometheus')
+
+
+def _add_check_web_config(commands: 'Commands', command: Command) -> None:
+    parser = _add(
+        commands,
+        'check-web-config',
+        command,
+        summary='validate a web configuration file, with its certificates and keys',
+        description='Read the file of --web.config.file and all that it names. It has the format of the Prometheus ecosystem.\n'
+        'Exit status 1 if the exporter could not serve with it.',
+        examples=['promlstm check-web-config web.yml'],
+    )
+    parser.add_argument('web_config_file', metavar='FILE', help='web configuration file')
 
 
 def _add_check_model(commands: 'Commands', command: Command) -> None:

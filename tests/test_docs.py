@@ -30,7 +30,7 @@ ASSEMBLE = servers.module(ROOT / 'docs/assemble.py')
 GENERATE = servers.module(ROOT / 'docs/generate.py')  # puts docs/ on the path
 FIGURES = importlib.import_module('figures')
 PAGES = [
-    'README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'rules/runbook.md', 'helm/promlstm/README.md',
+    'README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'rules/runbook.md', 'helm/promlstm/README.md',
     *(str(path.relative_to(ROOT)) for path in sorted((ROOT / 'docs').rglob('*.md'))),
 ]  # fmt: skip
 SITE = tomllib.loads((ROOT / 'docs/site.toml').read_text())['project']

@@ -16,6 +16,7 @@ import servers
 import tiny_model
 import wire
 import yaml
+from authority import Authority
 from http_target import serving
 
 import promlstm
@@ -30,19 +31,14 @@ DEFAULT = session.resolve('builtin:default')
 # command: its flags, as its help must name them
 FLAGS = {
     'run': {
-        '--config.file',
-        '--preset',
-        '--preset.without',
-        '--prometheus.url',
-        '--web.listen-address',
-        '--storage.path',
-        '--storage.checkpoint-interval',
-        '--log.level',
-        '--log.format',
+        '--config.file', '--preset', '--preset.without', '--prometheus.url', '--web.listen-address', '--web.config.file', '--web.external-url',
+        '--web.route-prefix', '--web.max-connections', '--web.max-connections-per-client', '--storage.path', '--storage.checkpoint-interval',
+        '--log.level', '--log.format',
     },
     'demo': {'--web.listen-address', '--log.level', '--log.format'},
     'presets': {'--log.level', '--log.format'},
     'check-config': {'FILE', '--preset', '--preset.without', '--prometheus.url', '--offline', '--log.level', '--log.format'},
+    'check-web-config': {'FILE', '--log.level', '--log.format'},
     'check-model': {'FILE', '--sha256', '--log.level', '--log.format'},
     'backtest': {
         '--config.file',
@@ -76,6 +72,29 @@ def run(capsys, monkeypatch):
 
     yield command
     logger.handlers[:], logger.level, logger.propagate = before
+
+
+# -- the web configuration
+
+
+def test_a_web_configuration_is_checked_with_its_files(run, tmp_path):
+    """Status 0 and what it configures; else status 1 and the file, key and reason."""
+    cert, key = Authority(tmp_path).sign('server')
+    file = tmp_path / 'web.yml'
+    file.write_text(f'tls_server_config: {{cert_file: {cert.name}, key_file: {key.name}}}\nbasic_auth_users: {{a: $2y$10${"a" * 53}}}\n')
+    assert run('check-web-config', file) == (0, f'{file}: OK: TLS, 1 user\n', '')
+    key.unlink()
+    assert run('check-web-config', file) == (1, '', f'promlstm: {file}: tls_server_config.key_file: {key} is no file\n')
+    file.write_text('')
+    assert run('check-web-config', file) == (0, f'{file}: OK: no TLS, no users\n', '')
+    assert run('check-web-config', tmp_path / 'none') == (1, '', f'promlstm: {tmp_path / "none"}: cannot be read: No such file or directory\n')
+
+
+@pytest.mark.parametrize('number', ['7', '65537', '-1', 'many', '1e3', '٣٢'])
+def test_a_number_of_connections_that_cannot_be(run, number):
+    """A usage error that says what is possible."""
+    status, _, err = run('run', f'--web.max-connections={number}')
+    assert status == 2 and f'expected a number from 8 to 65536, got {number!r}' in err
 
 
 # -- usage

@@ -142,3 +142,23 @@ def test_handlers_are_as_before_after_a_failed_start():
         assert [signal.getsignal(number) for number in signals.STOP] != before[:2]
         raise ValueError('refused')
     assert [signal.getsignal(number) for number in (*signals.STOP, signal.SIGHUP)] == before
+
+
+def test_sighup_reads_the_web_configuration_too(tmp_path):
+    """The exporter serves by the flag's file, and a signal reads it again at once, whether it has changed or not."""
+    config, web = tmp_path / 'promlstm.yml', tmp_path / 'web.yml'
+    config.write_text('prometheus: {url: "http://127.0.0.1:9"}\ndetectors: [{name: a, expr: up, step: 1h}]\n')
+    web.write_text('basic_auth_users: {}')
+    port = servers.free_port()
+    command = [exporter.RUNTIME, '-m', 'promlstm', 'run', f'--config.file={config}', f'--web.listen-address=127.0.0.1:{port}', f'--web.config.file={web}']
+    url = f'http://127.0.0.1:{port}'
+    with servers.Process(command, servers.answers(url + '/-/healthy'), log=tmp_path / 'log') as process:
+        assert servers.http.get(url, timeout=LIMIT_SECONDS).status_code == 200
+        os.kill(process.child.pid, signal.SIGHUP)
+        servers.wait_until(lambda: 'web configuration read again' in process.log.read_text(), LIMIT_SECONDS, 'the signal to act')
+        web.write_text('a: 1')
+        os.kill(process.child.pid, signal.SIGHUP)
+        servers.wait_until(lambda: 'web configuration cannot be used' in process.log.read_text(), LIMIT_SECONDS, 'the bad file to be noticed')
+        page = servers.http.get(url + '/metrics', timeout=LIMIT_SECONDS).text
+        assert 'promlstm_web_config_last_reload_successful 0.0' in page
+        assert process.stop() == 0

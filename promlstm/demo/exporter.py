@@ -12,6 +12,7 @@ from promlstm.live.scheduler import Scheduler
 from promlstm.query.prometheus import Prometheus
 from promlstm.serve.page import Page
 from promlstm.serve.server import Server
+from promlstm.serve.site import Site
 from promlstm.serve.telemetry import Telemetry
 
 STOP_SECONDS = 5.0
@@ -31,7 +32,7 @@ class Exporter:
             config, source, clock=clock, telemetry=self.telemetry, publish=page.publish, withdraw=page.withdraw, watch=watch
         )
         ready, statuses = self.scheduler.ready, self.scheduler.statuses
-        self.server = Server(listen, page=page, telemetry=self.telemetry, statuses=statuses, ready=ready)
+        self.server = Server(listen, Site(page=page, telemetry=self.telemetry, statuses=statuses, ready=ready))
 
     def __enter__(self) -> 'Exporter':
         self.server.start()

@@ -1,10 +1,20 @@
 """Output: gauges as text, the exporter's own metrics, the web server. A scrape never computes anything.
 
-    exposition   columns to text, once per step
-    page         the text that is on /metrics now
-    telemetry    the exporter's own metrics
-    connections  how many are served at once, and which one gives way
-    server       /metrics, /-/healthy, /-/ready and the landing page
+    exposition    columns to text, once per step
+    page          the text that is on /metrics now
+    telemetry     the exporter's own metrics
+    messages      a request and its answer
+    site          which page answers: /metrics, /-/healthy, /-/ready and the landing page
+    connections   how many are open at once, which one gives way, and whose answer is sent now
+    conversation  what is said on one connection
+    passwords     bcrypt, once for each pair of user and password, in turn
+    door          who is let in
+    web_config    the web configuration file
+    tls           certificates, keys and authorities
+    web           the web configuration in force, read again when it changes
+    server        listens, and holds the connections
 """
 
-__all__ = ['connections', 'exposition', 'page', 'server', 'telemetry']
+__all__ = [
+    'connections', 'conversation', 'door', 'exposition', 'messages', 'page', 'passwords', 'server', 'site', 'telemetry', 'tls', 'web', 'web_config',
+]  # fmt: skip

@@ -22,6 +22,8 @@ METRICS: dict[str, tuple[Literal['gauge', 'counter'], str, tuple[str, ...]]] = {
     'promlstm_build_info': ('gauge', 'Always 1: the version of the exporter.', ('version',)),
     'promlstm_config_last_reload_successful': ('gauge', '1 = the configuration in use is the one in the file when it was last read.', ()),
     'promlstm_config_last_reload_success_timestamp_seconds': ('gauge', 'When the configuration in use was read, unix seconds.', ()),
+    'promlstm_web_config_last_reload_successful': ('gauge', '1 = the web configuration in use is the one in the files when they were last read.', ()),
+    'promlstm_web_config_last_reload_success_timestamp_seconds': ('gauge', 'When the web configuration in use was read, unix seconds.', ()),
     'promlstm_model_info': ('gauge', 'Always 1: the model that a detector runs.', ('detector', 'model', 'family', 'sha256')),
     'promlstm_model_created_timestamp_seconds': ('gauge', 'When the model of a detector was made, unix seconds.', ('detector',)),
     'promlstm_model_reload_successful': ('gauge', '1 = the detector runs the model file as it is now.', ('detector',)),

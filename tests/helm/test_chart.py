@@ -447,3 +447,29 @@ def test_the_values_that_the_document_shows_are_taken(tmp_path):
         config = config_of(rendering)
         (tmp_path / 'promlstm.yml').write_text(as_in_the_pod(config, tmp_path))
         assert main(['check-config', '--offline', str(tmp_path / 'promlstm.yml')]) == 0
+
+
+@pytest.mark.parametrize(
+    ('values', 'probe'),
+    [
+        ('', {'httpGet': {'path': '/-/healthy', 'port': 'http'}}),
+        ('web.secret=a', {'httpGet': {'path': '/-/healthy', 'port': 'http'}}),
+        ('web.secret=a,web.scheme=https', {'httpGet': {'path': '/-/healthy', 'port': 'http', 'scheme': 'HTTPS'}}),
+        ('web.secret=a,web.scheme=https,web.clientCertificates=true', {'tcpSocket': {'port': 'http'}}),
+    ],
+)
+def test_probes_can_pass_whatever_the_web_configuration_asks_for(values, probe):
+    """A kubelet has neither a password, which probes need not have, nor a certificate; the Secret is where the flag looks for its file."""
+    text = template('helm4', f'--set={URL},scrapeAnnotations=true,podMonitor.enabled=true' + (f',{values}' if values else '')).stdout
+    found = [each for each in yaml.safe_load_all(text) if each]
+    (pod,) = [each['spec']['template'] for each in found if each['kind'] == 'Deployment']
+    (container,) = pod['spec']['containers']
+    for name in ('startupProbe', 'livenessProbe', 'readinessProbe'):
+        wanted = {key: value | ({'path': '/-/ready'} if name == 'readinessProbe' and 'path' in value else {}) for key, value in probe.items()}
+        assert {key: container[name][key] for key in wanted} == wanted
+    (monitor,) = [each['spec'] for each in found if each['kind'] == 'PodMonitor']
+    https = 'https' in values
+    assert monitor['podMetricsEndpoints'][0].get('scheme') == pod['metadata']['annotations'].get('prometheus.io/scheme') == ('https' if https else None)
+    mounts = {mount['mountPath']: mount['name'] for mount in container['volumeMounts']}
+    assert ('--web.config.file=/etc/promlstm-web/web.yml' in container['args']) == ('/etc/promlstm-web' in mounts) == bool(values)
+    assert (len([each for each in found if each['kind'] == 'Pod']) == 1) == ('clientCertificates' not in values)

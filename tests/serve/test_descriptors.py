@@ -11,6 +11,7 @@ import os, resource, sys, time
 from promlstm import logs
 from promlstm.serve import server
 from promlstm.serve.page import Page
+from promlstm.serve.site import Site
 from promlstm.serve.telemetry import Telemetry
 logs.setup()
 class Counted(server.Server):
@@ -18,7 +19,7 @@ class Counted(server.Server):
     def get_request(self):
         self.accepted += 1
         return super().get_request()
-served = Counted('127.0.0.1:0', page=Page(time.time), telemetry=Telemetry(process=False), statuses=dict, ready=lambda: True)
+served = Counted('127.0.0.1:0', Site(page=Page(time.time), telemetry=Telemetry(process=False), statuses=dict, ready=lambda: True))
 served.start()
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 taken = os.dup(0)

@@ -1,7 +1,9 @@
 """The web server: its answers, and that no client can keep it from answering others."""
 
+import contextlib
 import errno
 import gzip
+import itertools
 import logging
 import os
 import re
@@ -20,9 +22,11 @@ from servers import http, wait_until
 from promlstm import __version__
 from promlstm.errors import ConfigError
 from promlstm.live.status import Status
-from promlstm.serve import connections, server
+from promlstm.serve import server, site
+from promlstm.serve.connections import Limits
 from promlstm.serve.page import Page
 from promlstm.serve.server import Server
+from promlstm.serve.site import Site
 from promlstm.serve.telemetry import Telemetry
 
 LIMIT = 20  # seconds, of every wait; the awaited events take milliseconds
@@ -37,13 +41,12 @@ PROMETHEUS_3 = (
 class Exporter:
     """A server with a page of one sample and two detectors."""
 
-    def __init__(self, listen='127.0.0.1:0'):
+    def __init__(self, listen='127.0.0.1:0', **limits):
         self.gauges = Page(lambda: 0.0)
         self.gauges.publish('cpu', {'promlstm_anomaly_score': BLOCK}, expires=1)
         self.statuses, self.ready = {'cpu': Status(scored=True), '<b>"disk"</b>': Status(reason='query: no & route')}, True
-        self.server = Server(
-            listen, page=self.gauges, telemetry=Telemetry(process=False), statuses=lambda: self.statuses, ready=lambda: self.ready
-        )
+        self.site = Site(page=self.gauges, telemetry=Telemetry(process=False), statuses=lambda: self.statuses, ready=lambda: self.ready)
+        self.server = Server(listen, self.site, Limits(**limits))
 
     def __enter__(self):
         self.server.start()
@@ -149,14 +152,43 @@ def test_the_landing_page_is_safe(exporter):
     assert (got.status_code, got.headers['Content-Type']) == (200, 'text/html; charset=utf-8')
     assert '&lt;b&gt;&quot;disk&quot;&lt;/b&gt;' in got.text and '<b>' not in got.text and 'no &amp; route' in got.text
     assert got.headers['Content-Security-Policy'].startswith("default-src 'none'") and got.headers['X-Content-Type-Options'] == 'nosniff'
-    assert __version__ in got.text and 'href="/metrics"' in got.text
+    assert __version__ in got.text and 'href="metrics"' in got.text
 
 
 @pytest.mark.parametrize('path', ['/metrics/', '/favicon.ico', '/-/reload', '/../etc/passwd', '/%2e%2e/'])
 def test_other_paths_are_not_found(exporter, path):
     """Any other path is a 404 that lists the valid paths."""
-    got = exporter.send(f'GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n'.encode())
+    got = exporter.send(f'GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'.encode())
     assert got.startswith(b'HTTP/1.1 404 ') and got.endswith(b'Not found. There are /, /metrics, /-/healthy and /-/ready.\n')
+
+
+def test_all_paths_begin_with_the_prefix():
+    """Probes too; the bare host and the prefix without a slash lead to the landing page, whose links are relative."""
+    with Exporter() as exporter:
+        exporter.site._prefix = '/tools/promlstm'
+        got = exporter.get('/')
+        assert got.url == f'{exporter.url}/tools/promlstm/' and got.ok and 'href="-/ready"' in got.text
+        assert exporter.get('/tools/promlstm').url == got.url
+        for path in ('/metrics', '/-/healthy', '/-/ready'):
+            assert exporter.get('/tools/promlstm' + path).ok and exporter.get(path).status_code == 404
+        for path in ('/tools', '/tools/promlstmetrics', '/tools/promlstm//metrics', '/other/tools/promlstm/metrics'):
+            assert exporter.get(path).status_code == 404
+        assert '/tools/promlstm/-/ready.' in exporter.get('/none').text
+
+
+@pytest.mark.parametrize('url', ['', 'host', 'ftp://host', 'http://', 'http://a:b@host/', 'http://host/?a', 'http://host/#a', 'http://[', '/path'])
+def test_invalid_external_urls(url):
+    """The message has the flag and what is expected, and not the password that may stand in the URL."""
+    with pytest.raises(ConfigError) as caught:
+        site.prefix_of(url, None)
+    assert str(caught.value) == '--web.external-url: expected http://HOST/PATH or https://HOST/PATH, without a user, a query and a fragment'
+
+
+@pytest.mark.parametrize('prefix', ['/a b', '/a//b', '/../a', '/a?b', '/ä', '/a\r\nb: c', 'a%2fb'])
+def test_invalid_prefixes(prefix):
+    """What no client would ask for as it is written, or what means another path."""
+    with pytest.raises(ConfigError, match=r'^--web\.route-prefix: expected a path such as /promlstm, got '):
+        site.prefix_of(None, prefix)
 
 
 def test_a_query_string_changes_nothing(exporter):
@@ -177,15 +209,21 @@ def test_head_is_get_without_the_body(exporter, path):
 
 @pytest.mark.parametrize('method', ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'])
 def test_other_methods_are_rejected(exporter, method):
-    """The server only reads."""
-    assert exporter.get('/metrics', method=method).status_code == 501
+    """The server only reads; the answer says what it takes."""
+    got = exporter.get('/metrics', method=method)
+    assert (got.status_code, got.headers['Allow']) == (405, 'GET, HEAD')
+
+
+def test_an_unknown_method_is_rejected(exporter):
+    """No page has it."""
+    assert exporter.get('/metrics', method='BREW').status_code == 501
 
 
 def test_a_connection_is_reused(exporter):
     """Several requests over one connection, as Prometheus sends them."""
     with exporter.connect() as connection, connection.makefile('rb') as answers:
         for _ in range(3):
-            connection.sendall(b'GET /-/healthy HTTP/1.1\r\n\r\n')
+            connection.sendall(b'GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n')
             assert answers.readline().startswith(b'HTTP/1.1 200')
             length = next(int(line.split()[1]) for line in answers if line.lower().startswith(b'content-length'))
             while answers.readline() != b'\r\n':
@@ -204,8 +242,8 @@ def test_a_connection_is_reused(exporter):
         (b'GET /metrics HTTP/2.0\r\n\r\n', b'505'),
         (b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 \x00 \r\n\r\n', b'400'),
         (b'GET /' + b'x' * 65532, b'414'),
-        (b'GET / HTTP/1.1\r\n' + b'A: b\r\n' * 200 + b'\r\n', b'431'),
-        (b'GET http://[ HTTP/1.1\r\n\r\n', b'404'),
+        (b'GET / HTTP/1.1\r\nHost: x\r\n' + b'A: b\r\n' * 200 + b'\r\n', b'431'),
+        (b'GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n', b'404'),
     ],
 )
 def test_a_malformed_request_is_rejected(exporter, data, status):
@@ -224,9 +262,9 @@ class Errors(logging.Handler):
         self.records.append(record)
 
 
-@given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda data: b'GET ' + data + b' HTTP/1.1\r\nAccept: ' + data + b'\r\n\r\n'))
-@example(b'GET http://[ HTTP/1.1\r\n\r\n')
-@example(b'GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text; version=\xff\r\n\r\n')
+@given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda data: b'GET ' + data + b' HTTP/1.1\r\nHost: x\r\nAccept: ' + data + b'\r\n\r\n'))
+@example(b'GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n')
+@example(b'GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: application/openmetrics-text; version=\xff\r\n\r\n')
 @settings(max_examples=60, deadline=None)
 def test_no_bytes_break_the_server(exporter, data):
     """Whatever a client sends, the server logs no error and answers the next request."""
@@ -269,7 +307,7 @@ def test_a_client_that_does_not_read_blocks_no_others():
         slow = [socket.create_connection(('127.0.0.1', exporter.port)) for _ in range(3)]
         try:
             for connection in slow:
-                connection.sendall(b'GET /metrics HTTP/1.1\r\n\r\n')
+                connection.sendall(b'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n')
                 assert connection.recv(12) == b'HTTP/1.1 200'
             assert len(exporter.get().content) > 17_000_000
         finally:
@@ -277,81 +315,178 @@ def test_a_client_that_does_not_read_blocks_no_others():
                 connection.close()
 
 
-def test_a_silent_connection_is_closed(monkeypatch):
-    """It is closed after the time-out."""
-    monkeypatch.setattr(server.Handler, 'timeout', 0.05)
-    with Exporter() as exporter, exporter.connect() as connection:
-        assert connection.recv(1) == b''
+@pytest.mark.parametrize('said', [b'', b'GET /metrics HTTP/1.1\r\nHost: '])
+def test_a_request_has_to_be_complete_in_time(said):
+    """A connection that says nothing is closed, and half a request gets a 408."""
+    with Exporter(request_seconds=0.05) as exporter, exporter.connect() as connection:
+        connection.sendall(said)
+        answer = b''.join(iter(lambda: connection.recv(65536), b''))
+    assert answer.startswith(b'HTTP/1.1 408 ') if said else answer == b''
 
 
-def test_beyond_the_limit_connections_wait_and_are_served(monkeypatch):
-    """While silent connections use all slots, the next one is served as soon as one of them is closed."""
-    monkeypatch.setattr(server.Handler, 'timeout', 0.3)
-    monkeypatch.setattr(server, 'CONNECTIONS', 2)
-    with Exporter() as exporter, exporter.connect(), exporter.connect():
-        assert exporter.get('/-/healthy').status_code == 200
+def test_a_byte_now_and_then_is_no_request():
+    """The time for a request is for the whole of it, however often something arrives."""
+    with Exporter(request_seconds=0.3) as exporter, exporter.connect() as connection:
+        connection.settimeout(0.02)
+        answer = b''
+        for byte in itertools.cycle(b'X'):
+            try:
+                connection.sendall(bytes([byte]))
+                answer = connection.recv(100)
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+            break
+        assert answer[:13] in (b'', b'HTTP/1.1 408 ')
+
+
+def test_a_connection_that_rests_is_closed():
+    """After its answer it is kept for a while, and no longer."""
+    with Exporter(idle_seconds=0.05) as exporter, exporter.connect() as connection:
+        connection.sendall(b'HEAD /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n')
+        assert b''.join(iter(lambda: connection.recv(65536), b'')).startswith(b'HTTP/1.1 200 ')
+
+
+def test_an_answer_that_is_not_read_is_given_up():
+    """Whoever stops reading is closed, and what is left of the answer is not sent."""
+    with Exporter(stalled_seconds=0.1) as exporter, exporter.connect() as connection:
+        exporter.gauges.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 500_000}, expires=1)
+        connection.sendall(b'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n')
+        wait_until(lambda: not exporter.server.open_connections, LIMIT, 'the connection to be closed')
+        received = 0
+        with contextlib.suppress(ConnectionError):
+            while data := connection.recv(1 << 20):
+                received += len(data)
+        assert received < 17_000_000
 
 
 @pytest.mark.parametrize('kind', ['idle', 'kept', 'drip', 'slow'])
-def test_whoever_does_nothing_gives_way_to_a_scrape(monkeypatch, kind):
-    """More connections than are served at once that say nothing, are kept after an answer, never end a request or never read: a scrape is served.
+@pytest.mark.parametrize('path', ['/-/healthy', '/metrics'])
+def test_whoever_does_nothing_gives_way_to_a_scrape(kind, path):
+    """More connections than there are places that say nothing, are kept after an answer, never end a request or never read: a scrape is served.
 
-    Their own time-out does not come in this test.
+    They have the address of the scraper, and their own time-out does not come in this test: those that never read give way while they wait
+    for their turn, and the scrape has its turn when those before it are given up.
     """
-    monkeypatch.setattr(server, 'CONNECTIONS', 3)
-    monkeypatch.setattr(connections, 'SILENT_SECONDS', 0.05)
-    monkeypatch.setattr(connections, 'READING_SECONDS', 0.1)
-    monkeypatch.setattr(server.Handler, 'timeout', 10 * LIMIT)
-    with Exporter() as exporter, ExitStack() as stack:
+    with Exporter(connections=4, per_client=4, request_seconds=10 * LIMIT, stalled_seconds=2) as exporter, ExitStack() as stack:
         exporter.gauges.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 500_000}, expires=1)
-        for _ in range(7):
+        for _ in range(9):
             connection = stack.enter_context(exporter.connect())
             if kind == 'kept':
-                connection.sendall(b'HEAD /-/healthy HTTP/1.1\r\n\r\n')
+                connection.sendall(b'HEAD /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n')
                 assert connection.recv(12) == b'HTTP/1.1 200'
             elif kind != 'idle':
-                connection.sendall(b'GET /metrics HTTP/1.1\r\n' + (b'\r\n' if kind == 'slow' else b''))
-        assert exporter.get('/-/healthy').status_code == 200
+                connection.sendall(b'GET /metrics HTTP/1.1\r\nHost: x\r\n' + (b'\r\n' if kind == 'slow' else b''))
+        assert exporter.get(path).status_code == 200
 
 
-def test_whoever_is_served_in_time_is_not_closed_for_others():
-    """The place goes to the one that could have been closed first, and only if that time is over; none is closed twice."""
-    time, log = [0.0], []
-
-    class Named:
-        def __init__(self, name):
-            self.name = name
-
-        def shutdown(self, _how):
-            log.append(self.name)
-
-    places, stopping, (first, second, third) = connections.Connections(2, lambda: time[0]), threading.Event(), map(Named, 'abc')
-    assert places.enter(first, stopping) and places.enter(second, stopping)
-    places.answers(first)
-    stopping.set()
-    time[0] = 0.9
-    assert not places.enter(third, stopping) and log == []
-    stopping.clear()
-    time[0] = 2.0
-    waiting = threading.Thread(target=places.enter, args=(third, stopping))
-    waiting.start()
-    wait_until(lambda: log, LIMIT, 'the place of the second')
-    places.waits(second)  # what its thread says last does not save it
-    places.leave(second)
-    waiting.join(LIMIT)
-    assert log == ['b'] and not waiting.is_alive()
-
-
-def test_it_stops_while_all_slots_are_taken(monkeypatch):
-    """Neither an open connection nor one that waits for a slot keeps the exporter from stopping."""
-    monkeypatch.setattr(server, 'CONNECTIONS', 1)
-    with Exporter() as exporter, exporter.connect(), exporter.connect():
+def test_it_stops_while_all_places_are_taken():
+    """Open connections do not keep the exporter from stopping."""
+    with Exporter(connections=2, per_client=2) as exporter, exporter.connect(), exporter.connect(), exporter.connect():
         stopping = threading.Thread(target=exporter.server.stop)
         stopping.start()
         stopping.join(LIMIT)
         assert not stopping.is_alive()
     with pytest.raises(OSError):
         exporter.get('/-/healthy')
+
+
+def test_an_answer_that_has_begun_is_finished_at_the_end():
+    """The server stops when the client has read it all, and says that the connection ends."""
+    with Exporter(stop_seconds=LIMIT) as exporter, exporter.connect() as connection:
+        exporter.gauges.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 500_000}, expires=1)
+        connection.sendall(b'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n')
+        head = connection.recv(12)
+        stopping = threading.Thread(target=exporter.server.stop)
+        stopping.start()
+        answer = head + b''.join(iter(lambda: connection.recv(1 << 20), b''))
+        stopping.join(LIMIT)
+        assert not stopping.is_alive() and len(answer) > 17_000_000
+
+
+# -- requests one after the other
+
+
+def test_requests_that_are_sent_at_once_are_answered_in_their_order(exporter):
+    """Pipelining: whatever pieces they arrive in, the answers come in the order of the requests, and a body is no request."""
+    got = exporter.send(
+        b'GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n'
+        b'POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 24\r\n\r\nGET /none HTTP/1.1\r\n\r\n\r\n'
+        b'HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n'
+        b'POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n'
+        b'GET /none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+        b'GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n'
+    )
+    assert re.findall(rb'HTTP/1.1 (\d+)', got) == [b'200', b'405', b'200', b'405', b'404']
+
+
+@pytest.mark.parametrize(
+    ('head', 'status'),
+    [
+        (b'Content-Length: 70000\r\n', b'413'),
+        (b'Content-Length: 5\r\nExpect: 100-continue\r\n', b'405'),
+        (b'Content-Length: 5\r\nContent-Length: 6\r\n', b'400'),
+        (b'Content-Length: 5\r\nTransfer-Encoding: chunked\r\n', b'400'),
+        (b'Transfer-Encoding: gzip\r\n', b'501'),
+        (b'Host: y\r\n', b'400'),
+    ],
+)
+def test_a_body_that_is_not_read_ends_the_connection(exporter, head, status):
+    """Whatever follows it is no request: nobody can hide one in a body."""
+    got = exporter.send(b'POST /metrics HTTP/1.1\r\nHost: x\r\n' + head + b'\r\n0\r\n\r\nGET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n')
+    assert re.findall(rb'HTTP/1.1 (\d+)', got)[:1] == [status] and b'HTTP/1.1 200' not in got
+
+
+@pytest.mark.parametrize(
+    ('request_', 'status'),
+    [
+        (b'HEAD /' + b'x' * 9000 + b' HTTP/1.1\r\nHost: x\r\n', b'414'),
+        (b'HEAD / HTTP/1.1\r\nHost: x\r\n' + b'A: b\r\n' * 200, b'431'),
+        (b'HEAD / HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n', b'413'),
+        (b'HEAD / HTTP/2.0\r\nHost: x\r\n', b'505'),
+        (b'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n', b'405'),
+        (b'GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n', b'200'),
+        (b'OPTIONS * HTTP/1.1\r\nHost: x\r\n', b'405'),
+        (b'GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n', b'400'),
+        (b'GET /metrics HTTP/1.1\r\nHost : x\r\n', b'400'),
+        (b'GET /metrics HTTP/1.1\r\nHost: x\r\n folded: y\r\n', b'200'),
+    ],
+)
+def test_requests_that_are_rare(exporter, request_, status):
+    """Each has its status and nothing is logged as an error; a HEAD has no body either way."""
+    errors = Errors()
+    logging.getLogger('promlstm.server').addHandler(errors)
+    try:
+        got = exporter.send(request_ + b'\r\n')
+    finally:
+        logging.getLogger('promlstm.server').removeHandler(errors)
+    assert got.startswith(b'HTTP/1.1 %b ' % status) and errors.records == []
+    assert not request_.startswith(b'HEAD') or got.endswith(b'\r\n\r\n')
+
+
+def test_a_client_that_sends_many_requests_at_once_holds_up_nobody(monkeypatch):
+    """Between two of its requests others have their turn."""
+    asked, answer = [], Site.answer
+
+    async def noted(site, request):
+        asked.append(request.path)
+        return await answer(site, request)
+
+    monkeypatch.setattr(Site, 'answer', noted)
+    with Exporter() as exporter, exporter.connect() as greedy, exporter.connect() as other:
+        for connection in (other, greedy):
+            connection.sendall(b'GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n')
+            assert connection.recv(12) == b'HTTP/1.1 200'
+        greedy.sendall(b'GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n' * 300)
+        other.sendall(b'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+        wait_until(lambda: len(asked) == 303, LIMIT, 'all requests')
+    assert asked.index('/') < 302
+
+
+def test_http_1_0_gets_its_answer_and_the_end(exporter):
+    """Without a Host header, as that version has none."""
+    assert exporter.send(b'GET /-/healthy HTTP/1.0\r\n\r\n').endswith(b'\r\n\r\npromlstm is healthy.\n')
 
 
 # -- addresses

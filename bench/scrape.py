@@ -1,0 +1,87 @@
+"""Scrapes of a page of 100 000 entities while its detector computes one step after the other: when the first byte comes, when the last."""
+
+import subprocess
+import sys
+import threading
+from time import perf_counter
+
+from bench.answers import Answers, config
+from promlstm.engine import session as sessions
+from promlstm.engine.detector import Detector
+from promlstm.query.prometheus import Prometheus
+from promlstm.serve import exposition
+from promlstm.serve.page import Page
+from promlstm.serve.server import Server
+from promlstm.serve.site import Site
+from promlstm.serve.telemetry import Telemetry
+
+ENTITIES = 100_000
+STEPS = 12  # over which scrapes are measured
+# A scraper is another process. It prints a line for each scrape until its standard input ends: seconds to the first byte, to the last.
+SCRAPER = '''
+import socket, sys, time
+port, gzip = int(sys.argv[1]), sys.argv[2]
+request = f'GET /metrics HTTP/1.1\\r\\nHost: x\\r\\nAccept-Encoding: {gzip}\\r\\nConnection: close\\r\\n\\r\\n'.encode()
+while True:
+    start = time.perf_counter()
+    with socket.create_connection(('127.0.0.1', port)) as connection:
+        connection.sendall(request)
+        connection.recv(1)
+        first = time.perf_counter() - start
+        while connection.recv(1 << 20):
+            pass
+    print(first, time.perf_counter() - start, flush=True)
+    time.sleep(0.02)
+'''
+
+
+def main():
+    """Print a row without steps and one with steps, for each encoding; milliseconds."""
+    with Answers(ENTITIES) as url:
+        settings = config(url)
+        session = sessions.load(sessions.resolve('builtin:default'))
+        subject = Detector(settings.detectors[0], session, Prometheus(settings.prometheus))
+        page = Page(lambda: 0.0)
+        server = Server('127.0.0.1:0', Site(page=page, telemetry=Telemetry(), statuses=dict, ready=lambda: True))
+        server.start()
+        steps = _steps(subject, page, exposition.Labels('bench', ('',), session.bundle.manifest.views))
+        next(steps)
+        next(steps)
+        print(f'  {"":28}{"first byte p50":>16}{"p99":>8}{"last byte p50":>16}{"p99":>8}{"scrapes":>10}')
+        for gzip in ('identity', 'gzip'):
+            for name, count in (('at rest', 0), ('while steps run', STEPS)):
+                print(f'  {gzip + ", " + name:28}' + _row(server.server_port, gzip, steps, count), flush=True)
+        server.stop()
+
+
+def _steps(subject, page, labels):
+    for i in range(10_000):
+        step = subject.step(1_750_000_200.0 + 60 * i)
+        labels = labels.of(step.identities)
+        blocks = exposition.render(step.verdicts, labels, missing=step.missing)
+        subject.commit(step)
+        page.publish('bench', blocks, 1.0)
+        yield i
+
+
+def _row(port, gzip, steps, count):
+    scraper = subprocess.Popen([sys.executable, '-c', SCRAPER, str(port), gzip], stdout=subprocess.PIPE, text=True)
+    times = []
+    reader = threading.Thread(target=lambda: times.extend(tuple(map(float, line.split())) for line in scraper.stdout))
+    reader.start()
+    until = perf_counter() + 5
+    for _ in range(count):
+        next(steps)
+    while not count and perf_counter() < until:
+        threading.Event().wait(0.1)
+    scraper.kill()
+    reader.join()
+    scraper.wait()
+    first, last = (sorted(column) for column in zip(*times, strict=True))
+    cells = (quantile(column, share) * 1e3 for column in (first, last) for share in (0.5, 0.99))
+    return '{:16.1f}{:8.1f}{:16.1f}{:8.1f}'.format(*cells) + f'{len(times):10}'
+
+
+def quantile(ordered, share):
+    """The value below which that share lies."""
+    return ordered[int(share * (len(ordered) - 1))]

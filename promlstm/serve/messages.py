@@ -1,0 +1,72 @@
+"""What is asked and what is answered, as values.
+
+Who calls it: conversation (makes requests, sends answers), door and site (make answers).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+TEXT = 'text/plain; charset=utf-8'
+_QUALITY_0 = re.compile(r'q=0(\.0*)?\Z')
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A complete request. headers: names in lower case; of a name that stands several times the values are joined by commas.
+
+    trusted  whether whoever asks may see everything; False = nothing beyond whether promlstm is healthy and ready
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    client: str
+    trusted: bool = True
+
+    def header(self, name: str) -> str:
+        """The value of a header, empty if there is none."""
+        return self.headers.get(name, '')
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to a request: parts are sent one after the other, as they are."""
+
+    status: int
+    content_type: str
+    parts: Sequence[bytes]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def text(status: int, said: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """An answer that is a few lines of text."""
+    return Answer(status, TEXT, [said.encode()], headers or {})
+
+
+def path_of(target: str) -> str:
+    """The path of a request target; empty if it is not a URL.
+
+    >>> path_of('/metrics?x=1'), path_of('http://host/metrics'), path_of('http://[')
+    ('/metrics', '/metrics', '')
+    """
+    if target.startswith('/'):
+        return target.partition('?')[0].partition('#')[0]
+    try:
+        return urlsplit(target).path
+    except ValueError:
+        return ''
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding header has gzip; a quality of 0 forbids it (RFC 9110, section 12.4.2).
+
+    >>> accepts_gzip('deflate, gzip;q=0.5'), accepts_gzip('gzip;q=0'), accepts_gzip('')
+    (True, False, False)
+    """
+    for part in accept_encoding.lower().replace(' ', '').split(','):
+        name, *options = part.split(';')
+        if name == 'gzip':
+            return not any(_QUALITY_0.match(option) for option in options)
+    return False

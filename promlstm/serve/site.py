@@ -1,0 +1,161 @@
+"""The pages: /metrics, /-/healthy, /-/ready and the landing page. A scrape only hands out text that was rendered before.
+
+Who calls it: server (through door). What flows through: a Request; out comes an Answer. The registry, the metric families and the content
+negotiation are those of prometheus_client.
+"""
+
+import asyncio
+import html
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry
+from prometheus_client import exposition as text_format
+
+from promlstm import __version__
+from promlstm.errors import ConfigError
+from promlstm.serve.messages import Answer, Request, accepts_gzip, text
+from promlstm.serve.page import Page, compressed
+from promlstm.serve.telemetry import Telemetry
+
+HEALTHY, READY = '/-/healthy', '/-/ready'
+METHODS = ('GET', 'HEAD')
+KNOWN_METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'TRACE', 'CONNECT')  # RFC 9110 and 5789
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_Encoder = Callable[[CollectorRegistry], bytes]
+
+
+class Site:
+    """The pages of one exporter.
+
+    statuses  gives {detector: status}, where str(status) is for people
+    ready     whether /-/ready answers 200
+    prefix    that all paths begin with, as `prefix_of` gives it
+    """
+
+    def __init__(
+        self,
+        *,
+        page: Page,
+        telemetry: Telemetry,
+        statuses: Callable[[], Mapping[str, object]],
+        ready: Callable[[], bool],
+        prefix: str = '',
+    ) -> None:
+        self._page, self._statuses, self._ready, self._prefix = page, statuses, ready, prefix
+        self._own = _Own(telemetry)
+
+    def is_probe(self, path: str) -> bool:
+        """Whether a path says nothing but whether promlstm is healthy and ready to whoever is not trusted."""
+        return path in (self._prefix + HEALTHY, self._prefix + READY)
+
+    def headers(self) -> Mapping[str, str]:
+        """Headers of every answer, in the place of those that a page has: none."""
+        return {}
+
+    async def answer(self, request: Request) -> Answer:
+        """The answer to a request."""
+        if request.method not in KNOWN_METHODS:
+            return text(501, 'Unknown method.\n')
+        if request.method not in METHODS:
+            return text(405, f'Method not allowed. Allowed: {", ".join(METHODS)}.\n', {'Allow': ', '.join(METHODS)})
+        if self._prefix and request.path in ('/', self._prefix):
+            # Relative, as a proxy in between may have another name and path. Only the landing page has links.
+            start = self._prefix[1:] if request.path == '/' else self._prefix.rpartition('/')[2]
+            return text(302, f'See {self._prefix}/.\n', {'Location': f'{start}/'})
+        match request.path.removeprefix(self._prefix) if request.path.startswith(self._prefix) else '':
+            case '/metrics':
+                return await self._metrics(request)
+            case '/-/healthy':
+                return text(200, 'promlstm is healthy.\n')
+            case '/-/ready':
+                return self._readiness(request.trusted)
+            case '/':
+                return self._landing()
+        at = self._prefix
+        return text(404, f'Not found. There are {at}/, {at}/metrics, {at}/-/healthy and {at}/-/ready.\n')
+
+    async def _metrics(self, request: Request) -> Answer:
+        encoder, content_type = _encoder(request.header('accept'))
+        gzip = accepts_gzip(request.header('accept-encoding'))
+        own = await self._own.text(encoder, content_type, gzip=gzip)
+        # In OpenMetrics the exporter's own part ends with `# EOF`, so it comes last.
+        return Answer(200, content_type, [*self._page.parts(gzip=gzip), own], {'Content-Encoding': 'gzip'} if gzip else {})
+
+    def _readiness(self, trusted: bool) -> Answer:
+        ready = self._ready()
+        lines = [f'promlstm is {"" if ready else "not "}ready.\n']
+        if trusted:
+            lines += [f'{name}: {status}\n' for name, status in self._statuses().items()]
+        return text(200 if ready else 503, ''.join(lines))
+
+    def _landing(self) -> Answer:
+        statuses = self._statuses()
+        rows = ''.join(f'<tr><td>{html.escape(name)}</td><td>{html.escape(str(status))}</td></tr>' for name, status in statuses.items())
+        page = (
+            '<!doctype html><html lang="en"><meta charset="utf-8"><title>promlstm</title>'
+            '<style>body{font:16px/1.5 sans-serif;max-width:50em;margin:3em auto;padding:0 1em}td,th{text-align:left;padding:.2em 1.5em .2em 0}</style>'
+            f'<h1>promlstm</h1><p>Anomaly gauges for Prometheus, version {__version__}.</p>'
+            '<p><a href="metrics">Metrics</a> · <a href="-/ready">Readiness</a> · <a href="-/healthy">Health</a></p>'
+            f'<table><tr><th>Detector</th><th>State</th></tr>{rows}</table></html>\n'
+        )
+        return Answer(200, 'text/html; charset=utf-8', [page.encode()], {'Content-Security-Policy': _POLICY})
+
+
+def prefix_of(external_url: str | None, route_prefix: str | None) -> str:
+    """What all paths begin with: the route prefix, else the path of the URL under which promlstm is reached from outside; empty = nothing.
+
+    raises  ConfigError
+
+    >>> prefix_of('https://example.org/tools/promlstm/', None), prefix_of('https://example.org/promlstm', '/'), prefix_of(None, 'a/')
+    ('/tools/promlstm', '', '/a')
+    """
+    if external_url is not None:
+        try:
+            parts = urlsplit(external_url)
+        except ValueError:
+            parts = urlsplit('')
+        if parts.scheme not in ('http', 'https') or not parts.hostname or parts.query or parts.fragment or parts.username is not None:
+            raise ConfigError('--web.external-url: expected http://HOST/PATH or https://HOST/PATH, without a user, a query and a fragment')
+        route_prefix = parts.path if route_prefix is None else route_prefix
+    prefix = (route_prefix or '').strip('/')
+    if not re.fullmatch(r'[A-Za-z0-9._~/-]*', prefix) or '//' in prefix or {'.', '..'} & set(prefix.split('/')):
+        raise ConfigError(f'--web.route-prefix: expected a path such as /promlstm, got {route_prefix!r}')
+    return f'/{prefix}' if prefix else ''
+
+
+class _Own:
+    """The exporter's own metrics as text.
+
+    They are rendered in a thread beside the event loop, and for all scrapers at once that came before a rendering began: it takes
+    milliseconds with hundreds of detectors, and a flood of scrapes must not keep a probe waiting.
+    """
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry, self._thread = telemetry, ThreadPoolExecutor(1, 'promlstm-own-metrics')
+        self._coming: dict[tuple[str, bool], asyncio.Future[bytes]] = {}
+
+    async def text(self, encoder: _Encoder, content_type: str, *, gzip: bool) -> bytes:
+        """The text in the format of the encoder, as a gzip member if wanted."""
+        key = content_type, gzip
+        if not (coming := self._coming.get(key)):
+            self._coming[key] = coming = asyncio.ensure_future(self._rendered(key, encoder))
+        return await asyncio.shield(coming)
+
+    async def _rendered(self, key: tuple[str, bool], encoder: _Encoder) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._render, key, encoder)
+
+    def _render(self, key: tuple[str, bool], encoder: _Encoder) -> bytes:
+        self._coming.pop(key, None)  # before the first number is read: whoever comes later gets newer ones
+        own = encoder(self._telemetry.registry)
+        return compressed(own) if key[1] else own
+
+
+def _encoder(accept: str) -> tuple[_Encoder, str]:
+    """(encoder, content type) for an Accept header; the classic text format if the library cannot parse it."""
+    try:
+        return text_format.choose_encoder(accept)
+    except (TypeError, ValueError):
+        return text_format.choose_encoder('')

@@ -1,0 +1,508 @@
+"""TLS, client certificates and passwords, with curl and ssl as clients; and that they are read again when they change."""
+
+import contextlib
+import logging
+import os
+import random
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+
+import bcrypt
+import pytest
+import yaml
+from authority import Authority, openssl
+from servers import READY_SECONDS, Prometheus, http, wait_until
+
+from promlstm import logs
+from promlstm.errors import ConfigError
+from promlstm.live.status import Status
+from promlstm.serve import web as web_module
+from promlstm.serve.connections import Limits
+from promlstm.serve.page import Page
+from promlstm.serve.server import Server
+from promlstm.serve.site import Site
+from promlstm.serve.telemetry import Telemetry
+from promlstm.serve.web import Web
+
+BLOCK = b'promlstm_anomaly_score{detector="cpu",instance="a",job=""} 1.5\n'
+SUCCESSFUL = 'promlstm_web_config_last_reload_successful'
+PASSWORD = 'pa:ss wörd'
+
+
+def hashed(password=PASSWORD, cost=4):
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(cost)).decode()
+
+
+class Served:
+    """An exporter with a web configuration file in a folder."""
+
+    def __init__(self, folder, **settings):
+        self.file, self.telemetry = folder / 'web.yml', Telemetry(process=False)
+        self.write(settings)
+        self.page = page = Page(lambda: 0.0)
+        page.publish('cpu', {'promlstm_anomaly_score': BLOCK}, expires=1)
+        site = Site(page=page, telemetry=self.telemetry, statuses=lambda: {'cpu': Status(scored=True)}, ready=lambda: True)
+        self.web = Web(self.file, self.telemetry)
+        self.server = Server('127.0.0.1:0', site, Limits(request_seconds=READY_SECONDS), self.web)
+
+    def write(self, settings):
+        fresh = self.file.with_suffix('.new')
+        fresh.write_text(yaml.safe_dump(settings))
+        os.replace(fresh, self.file)
+
+    def __enter__(self):
+        self.server.start()
+        self.url, self.port = self.server.url, self.server.server_port
+        return self
+
+    def __exit__(self, *_):
+        self.server.stop()
+
+    def successful(self):
+        return self.telemetry.registry.get_sample_value(SUCCESSFUL)
+
+    def curl(self, path, *args):
+        """(exit status of curl, HTTP status, body)."""
+        command = ['curl', '--silent', '--noproxy', '*', '--max-time', str(READY_SECONDS), '--write-out', '\n%{http_code}', *map(str, args), self.url + path]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        body, _, status = done.stdout.rpartition('\n')
+        return done.returncode, int(status), body
+
+
+@pytest.fixture(scope='module')
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp('authority') / 'first')
+
+
+@pytest.fixture(scope='module')
+def other(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp('authority') / 'second')
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(web_module, 'POLL_SECONDS', 0.02)
+
+
+def tls(pair, **settings):
+    return {'cert_file': str(pair[0]), 'key_file': str(pair[1]), **settings}
+
+
+# -- TLS
+
+
+@pytest.mark.parametrize(('low', 'high', 'spoken'), [('TLS12', 'TLS13', {'1.2', '1.3'}), ('TLS13', 'TLS13', {'1.3'}), ('TLS12', 'TLS12', {'1.2'})])
+def test_the_versions_that_are_allowed_are_spoken(tmp_path, authority, low, high, spoken):
+    """And no others; both HTTP/1.1 in ALPN."""
+    with Served(tmp_path, tls_server_config=tls(authority.sign('server'), min_version=low, max_version=high)) as served:
+        assert served.url.startswith('https://')
+        for version in ('1.2', '1.3'):
+            code, status, body = served.curl('/metrics', '--cacert', authority.file, f'--tlsv{version}', '--tls-max', version)
+            assert (code == 0) == (version in spoken)
+            assert not code or status == 0
+            assert code or (status == 200 and BLOCK.decode() in body)
+        context = ssl.create_default_context(cafile=authority.file)
+        context.set_alpn_protocols(['h2', 'http/1.1'])
+        with socket.create_connection(('127.0.0.1', served.port)) as plain, context.wrap_socket(plain, server_hostname='127.0.0.1') as wrapped:
+            assert wrapped.selected_alpn_protocol() == 'http/1.1'
+
+
+def test_ciphers_and_curves(tmp_path, authority):
+    """Only what the file names is agreed on."""
+    settings = tls(authority.sign('server'), max_version='TLS12', cipher_suites=['TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384'], curve_preferences=['CurveP384'])
+    with Served(tmp_path, tls_server_config=settings) as served:
+        context = ssl.create_default_context(cafile=authority.file)
+        with socket.create_connection(('127.0.0.1', served.port)) as plain, context.wrap_socket(plain, server_hostname='127.0.0.1') as wrapped:
+            assert wrapped.cipher()[0] == 'ECDHE-ECDSA-AES256-GCM-SHA384'
+        context.set_ciphers('ECDHE-ECDSA-AES128-GCM-SHA256')
+        with socket.create_connection(('127.0.0.1', served.port)) as plain, pytest.raises(ssl.SSLError):
+            context.wrap_socket(plain, server_hostname='127.0.0.1')
+
+
+@pytest.mark.parametrize('kept', [True, False])
+def test_a_large_page_comes_as_a_whole(tmp_path, authority, kept):
+    """However much larger it is than all buffers, and also to a client that stops for a moment before it reads the end."""
+    block = b'promlstm_observed{detector="big"} 1\n' * 500_000
+    with Served(tmp_path, tls_server_config=tls(authority.sign('server'))) as served:
+        served.page.publish('big', {'promlstm_observed': block}, expires=1)
+        context = ssl.create_default_context(cafile=authority.file)
+        plain = socket.create_connection(('127.0.0.1', served.port), timeout=READY_SECONDS)
+        with context.wrap_socket(plain, server_hostname='127.0.0.1') as client:
+            for _ in range(1 + kept):
+                client.sendall(b'GET /metrics HTTP/1.1\r\nHost: x\r\n' + (b'' if kept else b'Connection: close\r\n') + b'\r\n')
+                head, _, body = client.recv(1000).partition(b'\r\n\r\n')
+                length = int(head.lower().partition(b'content-length: ')[2].split(b'\r\n')[0])
+                pieces, size = [body], len(body)
+                while size < length:
+                    pieces.append(client.recv(1 << 20))
+                    assert pieces[-1]
+                    size += len(pieces[-1])
+                assert size == length and block in b''.join(pieces)
+            assert kept or client.recv(1) == b''
+
+
+def test_a_large_page_that_is_not_read_is_given_up(tmp_path, authority):
+    """With TLS as without."""
+    with Served(tmp_path, tls_server_config=tls(authority.sign('server'))) as served:
+        served.server._limits = Limits(stalled_seconds=0.2)
+        served.page.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 500_000}, expires=1)
+        context = ssl.create_default_context(cafile=authority.file)
+        plain = socket.create_connection(('127.0.0.1', served.port), timeout=READY_SECONDS)
+        with context.wrap_socket(plain, server_hostname='127.0.0.1', suppress_ragged_eofs=False) as client:
+            client.sendall(b'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n')
+            wait_until(lambda: not served.server.open_connections, READY_SECONDS, 'the connection to be closed')
+
+
+@pytest.mark.parametrize('kind', ['silent', 'nonsense', 'plain HTTP', 'half a handshake'])
+def test_what_is_no_handshake_ends_in_time(tmp_path, authority, kind):
+    """A handshake has the deadline of a request, and others are served meanwhile."""
+    with Served(tmp_path, tls_server_config=tls(authority.sign('server'))) as served:
+        served.server._limits = Limits(request_seconds=1)
+        with socket.create_connection(('127.0.0.1', served.port), timeout=READY_SECONDS) as client:
+            hello = b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03'
+            client.sendall({'silent': b'', 'nonsense': b'\0' * 50, 'plain HTTP': b'GET / HTTP/1.1\r\n\r\n', 'half a handshake': hello}[kind])
+            assert served.curl('/-/healthy', '--cacert', authority.file)[:2] == (0, 200)
+            try:
+                rest = b''.join(iter(lambda: client.recv(1000), b''))
+            except ConnectionError:
+                rest = b''
+            assert b'HTTP' not in rest
+
+
+def test_an_expired_certificate_is_refused_by_clients(tmp_path, authority):
+    """The server goes on: it is for clients to judge it, and a new one comes without a restart."""
+    with Served(tmp_path, tls_server_config=tls(authority.sign('old', expired=True))) as served:
+        assert served.curl('/metrics', '--cacert', authority.file)[0] == 60
+        assert served.curl('/metrics', '--insecure')[:2] == (0, 200)
+
+
+def test_client_certificates(tmp_path, authority, other):
+    """Required: only those of the authority get an answer, not even a probe has one without. If given: it has to be right."""
+    mine, theirs, expired = authority.sign('client'), other.sign('client'), authority.sign('late', expired=True)
+    server = tls(authority.sign('server'), client_ca_file=str(authority.file))
+
+    def with_pair(served, pair, path='/metrics'):
+        return served.curl(path, '--cacert', authority.file, *(('--cert', pair[0], '--key', pair[1]) if pair else ()))
+
+    with Served(tmp_path, tls_server_config=server | {'client_auth_type': 'RequireAndVerifyClientCert'}) as served:
+        assert with_pair(served, mine)[:2] == (0, 200)
+        for pair in (None, theirs, expired):
+            assert with_pair(served, pair)[0] != 0 and with_pair(served, pair, '/-/healthy')[0] != 0
+    with Served(tmp_path, tls_server_config=server | {'client_auth_type': 'VerifyClientCertIfGiven'}) as served:
+        assert with_pair(served, mine)[:2] == with_pair(served, None)[:2] == (0, 200)
+        assert with_pair(served, theirs)[0] != 0
+
+
+@pytest.mark.parametrize('san', ['DNS:scraper.example', 'email:a@scraper.example', 'IP:10.1.2.3', 'URI:spiffe://example/scraper'])
+def test_allowed_names_of_clients(tmp_path, authority, san):
+    """A certificate of the authority with another name is not let in."""
+    settings = tls(
+        authority.sign('server'), client_ca_file=str(authority.file), client_auth_type='RequireAndVerifyClientCert',
+        client_allowed_sans=['x', san.partition(':')[2]],
+    )  # fmt: skip
+    with Served(tmp_path, tls_server_config=settings) as served:
+        for name, allowed in ((san, True), ('DNS:other.example', False)):
+            cert, key = authority.sign('client', name)
+            code, status, _ = served.curl('/metrics', '--cacert', authority.file, '--cert', cert, '--key', key)
+            assert (code == 0 and status == 200) == allowed
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda pair: pair[0].unlink(), 'tls_server_config.cert_file: {0} is no file'),
+        (lambda pair: pair[1].write_text(''), 'tls_server_config.key_file: {1} is empty'),
+        (lambda pair: pair[0].write_text('nonsense'), 'tls_server_config: cert_file and key_file cannot be used: no certificate or no key in PEM format'),
+        (
+            lambda pair: openssl('ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', pair[1]),
+            'tls_server_config: cert_file and key_file cannot be used: they belong to different pairs',
+        ),
+        (
+            lambda pair: openssl('ec', '-in', pair[1], '-out', pair[1], '-aes128', '-passout', 'pass:secret'),
+            'tls_server_config.key_file: the key is encrypted, and there is nobody to ask for its password',
+        ),
+    ],
+)  # fmt: skip
+def test_files_that_cannot_be_used(tmp_path, change, message):
+    """The message names the key and the file."""
+    pair = Authority(tmp_path / 'own').sign('server')
+    change(pair)
+    with pytest.raises(ConfigError) as caught:
+        Served(tmp_path, tls_server_config=tls(pair))
+    assert str(caught.value) == f'{tmp_path / "web.yml"}: ' + message.format(*pair)
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path, authority, monkeypatch):
+    """Wherever the exporter was started; and inline certificates need no path."""
+    monkeypatch.chdir('/')
+    cert, key = authority.sign('server')
+    shutil.copy(cert, tmp_path / 'a.crt')
+    shutil.copy(key, tmp_path / 'a.key')
+    for settings in ({'cert_file': 'a.crt', 'key_file': 'a.key'}, {'cert': cert.read_text(), 'key': key.read_text()}):
+        with Served(tmp_path, tls_server_config=settings) as served:
+            assert served.curl('/', '--cacert', authority.file)[:2] == (0, 200)
+
+
+# -- passwords
+
+
+def test_a_password_is_asked_for(tmp_path):
+    """Nothing but the right one helps, and the answer says what is missing."""
+    with Served(tmp_path, basic_auth_users={'alice': hashed(), 'bob': hashed('b')}) as served:
+        for path in ('/metrics', '/', '/none'):
+            assert served.curl(path, '--user', f'alice:{PASSWORD}')[1] == (404 if path == '/none' else 200)
+            for wrong in ('alice:', f'ALICE:{PASSWORD}', f'bob:{PASSWORD}', 'nobody:x', ':', f'alice:{PASSWORD}x', 'alice:' + 'x' * 100):
+                assert served.curl(path, '--user', wrong)[1] == 401
+            got = http.get(served.url + path, timeout=READY_SECONDS)
+            assert (got.status_code, got.text) == (401, 'Unauthorized.\n') and got.headers['WWW-Authenticate'].startswith('Basic ')
+        for header in ('Bearer x', 'Basic', 'Basic !', 'Basic YWxpY2U='):
+            assert http.get(served.url, headers={'Authorization': header}, timeout=READY_SECONDS).status_code == 401
+
+
+def test_probes_need_no_password_and_tell_nothing_without(tmp_path):
+    """Neither names of detectors nor a version; with the password readiness lists the detectors, and a wrong one does no harm."""
+    with Served(tmp_path, basic_auth_users={'alice': hashed()}) as served:
+        for wrong in ((), ('--user', 'alice:x')):
+            assert served.curl('/-/healthy', *wrong)[1:] == (200, 'promlstm is healthy.\n')
+            assert served.curl('/-/ready', *wrong)[1:] == (200, 'promlstm is ready.\n')
+        assert served.curl('/-/ready', '--user', f'alice:{PASSWORD}')[2] == 'promlstm is ready.\ncpu: scoring\n'
+        got = http.get(served.url + '/-/healthy', timeout=READY_SECONDS)
+        assert got.headers['Server'] == 'promlstm'
+
+
+def test_headers_of_every_answer(tmp_path):
+    """Those of the file in the place of ours, on answers of all kinds."""
+    with Served(tmp_path, basic_auth_users={'alice': hashed()}, http_server_config={'headers': {'X-Frame-Options': 'sameorigin'}}) as served:
+        for path, user in (('/metrics', None), ('/none', ('alice', PASSWORD.encode())), ('/', ('alice', PASSWORD.encode())), ('/-/healthy', None)):
+            got = http.get(served.url + path, auth=user, timeout=READY_SECONDS)
+            assert got.headers['X-Frame-Options'] == 'sameorigin' and got.headers['X-Content-Type-Options'] == 'nosniff'
+            assert got.headers['Content-Security-Policy'].startswith("default-src 'none'") and got.headers['Referrer-Policy'] == 'no-referrer'
+
+
+def test_a_rate_limit_is_for_all_but_probes(tmp_path):
+    """Beyond the burst there is a 429."""
+    with Served(tmp_path, rate_limit={'interval': '1h', 'burst': 2}) as served:
+        assert [http.get(served.url, timeout=READY_SECONDS).status_code for _ in range(3)] == [200, 200, 429]
+        assert http.get(served.url + '/-/ready', timeout=READY_SECONDS).status_code == 200
+
+
+def test_guesses_starve_no_scrape(tmp_path):
+    """While many guess at a cost that keeps the hash busy, a scrape that was let in before is answered, and so is a probe."""
+    with Served(tmp_path, basic_auth_users={'alice': hashed(cost=10)}) as served:
+        right = ('alice', PASSWORD.encode())
+        assert http.get(served.url, auth=right, timeout=READY_SECONDS).status_code == 200
+        done = threading.Event()
+
+        def guess(name):
+            n = 0
+            while not done.is_set():
+                n += 1
+                http.get(served.url, auth=(name, f'{name}{n}'), timeout=READY_SECONDS)
+
+        guessing = [threading.Thread(target=guess, args=(name,)) for name in ('alice', 'bob', 'carol') * 4]
+        for thread in guessing:
+            thread.start()
+        try:
+            for _ in range(20):
+                assert http.get(served.url + '/metrics', auth=right, timeout=READY_SECONDS).status_code == 200
+                assert http.get(served.url + '/-/healthy', timeout=READY_SECONDS).status_code == 200
+        finally:
+            done.set()
+            for thread in guessing:
+                thread.join(READY_SECONDS)
+
+
+# -- read again
+
+
+def test_a_changed_password_counts_at_once(tmp_path):
+    """The old one is over, on kept connections too."""
+    with Served(tmp_path, basic_auth_users={'alice': hashed('old')}) as served:
+        assert http.get(served.url, auth=('alice', 'old'), timeout=READY_SECONDS).status_code == 200
+        served.write({'basic_auth_users': {'alice': hashed('new')}})
+        wait_until(lambda: http.get(served.url, auth=('alice', 'new'), timeout=READY_SECONDS).ok, READY_SECONDS, 'the new password')
+        assert http.get(served.url, auth=('alice', 'old'), timeout=READY_SECONDS).status_code == 401
+
+
+def test_a_pair_is_replaced_when_both_files_are(tmp_path, authority, caplog, monkeypatch):
+    """While only one of them is new the old pair serves, and a gauge and one line of the log say so."""
+    monkeypatch.setattr(logging.getLogger('promlstm'), 'propagate', True)
+    first, second = authority.sign('first'), authority.sign('second')
+    mine = tmp_path / 'a.crt', tmp_path / 'a.key'
+    for source, target in zip(first, mine, strict=True):
+        shutil.copy(source, target)
+
+    def shown(served):
+        with socket.create_connection(('127.0.0.1', served.port)) as plain:
+            context = ssl.create_default_context(cafile=authority.file)
+            with context.wrap_socket(plain, server_hostname='127.0.0.1') as wrapped:
+                return dict(pair[0] for pair in wrapped.getpeercert()['subject'])['commonName'], wrapped.selected_alpn_protocol()
+
+    with Served(tmp_path, tls_server_config=tls(mine)) as served:
+        assert shown(served)[0] == 'first' and served.successful() == 1
+        shutil.copy(second[0], mine[0])
+        wait_until(lambda: served.successful() == 0, READY_SECONDS, 'the half pair to be noticed')
+        assert shown(served)[0] == 'first'
+        shutil.copy(second[1], mine[1])
+        wait_until(lambda: shown(served)[0] == 'second', READY_SECONDS, 'the new pair')
+        assert served.successful() == 1
+    said = [record for record in caplog.records if 'the one in force is kept' in record.message]
+    assert len(said) == 1 and 'different pairs' in said[0].facts['err']
+
+
+def test_a_replaced_authority_is_trusted_no_more(tmp_path, authority, other):
+    """Not on new connections, and those that were made under it end."""
+    trusted = tmp_path / 'clients.crt'
+    shutil.copy(authority.file, trusted)
+    settings = tls(authority.sign('server'), client_ca_file='clients.crt', client_auth_type='RequireAndVerifyClientCert')
+    old, new = authority.sign('client'), other.sign('client')
+    with Served(tmp_path, tls_server_config=settings) as served:
+        context = ssl.create_default_context(cafile=authority.file)
+        context.load_cert_chain(*old)
+        plain = socket.create_connection(('127.0.0.1', served.port), timeout=READY_SECONDS)
+        with context.wrap_socket(plain, server_hostname='127.0.0.1') as kept:
+            kept.sendall(b'HEAD /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n')
+            assert kept.recv(12) == b'HTTP/1.1 200'
+            os.replace(shutil.copy(other.file, tmp_path / 'next'), trusted)
+            wait_until(
+                lambda: served.curl('/', '--cacert', authority.file, '--cert', new[0], '--key', new[1])[0] == 0, READY_SECONDS, 'the new authority'
+            )
+            assert served.curl('/', '--cacert', authority.file, '--cert', old[0], '--key', old[1])[0] != 0
+            rest = b''.join(iter(lambda: kept.recv(10_000), b''))
+            assert rest.endswith(b'\r\n\r\n')
+
+
+@pytest.mark.parametrize('bad', ['tls_server_config: {', 'a: 1', 'basic_auth_users: {alice: secret-password}', '', '# nothing\n', None])
+def test_a_bad_new_file_keeps_the_old_in_force(tmp_path, bad):
+    """Also one that is empty or gone; with the good one back the failure is over."""
+    known = hashed()
+    with Served(tmp_path, basic_auth_users={'alice': known}) as served:
+        good = served.file.read_text()
+        served.file.write_text(bad) if bad is not None else served.file.unlink()
+        wait_until(lambda: served.successful() == 0, READY_SECONDS, 'the bad file to be noticed')
+        assert http.get(served.url, timeout=READY_SECONDS).status_code == 401
+        assert http.get(served.url, auth=('alice', PASSWORD.encode()), timeout=READY_SECONDS).status_code == 200
+        served.file.write_text(good)
+        wait_until(lambda: served.successful() == 1, READY_SECONDS, 'the good file to be noticed')
+
+
+def test_the_links_of_kubernetes(tmp_path):
+    """A mounted Secret is a link to a folder that is replaced as a whole."""
+    for version, password in (('1', 'old'), ('2', 'new')):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / 'web.yml').write_text(yaml.safe_dump({'basic_auth_users': {'alice': hashed(password)}}))
+    (tmp_path / '..data').symlink_to('1')
+    (tmp_path / 'mount').mkdir()
+    with Served(tmp_path / 'mount') as served:
+        served.server.stop()
+    os.remove(tmp_path / 'mount' / 'web.yml')
+    (tmp_path / 'mount' / 'web.yml').symlink_to('../..data/web.yml')
+    telemetry = Telemetry(process=False)
+    web = Web(tmp_path / 'mount' / 'web.yml', telemetry)
+    before = dict(web.users)
+    web.watch(lambda: None)
+    (tmp_path / '..next').symlink_to('2')
+    os.replace(tmp_path / '..next', tmp_path / '..data')
+    wait_until(lambda: dict(web.users) != before, READY_SECONDS, 'the new Secret')
+    web.stop()
+
+
+def test_tls_comes_and_goes_without_a_restart(tmp_path, authority):
+    """An explicit empty configuration takes it away."""
+    with Served(tmp_path) as served:
+        assert served.curl('/')[:2] == (0, 200)
+        served.write({'tls_server_config': tls(authority.sign('server'))})
+        wait_until(lambda: served.server.url.startswith('https:'), READY_SECONDS, 'TLS')
+        served.url = served.server.url
+        assert served.curl('/', '--cacert', authority.file)[:2] == (0, 200)
+        served.write({})
+        wait_until(lambda: served.server.url.startswith('http:'), READY_SECONDS, 'no TLS')
+
+
+# -- a real scrape, and what is told to nobody
+
+
+@pytest.mark.real
+def test_prometheus_scrapes_with_certificate_and_password(tmp_path, authority):
+    """One with the right ones does, one with a wrong password does not; and no password or hash is in a log or on a page."""
+    stream, known = [], hashed()
+
+    class Log:
+        def write(self, text):
+            stream.append(text)
+
+        def flush(self):
+            pass
+
+    logs.setup('debug', stream=Log())
+    client = authority.sign('client')
+    settings = tls(authority.sign('server'), client_ca_file=str(authority.file), client_auth_type='RequireAndVerifyClientCert')
+    secrets = {'right': tmp_path / 'right', 'wrong': tmp_path / 'wrong'}
+    secrets['right'].write_text(PASSWORD)
+    secrets['wrong'].write_text('wrong-password')
+    try:
+        with Served(tmp_path, tls_server_config=settings, basic_auth_users={'alice': known}) as served:
+            jobs = [
+                {
+                    'job_name': name, 'scheme': 'https', 'static_configs': [{'targets': [f'127.0.0.1:{served.port}']}],
+                    'tls_config': {'ca_file': str(authority.file), 'cert_file': str(client[0]), 'key_file': str(client[1])},
+                    'basic_auth': {'username': 'alice', 'password_file': str(file)},
+                }
+                for name, file in secrets.items()
+            ]  # fmt: skip
+            with Prometheus(tmp_path / 'prometheus', jobs) as prometheus:
+                prometheus.wait_for('promlstm_anomaly_score{job="right"} == 1.5')
+                prometheus.wait_for('up{job="wrong"} == 0')
+                assert not prometheus.query('{__name__=~"promlstm_.*",job="wrong"}')
+            pages = [served.curl(path, '--cacert', authority.file, '--cert', client[0], '--key', client[1], '--user', f'alice:{PASSWORD}')[2]
+                     for path in ('/', '/metrics', '/-/ready', '/none')]  # fmt: skip
+            served.file.write_text(f'basic_auth_users: {{alice: {known}')
+            wait_until(lambda: served.successful() == 0, READY_SECONDS, 'the bad file to be noticed')
+    finally:
+        logs.setup()
+    told = ''.join(stream + pages)
+    assert 'answered' in told and 'the one in force is kept' in told
+    for secret in (PASSWORD, 'wrong-password', known[7:], 'alice:', 'PRIVATE KEY'):
+        assert secret not in told
+
+
+@pytest.mark.parametrize('with_tls', [True, False])
+def test_nothing_is_left_of_clients_that_come_and_go(tmp_path, authority, caplog, monkeypatch, with_tls):
+    """However they leave, in whatever state: no connection, no open file, no error in the log, neither ours nor that of asyncio."""
+    monkeypatch.setattr(logging.getLogger('promlstm'), 'propagate', True)
+    asked = [
+        b'', b'GET / HTTP/1.1\r\nHo', b'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n', b'GET / HTTP/1.0\r\n\r\n', b'nonsense\r\n\r\n',
+        b'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc', b'HEAD /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n' * 5,
+    ]  # fmt: skip
+    settings = {'tls_server_config': tls(authority.sign('server'))} if with_tls else {}
+    with Served(tmp_path, **settings) as served:
+        served.page.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 200_000}, expires=1)
+        served.server._limits = Limits(request_seconds=1, stalled_seconds=0.5, idle_seconds=0.5)
+        context = ssl.create_default_context(cafile=authority.file)
+        before = len(os.listdir('/proc/self/fd'))
+
+        def come_and_go(seed):
+            rng = random.Random(seed)
+            for _ in range(40):
+                with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+                    client = stack.enter_context(socket.create_connection(('127.0.0.1', served.port), timeout=READY_SECONDS))
+                    if with_tls and rng.random() < 0.7:
+                        client = stack.enter_context(context.wrap_socket(client, server_hostname='127.0.0.1'))
+                    if rng.random() < 0.5:
+                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))  # it leaves with a reset
+                    client.sendall(rng.choice(asked))
+                    if rng.random() < 0.3:
+                        client.recv(1000)
+
+        clients = [threading.Thread(target=come_and_go, args=(seed,)) for seed in range(8)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join(READY_SECONDS)
+        wait_until(lambda: not served.server.open_connections and not served.server._held, READY_SECONDS, 'all connections to end')
+        wait_until(lambda: len(os.listdir('/proc/self/fd')) <= before, READY_SECONDS, 'all files to be closed')
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
