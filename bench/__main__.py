@@ -1,9 +1,10 @@
-"""Run all measurements, or those that are named: `python -m bench footprint step scrape memory start collect`; `retrain` and `servers`, minutes, only then."""
+"""Run all measurements, or those that are named: `python -m bench footprint memory step scrape start checkpoint collect`; `retrain` and `servers`, minutes,
+only where they are named."""
 
 import importlib
 import sys
 
-NAMES = ('footprint', 'memory', 'step', 'scrape', 'start', 'collect')
+NAMES = ('footprint', 'memory', 'step', 'scrape', 'start', 'checkpoint', 'collect')
 LONG = ('retrain', 'servers')  # only where they are named
 
 

@@ -20,7 +20,7 @@ from promlstm import strict_yaml
 from promlstm.config import Duration, seconds
 
 SHIPPED = {family: Path(__file__).with_name('recipes') / f'{name}.yml' for family, name in
-           (('ensemble', 'ensemble'), ('forecaster', 'default'), ('autoencoder', 'autoencoder'), ('classifier', 'classifier'))}  # fmt: skip
+           (('ensemble', 'default'), ('forecaster', 'forecaster'), ('autoencoder', 'autoencoder'), ('classifier', 'classifier'))}  # fmt: skip
 LAYERS = {'ensemble': 1, 'forecaster': 2, 'autoencoder': 1, 'classifier': 2}     # LSTMs whose size a recipe sets; the two of an autoencoder have the same
 BORROWED = {'seed', 'training', 'calibration', 'evaluation'}      # what a recipe may leave out
 
@@ -95,7 +95,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     name: Annotated[str, msgspec.Meta(pattern='^[a-z][a-z0-9_-]*$')]
     description: str = ''
-    family: Literal['ensemble', 'forecaster', 'autoencoder', 'classifier'] = 'forecaster'       # docs/explanation/families.md compares them
+    family: Literal['ensemble', 'forecaster', 'autoencoder', 'classifier'] = 'ensemble'       # docs/explanation/families.md compares them
     seed: Annotated[int, msgspec.Meta(ge=0)]
     data: Data | None = None
     training: Training
@@ -125,7 +125,7 @@ def _completed(tree):
     """The parsed YAML of a recipe, with the sections that it leaves out from the shipped recipe of its family."""
     if not isinstance(tree, dict) or BORROWED.issubset(tree):
         return tree
-    shipped = SHIPPED.get(tree.get('family', 'forecaster'))
+    shipped = SHIPPED.get(tree.get('family', 'ensemble'))
     base = strict_yaml.load(shipped.read_bytes()) if shipped else {}
     return {key: base[key] for key in BORROWED if key in base} | tree
 

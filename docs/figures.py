@@ -11,7 +11,7 @@ from pathlib import Path
 
 KINDS = {'shift': 'level shift', 'drift': 'drift over ten hours', 'variance': 'changed variance'}  # where the file's name is not the reader's
 FAMILIES = Path(__file__).parent / 'explanation/families.json'  # what `record` wrote, of families without a shipped model
-SHIPPED = {'forecaster': 'builtin:default', 'ensemble': 'builtin:ensemble'}
+SHIPPED = {'forecaster': 'builtin:forecaster', 'ensemble': 'builtin:default'}
 COLUMNS = {
     'forecaster': 'forecaster', 'ensemble': 'ensemble', 'autoencoder': 'autoencoder', 'classifier': 'classifier', 'best_baseline': 'best simple baseline',
 }  # fmt: skip
@@ -81,26 +81,32 @@ def labelled():
 
 
 def summary(_before):
-    """The figures of the labelled sets and of injected faults in four sentences, each of what is in the tables below it."""
-    sets, promised = labelled(), 'false_alarms_promised_1_per_week'
-    counted = {name: figures[promised] for name, figures in sets.items() if promised in figures}
-    few, many = min(counted, key=counted.get), max(counted, key=counted.get)
+    """The figures of injected faults in two sentences, and those of the labelled sets where the file has them."""
     least, most = (pick(recalls().items(), key=lambda item: sum(item[1])) for pick in (min, max))
-    shares = [f'{round(100 * figures["recall_at_1_per_week"])} % in {name}' for name, figures in sets.items()]
-    with_lstm = {name: figures['recall_at_1_per_week'] - figures['recall_at_1_per_week_without_lstm'] for name, figures in sets.items()}
-    better = [f'{name} ({gain:+.3f})' for name, gain in with_lstm.items() if gain > 0]
-    worse = [f'{name} ({gain:+.3f})' for name, gain in with_lstm.items() if gain <= 0]
     rival = {name: shipped().manifest.evaluation[name] for name in (MINUTE, FIVE)}
     kinds = [key for key in rival[MINUTE] if key.endswith(TOLD)]
     injected = sum(figures[key] > figures[f'{key}_without_lstm'] for figures in rival.values() for key in kinds)
-    return (
-        f'- One false alarm per entity-week was promised; the labelled sets had from {counted[few]:.1f} ({few}) to {counted[many]:.1f} ({many}).\n'
-        f'- At that budget it finds, of injected faults, from {least[1][0]:.2f} and {least[1][1]:.2f} ({KINDS.get(least[0], least[0])}; steps of one and of\n'
-        f'  five minutes) to {most[1][0]:.2f} and {most[1][1]:.2f} ({KINDS.get(most[0], most[0])}): [Limits](limits.md#what-it-finds) has the list.\n'
-        f'- Of the labelled events of public sets it finds {", ".join(shares[:-1])} and {shares[-1]}.\n'
-        f'- With the LSTM recall is higher than by the same rule without it in {", ".join(better) or "none"}, and not in\n'
-        f'  {", ".join(worse) or "none"}. Of the rows of injected faults it is higher in {injected} of {2 * len(kinds)}.\n'
-    )
+    lines = [
+        f'- At one false alarm per entity-week it finds, of injected faults, from {least[1][0]:.2f} and {least[1][1]:.2f}',
+        f'  ({KINDS.get(least[0], least[0])}; steps of one and of five minutes) to {most[1][0]:.2f} and {most[1][1]:.2f} ({KINDS.get(most[0], most[0])}):',
+        '  [Limits](limits.md#what-it-finds) has the list.',
+        f'- With the LSTM recall is higher than by the same rule without it in {injected} of {2 * len(kinds)} rows of injected faults.',
+        *_labelled_lines(),
+    ]
+    return '\n'.join([*lines, ''])
+
+
+def _labelled_lines():
+    sets, promised = labelled(), 'false_alarms_promised_1_per_week'
+    if not sets:
+        return []
+    counted = {name: figures[promised] for name, figures in sets.items() if promised in figures}
+    few, many = min(counted, key=counted.get), max(counted, key=counted.get)
+    shares = [f'{round(100 * figures["recall_at_1_per_week"])} % in {name}' for name, figures in sets.items()]
+    return [
+        f'- One false alarm per entity-week was promised; the labelled sets had from {counted[few]:.1f} ({few}) to {counted[many]:.1f} ({many}).',
+        f'- Of the labelled events of public sets it finds {", ".join(shares[:-1])} and {shares[-1]}.',
+    ]
 
 
 def everything(_before):
@@ -174,5 +180,4 @@ LINES = {
     r'(an entity with one feature )\d+\.\d+ KiB( \(`promlstm check-config`\))': per_entity,
     r'(needs )\d+( samples before its first score)': lambda: str(shipped().manifest.warmup_steps),
     r'(of an entity needs )\d+( samples: )': lambda: str(shipped().manifest.warmup_steps),
-    r'(range queries for the last )\d+( steps)': lambda: str(shipped().manifest.replay_steps),
 }

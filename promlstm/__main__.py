@@ -19,9 +19,12 @@ from promlstm.errors import ConfigError, PromlstmError
 
 if TYPE_CHECKING:
     from promlstm.config import Config
+    from promlstm.live.scheduler import Scheduler
     from promlstm.serve.telemetry import Telemetry
 
 STOP_SECONDS = 10.0
+CHECKPOINT_SECONDS = 10.0  # for the last checkpoint, after that: both fit into the 30 s of a pod
+SETTLE_SECONDS, SETTLE_LOOKS = 0.25, 40  # a file that changes within this time is read again, so often at most
 PROGRESS_SECONDS = 0.5  # between two updates of the progress line
 
 
@@ -49,11 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """`promlstm run`: until SIGTERM or SIGINT, then status 0. SIGHUP compares the file with the configuration in force."""
+    """`promlstm run`: until SIGTERM or SIGINT, then status 0. SIGHUP reads the file again and runs what it says from then on."""
     log = logging.getLogger('promlstm.main')
-    with signals.ending_at_once():  # what is imported, read and parsed here may take long
+    with signals.ending_at_once() as kept:  # what is imported, read and parsed here may take long
+        from promlstm import limits
         from promlstm.live.clock import Clock
         from promlstm.live.scheduler import Scheduler
+        from promlstm.live.storage import Storage
         from promlstm.query.prometheus import Prometheus
         from promlstm.serve.page import Page
         from promlstm.serve.server import Server, limits_of
@@ -66,22 +71,32 @@ def run(args: argparse.Namespace) -> int:
         clock, telemetry = Clock(), Telemetry()
         page = Page(clock.now, clock.steady)
         source = Prometheus(config.prometheus, root=config.root)
-        scheduler = Scheduler(config, source, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=source)
+        storage = None
+        if args.storage_path:
+            storage = Storage(
+                args.storage_path, args.checkpoint_interval, [detector.name for detector in config.detectors], telemetry, clock.stopping,
+                limit_bytes=limits.memory_bytes(),
+            )  # fmt: skip
+        scheduler = Scheduler(
+            config, source, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=source, storage=storage
+        )
         prefix = prefix_of(args.external_url, args.route_prefix)
         site = Site(page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready, prefix=prefix)
         web = Web(args.web_config_file, telemetry)
         server = Server(args.listen, site, limits_of(args.max_connections, args.max_connections_per_client), web)
         telemetry.set('promlstm_config_last_reload_successful', 1)
         telemetry.set('promlstm_config_last_reload_success_timestamp_seconds', time.time())
-        wait_for_signal, compare = signals.waiting(), signals.Repeated(lambda: _compare(args, config, telemetry, log))
+        wait_for_signal, reload = signals.waiting(kept), signals.Repeated(lambda: _reload(args, scheduler, telemetry, log))
     server.start()
     logs.event(log, 'info', 'serving', version=__version__, url=server.url + prefix, config=name, detectors=len(config.detectors))
     scheduler.start()
     while (number := wait_for_signal()) == signal.SIGHUP:
         web.reread()
-        compare()
+        reload()
     logs.event(log, 'info', 'stopping', signal=number.name)
     clean = scheduler.stop(STOP_SECONDS)
+    if storage and not storage.stop(CHECKPOINT_SECONDS):
+        logs.event(log, 'warn', 'memory was not written in time, or not all of it: the next start catches up from the checkpoint before')
     server.stop()
     if not clean:
         logs.event(log, 'warn', 'a detector did not stop in time, what it does is abandoned')
@@ -100,24 +115,53 @@ def _advise(config: 'Config', log: logging.Logger) -> None:
             logs.event(log, 'warn', text, detector=detector.name)
 
 
-def _compare(args: argparse.Namespace, config: 'Config', telemetry: 'Telemetry', log: logging.Logger) -> None:
-    """Read the file again and report whether it equals the configuration in force. A change needs a restart."""
-    from promlstm import config as configuration
+def _reload(args: argparse.Namespace, scheduler: 'Scheduler', telemetry: 'Telemetry', log: logging.Logger) -> None:
+    """Read the file again and run what it says, all of it or nothing: what is wrong with it leaves the configuration in force as it is."""
+    from promlstm.live.clock import Stopping
+    from promlstm.query.prometheus import Prometheus
 
     if args.preset:
         logs.event(log, 'info', 'the configuration consists of presets, there is no file to read again')
         return
     try:
-        changes = ', '.join(configuration.changes(config, configuration.load(args.config_file)))
+        config = _settled(args.config_file)
+        source = Prometheus(config.prometheus, root=config.root)
+        changes = scheduler.apply(config, source, source)
     except ConfigError as error:
         telemetry.set('promlstm_config_last_reload_successful', 0)
         logs.event(log, 'error', 'configuration file is not valid, the configuration in force is kept', err=str(error))
         return
-    telemetry.set('promlstm_config_last_reload_successful', int(not changes))
+    except Stopping:
+        return
+    telemetry.set('promlstm_config_last_reload_successful', 1)
+    telemetry.set('promlstm_config_last_reload_success_timestamp_seconds', time.time())
     if changes:
-        logs.event(log, 'warn', 'configuration file has changed, restart to apply it', config=args.config_file, changed=changes)
+        logs.event(log, 'info', 'configuration file has changed and is in force', config=args.config_file, changed=', '.join(changes))
+        _advise(config, log)
     else:
         logs.event(log, 'info', 'configuration file equals the configuration in force', config=args.config_file)
+
+
+def _settled(path: str) -> 'Config':
+    """The Config of a file that has stopped changing: half a list of detectors is a valid file, too. ConfigError as of the last version."""
+    from promlstm import config as configuration
+    from promlstm.engine.session import stamp
+
+    for _ in range(SETTLE_LOOKS):
+        before = stamp(path)
+        try:
+            config, error = configuration.load(path), None
+        except ConfigError as found:
+            config, error = None, found
+        if not os.path.isfile(path):
+            break
+        time.sleep(SETTLE_SECONDS)
+        if stamp(path) == before:
+            break
+    if config is None:
+        assert error
+        raise error
+    return config
 
 
 def demo(args: argparse.Namespace) -> int:

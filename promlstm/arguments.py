@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from promlstm import __version__, logs
+from promlstm.durations import seconds
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 Command = Callable[[argparse.Namespace], int]
+CHECKPOINT_SECONDS = 300.0
 CONNECTIONS = 512
 LISTEN = ':19855'  # outside 9100-9999, which is allocated to other exporters in full
 
@@ -30,6 +32,10 @@ def parse(argv: Sequence[str], commands: Mapping[str, Command]) -> argparse.Name
         raise SystemExit(2)
     if 'preset' in args:
         _check_sources(parser, args)
+    if 'storage_path' in args:
+        if args.checkpoint_interval and not args.storage_path:
+            parser.error('--storage.checkpoint-interval is for --storage.path only: without a folder nothing is written')
+        args.checkpoint_interval = args.checkpoint_interval or CHECKPOINT_SECONDS
     return args
 
 
@@ -136,12 +142,29 @@ def _add_run(commands: 'Commands', command: Command) -> None:
         '--web.max-connections-per-client', dest='max_connections_per_client', type=_places, metavar='N',
         help='the same for one client address; behind a proxy all clients have one (default: half of --web.max-connections)',
     )  # fmt: skip
+    parser.add_argument(
+        '--storage.path', dest='storage_path', metavar='FOLDER', help='folder that keeps memory over a restart (default: none, memory is built from history)'
+    )
+    parser.add_argument(
+        '--storage.checkpoint-interval', dest='checkpoint_interval', type=_interval, metavar='DURATION',
+        help='how often memory is written there, beside at a clean stop (default: 5m)',
+    )  # fmt: skip
 
 
 def _places(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 8 <= int(text) <= 65536:
         raise argparse.ArgumentTypeError(f'expected a number from 8 to 65536, got {text!r}')
     return int(text)
+
+
+def _interval(text: str) -> float:
+    try:
+        value = seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f'expected more than 0, got {text!r}')
+    return value
 
 
 def _add_demo(commands: 'Commands', command: Command, wanted: bool) -> None:

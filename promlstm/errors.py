@@ -11,6 +11,7 @@
     │   ├── SourceUnavailable    connection, time-out, 429, 5xx: asked again within the step
     │   │   └── SourceRefused        password, certificate (401, 403, TLS): replace the file that holds it
     │   └── ResponseError        not JSON, truncated, too large, of an unknown shape: check proxies in between
+    ├── CheckpointError      a file with a detector's memory is not used, and memory is built from history: nothing has to be done
     ├── SeriesError          series with the same labels: use label_replace or an aggregation, as the message says
     └── StageError           a stage of a step failed: holds the stage and its cause
 
@@ -62,6 +63,10 @@ class SourceRefused(SourceUnavailable):
 
 class ResponseError(SourceError):
     """The query API answered with something that is not a query result."""
+
+
+class CheckpointError(PromlstmError):
+    """A file with the memory of a detector cannot be used for this detector, this model or now."""
 
 
 class SeriesError(PromlstmError):

@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -19,28 +19,29 @@ STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def ending_at_once() -> Iterator[None]:
-    """Meanwhile SIGTERM and SIGINT end the process with status 0, whatever Python does at the time; SIGHUP does nothing yet.
+def ending_at_once() -> Iterator[list[int]]:
+    """Meanwhile SIGTERM and SIGINT end the process with status 0, whatever Python does at the time; SIGHUP is kept, in the list that this gives.
 
     They stay like that until `waiting` is called. Where an exception ends the block, they are as they were before.
     """
+    kept: list[int] = []
 
     def end(number: int, _frame: FrameType | None) -> None:
         event(log, 'info', 'stopping before the start is complete', signal=signal.Signals(number).name)
         raise SystemExit(0)
 
     before = {number: signal.signal(number, end) for number in STOP}
-    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda number, _: kept.append(number))
     try:
-        yield
+        yield kept
     except BaseException:
         for number, handler in before.items():
             signal.signal(number, handler)
         raise
 
 
-def waiting() -> Callable[[], signal.Signals]:
-    """A function that waits for SIGTERM, SIGINT or SIGHUP and returns it; signals that arrive before the call count too.
+def waiting(kept: Sequence[int] = ()) -> Callable[[], signal.Signals]:
+    """A function that waits for SIGTERM, SIGINT or SIGHUP and returns it; signals that arrive before the call count too, and so do those of `kept`.
 
     The handlers do nothing; the number comes through a socket. A handler that sets an event may wait for ever for a lock that its own
     thread holds.
@@ -50,6 +51,7 @@ def waiting() -> Callable[[], signal.Signals]:
     signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     for number in (*STOP, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
+    writer.send(bytes(kept[:1]))  # however often it came
 
     def wait(_keep: socket.socket = writer) -> signal.Signals:
         return signal.Signals(reader.recv(1)[0])

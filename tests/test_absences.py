@@ -27,7 +27,7 @@ def detector(**series):
     tree = {'prometheus': {'url': 'http://localhost:9090'}, 'detectors': [{'name': 'd', 'expr': 'x', 'delay': '0s', 'step': '10m'}]}
     more = {raw(instance=name): function for name, function in series.items()}
     (settings,) = config.parse(str(tree)).detectors
-    return Detector(settings, sessions.load(sessions.resolve('builtin:default')), Samples(jobs | hosts | more))
+    return Detector(settings, sessions.load(sessions.resolve('builtin:forecaster')), Samples(jobs | hosts | more))
 
 
 def reported(blocks):

@@ -17,7 +17,7 @@ DAY = 86400.0
 
 @pytest.fixture(scope='module')
 def session():
-    return load(resolve('builtin:default'), threads=1)
+    return load(resolve('builtin:forecaster'), threads=1)
 
 
 def parsed(source='', **keys):

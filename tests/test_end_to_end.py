@@ -20,7 +20,7 @@ from promlstm.serve import exposition
 pytestmark = pytest.mark.real
 
 DETECTORS = [
-    {'name': 'cpu', 'expr': 'rate(node_cpu_seconds_total{mode="idle"}[5s])', 'step': '1s', 'delay': '1s', 'range': [0, 1.5]},
+    {'name': 'cpu', 'expr': 'rate(node_cpu_seconds_total{mode="idle"}[5s])', 'step': '1s', 'delay': '1s', 'range': [0, 1.5], 'model': 'builtin:default'},
     {'name': 'files', 'expr': 'sum(node_filefd_allocated)', 'step': '1s', 'delay': '1s'},
     {
         'name': 'host',

@@ -32,8 +32,8 @@ DEFAULT = session.resolve('builtin:default')
 FLAGS = {
     'run': {
         '--config.file', '--preset', '--preset.without', '--prometheus.url', '--web.listen-address', '--web.config.file', '--web.external-url',
-        '--web.route-prefix', '--web.max-connections',
-        '--web.max-connections-per-client', '--log.level', '--log.format',
+        '--web.route-prefix', '--web.max-connections', '--web.max-connections-per-client', '--storage.path', '--storage.checkpoint-interval',
+        '--log.level', '--log.format',
     },
     'demo': {'--web.listen-address', '--log.level', '--log.format'},
     'presets': {'--log.level', '--log.format'},
@@ -266,7 +266,7 @@ def test_a_model_that_computes_other_numbers_here(run, tmp_path):
 
 def test_a_model_that_is_not_shipped(run):
     """builtin: with an unknown name is refused, and the message lists the known ones."""
-    assert refused(run, 'check-model', 'builtin:none') == 'builtin:none: no such model comes with promlstm; there is builtin:default, builtin:ensemble'
+    assert refused(run, 'check-model', 'builtin:none') == 'builtin:none: no such model comes with promlstm; there is builtin:default, builtin:forecaster'
 
 
 # -- check-config
@@ -570,8 +570,8 @@ def reread(running, facts):
     return next(line.removeprefix(gauge) for line in page if line.startswith(gauge))
 
 
-def test_sighup_compares_the_file_with_the_configuration_in_force(tmp_path):
-    """It stops nothing and applies nothing: the log and a gauge show whether the file equals the configuration in force, and if not, why."""
+def test_sighup_takes_the_file_into_force_or_says_why_not(tmp_path):
+    """All of it or nothing: the log and a gauge say which. A file that is in force again is no failure any more."""
     detectors = [{'name': 'cpu', 'expr': 'up'}, {'name': 'disk', 'expr': 'down'}]
     with exporter.Exporter(tmp_path, 'http://127.0.0.1:1', detectors) as running:
         path = running.config
@@ -581,14 +581,40 @@ def test_sighup_compares_the_file_with_the_configuration_in_force(tmp_path):
         assert reread(running, ['configuration file equals the configuration in force']) == '1.0'
         path.write_text(text.replace('expr: up', 'exprr: up'))
         assert reread(running, ['level=error', 'not valid', f'err="{path}: detectors[0] (cpu): exprr: unknown key']) == '0.0'
+        path.write_text(text.replace('expr: up', 'expr: up\n  model: missing.onnx'))
+        assert reread(running, ['level=error', 'not valid', 'detector cpu: ', 'missing.onnx: cannot be read']) == '0.0'
+        path.write_text('')
+        assert reread(running, ['level=error', 'expected the keys prometheus and detectors, got nothing']) == '0.0'
         path.write_text(text.replace('expr: up', 'expr: up == 1').replace('127.0.0.1:1', '127.0.0.1:2'))
-        assert reread(running, ['level=warn', 'restart to apply it', 'changed="prometheus, detector cpu"']) == '0.0'
+        assert reread(running, ['level=info', 'has changed and is in force', 'changed="prometheus, detector cpu"']) == '1.0'
         path.unlink()
         assert reread(running, ['level=error', 'cannot be read']) == '0.0'
         path.write_text(text)
-        assert reread(running, ['configuration file equals the configuration in force']) == '1.0'
+        assert reread(running, ['level=info', 'has changed and is in force', 'changed="prometheus, detector cpu"']) == '1.0'
+        path.write_text(text.replace('name: disk', 'name: other'))
+        assert reread(running, ['level=info', 'changed="detector disk, detector other"']) == '1.0'
+        ready = servers.http.get(running.url + '/-/ready', timeout=10).text
+        assert 'other' in ready and 'disk' not in ready
         assert running.stop() == 0
     assert 'signal=SIGTERM' in running.log.read_text()
+
+
+def test_a_file_that_is_still_written_is_read_when_it_is_whole(tmp_path):
+    """Half a list of detectors is a valid file: it is taken only once it has stopped changing."""
+    detectors = [{'name': name, 'expr': 'up'} for name in ('one', 'two', 'three')]
+    with exporter.Exporter(tmp_path, 'http://127.0.0.1:1', detectors) as running:
+        text = running.config.read_text()
+        half = text[: text.index('- expr: up\n  name: two')]
+        running.config.write_text(half)
+        before = running.log.read_text().count('\n')
+        running.child.send_signal(signal.SIGHUP)
+        for _ in range(10):
+            time.sleep(0.05)  # no longer than the program takes for a pause of the writer
+            running.config.write_text(half)
+        running.config.write_text(text + '# whole\n')
+        said = lambda: [line for line in running.log.read_text().splitlines()[before:] if 'configuration file' in line]  # noqa: E731
+        servers.wait_until(said, 30, 'the file to be read')
+        assert len(said()) == 1 and 'equals the configuration in force' in said()[0]
 
 
 def test_sighup_with_presets_says_that_there_is_no_file(tmp_path):

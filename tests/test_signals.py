@@ -41,10 +41,30 @@ def test_a_signal_while_a_large_configuration_is_parsed_ends_the_start(tmp_path,
     path = pipe(tmp_path / 'promlstm.yml')
     child = start(path)
     write(path, LARGE)
-    child.send_signal(signal.SIGHUP)  # not yet of use, and no reason to end
+    child.send_signal(signal.SIGHUP)  # it is kept, and no reason to end
     child.send_signal(number)
     _, err = child.communicate(timeout=LIMIT_SECONDS)
     assert child.returncode == 0 and err.count('\n') == 1 and f'stopping before the start is complete" signal={number.name}' in err
+
+
+def test_a_sighup_before_it_serves_is_kept(tmp_path):
+    """The file may have changed after it was read: it is read again as soon as it can be."""
+    path = pipe(tmp_path / 'promlstm.yml')
+    child = start(path)
+    with path.open('w') as file:  # it is being read
+        child.send_signal(signal.SIGHUP)
+        child.send_signal(signal.SIGHUP)
+        path.unlink()
+        path.write_text('prometheus: {url: "http://127.0.0.1:1"}\ndetectors: [{name: new, expr: up}]\n')
+        file.write('prometheus: {url: "http://127.0.0.1:1"}\ndetectors: [{name: old, expr: up}]\n')
+    said = []
+    for line in child.stderr:
+        said.append(line)
+        if 'configuration file' in line:
+            break
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=LIMIT_SECONDS)
+    assert 'has changed and is in force' in said[-1] and 'changed="detector new, detector old"' in said[-1]
 
 
 def test_a_signal_while_a_configuration_does_not_come_ends_the_start(tmp_path):

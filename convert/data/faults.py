@@ -4,6 +4,8 @@ Each fault is an arithmetic change of one stretch of one series, its size in spr
 same for a share and for terabytes. Pure numpy.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 HOUR, DAY = 3600, 86400
@@ -125,3 +127,19 @@ def _smooth(x, width=31):
     padded = np.pad(x, (width // 2, width - 1 - width // 2), mode='edge')
     total = np.cumsum(np.r_[0.0, padded])
     return (total[width:] - total[:-width]) / width
+
+
+def into(batch, per_1000, kinds, rng):
+    """Faults in a batch of a team's own telemetry: (the batch with them, bool [T, N, F] where they are).
+
+    per_1000  injected per 1000 samples of a series, kinds and sizes at random; excluded samples (batch.faulty) are left as they are
+    """
+    values = batch.values.reshape(len(batch.times), -1).copy()
+    busy = batch.faulty.reshape(len(batch.times), -1).copy()
+    for series in range(values.shape[1]):
+        for _ in range(rng.poisson(per_1000 * len(values) / 1000)):
+            at = int(rng.integers(len(values)))
+            size = 3 * 10 ** rng.uniform(0, 1)
+            if not np.isnan(values[max(0, at - 300) : at, series]).all():
+                inject(values, busy, at, series, kinds[rng.integers(len(kinds))], step_seconds=batch.step_seconds, size=size, rng=rng)
+    return replace(batch, values=values.reshape(batch.values.shape)), busy.reshape(batch.faulty.shape) & ~batch.faulty

@@ -12,14 +12,12 @@ Each feature is a series of its own, as in the forecaster. A step's inputs are t
 Called by train, export and verify through registry.py.
 """
 
-from dataclasses import replace
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from convert import progress
-from convert.data import faults
 from convert.errors import ConvertError
 from convert.families import forecaster, learning, steps, stopping, window
 
@@ -85,23 +83,6 @@ def logit(network, windows):
     for lstm in lstms:
         hidden = lstm(hidden)
     return tf.matmul(hidden, dense.kernel) + dense.bias
-
-
-def with_faults(batch, per_1000, rng):
-    """Injected faults as labels, where a batch is a team's own telemetry: (the batch with them, bool [T, N, F] where they are).
-
-    per_1000  injected per 1000 samples of a series, kinds and sizes at random; excluded samples (batch.faulty) are left as they are
-    """
-    values = batch.values.reshape(len(batch.times), -1).copy()
-    busy = batch.faulty.reshape(len(batch.times), -1).copy()
-    kinds = tuple(faults.KINDS)
-    for series in range(values.shape[1]):
-        for _ in range(rng.poisson(per_1000 * len(values) / 1000)):
-            at = int(rng.integers(len(values)))
-            size = 3 * 10 ** rng.uniform(0, 1)
-            if not np.isnan(values[max(0, at - 300) : at, series]).all():
-                faults.inject(values, busy, at, series, kinds[rng.integers(len(kinds))], step_seconds=batch.step_seconds, size=size, rng=rng)
-    return replace(batch, values=values.reshape(batch.values.shape)), busy.reshape(batch.faulty.shape) & ~batch.faulty
 
 
 def examples(observations, faulty, width, rng, left_out=None):

@@ -73,7 +73,7 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
         tf.reshape(value, [1, rows]), columns(season), tables, tf.reduce_max(local_seconds), step_seconds,
         each(learn), each(threshold), {name: columns(states[name]) for name in views.STATES},
     )  # fmt: skip
-    pattern, lstm_next = _pattern(network, tf.transpose(seen.inputs), flat(states['lstm']), step_seconds)
+    pattern, lstm_next = _pattern(network, seen.inputs, flat(states['lstm']), step_seconds)
     still = seen.state['ratios'][views.STILL : views.STILL + 1]
     pattern *= tf.cast(seen.quiet < 0.5, tf.float32) * tf.clip_by_value((CONSTANT[1] - still) / (CONSTANT[1] - CONSTANT[0]), 0.0, 1.0)
     surprise = tf.maximum(seen.surprise, pattern)
@@ -105,10 +105,10 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
 
 
 def _pattern(network, inputs, state, step_seconds):
-    """The surprise of the LSTM for inputs [M, INPUTS], float32 [1, M], and its next state."""
+    """The surprise of the LSTM for inputs [INPUTS, M], float32 [1, M], and its next state."""
     if network is None:
-        return tf.zeros_like(inputs[None, :, 0]), state
-    logit, after = network(inputs[:, None, :], state)
+        return tf.zeros_like(inputs[:1]), state
+    logit, after = network(tf.transpose(inputs)[:, None, :], state)
     usual, at = LOGITS[0][1], tf.math.log(tf.cast(step_seconds, tf.float32))
     for (low, before), (high, after_) in itertools.pairwise(LOGITS):
         usual += (after_ - before) * tf.clip_by_value((at - math.log(low)) / math.log(high / low), 0.0, 1.0)

@@ -66,11 +66,15 @@ def observations(batch):
     return inputs, surprise
 
 
-def examples(batch, settings, rng):
-    """What there is to learn in a synthesis.Batch."""
+def examples(batch, faulty, left_out=None):
+    """What there is to learn in a synthesis.Batch.
+
+    faulty    bool [S, T]: faults, injected or known
+    left_out  bool [S, T]: samples that are neither healthy nor a fault; None = none
+    """
     inputs, surprise = observations(batch)
-    faulty = batch.faulty.reshape(len(batch.times), -1).T
-    return Examples(inputs, _marks(faulty, surprise))
+    marks = _marks(faulty, surprise)
+    return Examples(inputs, marks if left_out is None else np.where(left_out, np.int8(LEFT_OUT), marks))
 
 
 def _marks(faulty, surprise):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from convert.data import dataset
+from convert.data import dataset, faults
 from convert.families import autoencoder, classifier, ensemble, forecaster, patterns, steps, training, views
 from promlstm.engine import season
 from promlstm.engine.bundle import Table
@@ -94,9 +94,19 @@ def _classifier_examples(batch, settings, rng):
         labels, left_out = batch.labels, batch.faulty & ~batch.labels
     else:
         left_out = batch.faulty
-        batch, labels = classifier.with_faults(batch, settings.faults_per_1000, rng)
+        batch, labels = faults.into(batch, settings.faults_per_1000, tuple(faults.KINDS), rng)
     left_out = None if left_out is None else _by_series(left_out)
     return classifier.examples(training.observations(batch), _by_series(labels), settings.window_steps, rng, left_out)
+
+
+def _ensemble_examples(batch, settings, rng):
+    """Faults: of synthetic telemetry those that were injected; of recorded telemetry those that are injected here, and the recipe's incidents."""
+    if not isinstance(batch, dataset.Recorded):
+        return patterns.examples(batch, _by_series(batch.faulty))
+    known = np.zeros(batch.faulty.shape, bool) if batch.labels is None else batch.labels
+    left_out = batch.faulty & ~known
+    batch, injected = faults.into(batch, settings.faults_per_1000, settings.fault_kinds, rng)
+    return patterns.examples(batch, _by_series(injected | known), _by_series(left_out))
 
 
 def _autoencoder_fit(parts, settings, seed, log, validation=()):
@@ -121,7 +131,7 @@ FAMILIES = {
         ),
         network=lambda width, units: ensemble.Network(units),
         step=ensemble.step,
-        examples=patterns.examples,
+        examples=_ensemble_examples,
         fit=_ensemble_fit,
         meaning='surprise is the largest answer of simple views of the series in its own scales, or that of an LSTM that has learnt from injected faults',
     ),

@@ -35,6 +35,7 @@ HALF_LIVES = (5.0, 40.0, 2.5, 20.0, 160.0)      # of the running levels, in step
 LOCAL = 4.0                     # half-life of the level that outliers hardly move
 WARMUP = 40                     # samples before the first surprise
 SETTLED = 8                     # samples before outliers are winsorised
+EARLY, WILD = 12, 30.0         # after so many samples, one that is so many spreads of the others away is taken for a wild one
 WINSOR, WINSOR_NEW, WINSOR_LONG = 6.0, 8.0, 100.0      # scales: of the moments; in the warm-up; of the moments that forget slowly
 LARGEST = 8.0                   # of one surprise: a series that leaves its constant must not dominate all features of an entity
 SPARSE, APART, LIKE = 0.9, 60, 30.0     # share of steps without change from which on a change counts when the like has come before, so many steps apart
@@ -188,9 +189,7 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     renewed = tf.clip_by_value(learn - 1, 0.0, 1.0) * present
     gate = present * tf.minimum(learn, 1.0)
 
-    # a first sample that the next ones contradict: begin again, so that one wild sample does not spoil all that follows
-    jump = tf.abs(x - v['last']) * 100 < tf.abs(x - v['level'])
-    again = present * _is(r['n'] >= 2) * _is(r['n'] <= 10) * _is(r['restarts'] < 3) * _is(tf.abs(x - v['last']) > 0) * _is(jump)
+    again = present * _begins_again(x, v, r)
     restarts = r['restarts'] + again
     keep = 1 - again
     for name in ('root', 'root_long', 'n', 'n_change', 'n_season', 'still', 'run', 'longest', 'trust', 'earlier'):
@@ -301,6 +300,20 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
         flat=won[7:], inputs=inputs, season_next=season_next, tables=out, blank=blank,
         state={'values': value_next.joined(VALUE, tf.float64) * _f64(blank), 'ratios': after.joined(RATIO, tf.float32) * blank},
     )  # fmt: skip
+
+
+def _begins_again(x, v, r):
+    """1 where one of the first dozen samples is far from all others: all is forgotten, so that it does not spoil what follows; float32 [1, M]."""
+    past = tf.concat([v['last'], v['ring'][: EARLY - 1]], 0)
+    high, low = tf.reduce_max(past, 0, keepdims=True), tf.reduce_min(past, 0, keepdims=True)
+    others = _f64((1 - first(past)) * (1 - first(-past)))           # sums less the extremes would be lost in their rounding
+    count = tf.reduce_sum(others, 0, keepdims=True)
+    centre = tf.reduce_sum(others * past, 0, keepdims=True) / count
+    gap = others * (past - centre)
+    spread = tf.sqrt(tf.reduce_sum(gap * gap, 0, keepdims=True) / count)
+    usual = WILD * (spread + 1e-3 * tf.abs(centre))
+    wild = _is(tf.maximum(high - centre, centre - low) > usual) * _is(tf.abs(x - centre) <= usual)
+    return wild * _is(r['n'] >= EARLY) * _is(r['n'] <= EARLY + 2) * _is(r['restarts'] < 1)
 
 
 def _floor(v, r, size):

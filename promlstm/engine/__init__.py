@@ -17,11 +17,12 @@
     score      surprise to score; policy
     latch      a lasting shift stays an alarm
     memory     everything that is carried from step to step
+    snapshot   all of it at one instant, as columns by name
     history    the past, frame by frame
     detector   the order of the stages; the caller commits
 """
 
 __all__ = [
     'budget', 'bundle', 'columns', 'detector', 'digest', 'entities', 'history', 'interfaces', 'labels', 'latch', 'manifest', 'memory',
-    'presence', 'proof', 'score', 'season', 'session', 'tables', 'tensors',
+    'presence', 'proof', 'score', 'season', 'session', 'snapshot', 'tables', 'tensors',
 ]  # fmt: skip

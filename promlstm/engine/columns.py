@@ -4,7 +4,7 @@ Row i is the same entity everywhere: in the entity table, in every array of memo
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -71,3 +71,13 @@ class Verdicts:
     since: Floats
     recurring: Floats32
     partial: bool = False
+
+    @classmethod
+    def blank(cls, features: int, views: int) -> Self:
+        """Verdicts on no entity at all, for their dtypes and shapes."""
+        none, row = np.empty(0), np.empty((0, features))
+        none32, row32 = none.astype(np.float32), row.astype(np.float32)
+        return cls(
+            time=0.0, status=np.empty(0, np.int8), score=none32, surprise=none32, observed=row, expected=row, lower=row, upper=row, usual_lower=row,
+            usual_upper=row, deviation=row, contribution=row32, view=np.empty((0, views), np.float32), since=none, recurring=none32,
+        )  # fmt: skip

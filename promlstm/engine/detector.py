@@ -26,7 +26,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from promlstm.engine import budget, history
+from promlstm.engine import budget, history, snapshot
 from promlstm.engine import score as scoring
 from promlstm.engine import season as seasonal
 from promlstm.engine.bundle import Calibration, Tensor
@@ -39,6 +39,7 @@ from promlstm.engine.presence import Presence
 from promlstm.engine.score import Policy
 from promlstm.engine.season import Season
 from promlstm.engine.session import Session
+from promlstm.engine.snapshot import Snapshot, Specs
 from promlstm.engine.tables import Tables
 from promlstm.errors import BundleError, PromlstmError, StageError
 
@@ -255,11 +256,37 @@ class Detector:
 
     def forget_all(self) -> None:
         """Make the memory blank, as at the start."""
+        self.entities = self._table()
+        self.memory = blank(self.session, self._settings.zone, 0, len(self.config.queries))
+        self.time = None
+
+    def _table(self) -> Entities:
+        """A table without entities."""
         config = self.config
         presence = Presence.blank(self._settings.zone, config.step)
-        self.entities = Entities(len(config.queries), config.by or None, config.max_entities, presence)
-        self.memory = blank(self.session, self._settings.zone, 0, len(config.queries))
-        self.time = None
+        return Entities(len(config.queries), config.by or None, config.max_entities, presence)
+
+    def snapshot(self, verdicts: Verdicts) -> Snapshot:
+        """What is remembered after a committed step, with the verdicts of that step; it costs no copy."""
+        assert self.time == verdicts.time
+        entities = self.entities
+        return Snapshot(verdicts.time, self.session.bundle.sha256, self.memory, entities.stored(), entities.identities, verdicts)
+
+    def check(self, specs: Specs, entities: int) -> None:
+        """CheckpointError unless columns of these dtypes and shapes can be what this detector remembers of so many entities."""
+        features, manifest = len(self.config.queries), self.session.bundle.manifest
+        memory = blank(self.session, self._settings.zone, 0, features)
+        snapshot.check(specs, entities, memory, self._table(), Verdicts.blank(features, len(manifest.views)))
+
+    def restore(self, columns: Tensors, time: float) -> Verdicts:
+        """Go on from the columns of a snapshot that passed `check`; gives the verdicts of its step.
+
+        raises  CheckpointError, and then nothing has changed
+        """
+        memory = blank(self.session, self._settings.zone, 0, len(self.config.queries))
+        self.memory, self.entities, verdicts = snapshot.restored(columns, time, memory, self._table())
+        self.time, self._partial = time, verdicts.partial
+        return verdicts
 
     def with_session(self, session: Session) -> 'Detector':
         """A detector with another model. It has the same memory if the models have the same states, blank memory otherwise.

@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from promlstm.engine import labels
-from promlstm.engine.columns import Bools, Floats, Ints
+from promlstm.engine.columns import Bools, Floats, Ints, Tensors
 from promlstm.engine.presence import KEPT_SECONDS, Presence
 from promlstm.errors import ResponseError, SeriesError
 
@@ -189,8 +189,22 @@ class Entities:
         """Note which entities have a sample at an instant (present: bool [N])."""
         self.absent = self.absent_after(present, partial=partial)
         self.presence = self.presence.after(time, present, self.absent, self.last_seen)
-        self.first_seen[present & np.isnan(self.first_seen)] = time
-        self.last_seen[present] = time
+        self.first_seen = np.where(present & np.isnan(self.first_seen), time, self.first_seen)  # a snapshot may hold the columns from before
+        self.last_seen = np.where(present, time, self.last_seen)
+
+    def stored(self) -> Tensors:
+        """The columns of the table by name, but for the identities, which are a list that only grows."""
+        columns = {'arrived': self.arrived, 'first_seen': self.first_seen, 'last_seen': self.last_seen, 'absent': self.absent}
+        return columns | {f'presence.{name}': column for name, column in self.presence.stored().items()}
+
+    def restored(self, identities: list[bytes], columns: Tensors) -> Self:
+        """A table like this one, with the identities and columns of another."""
+        presence = self.presence.restored({name.removeprefix('presence.'): column for name, column in columns.items()})
+        table = type(self)(self.features, self.by, self.limit, presence, identities)
+        table.arrived, table.first_seen, table.last_seen = columns['arrived'], columns['first_seen'], columns['last_seen']
+        table.absent = columns['absent']
+        table._row_of = {identity: row for row, identity in enumerate(identities)}
+        return table
 
     def established(self) -> Bools:
         """bool [N]: known for a day or more, so that its absence is worth an alert; a shorter life may just be a rollout."""

@@ -4,7 +4,7 @@ Who calls it: detector (advance, commit, forget), convert.evaluation.replay. It 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -60,6 +60,29 @@ class Memory:
             _map_columns(_joined, self.latch, new.latch),
             _map_columns(_joined, self.alarm, new.alarm),
             np.concatenate([self.klass, new.klass]),
+        )
+
+    def stored(self) -> Tensors:
+        """All columns by name. Those of slots (`season.0`, `table.0.0`) may have fewer rows than the others."""
+        columns = {f'state.{name}': array for name, array in self.state.items()} | {'season.anchor': self.season.anchor, 'class': self.klass}
+        columns |= {f'season.{k}': column for k, column in enumerate(self.season.columns)}
+        columns |= {f'table.{i}.{k}': column for i, slots in enumerate(self.tables.columns) for k, column in enumerate(slots)}
+        for part in ('latch', 'alarm'):
+            columns |= {f'{part}.{field.name}': getattr(getattr(self, part), field.name) for field in fields(getattr(self, part))}
+        return columns
+
+    def restored(self, columns: Tensors) -> 'Memory':
+        """The same memory with other columns, as `stored` names them."""
+        season, tables = self.season, self.tables
+        slots = tuple(columns[f'season.{k}'] for k in range(len(season.columns)))
+        stored = tuple(tuple(columns[f'table.{i}.{k}'] for k in range(len(each))) for i, each in enumerate(tables.columns))
+        return Memory(
+            {name: columns[f'state.{name}'] for name in self.state},
+            replace(season, anchor=columns['season.anchor'], columns=slots),
+            replace(tables, columns=stored, shape=(len(columns['class']), tables.shape[1])),
+            Latch(**{field.name: columns[f'latch.{field.name}'] for field in fields(self.latch)}),
+            Alarm(**{field.name: columns[f'alarm.{field.name}'] for field in fields(self.alarm)}),
+            columns['class'],
         )
 
     def take(self, rows: Ints) -> 'Memory':

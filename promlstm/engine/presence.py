@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from promlstm.engine.columns import Bools, Floats, Ints
+from promlstm.engine.columns import Bools, Floats, Ints, Tensors
 from promlstm.engine.season import DAY, local_seconds, padded
 
 Days = npt.NDArray[np.uint8]  # a bit per day
@@ -78,6 +78,21 @@ class Presence:
     def nbytes(self) -> int:
         """Size of all columns in bytes."""
         return sum(column.nbytes for column in (*self.present, *self.absent, self.part_time, self.overdue))
+
+    def stored(self) -> Tensors:
+        """All columns by name; `newest` is int64 [1], or [0] where there is none."""
+        slots = {f'{name}.{k}': column for name in ('present', 'absent') for k, column in enumerate(getattr(self, name))}
+        newest = np.array([] if self.newest is None else [self.newest], np.int64)
+        return slots | {'part_time': self.part_time, 'overdue': self.overdue, 'newest': newest}
+
+    def restored(self, columns: Tensors) -> Self:
+        """The same memory with other columns, as `stored` names them."""
+        present, absent = (tuple(columns[f'{name}.{k}'] for k in range(len(self.present))) for name in ('present', 'absent'))
+        newest = columns['newest']
+        return replace(
+            self, present=present, absent=absent, part_time=columns['part_time'], overdue=columns['overdue'],
+            newest=int(newest[0]) if len(newest) else None,
+        )  # fmt: skip
 
     def after(self, time: float, present: Bools, absent: Bools, last_seen: Floats) -> Self:
         """The memory after a step.

@@ -4,9 +4,12 @@
     status      what a detector says of itself
     facts       what is known of the server beside its samples: its clock, how long it keeps them
     models      model files as they are now, read beside the steps
+    checkpoint  a file with the memory of a detector
+    storage     the folder of these files
+    relay       what a runner says, passed on while its detector is its own
     report      what is said of a detector: telemetry, status, log lines
     runner      one detector: warm up, step, commit, publish
     scheduler   all detectors of a configuration
 """
 
-__all__ = ['clock', 'facts', 'models', 'report', 'runner', 'scheduler', 'status']
+__all__ = ['checkpoint', 'clock', 'facts', 'models', 'relay', 'report', 'runner', 'scheduler', 'status', 'storage']

@@ -41,6 +41,10 @@ class Clock:
         """How far `now` is ahead of `steady`: it changes by what the clock is set by, and by how long the machine sleeps."""
         return self.now() - self.steady()
 
+    def fork(self) -> 'Clock':
+        """A clock of the same time that can be stopped by itself."""
+        return _Fork(self)
+
     def wait(self, until: float) -> bool:
         """Wait for an instant of this clock, or until the clock is set back; False = the exporter is stopping."""
         before = self.now()
@@ -52,3 +56,19 @@ class Clock:
                 break
             before = now
         return not self.stopping.is_set()
+
+
+class _Fork(Clock):
+    """The time of another clock, with an end of its own."""
+
+    def __init__(self, of: Clock) -> None:
+        self._of, self.speed, self.stopping = of, of.speed, threading.Event()
+
+    def now(self) -> float:
+        return self._of.now()
+
+    def steady(self) -> float:
+        return self._of.steady()
+
+    def drift(self) -> float:
+        return self._of.drift()

@@ -7,7 +7,7 @@ detectors that have its model go on with it, and say so.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from promlstm.config import Detector as DetectorConfig
@@ -49,6 +49,7 @@ class Model:
         self._again = 0.0  # when a version that could not be used is read again
         self._began: float | None = now()  # the look that goes on; None = none does
         self._looked = threading.Event()  # the first look has ended
+        self._dropped = False
         self._thread = threading.Thread(target=self._watch, name='promlstm-model', daemon=True)
         self._thread.start()
 
@@ -68,6 +69,10 @@ class Model:
         assert self._found is not None
         raise self._found.with_traceback(None)
 
+    def drop(self) -> None:
+        """Look at the file no more: no detector has it."""
+        self._dropped = True
+
     def ended(self, limit_seconds: float) -> bool:
         """Wait until the look that goes on has ended, once the exporter stops; False = it has not within the limit."""
         self._thread.join(limit_seconds)
@@ -78,7 +83,7 @@ class Model:
         return began is not None and self._now() - began > SILENT_SECONDS
 
     def _watch(self) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and not self._dropped:
             self._began = self._now()
             self._look()
             self._began = None
@@ -105,6 +110,13 @@ class Models:
     def __init__(self, stopping: threading.Event) -> None:
         self._stopping, self._lock = stopping, threading.Lock()
         self._models: dict[tuple[Path, str | None], Model] = {}
+
+    def keep(self, configs: Iterable[DetectorConfig], root: str) -> None:
+        """Look only at the files of these detectors from now on."""
+        wanted = {(sessions.resolve(config.model, root), config.sha256) for config in configs}
+        with self._lock:
+            for key in self._models.keys() - wanted:
+                self._models.pop(key).drop()
 
     def session(self, config: DetectorConfig, root: str) -> Session:
         """The session of a detector's model file, as Model.session."""

@@ -17,9 +17,9 @@ from promlstm.engine.bundle import Bundle
 from promlstm.engine.columns import READY, WARMING, Ints, Verdicts
 from promlstm.engine.detector import Detector, Tally, describe
 from promlstm.live.facts import Server
+from promlstm.live.relay import Relay
 from promlstm.live.status import CLOCK, EMPTY, NEVER_WARM, NOT_A_NUMBER, RESTING, STARTING, WARMING_UP, Status
 from promlstm.logs import Level, event
-from promlstm.serve.telemetry import Telemetry
 from promlstm.terminal import duration
 
 log = logging.getLogger('promlstm.runner')
@@ -37,7 +37,7 @@ class Report:
     last_returned  asked with an expression that returns nothing: when it last did, in words, or ''
     """
 
-    def __init__(self, config: DetectorConfig, telemetry: Telemetry, server: Server, last_returned: Callable[[str], str]) -> None:
+    def __init__(self, config: DetectorConfig, telemetry: Relay, server: Server, last_returned: Callable[[str], str]) -> None:
         self.config, self.status, self.telemetry, self.server = config, Status(), telemetry, server
         self._last_returned = last_returned
         self._logged_at: dict[str, float] = {}  # condition: when it was logged last
@@ -101,8 +101,12 @@ class Report:
         message = 'model file has changed and cannot be used, the old model is kept'
         self.log('error', message, sha256=running[:12], err=describe(error))
 
-    def step(self, detector: Detector, verdicts: Verdicts, took_seconds: float) -> None:
-        """A step that is on the page."""
+    def alarms(self, verdicts: Verdicts) -> None:
+        """Count the alarms that began with a step."""
+        self.count('alarms', int((verdicts.since == verdicts.time).sum()))
+
+    def step(self, detector: Detector, verdicts: Verdicts, took_seconds: float, *, counted: bool = False) -> None:
+        """A step that is on the page; counted = the process before has counted its alarms."""
         name, telemetry = self.config.name, self.telemetry
         counts = {status: int((verdicts.status == code).sum()) for code, status in ((READY, 'ready'), (WARMING, 'warming'))}
         counts['missing'] = int(detector.absent(verdicts).sum())
@@ -117,7 +121,8 @@ class Report:
         }  # fmt: skip
         for gauge, value in gauges.items():
             telemetry.set(f'promlstm_detector_{gauge}', value, name)
-        self.count('alarms', int((verdicts.since == verdicts.time).sum()))
+        if not counted:
+            self.alarms(verdicts)
         self._update_reason(detector, verdicts, counts['ready'], counts['warming'])
         self._update_note(detector.tally)
         self._odd_samples(detector.tally, counts['dropped'])

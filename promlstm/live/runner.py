@@ -10,7 +10,7 @@ before the next one, so that an outage of the source leaves no hole in the memor
 
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol
@@ -23,14 +23,16 @@ from promlstm.engine.detector import Detector, describe
 from promlstm.engine.history import aligned
 from promlstm.engine.interfaces import RunQueries, Source
 from promlstm.engine.session import Session
+from promlstm.engine.snapshot import Snapshot
 from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable, StageError
 from promlstm.live.clock import Clock, Stopping
 from promlstm.live.facts import Server
+from promlstm.live.relay import Blocks, Relay
 from promlstm.live.report import Report
 from promlstm.live.status import Status
+from promlstm.live.storage import Restored, Storage
 from promlstm.query.newest import last_returned
 from promlstm.serve import exposition
-from promlstm.serve.telemetry import Telemetry
 from promlstm.terminal import duration
 
 SPREAD_SECONDS = 2.0  # requests of different detectors are sent apart by up to this, or a tenth of a step
@@ -41,16 +43,14 @@ CORRECTED_STEPS = 1 / 60  # one that is set back by less than this share of a st
 AHEAD_SECONDS = 60.0  # a clock that is set ahead by less than this is not worth a line
 BACKWARDS_STEPS = 10  # if the clock moved back further than this, memory is rebuilt from history
 
-Blocks = dict[str, bytes]  # {family: text}
 Watch = Callable[[Detector, Verdicts], None]
 
 
 class Shared(Protocol):
     """What the detectors of a configuration share; Scheduler is one."""
 
-    clock: Clock
-    telemetry: Telemetry
     server: Server
+    storage: Storage | None  # where memory is kept over a restart
 
     @property
     def run_queries(self) -> RunQueries:
@@ -66,32 +66,38 @@ class Shared(Protocol):
 class Runner:
     """One detector in its thread.
 
-    publish   publish(blocks, expires): blocks = {family: text}, expires = instant of the clock after which they are stale
-    withdraw  takes the detector's blocks off the page
+    clock     its time; stopped when the detector is removed or replaced, or the exporter stops
+    relay     its way to the page and to telemetry
+    settings  that its memory depends on, see storage.settings
     watch     called with the Detector and the Verdicts of each step, or None
     root      folder that the path of the model is relative to
+    snapshot  of the last step, for the storage to write down; None = there is no storage, there was no step, or memory is being rebuilt
     """
+
+    snapshot: Snapshot | None = None
 
     def __init__(
         self,
         config: DetectorConfig,
         source: Source,
         shared: Shared,
-        publish: Callable[[Blocks, float], None],
-        withdraw: Callable[[], None],
+        clock: Clock,
+        relay: Relay,
+        settings: Mapping[str, str],
         watch: Watch | None,
         root: str,
     ) -> None:
-        self.config, self._clock, self._telemetry = config, shared.clock, shared.telemetry
+        self.config, self.settings, self._clock, self._telemetry = config, settings, clock, relay
         self._source, self._shared, self._root = source, shared, root
-        self._publish, self._withdraw, self._watch = publish, withdraw, watch
-        self._report = Report(config, shared.telemetry, shared.server, self._last_returned)
+        self._publish, self._withdraw, self._watch = relay.publish, relay.withdraw, watch
+        self._report = Report(config, relay, shared.server, self._last_returned)
         self._detector: Detector | None = None  # until its model is loaded
         self._labels = exposition.Labels(config.name, tuple(config.queries))  # the text of the entities' labels
         self._attempted = -np.inf  # the last aligned step that was tried
         self._failed_step, self._retries = -np.inf, 0  # the last aligned step that failed, and how often it was tried again
         self._slow = False
         self._drift = self._clock.drift()
+        self._counted = -np.inf  # alarms that began up to this instant were counted by the process before
         self._refused = ''  # why the present model file is not the one in use
 
     @property
@@ -152,6 +158,7 @@ class Runner:
             self._attempted = -np.inf
             if self._detector:
                 self._detector.forget_all()
+                self.snapshot = None
 
     def _cycle(self, due: float) -> None:
         detector = self._load() if self._detector is None else self._reload(self._detector)
@@ -173,7 +180,23 @@ class Runner:
         except Exception as error:
             raise StageError(self.config.name, 'load', error) from error
         self._report_model(detector, 'model loaded and verified')
+        if self._shared.storage and (restored := self._shared.storage.restore(detector, self.settings)):
+            self._go_on(detector, restored)
         return detector
+
+    def _go_on(self, detector: Detector, restored: Restored) -> None:
+        """Show what was on the page before the restart, if it is still true; the steps since then are caught up on.
+
+        Alarms that began before a checkpoint were counted. So were those of the steps between the checkpoint and the end of a process that was
+        killed, and not those after it: in between lies this start.
+        """
+        verdicts = restored.verdicts
+        self._counted = verdicts.time if restored.last else self._clock.now()
+        expires = verdicts.time + 2 * self.config.step
+        if self._clock.now() < expires and not self._telemetry.waits:  # the one in service has newer ones
+            self._publish(self._rendered(verdicts, detector.entities.identities, detector.missing(verdicts)), expires)
+            self._report.step(detector, verdicts, 0.0, counted=True)
+        self._keep(detector, verdicts)
 
     def _reload(self, detector: Detector) -> Detector:
         """The detector with the newest model that was read beside the steps; where that cannot be used, the detector as it is."""
@@ -216,6 +239,7 @@ class Runner:
         if verdicts is not None:
             blocks = self._rendered(verdicts, detector.entities.identities, detector.missing(verdicts))
             self._publish_step(detector, verdicts, blocks, time.monotonic() - began)
+            self._keep(detector, verdicts)
 
     def _catch_up(self, detector: Detector, behind_seconds: float, due: float) -> None:
         missed = round(behind_seconds / self.config.step) - 1
@@ -229,19 +253,26 @@ class Runner:
                 first = next(replay, None)  # while the source is away, only its failure is logged
                 if first:
                     self._report.log('info', 'catching up', steps=missed)
-                    self._run_replay(detector, chain([first], replay), 'catching up')
+                    self._run_replay(detector, chain([first], replay), 'catching up', after=self._counted)
                     self._report.log('info', 'caught up', steps=missed)
             except Stopping:
                 raise
             except Exception as error:
                 raise StageError(self.config.name, 'query', error) from error
 
-    def _run_replay(self, detector: Detector, replay: Iterable[tuple[int, int, Verdicts | None]], what: str) -> Verdicts | None:
-        """Run a replay, stop between two of its steps if asked to, and log its progress; returns its last verdicts."""
+    def _run_replay(
+        self, detector: Detector, replay: Iterable[tuple[int, int, Verdicts | None]], what: str, *, after: float = np.inf
+    ) -> Verdicts | None:
+        """Run a replay, stop between two of its steps if asked to, and log its progress; returns its last verdicts.
+
+        after  alarms that began later than this are counted
+        """
         logged, verdicts = time.monotonic(), None
         for done, total, newest in replay:
             verdicts = newest or verdicts
             self._report.count('steps', newest is not None)
+            if newest is not None and newest.time > after:
+                self._report.alarms(newest)
             if self._clock.stopping.is_set():
                 raise Stopping
             if time.monotonic() - logged > PROGRESS_SECONDS:
@@ -261,6 +292,7 @@ class Runner:
         self._slow = took > self.config.step / self._clock.speed
         self._report.count('steps')
         self._publish_step(detector, step.verdicts, blocks, took)
+        self._keep(detector, step.verdicts)  # with all rows that the verdicts have
         if forgotten := detector.forget():
             self._report.log('info', 'forgot entities that have been absent for long', entities=forgotten)
 
@@ -275,6 +307,10 @@ class Runner:
         self._report.step(detector, verdicts, took)
         if self._watch:
             self._watch(detector, verdicts)
+
+    def _keep(self, detector: Detector, verdicts: Verdicts) -> None:
+        if self._shared.storage:
+            self.snapshot = detector.snapshot(verdicts)
 
     def _failed(self, due: float, error: Exception) -> float | None:
         """Report a failed step; the seconds after which it is tried again, or None where a query in the same step would not help.

@@ -1,6 +1,10 @@
-"""All detectors of a configuration: their threads, what they share, whether they are ready.
+"""All detectors of a configuration: their threads, what they share, whether they are ready, and how one configuration follows another.
 
 Who calls it: `run` and `demo`. What flows through: a Config; runner.py does the rest. It knows no stage and no series.
+
+A new configuration is taken as a whole or not at all. A detector that is the same goes on and does not notice. One that has changed warms up
+beside the old one, which stays in service until the new one has something to show. One that is gone leaves the page at once; its memory is
+written, if there is a storage, for the case that it comes back.
 """
 
 import gc
@@ -8,24 +12,46 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from promlstm import config as configuration
 from promlstm.config import Config
 from promlstm.config import Detector as DetectorConfig
+from promlstm.engine.detector import Detector
 from promlstm.engine.interfaces import Source
 from promlstm.engine.session import Session
+from promlstm.errors import BundleError, ConfigError
+from promlstm.live import storage as storages
 from promlstm.live.clock import Clock
 from promlstm.live.facts import Facts, Server
 from promlstm.live.models import Models
-from promlstm.live.runner import Blocks, Runner, Watch
+from promlstm.live.relay import Blocks, Relay
+from promlstm.live.runner import Runner, Watch
 from promlstm.live.status import Status
+from promlstm.live.storage import Kept, Storage
 from promlstm.serve.telemetry import Telemetry
 
 COLLECT_SECONDS = 60.0
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """A runner and what ends it."""
+
+    runner: Runner
+    relay: Relay
+    clock: Clock
+    thread: threading.Thread
+
+    def end(self) -> None:
+        """Let it say nothing any more, and stop after the chunk of work at hand."""
+        self.relay.close()
+        self.clock.stopping.set()
 
 
 class Scheduler:
@@ -35,6 +61,7 @@ class Scheduler:
     withdraw  withdraw(detector)
     watch     watch(detector, verdicts), after each step; for the demo
     facts     what the query API says of itself; None = it is no server
+    storage   where memory is kept over a restart; None = nowhere
     """
 
     def __init__(
@@ -48,33 +75,136 @@ class Scheduler:
         withdraw: Callable[[str], None],
         watch: Watch | None = None,
         facts: Facts | None = None,
+        storage: Storage | None = None,
     ) -> None:
-        self.clock, self.telemetry, self.server = clock, telemetry, Server(facts)
+        self.clock, self.telemetry, self.server, self.storage = clock, telemetry, Server(facts), storage
+        self._config, self._source = config, source
+        self._publish, self._withdraw, self._watch = publish, withdraw, watch
         self._models = Models(clock.stopping)
-        self._lock = threading.Lock()
-        self.runners = [
-            Runner(detector, source, self, partial(publish, detector.name), partial(withdraw, detector.name), watch, config.root)
-            for detector in config.detectors
-        ]
-        self._threads = [threading.Thread(target=runner.run, name=f'promlstm-{runner.config.name}', daemon=True) for runner in self.runners]
+        self._lock = threading.RLock()  # who is in service, and who waits
+        self._serving: dict[str, _Running] = {}
+        self._waiting: dict[str, _Running] = {}
+        self._threads: list[threading.Thread] = []
+        self._started = self._was_ready = False
+        for detector in config.detectors:
+            self._add(detector)
         self._collected = time.monotonic()
+
+    @property
+    def runners(self) -> list[Runner]:
+        """Those in service, in the order of the configuration."""
+        with self._lock:
+            return [running.runner for running in self._serving.values()]
 
     def start(self) -> None:
         """Start the threads."""
         gc.freeze()
         gc.disable()  # a step leaves few cycles, not worth a pause in it; `collect_garbage` frees what errors leave behind
-        for thread in self._threads:
-            thread.start()
+        if self.storage:
+            self.storage.start(self._kept)
+        with self._lock:
+            self._started = True
+            for running in self._serving.values():
+                running.thread.start()
 
     def stop(self, limit_seconds: float) -> bool:
         """Ask all detectors to stop after the chunk of work at hand; True = they all did within the limit."""
         self.clock.stopping.set()
         until = time.monotonic() + limit_seconds
-        for thread in self._threads:
+        with self._lock:
+            for running in (*self._serving.values(), *self._waiting.values()):
+                running.clock.stopping.set()
+            threads = list(self._threads)
+        for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
         read = self._models.ended(max(0.0, until - time.monotonic()))
         gc.enable()
-        return read and not any(thread.is_alive() for thread in self._threads)
+        return read and not any(thread.is_alive() for thread in threads)
+
+    def apply(self, config: Config, source: Source, facts: Facts | None = None) -> list[str]:
+        """Run another configuration from now on; returns what has changed, in words.
+
+        source, facts  for the case that the query API has changed
+        raises         ConfigError where a detector could not run, and then nothing has changed
+        """
+        self.ready()  # it stays so, although those that are added have not scored yet
+        changed = configuration.changes(self._config, config)
+        everything = config.prometheus != self._config.prometheus
+        old = {detector.name: detector for detector in self._config.detectors}
+        new = [detector for detector in config.detectors if everything or old.get(detector.name) != detector]
+        try:
+            for detector in new:
+                self._prove(detector, config.root)
+        except ConfigError:
+            self._models.keep(self._in_use(), config.root)
+            raise
+        with self._lock:
+            if self.clock.stopping.is_set():
+                return []
+            self._config = config
+            if everything:
+                self._source, self.server = source, Server(facts)
+            for name in self._serving.keys() - {detector.name for detector in config.detectors}:
+                self._remove(name)
+            for name in {detector.name for detector in config.detectors} & self._waiting.keys():
+                self._waiting.pop(name).end()  # of a configuration that is no longer in force
+            serving = {running.runner.config.name: running.runner.config for running in self._serving.values()}
+            for detector in config.detectors:
+                if everything or serving.get(detector.name) != detector:
+                    self._add(detector)
+            self._models.keep(self._in_use(), config.root)
+        return changed
+
+    def _prove(self, detector: DetectorConfig, root: str) -> None:
+        """ConfigError where the model of a detector cannot be used with its settings."""
+        try:
+            Detector(detector, self.session(detector, root), self._source)
+        except BundleError as error:
+            raise ConfigError(f'detector {detector.name}: {error}') from error
+
+    def _in_use(self) -> list[DetectorConfig]:
+        with self._lock:
+            return [running.runner.config for running in (*self._serving.values(), *self._waiting.values())]
+
+    def _add(self, detector: DetectorConfig) -> None:
+        """Make a runner; beside one that is in service it waits. It is started, if the others are."""
+        name, clock = detector.name, self.clock.fork()
+        beside = name in self._serving
+        relay = Relay(
+            self.telemetry, partial(self._publish, name), partial(self._withdraw, name), take_over=partial(self._take_over, name) if beside else None
+        )
+        settings = storages.settings(detector, self._config.prometheus)
+        runner = Runner(detector, self._source, self, clock, relay, settings, self._watch, self._config.root)
+        running = _Running(runner, relay, clock, threading.Thread(target=runner.run, name=f'promlstm-{name}', daemon=True))
+        (self._waiting if beside else self._serving)[name] = running
+        self._threads = [thread for thread in self._threads if thread.is_alive() or not self._started] + [running.thread]
+        if self._started:
+            running.thread.start()
+
+    def _take_over(self, name: str) -> None:
+        """Let the one that waits take the place of the one in service; called from its thread."""
+        with self._lock:
+            waiting = self._waiting.get(name)
+            if waiting is None or waiting.thread is not threading.current_thread():
+                return  # replaced in the meantime
+            del self._waiting[name]
+            self._serving[name].end()
+            self._serving[name] = waiting
+            waiting.relay.open()
+
+    def _remove(self, name: str) -> None:
+        running = self._serving.pop(name)
+        running.end()
+        if name in self._waiting:
+            self._waiting.pop(name).end()
+        self._withdraw(name)
+        self.telemetry.forget(name)
+        if self.storage and running.runner.snapshot:
+            self.storage.part(name, (running.runner.settings, running.runner.snapshot))
+
+    def _kept(self) -> dict[str, Kept]:
+        """{detector: what the storage writes of it}."""
+        return {runner.config.name: (runner.settings, snapshot) for runner in self.runners if (snapshot := runner.snapshot)}
 
     def statuses(self) -> dict[str, Status]:
         """{detector: Status}."""
@@ -87,7 +217,9 @@ class Scheduler:
         of service. Where no step was ever computed, a rollout must not replace what works.
         """
         statuses = [runner.status for runner in self.runners]
-        return all(status.scored or status.reason for status in statuses) and any(status.stepped for status in statuses)
+        ready = all(status.scored or status.reason for status in statuses) and any(status.stepped for status in statuses)
+        self._was_ready = self._was_ready or ready  # detectors that a new configuration adds begin from nothing
+        return self._was_ready
 
     def run_queries(self, query: Callable[[Item], Result], items: Iterable[Item]) -> Iterable[Result]:
         """Run the queries of a detector, those of several features at once."""

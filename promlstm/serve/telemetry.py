@@ -28,6 +28,11 @@ METRICS: dict[str, tuple[Literal['gauge', 'counter'], str, tuple[str, ...]]] = {
     'promlstm_model_created_timestamp_seconds': ('gauge', 'When the model of a detector was made, unix seconds.', ('detector',)),
     'promlstm_model_reload_successful': ('gauge', '1 = the detector runs the model file as it is now.', ('detector',)),
     'promlstm_model_reload_failures': ('counter', 'Changed model files that could not be loaded, so that the old model stayed in use.', ('detector',)),
+    'promlstm_checkpoint_last_success_timestamp_seconds': ('gauge', 'When memory was last written to the storage, unix seconds.', ('detector',)),
+    'promlstm_checkpoint_duration_seconds': ('gauge', 'How long that took, beside the steps.', ('detector',)),
+    'promlstm_checkpoint_size_bytes': ('gauge', 'Size of that file.', ('detector',)),
+    'promlstm_checkpoint_failures': ('counter', 'Checkpoints that could not be written; the file from before is kept.', ('detector',)),
+    'promlstm_detector_restored': ('gauge', '1 = the detector went on from its checkpoint at the start, 0 = it began from history.', ('detector',)),
     'promlstm_detector_up': ('gauge', '1 = the last step of the detector succeeded and its gauges are on the page.', ('detector',)),
     'promlstm_detector_unscored': ('gauge', 'Always 1: why no entity has a score now; absent while one has.', ('detector', 'reason')),
     'promlstm_detector_entities': ('gauge', 'Entities by state: ready, warming, missing (no sample now), dropped (over max_entities).', ('detector', 'state')),
@@ -93,6 +98,13 @@ class Telemetry:
     def drop(self, name: str, *labels: str) -> None:
         """Take all series of a gauge whose first labels have these values off the page."""
         self._gauges[name].remove_by_labels(dict(zip(METRICS[name][2], labels, strict=False)))
+
+    def forget(self, detector: str) -> None:
+        """Take all series of a detector off the page, those of counters too."""
+        for name, (kind, _, labels) in METRICS.items():
+            if 'detector' in labels:
+                metric = self._gauges[name] if kind == 'gauge' else self._counters[name]
+                metric.remove_by_labels({'detector': detector})
 
     @contextmanager
     def stage(self, detector: str, name: str) -> Iterator[None]:

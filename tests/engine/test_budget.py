@@ -13,7 +13,7 @@ from promlstm.engine.session import load, resolve
 from promlstm.errors import BudgetError
 
 
-@pytest.fixture(scope='module', params=['default', 'ensemble'])
+@pytest.fixture(scope='module', params=['default', 'forecaster'])
 def session(request):
     return load(resolve(f'builtin:{request.param}'), threads=1)
 

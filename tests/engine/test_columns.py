@@ -17,8 +17,9 @@ from promlstm.engine.score import Policy
 SINGLE, DOUBLE = np.float32, np.float64
 SHAPES = {
     'status': (np.int8, 'N'), 'score': (SINGLE, 'N'), 'surprise': (SINGLE, 'N'), 'observed': (DOUBLE, 'NF'), 'expected': (DOUBLE, 'NF'),
-    'lower': (DOUBLE, 'NF'), 'upper': (DOUBLE, 'NF'), 'deviation': (DOUBLE, 'NF'), 'contribution': (SINGLE, 'NF'), 'view': (SINGLE, 'NV'),
-    'since': (DOUBLE, 'N'),
+    'lower': (DOUBLE, 'NF'), 'upper': (DOUBLE, 'NF'), 'usual_lower': (DOUBLE, 'NF'), 'usual_upper': (DOUBLE, 'NF'),
+    'deviation': (DOUBLE, 'NF'), 'contribution': (SINGLE, 'NF'), 'view': (SINGLE, 'NV'),
+    'since': (DOUBLE, 'N'), 'recurring': (SINGLE, 'N'),
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ STAGES = ('query', 'place', 'recall', 'judge', 'score', 'remember', 'render')
 
 @pytest.fixture(scope='module')
 def session():
-    return sessions.load(sessions.resolve('builtin:default'))
+    return sessions.load(sessions.resolve('builtin:forecaster'))
 
 
 def detector(session, samples, **keys):

@@ -42,7 +42,7 @@ def source():
 
 @pytest.fixture(scope='module')
 def session():
-    return sessions.load(sessions.resolve('builtin:default'))
+    return sessions.load(sessions.resolve('builtin:forecaster'))
 
 
 def parsed(source, **keys):

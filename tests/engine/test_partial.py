@@ -36,7 +36,7 @@ class Partial(Samples):
 
 @pytest.fixture(scope='module')
 def session():
-    return sessions.load(sessions.resolve('builtin:default'))
+    return sessions.load(sessions.resolve('builtin:forecaster'))
 
 
 @pytest.fixture

@@ -371,7 +371,7 @@ def test_as_many_threads_as_cores(model, monkeypatch, system, cores):
 
 def test_an_unknown_builtin_model():
     """The message lists those that exist."""
-    with pytest.raises(BundleFormatError, match='builtin:defualt: no such model comes with promlstm; there is builtin:default, builtin:ensemble'):
+    with pytest.raises(BundleFormatError, match='builtin:defualt: no such model comes with promlstm; there is builtin:default, builtin:forecaster'):
         session.resolve('builtin:defualt')
 
 

@@ -21,6 +21,7 @@ from chart import (
     RETRAINED,
     URL,
     VARIANTS,
+    WORKLOADS,
     as_in_the_pod,
     command_line,
     config_of,
@@ -65,7 +66,7 @@ def test_every_object_is_valid_for_kubernetes(version):
             if not found['apiVersion'].startswith('monitoring.coreos.com/'):
                 validate(found, version, strict=True)
                 seen.add(found['kind'])
-    assert seen == {'ConfigMap', 'CronJob', 'Deployment', 'NetworkPolicy', 'Pod', 'PodDisruptionBudget', 'Service', 'ServiceAccount'}
+    assert seen == {'ConfigMap', 'CronJob', 'NetworkPolicy', 'Pod', 'PodDisruptionBudget', 'Service', 'ServiceAccount', *WORKLOADS}
 
 
 @pytest.mark.parametrize('variant', VARIANTS)
@@ -165,7 +166,7 @@ def test_labels_reach_every_object_and_no_selector(rendered):
         assert 'cost-center' not in str(found.get('spec', {}).get('selector', ''))
     for variant in ('extra', 'retraining'):
         for found in objects(rendered['helm4', variant]):
-            if found['kind'] in ('Deployment', 'CronJob'):
+            if found['kind'] in (*WORKLOADS, 'CronJob'):
                 assert 'helm.sh/chart' in found['metadata']['labels'] and 'helm.sh/chart' not in template_of(found)['metadata']['labels']
 
 
@@ -201,8 +202,9 @@ def test_selectors_find_the_pods_and_only_them(rendered):
             selector = item.get('spec', {}).get('podSelector' if item['kind'] == 'NetworkPolicy' else 'selector')
             if selector:
                 wanted = selector.get('matchLabels', selector).items()
-                mine = 'CronJob' if item['metadata']['name'].endswith('-retraining') else 'Deployment'
-                assert [kind for kind in labels if wanted <= labels[kind]] == [mine]
+                mine = ('CronJob',) if item['metadata']['name'].endswith('-retraining') else WORKLOADS
+                (kind,) = [kind for kind in labels if wanted <= labels[kind]]
+                assert kind in mine
 
 
 @pytest.mark.real
@@ -284,7 +286,7 @@ def test_helm_test_passes_with_a_score_and_fails_without(rendered):
 def test_the_flags_are_those_of_the_command_line(rendered):
     """Every argument of the rendered container is one that `promlstm run` takes."""
     for variant in VARIANTS:
-        container = objects(rendered['helm4', variant], 'Deployment')[0]['spec']['template']['spec']['containers'][0]
+        container = objects(rendered['helm4', variant], WORKLOADS)[0]['spec']['template']['spec']['containers'][0]
         args = command_line().parse_args(container['args'])
         assert args.config_file == '/etc/promlstm/promlstm.yml' and args.listen == ':19855'
         assert container['ports'][0]['containerPort'] == 19855
@@ -294,9 +296,43 @@ def test_a_claim_of_one_node_is_not_wanted_by_two_pods(rendered):
     """Recreate with such a claim; else the old pod scores until the new one does."""
     strategies = {
         variant: objects(rendered['helm4', variant], 'Deployment')[0]['spec']['strategy']['type']
-        for variant in ('claim', 'replicas', 'fetch')
+        for variant in ('claim', 'replicas', 'fetch', 'storage')
     }
-    assert strategies == {'claim': 'Recreate', 'replicas': 'RollingUpdate', 'fetch': 'RollingUpdate'}
+    assert strategies == {'claim': 'Recreate', 'replicas': 'RollingUpdate', 'fetch': 'RollingUpdate', 'storage': 'Recreate'}
+
+
+STORED = {
+    'default': ('Deployment', {'emptyDir': {}}),
+    'storage': ('Deployment', {'persistentVolumeClaim': {'claimName': 'memory'}}),
+    'statefulset': ('StatefulSet', None),
+}
+
+
+@pytest.mark.parametrize('variant', STORED)
+def test_memory_lies_where_the_program_is_told(rendered, variant):
+    """A volume at --storage.path that can be written to, and its claim is wanted by one pod alone: that of the name, or one for each of a StatefulSet."""
+    kind, wanted = STORED[variant]
+    (found,) = objects(rendered['helm4', variant], WORKLOADS)
+    spec = found['spec']['template']['spec']
+    args = command_line().parse_args(spec['containers'][0]['args'])
+    assert {'name': 'storage', 'mountPath': args.storage_path} in spec['containers'][0]['volumeMounts'] and found['kind'] == kind
+    volumes = [{key: value for key, value in volume.items() if key != 'name'} for volume in spec['volumes'] if volume['name'] == 'storage']
+    assert volumes == ([wanted] if wanted else [])
+    claims = found['spec'].get('volumeClaimTemplates', [])
+    assert [claim['metadata']['name'] for claim in claims] == ([] if wanted else ['storage'])
+    if claims:
+        assert found['spec']['serviceName'] in [each['metadata']['name'] for each in objects(rendered['helm4', variant], 'Service')]
+        assert (claims[0]['spec']['resources'], claims[0]['spec']['storageClassName']) == ({'requests': {'storage': '2Gi'}}, 'fast')
+        assert args.checkpoint_interval == 120
+    elif variant == 'storage':
+        assert found['spec']['replicas'] == 1 and found['spec']['strategy'] == {'type': 'Recreate'}
+
+
+def test_memory_is_kept_nowhere_if_nobody_wants_it():
+    """`none`: no flag, no volume."""
+    spec = deployment('--set=storage.kind=none')['spec']['template']['spec']
+    assert not [arg for arg in spec['containers'][0]['args'] if 'storage' in arg]
+    assert 'storage' not in [volume['name'] for volume in spec['volumes']]
 
 
 @pytest.mark.parametrize(
@@ -349,7 +385,7 @@ def test_the_rendered_command_scores_what_a_real_prometheus_has(tmp_path):
         (tmp_path / 'promlstm.yml').write_text(config_of(text))
         container = objects(text, 'Deployment')[0]['spec']['template']['spec']['containers'][0]
         address = f'127.0.0.1:{servers.free_port()}'
-        places = {'/etc/promlstm/promlstm.yml': str(tmp_path / 'promlstm.yml'), ':19855': address}
+        places = {'/etc/promlstm/promlstm.yml': str(tmp_path / 'promlstm.yml'), ':19855': address, '/storage': str(tmp_path / 'storage')}
         args = ['='.join(places.get(part, part) for part in arg.split('=')) for arg in container['args']]
         url = f'http://{address}'
         with servers.Process(servers.promlstm(*args), servers.answers(url + '/-/healthy'), log=tmp_path / 'promlstm.log'):

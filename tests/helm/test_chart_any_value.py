@@ -12,7 +12,7 @@ import zlib
 
 import pytest
 import yaml
-from chart import CHART, VALUES, command_line, template, template_of
+from chart import CHART, VALUES, WORKLOADS, command_line, template, template_of
 from requirements import is_accept
 
 from convert import recipe
@@ -25,7 +25,8 @@ ODD = (None, True, -1, 0, 1e21, 'text', '', [], [''], [None], {}, {'a': None}, {
 # Where a value is read: the variants that have it on, if those for all others have not. The files of rules/ are long to read.
 ON = {
     'podMonitor': ('podmonitor',), 'serviceMonitor': ('servicemonitor',), 'models.fetch': ('fetch',), 'models.inline': ('inline',),
-    'networkPolicy.fetch': ('fetch',), 'rules': ('annotations',), 'dashboards': ('operator',),
+    'networkPolicy.fetch': ('fetch',), 'storage.existingClaim': ('storage',), 'storage': ('statefulset',),
+    'rules': ('annotations',), 'dashboards': ('operator',),
 }  # fmt: skip
 OTHERWISE = ('extra', 'retraining')
 
@@ -159,7 +160,7 @@ def check(text, folder):
         found = check_object(part)
         for name, content in found.get('data', {}).items() if found['kind'] == 'ConfigMap' else ():
             (folder / name).write_text(content)
-        if found['kind'] == 'Deployment':
+        if found['kind'] in WORKLOADS:
             command_line().parse_args(template_of(found)['spec']['containers'][0]['args'])
     configuration.load(folder / 'promlstm.yml')
     if (folder / 'recipe.yml').exists():

@@ -91,7 +91,15 @@ REFUSED = {
     'beginning of a flag': (['--set=extraArgs[0]=--web.l'], 'extraArgs: --web.listen-address: pods listen on 19855'),
     'TLS without a file': (['--set=web.scheme=https'], 'web.scheme is https and web.secret is not set'),
     'certificates of clients without TLS': (['--set=web.clientCertificates=true'], 'web.clientCertificates without web.scheme=https'),
-    'unknown flag': (['--set=extraArgs[0]=--storage.path=/x'], 'has no --storage.path=/x that the chart does not set'),
+    'flag of the storage': (['--set=extraArgs[0]=--storage.path=/x'], 'extraArgs: --storage.path: say storage.kind'),
+    'unknown flag': (['--set=extraArgs[0]=--ruler.path=/x'], 'has no --ruler.path=/x that the chart does not set'),
+    'no claim for memory': (['--set=storage.kind=claim'], 'storage.existingClaim is not set: there is no volume to keep memory on'),
+    'claim that nobody mounts': (['--set=storage.existingClaim=a'], 'storage.existingClaim is set and storage.kind is emptyDir'),
+    'two pods on a claim of memory': (['--set=replicas=2,storage.kind=claim,storage.existingClaim=a'], 'storage.existingClaim is for one pod'),
+    'models and memory on a claim': (['--set=storage.kind=claim,storage.existingClaim=a,models.existingClaim=a'], 'are the same claim'),
+    'volume of the memory': (['--set-json=extraVolumes=[{"name":"storage","emptyDir":{}}]'], 'extraVolumes: the name storage is taken'),
+    'no interval': (['--set=storage.checkpointInterval=0s'], 'checkpointInterval'),
+    'no kind of storage': (['--set=storage.kind=pvc'], 'kind'),
     'model twice': (
         ['--set-json=models.fetch=[' + ','.join(['{"name":"a","url":"https://a","sha256":"' + '0' * 64 + '"}'] * 2) + ']'], 'models.fetch: a stands twice',
     ),
@@ -147,8 +155,8 @@ def test_the_flags_that_are_refused_are_all_that_there_are():
     for flag in flags - {'--help'}:
         done = template('helm4', f'--set={URL},image.tag=other,extraArgs[0]={flag}=a', check=False)
         assert f'extraArgs: {flag}: ' in done.stderr
-    text = template('helm4', f'--set={URL},image.tag=other,extraArgs[0]=--storage.path=/x').stdout
-    assert yaml.safe_load(re.search(r'args:\n((?: +- .*\n)+)', text)[1])[-1] == '--storage.path=/x'
+    text = template('helm4', f'--set={URL},image.tag=other,extraArgs[0]=--ruler.path=/x').stdout
+    assert yaml.safe_load(re.search(r'args:\n((?: +- .*\n)+)', text)[1])[-1] == '--ruler.path=/x'
 
 
 def test_the_time_zones_are_those_of_the_image():

@@ -55,7 +55,7 @@ def test_a_model_with_other_memory_starts_from_history(path):
     with running(a={'model': str(path)}) as subject:
         wait_for_steps(subject)
         subject.source.asked.clear()
-        replace(path, resolve('builtin:default').read_bytes())
+        replace(path, resolve('builtin:forecaster').read_bytes())
         wait_until(lambda: info(subject)[0][0] == 'default', 20, 'the new model')
         wait_for_steps(subject)
         wait_until(lambda: subject.on_page('a'), 20, 'a on the page')

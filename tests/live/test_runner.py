@@ -174,7 +174,7 @@ def test_a_model_that_cannot_be_loaded_is_reported_and_tried_again(tmp_path):
         wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
         assert 'cannot be read' in subject.scheduler.statuses()['b'].reason and subject.scheduler.ready()
         assert subject.metric('promlstm_detector_failures_total', detector='b', stage='load') >= 1
-        path.write_bytes(resolve('builtin:default').read_bytes())
+        path.write_bytes(resolve('builtin:forecaster').read_bytes())
         wait_until(lambda: subject.on_page('b'), 60, 'b on the page')
 
 

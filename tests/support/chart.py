@@ -18,6 +18,7 @@ from promlstm import arguments
 CHART = servers.ROOT / 'helm/promlstm'
 VARIANTS = sorted(path.name.removesuffix('-values.yaml') for path in CHART.glob('ci/*-values.yaml'))
 HELMS = ('helm3', 'helm4')
+WORKLOADS = ('Deployment', 'StatefulSet')  # what runs the exporter
 URL = 'prometheus.url=http://prometheus.monitoring:9090'
 
 
@@ -49,8 +50,9 @@ def template(helm, *args, check=True):
 
 
 def objects(text, kind=None):
-    """The objects of a rendering; with `kind`, only those."""
-    return [found for found in yaml.safe_load_all(text) if found and kind in (None, found['kind'])]
+    """The objects of a rendering; with `kind`, or several, only those."""
+    kinds = (kind,) if isinstance(kind, str) else kind
+    return [found for found in yaml.safe_load_all(text) if found and (kinds is None or found['kind'] in kinds)]
 
 
 def pods(text):
@@ -61,9 +63,8 @@ def pods(text):
 def template_of(found):
     """{metadata, spec} of the pods that an object makes, or None."""
     inner = found.get('spec', {})
-    return {'Pod': found, 'Deployment': inner.get('template'), 'CronJob': inner.get('jobTemplate', {}).get('spec', {}).get('template')}.get(
-        found['kind']
-    )
+    job = inner.get('jobTemplate', {}).get('spec', {}).get('template')
+    return {'Pod': found, 'CronJob': job, **dict.fromkeys(WORKLOADS, inner.get('template'))}.get(found['kind'])
 
 
 def deployment(*settings):

@@ -10,12 +10,16 @@ RUNTIME = ROOT / '.venv/bin/python'  # what users install: no TensorFlow, no tes
 
 
 class Exporter(Process):
-    """`promlstm run` with a configuration of these detectors, or with the presets among the arguments; ready when it serves, not when it has scored."""
+    """`promlstm run` with a configuration of these detectors, or with the presets among the arguments; ready when it serves, not when it has scored.
+
+    Detectors that name no model have the light one, which starts from a few hundred steps.
+    """
 
     def __init__(self, directory, prometheus_url, detectors, *args, prometheus=None, **options):
         directory.mkdir(parents=True, exist_ok=True)
         self.config = directory / 'promlstm.yml'
-        self.config.write_text(yaml.safe_dump({'prometheus': {'url': prometheus_url, **(prometheus or {})}, 'detectors': detectors}))
+        named = [{'model': 'builtin:forecaster'} | detector for detector in detectors]
+        self.config.write_text(yaml.safe_dump({'prometheus': {'url': prometheus_url, **(prometheus or {})}, 'detectors': named}))
         self.address = f'127.0.0.1:{free_port()}'
         self.url = f'http://{self.address}'
         python = RUNTIME if RUNTIME.exists() else sys.executable

@@ -10,6 +10,7 @@ from fakes import Samples, noisy, raw
 from promlstm import config as configuration
 from promlstm.live.clock import Clock
 from promlstm.live.scheduler import Scheduler
+from promlstm.live.storage import Storage
 from promlstm.serve.page import Page
 from promlstm.serve.telemetry import Telemetry
 
@@ -44,16 +45,19 @@ class FaultySamples(Samples):
 class Running:
     """A scheduler over FaultySamples (or another kind) with detectors `a` and `b`, and all that it publishes.
 
-    facts  what the server says of itself, or None
-    keys   {detector: its configuration}, beside the defaults here
+    facts    what the server says of itself, or None
+    storage  folder of checkpoints, or None
+    keys     {detector: its configuration}, beside the defaults here: the light model, which starts from a few hundred steps
     """
 
-    def __init__(self, clock=None, kind=FaultySamples, facts=None, **keys):
+    def __init__(self, clock=None, kind=FaultySamples, facts=None, storage=None, interval=0.05, url='http://localhost:9090', **keys):
         self.source = kind({raw(instance=f'i{i}'): noisy(i) for i in range(3)})
         self.clock = clock or Clock(start=START, speed=SPEED)
         self.telemetry, self.gauges, self.watched = Telemetry(process=False), Page(self.clock.now, self.clock.steady), []
-        detectors = [{'name': name, 'expr': name, 'delay': '0s', 'history': '0s'} | keys.get(name, {}) for name in 'ab']
-        config = configuration.parse(str({'prometheus': {'url': 'http://localhost:9090'}, 'detectors': detectors}))
+        light = {'model': 'builtin:forecaster', 'delay': '0s', 'history': '0s'}
+        detectors = [{'name': name, 'expr': name, **light} | keys.get(name, {}) for name in 'ab']
+        config = configuration.parse(str({'prometheus': {'url': url}, 'detectors': detectors}))
+        self.storage = storage and Storage(storage, interval, 'ab', self.telemetry, self.clock.stopping, now=self.clock.now)
         self.scheduler = Scheduler(
             config,
             self.source,
@@ -63,6 +67,7 @@ class Running:
             withdraw=self.gauges.withdraw,
             watch=lambda detector, verdicts: self.watched.append((detector.config.name, verdicts.time)),
             facts=facts,
+            storage=self.storage,
         )
 
     @property
@@ -89,6 +94,9 @@ def running(subject=None, **keys):
     finally:
         subject.source.held.set()
         assert subject.scheduler.stop(20)
+        if subject.storage:
+            subject.storage.stop(20)
+        subject.ended = subject.clock.now()
 
 
 @contextmanager

@@ -58,12 +58,12 @@ def test_labels_are_those_of_the_newest_sample():
 
 def test_faults_are_injected_into_recorded_telemetry_but_not_where_it_is_excluded():
     """What is excluded is neither healthy nor anomalous."""
-    from convert.data import synthesis
+    from convert.data import faults, synthesis
     from convert.families import classifier
 
     batch = synthesis.batch(2, step_seconds=60, steps=900, entities=8, history_days=1)
     batch.faulty[500:] = True
-    injected, labels = classifier.with_faults(batch, 10, np.random.default_rng(0))
+    injected, labels = faults.into(batch, 10, tuple(faults.KINDS), np.random.default_rng(0))
     changed = ~((injected.values == batch.values) | np.isnan(batch.values))
     assert labels.any() and not labels[500:].any() and not (changed & ~labels).any()
 

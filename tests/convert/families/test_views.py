@@ -134,3 +134,10 @@ def test_a_rare_change_is_normal_when_the_like_has_come_before():
     surprise = np.stack([each.surprise.numpy() for each in observed(x)])[:, 0, 0]
     found = [surprise[at : at + 8].max() for at in range(500, 4000, 500)]
     assert found[0] > 2.3 and max(found[1:]) < 2.3, found
+
+
+def test_noise_alone_never_begins_again():
+    """Forty samples are the warm-up of every series, whatever its first ones are."""
+    x = np.random.default_rng(3).standard_normal((60, 2000))
+    judged = np.stack([each.judged.numpy()[0] for each in observed(x)])
+    assert judged[41:].all()

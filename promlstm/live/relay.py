@@ -1,0 +1,96 @@
+"""What a runner says, passed on while its detector is its own: after a change of the configuration two runners may have the same name.
+
+Who calls it: runner and report (they publish and count through it), scheduler (which decides whose word counts). What flows through: blocks of
+text to the page, numbers to telemetry.
+
+    waiting  warming up beside the one in service: gauges are kept back, nothing is on the page. The first publication asks to take over
+    open     in service: everything is passed on
+    closed   replaced or removed: whatever it still says is dropped
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+
+from promlstm.serve.telemetry import Telemetry
+
+Blocks = dict[str, bytes]  # {family: text}
+WAITING, OPEN, CLOSED = 'waiting', 'open', 'closed'
+
+
+class Relay:
+    """The way of one runner to the page and to telemetry.
+
+    publish, withdraw  of its detector: publish(blocks, expires), withdraw()
+    take_over          called before the first publication of one that waits, without a lock; the relay is open or closed when it returns
+    """
+
+    def __init__(
+        self, telemetry: Telemetry, publish: Callable[[Blocks, float], None], withdraw: Callable[[], None], *, take_over: Callable[[], None] | None = None
+    ) -> None:
+        self._telemetry, self._publish, self._withdraw, self._take_over = telemetry, publish, withdraw, take_over
+        self._lock = threading.RLock()
+        self._held: list[Callable[[], None]] = []
+        self.state = WAITING if take_over else OPEN
+
+    @property
+    def waits(self) -> bool:
+        """Whether another one is in service still."""
+        return self.state == WAITING
+
+    def open(self) -> None:
+        """Pass everything on from now on, and what was kept back before it."""
+        with self._lock:
+            for say in self._held:
+                say()
+            self._held, self.state = [], OPEN
+
+    def close(self) -> None:
+        """Pass nothing on any more; a publication that has begun is over when this returns."""
+        with self._lock:
+            self._held, self.state = [], CLOSED
+
+    def publish(self, blocks: Blocks, expires: float) -> None:
+        """Put blocks on the page until an instant of the clock."""
+        if self.waits and self._take_over:
+            self._take_over()
+        with self._lock:
+            if self.state == OPEN:
+                self._publish(blocks, expires)
+
+    def withdraw(self) -> None:
+        """Take the blocks off the page."""
+        with self._lock:
+            if self.state == OPEN:
+                self._withdraw()
+
+    def set(self, name: str, value: float, *labels: str) -> None:
+        """As Telemetry.set."""
+        self._say(lambda: self._telemetry.set(name, value, *labels))
+
+    def drop(self, name: str, *labels: str) -> None:
+        """As Telemetry.drop."""
+        self._say(lambda: self._telemetry.drop(name, *labels))
+
+    def count(self, name: str, labels: Sequence[str], amount: float = 1) -> None:
+        """As Telemetry.count; failures count while it waits, too."""
+        with self._lock:
+            if self.state != CLOSED:
+                self._telemetry.count(name, labels, amount)
+
+    @contextmanager
+    def stage(self, detector: str, name: str) -> Iterator[None]:
+        """As Telemetry.stage."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.count('promlstm_detector_stage_seconds', (detector, name), perf_counter() - start)
+
+    def _say(self, say: Callable[[], None]) -> None:
+        with self._lock:
+            if self.state == OPEN:
+                say()
+            elif self.state == WAITING:
+                self._held.append(say)

@@ -1,0 +1,314 @@
+"""The folder of `--storage.path`: a checkpoint of each detector, written beside the steps now and then, and read when the detector starts.
+
+Who calls it: scheduler (start, stop), runner (restore). What flows through: snapshots of detectors, to and from files. It never computes a score,
+and no step waits for it: one thread of its own opens the folder, reads and writes. A disk that is full, read-only or silent costs the checkpoint,
+which is counted and logged, and neither a score nor the file from before.
+
+One process has the folder: it holds a lock, which the system releases however the process ends. Another one goes without, says so, and writes
+once the folder is free.
+"""
+
+import fcntl
+import hashlib
+import logging
+import math
+import os
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from promlstm import __version__
+from promlstm.config import Detector as DetectorConfig
+from promlstm.config import Source
+from promlstm.engine.columns import Tensors, Verdicts
+from promlstm.engine.detector import Detector
+from promlstm.engine.snapshot import Snapshot
+from promlstm.errors import CheckpointError
+from promlstm.live import checkpoint
+from promlstm.live.checkpoint import Abandoned, Header
+from promlstm.logs import Level, event
+from promlstm.serve.telemetry import Telemetry
+from promlstm.terminal import duration
+
+log = logging.getLogger('promlstm.storage')
+
+SUFFIX = '.checkpoint'
+LOCK = '.lock'
+LOOK_SECONDS = 0.5  # between two looks whether a checkpoint is due
+SILENT_SECONDS = 30.0  # a checkpoint of 100 000 entities is read in one or two; after this the disk does not answer
+WAIT_SECONDS = 0.2  # who waits for the disk looks this often whether the exporter stops
+REPEAT_SECONDS = 300.0  # the same failure is logged again after this
+KEPT_SECONDS = 8 * 86400.0  # how long the checkpoint of a detector that is no longer configured is kept
+# What memory does not depend on: who a detector is, where its model lies (its digest is compared), whom it reports, how long it waits and reads.
+UNRELATED = {'name', 'model', 'sha256', 'missing', 'forget', 'history', 'max_entities'}
+
+Settings = Mapping[str, str]  # that memory depends on, as `settings` gives them
+Kept = tuple[Settings, Snapshot]  # what is written of a detector
+Snapshots = Callable[[], Mapping[str, Kept]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Restored:
+    """How a detector goes on.
+
+    verdicts  of the last step in its memory
+    last      the process before was stopped after that step, and did not just end
+    """
+
+    verdicts: Verdicts
+    last: bool
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """A checkpoint that somebody waits for."""
+
+    path: Path
+    accept: Callable[[Header], None]
+    done: threading.Event = field(default_factory=threading.Event)
+    found: tuple[Header, Tensors] | Exception | None = None
+
+
+class Storage:
+    """The checkpoints of the detectors of a configuration.
+
+    interval_seconds  between two checkpoints of a detector
+    detectors         names of those that are configured
+    stopping          set when the exporter stops
+    limit_bytes       a larger checkpoint is not read; None = no limit
+    now, monotonic    unix seconds, and seconds that only grow
+    """
+
+    def __init__(
+        self, folder: str | Path, interval_seconds: float, detectors: Iterable[str], telemetry: Telemetry, stopping: threading.Event, *,
+        limit_bytes: int | None = None, now: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._folder, self._interval, self._telemetry, self._stopping = Path(folder), interval_seconds, telemetry, stopping
+        self._limit, self._now, self._monotonic = limit_bytes, now, monotonic
+        self._ours = {self._path(name).name for name in detectors}  # files that are not swept
+        self._lock: int | None = None  # descriptor; None = the folder is not ours
+        self._requests: queue.SimpleQueue[_Request | tuple[str, Kept] | None] = queue.SimpleQueue()
+        self._snapshots: Snapshots = dict
+        self._written: dict[str, tuple[float, bool]] = {}  # detector: time of the step that its file has, and whether that was the last one
+        self._due: dict[str, float] = {}  # detector: when the next one is due
+        self._until = math.inf  # when a write is given up
+        self._began: float | None = monotonic()  # what the thread does with the disk goes on since then; None = it waits
+        self._said: dict[tuple[str, str], float] = {}  # failure: when it was logged last
+        self._thread = threading.Thread(target=self._work, name='promlstm-storage', daemon=True)
+        self._thread.start()
+
+    def start(self, snapshots: Snapshots) -> None:
+        """Write from now on what this gives: {detector: its settings and newest snapshot}."""
+        self._snapshots = snapshots
+
+    def stop(self, limit_seconds: float) -> bool:
+        """Write what was not written yet, once no step is made any more; True = all of it was written within the limit."""
+        self._until = self._monotonic() + limit_seconds
+        self._requests.put(None)
+        self._thread.join(limit_seconds)
+        return not self._thread.is_alive() and all(
+            self._written.get(name) == (snapshot.time, True) for name, (_, snapshot) in self._snapshots().items()
+        )
+
+    def part(self, name: str, kept: Kept) -> None:
+        """Write what a detector that is no longer configured remembers, for the case that it comes back."""
+        self._requests.put((name, kept))
+
+    def restore(self, detector: Detector, ours: Settings) -> Restored | None:
+        """Let a detector with these settings go on from its checkpoint; None = there is none that can be used, and why is logged.
+
+        It waits for the disk, but not for ever, nor once the exporter stops.
+        """
+        name, path = detector.config.name, self._path(detector.config.name)
+        self._telemetry.count('promlstm_checkpoint_failures', (name,), 0)
+        self._telemetry.set('promlstm_detector_restored', 0, name)
+        request = _Request(path, lambda header: self._accept(header, detector, ours))
+        self._requests.put(request)
+        while not request.done.wait(WAIT_SECONDS):
+            began = self._began
+            silent_seconds = self._monotonic() - began if began is not None else 0.0
+            if self._stopping.is_set() or silent_seconds > SILENT_SECONDS:
+                self._refused(name, path, f'its disk has not answered for {silent_seconds:.0f} s' if silent_seconds > SILENT_SECONDS else 'stopping')
+                return None
+        try:
+            if request.found is None:
+                return None
+            if isinstance(request.found, Exception):
+                raise request.found
+            header, columns = request.found
+            verdicts = detector.restore(columns, header.time)
+        except FileNotFoundError:
+            event(log, 'info', 'no checkpoint, memory is built from history', detector=name)
+            return None
+        except (CheckpointError, OSError, MemoryError) as error:
+            self._refused(name, path, _text(error))
+            return None
+        self._telemetry.set('promlstm_detector_restored', 1, name)
+        age = duration(max(0, round(self._now() - header.time)), units=2)
+        event(log, 'info', 'memory restored from its checkpoint', detector=name, entities=header.entities, age=age)
+        return Restored(verdicts, header.last)
+
+    def _refused(self, name: str, path: Path, reason: str) -> None:
+        event(log, 'warn', 'checkpoint is not used, memory is built from history', detector=name, file=str(path), reason=reason)
+
+    def _accept(self, header: Header, detector: Detector, ours: Settings) -> None:
+        """CheckpointError where a detector cannot go on from a checkpoint with this header."""
+        config, now = detector.config, self._now()
+        if header.detector != config.name:
+            raise CheckpointError(f'it is of the detector {header.detector!r}')
+        if header.model != (running := detector.session.bundle.sha256):
+            raise CheckpointError(f'it is of another model: sha256 {header.model[:12]}, the detector runs {running[:12]}')
+        if differs := sorted(key for key in ours.keys() | header.settings.keys() if ours.get(key) != header.settings.get(key)):
+            raise CheckpointError(_difference(differs[0], header.settings, ours))
+        if not -math.inf < header.time <= now + config.step:
+            raise CheckpointError(f'it is from the future: its last step is {duration(round(header.time - now), units=2)} ahead of the clock')
+        replayed = detector.session.bundle.manifest.steps_of_replay(config.step, header.entities) * config.step
+        if now - header.time > replayed:
+            old, most = duration(round(now - header.time), units=2), duration(replayed, units=2)
+            raise CheckpointError(f'it is {old} old, and a start reads {most} of history: that is enough to begin anew')
+        if header.entities > config.max_entities:
+            raise CheckpointError(f'it has {header.entities} entities, max_entities is {config.max_entities}')
+        detector.check(header.specs, header.entities)
+
+    def _path(self, name: str) -> Path:
+        digest = hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()
+        return self._folder / f'{re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:60]}-{digest[:12]}{SUFFIX}'
+
+    # From here on: the thread.
+
+    def _work(self) -> None:
+        self._open()
+        look = min(LOOK_SECONDS, self._interval / 4)
+        while True:
+            self._began = None
+            try:
+                request = self._requests.get(timeout=look)
+            except queue.Empty:
+                self._write_due()
+                continue
+            self._began = self._monotonic()
+            if request is None:
+                break
+            if isinstance(request, tuple):
+                self._write(*request, last=True)
+                continue
+            try:
+                request.found = checkpoint.read(request.path, request.accept, limit_bytes=self._limit) if self._lock is not None else None
+            except Exception as error:  # noqa: BLE001 (a thread hands back its failure)
+                request.found = error
+            if isinstance(request.found, tuple):
+                header = request.found[0]  # the first step after it is written soon: until then a second restart would count its alarms again
+                self._written[header.detector] = header.time, header.last
+            request.done.set()
+        for name, kept in self._snapshots().items():
+            if self._written.get(name) != (kept[1].time, True):
+                self._write(name, kept, last=True)
+        if self._lock is not None:
+            os.close(self._lock)
+
+    def _write_due(self) -> None:
+        now = self._monotonic()
+        for name, kept in self._snapshots().items():
+            if now >= self._due.get(name, now) and self._written.get(name, (None,))[0] != kept[1].time:
+                self._due[name] = now + self._interval
+                self._write(name, kept)
+
+    def _write(self, name: str, kept: Kept, *, last: bool = False) -> None:
+        path, (ours, snapshot) = self._path(name), kept
+        self._began = began = self._monotonic()
+        try:
+            if self._lock is None and not self._open():
+                self._count_failure(name)
+                return
+            size = checkpoint.write(
+                path, snapshot, version=__version__, detector=name, settings=ours, last=last, now=self._now,
+                go_on=lambda: self._monotonic() < self._until,
+            )  # fmt: skip
+        except Exception as error:  # noqa: BLE001 (whatever it is, the next one may succeed, and scores go on)
+            self._count_failure(name)
+            self._say('error', 'checkpoint not written, the one before is kept', detector=name, file=str(path), err=_text(error))
+            return
+        took, self._written[name] = self._monotonic() - began, (snapshot.time, last)
+        if name not in self._snapshots():  # it has parted: nothing of it is on the page
+            return
+        for metric, value in (('last_success_timestamp_seconds', self._now()), ('duration_seconds', took), ('size_bytes', size)):
+            self._telemetry.set(f'promlstm_checkpoint_{metric}', value, name)
+        event(log, 'debug', 'checkpoint written', detector=name, entities=len(snapshot), bytes=size, seconds=took)
+
+    def _count_failure(self, name: str) -> None:
+        if name in self._snapshots():
+            self._telemetry.count('promlstm_checkpoint_failures', (name,))
+
+    def _open(self) -> bool:
+        """Take the folder, if no other process has it; False = it cannot be had, which is logged."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        except OSError as error:
+            self._say('error', 'storage folder cannot be used, memory is not kept', path=str(self._folder), err=_text(error))
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            reason = 'another process uses it' if isinstance(error, BlockingIOError) else f'its file system has no locks: {_text(error)}'
+            self._say('warn', 'storage folder cannot be used, memory is not kept', path=str(self._folder), err=reason)
+            return False
+        self._lock = handle
+        self._sweep()
+        return True
+
+    def _sweep(self) -> None:
+        """Remove what a killed process was writing, and checkpoints of detectors that are gone for long."""
+        with suppress(OSError):
+            for entry in list(os.scandir(self._folder)):
+                if not entry.is_file(follow_symlinks=False):
+                    continue
+                gone = entry.name.endswith(SUFFIX) and entry.name not in self._ours and self._now() - entry.stat().st_mtime > KEPT_SECONDS
+                if gone or entry.name.endswith(SUFFIX + checkpoint.DRAFT):
+                    os.unlink(entry)
+
+    def _say(self, level: Level, message: str, **facts: Any) -> None:
+        key, now = (message, str(facts)), self._monotonic()
+        if now - self._said.get(key, -math.inf) >= REPEAT_SECONDS:
+            self._said[key] = now
+            event(log, level, message, **facts)
+
+
+def settings(config: DetectorConfig, source: Source) -> dict[str, str]:
+    """What memory depends on beside the model, as texts that are compared: what is asked, of whom, when, and what counts as a deviation."""
+    texts = {name: _written(getattr(config, name)) for name in config.__struct_fields__ if name not in UNRELATED}
+    asked = repr((source.url.rstrip('/'), sorted(source.params.items()), sorted(source.headers.items())))
+    return texts | {'prometheus': hashlib.sha256(asked.encode('utf-8', 'surrogatepass')).hexdigest()}
+
+
+def _written(value: Any) -> str:
+    """A setting as text, whatever class it has.
+
+    >>> from promlstm.config import Duration
+    >>> _written(Duration(60)), _written((0.0, math.inf)), _written({'cpu': 'up'}), _written(None), _written('up')
+    ('60.0', '[0.0, inf]', '{cpu: up}', 'none', 'up')
+    """
+    if isinstance(value, dict):
+        return '{' + ', '.join(f'{key}: {_written(each)}' for key, each in value.items()) + '}'
+    if isinstance(value, tuple):
+        return '[' + ', '.join(map(_written, value)) + ']'
+    return 'none' if value is None else str(float(value)) if isinstance(value, float) else str(value)
+
+
+def _difference(key: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
+    if key == 'prometheus':
+        return 'it is of samples of another Prometheus: its url, params or headers were others'
+    return f'its {key} is {theirs.get(key, "not set")[:200]}, the configuration says {ours.get(key, "nothing")[:200]}'
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, Abandoned):
+        return 'no time was left'
+    return getattr(error, 'strerror', None) or str(error) or type(error).__name__
