@@ -123,9 +123,12 @@ class Session:
         inputs   {name of contract.INPUTS: array}; inputs that the graph does not have are ignored
         state    {state name: array} from `blank` or from the step before; not changed
         returns  ({name of contract.OUTPUTS: array}, {state name: array after the step})
+        raises   ValueError  if an input of the graph is missing
         """
         feeds = {name: _contiguous(array, contract.INPUTS[name][0]) for name, array in inputs.items() if name in self.bundle.inputs}
         feeds |= {name: np.ascontiguousarray(array) for name, array in state.items()}
+        if missing := sorted(self.bundle.inputs - feeds.keys()):
+            raise ValueError(f'{self.bundle.source}: the graph needs {", ".join(missing)} as well')
         rows, features = feeds['value'].shape
         if rows == 1:
             return self._run_one(feeds, list(state))

@@ -131,7 +131,7 @@ def moved(case):
 def test_a_weight_that_was_changed_under_a_good_digest_is_refused(tmp_path):
     """What the digest cannot tell, since somebody wrote a new one, the proof does: here the sign of one weight, in each matrix of the graph."""
     matrices = [each for each in onnx.load(DEFAULT).graph.initializer if np.prod(each.dims) > 90]
-    assert len(matrices) == 7
+    assert len(matrices) == 4
     for number, each in enumerate(matrices):
         model = onnx.load(DEFAULT)
         (tensor,) = (other for other in model.graph.initializer if other.name == each.name)

@@ -116,8 +116,8 @@ BROKEN = {
     ),
     'an unknown output': (
         {'extra': [('output', bundle.Tensor('mood', 'float32', ('N',)))]},
-        "graph: unknown output 'mood'; known: surprise, expected, lower, upper, deviation, contribution, season_next, table_next, "
-        'view, class, forecast, state_NAME',
+        "graph: unknown output 'mood'; known: surprise, expected, lower, upper, usual_lower, usual_upper, deviation, contribution, "
+        'season_next, table_next, view, recurring, class, forecast, state_NAME',
     ),
     'a later format': ({'manifest': {'format': 3}}, 'format 3, expected 1 or 2: made for another version of promlstm'),
 }
@@ -206,15 +206,17 @@ def test_the_proof_can_be_skipped(tmp_path):
 FEATURES = 2
 
 
-def inputs(rows, features, horizons, seed=0):
+def inputs(rows, features, manifest, seed=0):
     """Something of everything: levels of a millionth and a terabyte, missing samples, seasons not known, entities that do not learn."""
-    random = np.random.default_rng(seed)
+    random, horizons = np.random.default_rng(seed), len(manifest.season_horizons_steps)
+    tables = [random.integers(0, 2**table.bits, (rows, features, len(table.reads))) for table in manifest.tables]
     level = 10.0 ** random.integers(-6, 13, (rows, features))
     value = level * (1 + 0.1 * random.standard_normal((rows, features)))
     value[random.random(value.shape) < 0.1] = np.nan
     season = (level * (1 + 0.1 * random.standard_normal((rows, features))))[..., None] * np.ones(1 + horizons)
     season[random.random(season.shape) < 0.3] = np.nan
     return {
+        'table': np.concatenate([np.empty((rows, features, 0)), *tables], 2), 'local_seconds': np.full(rows, 1.76e9 + 60 * seed),
         'value': value, 'season': season, 'clock': np.tile(np.float32([0, 1, 0, 1]), (rows, 1)), 'step_seconds': np.float32(60),
         'learn': (random.random(rows) < 0.9).astype(np.float32), 'threshold': np.full(rows, 2.4, np.float32),
     }  # fmt: skip
@@ -234,18 +236,18 @@ class Experience:
     def __init__(self, path, rows=64, steps=45):
         self.rows, self.path = rows, path
         self.session = session.load(path, threads=1)
-        horizons = len(self.session.bundle.manifest.season_horizons_steps)
+        manifest = self.session.bundle.manifest
         self.state = self.session.blank(rows, FEATURES)
         for seed in range(steps):
-            _, self.state = self.session.run(inputs(rows, FEATURES, horizons, seed), self.state)
-        self.inputs = inputs(rows, FEATURES, horizons, seed=steps)
+            _, self.state = self.session.run(inputs(rows, FEATURES, manifest, seed), self.state)
+        self.inputs = inputs(rows, FEATURES, manifest, seed=steps)
         self.out, self.after = self.session.run(self.inputs, self.state)
         assert np.isfinite(self.out['surprise']).any()
 
 
-@pytest.fixture(scope='module', params=['tiny', 'default'])
+@pytest.fixture(scope='module', params=['tiny', 'default', 'forecaster'])
 def lived(request, model):
-    return Experience(model if request.param == 'tiny' else DEFAULT)
+    return Experience(model if request.param == 'tiny' else session.resolve(f'builtin:{request.param}'))
 
 
 @given(data=st.data())
@@ -299,6 +301,12 @@ def test_a_step_without_entities(lived):
     assert {len(array) for array in (*out.values(), *after.values())} == {0}
 
 
+def test_a_missing_input_is_named(lived):
+    left = {name: array for name, array in lived.inputs.items() if name != 'season'}
+    with pytest.raises(ValueError, match='the graph needs season as well'):
+        lived.session.run(left, lived.state)
+
+
 def test_arrays_in_any_layout(lived):
     """Views, other dtypes and other memory orders give the same results."""
     odd = {name: np.asfortranarray(array.astype(np.float64)) if np.ndim(array) else float(array) for name, array in lived.inputs.items()}
@@ -333,10 +341,12 @@ def resident():
     return int(open('/proc/self/statm').read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 1e6
 
 subject = session.load(session.resolve('builtin:default'), threads=1)
-horizons = len(subject.bundle.manifest.season_horizons_steps)
+manifest = subject.bundle.manifest
+horizons, slots = len(manifest.season_horizons_steps), sum(len(table.reads) for table in manifest.tables)
 
 def step(rows):
-    inputs = {'value': np.ones((rows, 1)), 'season': np.zeros((rows, 1, horizons + 1)), 'clock': np.zeros((rows, 4)), 'step_seconds': 60}
+    inputs = {'value': np.ones((rows, 1)), 'season': np.zeros((rows, 1, horizons + 1)), 'table': np.zeros((rows, 1, slots)), 'step_seconds': 60}
+    inputs |= {'clock': np.zeros((rows, 4)), 'local_seconds': np.zeros(rows)}
     subject.run(inputs | {'learn': np.ones(rows), 'threshold': np.ones(rows)}, subject.blank(rows, 1))
 
 for rows in (2000,) * 20:

@@ -44,7 +44,7 @@ def test_a_new_model_is_used_at_the_next_step_and_memory_is_kept(path):
         wait_until(lambda: info(subject) == [('second', load(path).bundle.sha256)], 20, 'the new model')
         wait_for_steps(subject)
         assert subject.metric('promlstm_detector_entities', detector='a', state='ready') == 3
-        wait_until(lambda: [name for name, _ in info(subject, 'b')] == ['default'], 60, 'the other detector, whose model has a longer proof')
+        wait_until(lambda: [name for name, _ in info(subject, 'b')] == ['forecaster'], 60, 'the other detector, whose model has a longer proof')
     after = subject.scheduler.runners[0]._detector
     learnt = after.memory.state['state_samples'] - before.memory.state['state_samples']
     assert after is not before and (learnt == (after.time - before.time) / 60).all()
@@ -56,7 +56,7 @@ def test_a_model_with_other_memory_starts_from_history(path):
         wait_for_steps(subject)
         subject.source.asked.clear()
         replace(path, resolve('builtin:forecaster').read_bytes())
-        wait_until(lambda: info(subject)[0][0] == 'default', 20, 'the new model')
+        wait_until(lambda: info(subject)[0][0] == 'forecaster', 20, 'the new model')
         wait_for_steps(subject)
         wait_until(lambda: subject.on_page('a'), 20, 'a on the page')
         assert subject.source.asked
