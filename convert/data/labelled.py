@@ -86,6 +86,8 @@ def _recording(file):
     if not (np.diff(times) >= 0).all():
         raise ValueError('t goes back')
     step = float(np.median(np.diff(times)))
+    if not step > 0:
+        raise ValueError('t does not advance: more than half of its times are doubled')
     place = np.round((times - times[0]) / step).astype(int)
     grid = np.full((place[-1] + 1, values.shape[1]), np.nan)
     grid[place] = values
