@@ -195,7 +195,7 @@ def _write(targets, board, drawn):
     """All files anew, each whole or not at all."""
     texts = {
         'json': lambda: scoreboard.encoded(board), 'html': lambda: scoreboard.page(board, drawn).encode(),
-        'txt': lambda: '\n'.join([*board.notes, *map(scoreboard.text, board.sets)]).encode(),
+        'txt': lambda: '\n'.join([*(f'{note}\n' for note in board.notes), *map(scoreboard.text, board.sets)]).encode(),
     }  # fmt: skip
     for kind, path in targets.items():
         with files.atomically(path) as draft:
