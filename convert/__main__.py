@@ -222,7 +222,7 @@ def _benchmark(args):
     from convert import places, progress
     from promlstm.engine import session
 
-    places.labelled_sets(args.data)
+    places.labelled_sets(args.data, args.sets)
     for model in args.model:
         session.load(session.resolve(model))
     _need_tensorflow()

@@ -24,10 +24,8 @@ from typing import NamedTuple
 from convert import compare, files, places, progress, without_lstm
 from convert.data import labelled
 from convert.errors import ConvertError
-from convert.evaluation import mistakes, scoreboard, scorecard, scoring, sheets
+from convert.evaluation import gates, mistakes, scoreboard, scorecard, scoring, sheets
 from promlstm.engine import session as sessions
-
-LEAST_ALARMS = 5        # of one entity, below which its share says nothing
 
 
 class BenchmarkError(ConvertError):
@@ -78,17 +76,13 @@ def run(options, say, log):
 
 
 def hogs(board, most):
-    """A sentence for each set of which one entity makes more than a share of the first method's false alarms; most None = none.
-
-    Where a set has so few entities that each has that share by right, or an entity fewer than LEAST_ALARMS, nothing is said.
-    """
+    """A sentence for each set of which one entity makes more than a share of the first method's false alarms; most None = none."""
     out = []
     for one in board.sets if most is not None else ():
-        shares = mistakes.shares(one.cards[0])
-        if shares and one.about.entities * most >= 1:
-            name, count, share = shares[0]
-            if share > most and count >= LEAST_ALARMS:
-                out.append(f'{one.about.name}: {name} makes {count:g} of {sum(one.cards[0].false.values()):g} ({share:.0%}) of {one.cards[0].method}')
+        card = one.cards[0]
+        worst = gates.largest_share(card.false, one.about.entities, most)
+        if worst and worst[2] > most:
+            out.append(f'{one.about.name}: {worst[0]} makes {worst[1]:g} of {sum(card.false.values()):g} ({worst[2]:.0%}) of {card.method}')
     return out
 
 

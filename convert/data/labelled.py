@@ -51,10 +51,14 @@ def sets(folder):
     return found
 
 
-def check(folder):
-    """LabelledError where what `sets` and `read` will read is not there or cannot be read; called before anything takes minutes."""
+def check(folder, only=()):
+    """LabelledError where what `sets` and `read` will read is not there or cannot be read; called before anything takes minutes.
+
+    only  names of sets; empty = all
+    """
     for each in sets(folder):
-        read(each)
+        if not only or each.name in only:
+            read(each)
 
 
 def read(folder):
