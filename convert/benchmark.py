@@ -61,8 +61,7 @@ def run(options, say, log):
         board = scoreboard.Board(
             models={name: each.bundle.sha256 for name, each in models.items()}, standing_seconds=options.standing_seconds, notes=notes, sets=[]
         )
-        for note in notes:
-            say(f'{note}\n')
+        say(_text(scoreboard.preface(board)))
         bundles, drawn = {source.name: models[source.name].bundle for source in sources if source.name in models}, {}
         with _workers(_processes(options.processes)) as submit:
             for name, pending in [(name, _tasks(submit, sources, group, bundles, log)) for name, group in parts.items()]:
@@ -189,11 +188,15 @@ def _write(targets, board, drawn):
     """All files anew, each whole or not at all."""
     texts = {
         'json': lambda: scoreboard.encoded(board), 'html': lambda: scoreboard.page(board, drawn).encode(),
-        'txt': lambda: '\n'.join([*(f'{note}\n' for note in board.notes), *map(scoreboard.text, board.sets)]).encode(),
+        'txt': lambda: '\n'.join([_text(scoreboard.preface(board)), *map(scoreboard.text, board.sets)]).encode(),
     }  # fmt: skip
     for kind, path in targets.items():
         with files.atomically(path) as draft:
             draft.write_bytes(texts[kind]())
+
+
+def _text(sentences):
+    return '\n'.join(sentences) + '\n'
 
 
 def _processes(wanted):

@@ -61,7 +61,10 @@ def text(one):
 
 
 COLUMNS = ('1/week', '1/day', 'not recurring', 'best F1', 'delay', 'in alarm', 'AUC-PR', 'VUS-PR', 'Hit@5', 'Hit@end', 'NAB', 'gain', 'gain, not recurring')
-HEADING = 'recall at 1/week, at 1/day, at 1/week of events that do not recur; gain: recall of the first method less this one (90 %)'
+HEADING = (
+    'Recall at one false alarm per entity-week, per entity-day, and at 1/week of events that do not recur; delay in steps; gain: recall at 1/week '
+    'of the first method less this one, 90 % interval.'
+)
 
 
 def main_rows(one):
@@ -160,7 +163,7 @@ def page(board, drawn):
     drawn  {set: HTML of its contact sheets}
     """
     title = f'Benchmark of {", ".join(board.models)}'
-    notes = ''.join(f'<p class="note">{escape(note)}</p>' for note in [_counting(board), *board.notes])
+    notes = ''.join(f'<p class="note">{escape(note)}</p>' for note in preface(board))
     parts = [f'<h1>{escape(title)}</h1>{notes}', *(_section(one, drawn.get(one.about.name, '')) for one in board.sets)]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -168,16 +171,18 @@ def page(board, drawn):
     )
 
 
-def _counting(board):
+def preface(board):
+    """What a reader of any form has to know first: sentences."""
     once = 'once, however long it stands'
     again = f'again for each {board.standing_seconds / 3600:g} h that it stands'
-    return f'A false alarm counts {again if board.standing_seconds else once}. One threshold for all entities of a set, found in hindsight.'
+    counting = f'One threshold for all entities of a set, found in hindsight. A false alarm counts {again if board.standing_seconds else once}.'
+    return [counting, HEADING, *board.notes]
 
 
 def _section(one, drawn):
     heading = text(one).split('\n')[0]
     parts = [f'<h2>{escape(one.about.name)}</h2><p>{escape(heading)}</p>', *(f'<p class="note">{escape(note)}</p>' for note in one.notes)]
-    parts.append(_table(main_rows(one), first=one.cards[0].method) + f'<p class="note">{escape(HEADING)}</p>')
+    parts.append(_table(main_rows(one), first=one.cards[0].method))
     parts += [f'<h3>{title}</h3>{_table(rows)}' for title, rows in _tables(one)]
     if eaters := mistakes.shares(one.cards[0]):
         rows = [['entity', 'false alarms', 'share'], *([name, f'{count:g}', f'{part:.0%}'] for name, count, part in eaters[: 2 * EATERS])]
