@@ -270,9 +270,9 @@ def _benchmark(commands):
     out = _command(
         commands,
         'benchmark',
-        'measure models on labelled telemetry, beside simple detectors',
+        'measure models on labelled telemetry, beside baselines',
         'Reads model files and labelled telemetry, and replays them by the code that serves: recall at a budget of false alarms, what calibrated '
-        'thresholds promise and keep, planted faults by kind; beside each model without its LSTM and beside simple detectors. Prints a table for '
+        'thresholds promise and keep, planted faults by kind; beside each model without its LSTM and beside baselines. Prints a table for '
         'each set when it is finished; leaves nothing but the files of --out and --json, which are written anew after each set.',
         BENCHMARK,
     )

@@ -200,7 +200,8 @@ def _text(sentences):
 
 
 def _processes(wanted):
-    return wanted or min(4, len(os.sched_getaffinity(0)))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1      # macOS has no affinity
+    return wanted or min(4, cores)
 
 
 @contextlib.contextmanager
