@@ -134,12 +134,23 @@ def operating(field, budgets):
     budgets  {name: false alarms per entity-week}
     returns  ({name: Point}, best F1)
     """
-    tried = _tried(field)
-    curve = [Point(float(threshold), field.count(threshold)) for threshold in tried]
+    curve, best, most = [], 0.0, max(budgets.values())
+    for threshold in _tried(field):
+        point = Point(float(threshold), field.count(threshold))
+        curve.append(point)
+        best = max(best, f1(point.counted))
+        if field.standing_seconds and field.per_week(point.counted) > most and _highest_f1(point.counted) <= best:
+            break       # from here on false alarms are too many for any budget, and for a better F1
     none = Point(float('inf'), field.count(float('inf')))
     choose = _from_above if field.standing_seconds else _anywhere
-    best = max((f1(point.counted) for point in curve), default=float('nan')) if field.events else float('nan')
-    return {name: choose(field, curve, none, budget) for name, budget in budgets.items()}, best
+    points = {name: choose(field, curve, none, budget) for name, budget in budgets.items()}
+    return points, best if field.events and curve else float('nan')
+
+
+def _highest_f1(counted):
+    """F1 if every event were found beside so many false alarms."""
+    events = len(counted.delays)
+    return 2 * events / max(2 * events + counted.false.sum(), 1e-9)
 
 
 def f1(counted):
