@@ -5,6 +5,7 @@ so that a mistake in an option or in the recipe is reported at once.
 """
 
 import contextlib
+import functools
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 FAILED, REFUSED, INTERRUPTED, STOPPED = 1, 3, 130, 143      # exit status
 ONCE = {'wrap', 'quantize', 'compare', 'figures'}           # commands that leave nothing before their end
+BY_SETS = '; the sets that were finished are printed and written: --sets measures the others'
 
 
 class Stopped(BaseException):
@@ -61,7 +63,8 @@ def _ended(status, text, command=None):
     from convert import progress
 
     if status != FAILED:
-        text += '; nothing was written: run the same command again' if command in ONCE else '; the same command goes on'
+        again = '; nothing was written: run the same command again' if command in ONCE else '; the same command goes on'
+        text += BY_SETS if command == 'benchmark' else again
     progress.say(f'convert: {text}')
     with contextlib.suppress(OSError):
         sys.stdout.flush()
@@ -215,6 +218,22 @@ def _compare(args):
     print(text, end='')
 
 
+def _benchmark(args):
+    from convert import places, progress
+    from promlstm.engine import session
+
+    places.labelled_sets(args.data, args.sets)
+    for model in args.model:
+        session.load(session.resolve(model))
+    _need_tensorflow()
+    from convert import benchmark
+
+    options = benchmark.Options(
+        args.model, args.data, args.sets, args.out, args.json, args.errors, args.standing, args.most_by_one_entity, args.processes
+    )
+    benchmark.run(options, functools.partial(print, flush=True), progress.say)
+
+
 def _figures(args):
     from convert.evaluation import figures
     from promlstm.engine import session
@@ -232,7 +251,9 @@ def _need_tensorflow():
         raise ConvertError(f'{error.name} is not installed: {extra}') from error
 
 
-COMMANDS = {'fetch': _fetch, 'wrap': _wrap, 'quantize': _quantize, 'compare': _compare, 'figures': _figures}     # others are stages
+COMMANDS = {
+    'fetch': _fetch, 'wrap': _wrap, 'quantize': _quantize, 'compare': _compare, 'benchmark': _benchmark, 'figures': _figures,
+}  # fmt: skip (all others are stages)
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -100,6 +100,19 @@ examples:
   python -m convert wrap saved_model/ --feature 'cpu: {mean: 0.42, std: 0.11}' --step 30s --output forecast --out their.onnx"""
 
 
+BENCHMARK = """\
+how to read it: at one false alarm per entity-week, one threshold for all entities
+of a set is found in hindsight, the same way for every method; the gain is the
+first model's recall less that of the row, with its 90 % interval. An event recurs
+where it came at the same time of day, and as large, on two of the seven days before.
+docs/how-to/benchmark.md says where to get labelled sets and how to make your own.
+
+examples:
+  python -m convert benchmark builtin:default --data labelled/
+  python -m convert benchmark own.onnx builtin:default --data labelled/ --sets WSD,NAB --errors --out benchmark/
+  python -m convert benchmark own.onnx --data labelled/ --most-by-one-entity 0.1 --json figures.json"""
+
+
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Text of several lines as it is written, other text wrapped, and room for the longest name in the list of commands."""
 
@@ -131,6 +144,7 @@ def parser():
     _wrap(commands)
     _quantize(commands)
     _compare(commands)
+    _benchmark(commands)
     _figures(commands)
     return out
 
@@ -252,6 +266,34 @@ def _compare(commands):
     out.add_argument('--json', action='store_true', help='print JSON')
 
 
+def _benchmark(commands):
+    out = _command(
+        commands,
+        'benchmark',
+        'measure models on labelled telemetry, beside baselines',
+        'Reads model files and labelled telemetry, and replays them by the code that serves: recall at a budget of false alarms, what calibrated '
+        'thresholds promise and keep, planted faults by kind; beside each model without its LSTM and beside baselines. Prints a table for '
+        'each set when it is finished; leaves nothing but the files of --out and --json, which are written anew after each set.',
+        BENCHMARK,
+    )
+    out.add_argument('model', nargs='+', metavar='MODEL', help='a model file, or builtin:NAME; others are compared with the first')
+    out.add_argument('--data', type=Path, required=True, metavar='DIR', help='labelled telemetry, DIR/SET/ENTITY.npz; never written to')
+    out.add_argument('--sets', type=_names, default=(), metavar='NAMES', help='only these of the sets, such as WSD,AIOPS (default: all, and injected faults)')
+    out.add_argument('--out', type=Path, metavar='PATH', help='write a page there (a name that ends in .html), or page, text and JSON (a folder)')
+    out.add_argument('--json', type=Path, metavar='FILE', help='write all figures as JSON')
+    out.add_argument('--errors', action='store_true', help='list what the first model misses and where it cries wolf, and draw it in the page')
+    out.add_argument(
+        '--standing', type=_standing, default=14_400.0, metavar='DURATION', help='a standing alarm counts again after this time; 0 = once (default: 4h)'
+    )
+    out.add_argument(
+        '--most-by-one-entity',
+        type=_share,
+        metavar='SHARE',
+        help="end with status 1 where one entity makes more than this share of a set's false alarms, such as 0.1",
+    )
+    out.add_argument('--processes', type=_count, metavar='N', help='that replay at once (default: the number of cores, four at most)')
+
+
 def _figures(commands):
     out = _command(
         commands,
@@ -268,3 +310,29 @@ def _seconds(text):
         return seconds(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _standing(text):
+    return 0.0 if text == '0' else _seconds(text)
+
+
+def _names(text):
+    found = tuple(name.strip() for name in text.split(',') if name.strip())
+    if not found:
+        raise argparse.ArgumentTypeError(f'got {text!r}, expected names of sets, such as WSD,AIOPS')
+    return found
+
+
+def _share(text):
+    try:
+        if 0 < float(text) <= 1:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f'got {text!r}, expected a share above 0 and not above 1')
+
+
+def _count(text):
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f'got {text!r}, expected a whole number of at least 1')
+    return int(text)

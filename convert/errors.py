@@ -23,6 +23,8 @@
     ├── Refused                 evaluation/gates.py: the gates refuse the model
     ├── WeightsError            weights.py: a file of weights is damaged, or of another network
     ├── StageMissing            job.py: a stage was asked for before the ones that it builds on
+    ├── BenchmarkError          benchmark.py: it cannot be run as asked for, or one entity makes more than its share of the false alarms
+    ├── NoRule                  without_lstm.py: a model has no rule without its LSTM
     ├── QuantizeError           quantize.py: the model cannot be quantised
     └── WrapError               wrap.py: the model cannot be wrapped
 

@@ -22,10 +22,10 @@ def to_write(path):
     files.folder(path.parent)
 
 
-def labelled_sets(folder):
-    """Check labelled telemetry, DIR/SET/ENTITY.npz, as a whole; None = there is none."""
+def labelled_sets(folder, only=()):
+    """Check labelled telemetry, DIR/SET/ENTITY.npz, as a whole, or only the sets of these names; None = there is none."""
     if folder:
-        labelled.check(folder)
+        labelled.check(folder, only)
 
 
 def to_read(path):

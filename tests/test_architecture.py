@@ -69,8 +69,10 @@ TIERS = {
     'convert.learning_curve': 21,
     'convert.quantize': 21,
     'convert.external': 21,
+    'convert.without_lstm': 21,
     'convert.search': 22,
     'convert.wrap': 22,
+    'convert.benchmark': 22,
     # the command line
     'convert.arguments': 23,
     'convert.__main__': 24,

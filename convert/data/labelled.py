@@ -51,10 +51,14 @@ def sets(folder):
     return found
 
 
-def check(folder):
-    """LabelledError where what `sets` and `read` will read is not there or cannot be read; called before anything takes minutes."""
+def check(folder, only=()):
+    """LabelledError where what `sets` and `read` will read is not there or cannot be read; called before anything takes minutes.
+
+    only  names of sets; empty = all
+    """
     for each in sets(folder):
-        read(each)
+        if not only or each.name in only:
+            read(each)
 
 
 def read(folder):
@@ -86,6 +90,8 @@ def _recording(file):
     if not (np.diff(times) >= 0).all():
         raise ValueError('t goes back')
     step = float(np.median(np.diff(times)))
+    if not step > 0:
+        raise ValueError('t does not advance: more than half of its times are doubled')
     place = np.round((times - times[0]) / step).astype(int)
     grid = np.full((place[-1] + 1, values.shape[1]), np.nan)
     grid[place] = values
@@ -106,18 +112,20 @@ def pieces(recording):
 
 
 def together(recordings):
-    """Recordings of one step and width on one clock.
+    """Recordings of one step and width on one clock, which is as short as the weeks that they are moved by allow.
 
     returns  times float64 [T], values float64 [T, N, F], first index of each int [N]
     """
     step, features = recordings[0].step_seconds, recordings[0].values.shape[1]
-    offsets = [round(r.start % WEEK / step) for r in recordings]
-    first = min(offsets)
-    total = max(offset - first + len(r.values) for offset, r in zip(offsets, recordings, strict=True))
-    values = np.full((total, len(recordings), features), np.nan)
-    for n, (offset, r) in enumerate(zip(offsets, recordings, strict=True)):
-        values[offset - first : offset - first + len(r.values), n] = r.values
-    return step * (first + np.arange(total, dtype=np.float64)), values, np.array(offsets) - first
+    offsets, lengths = np.array([round(r.start % WEEK / step) for r in recordings]), np.array([len(r.values) for r in recordings])
+    week = max(1, round(WEEK / step))
+    totals = {int(first): int(((offsets - first) % week + lengths).max()) for first in np.unique(offsets)}
+    first = min(totals, key=totals.get)
+    begin = (offsets - first) % week
+    values = np.full((totals[first], len(recordings), features), np.nan)
+    for n, r in enumerate(recordings):
+        values[begin[n] : begin[n] + lengths[n], n] = r.values
+    return step * (first + np.arange(len(values), dtype=np.float64)), values, begin
 
 
 def culprits(recording, features):

@@ -11,6 +11,22 @@
     plots            SVG plots for the report
     review           the stage `evaluate`: benchmark, gates, report
     figures          a model's own figures as Markdown tables
+
+The command `benchmark`, over labelled telemetry of others:
+
+    scoring          the scores of a model or of the simple detectors, in worker processes
+    planting         faults planted into healthy time
+    recurrence       which events recur
+    events           events and false alarms of many entities at any threshold
+    nab              NAB's own score
+    volume           VUS-PR
+    scorecard        the figures of all methods on a set
+    mistakes         what is missed, and where it cries wolf
+    sheets           contact sheets of mistakes
+    scoreboard       all of it as text, JSON and HTML
 """
 
-__all__ = ['baselines', 'benchmark', 'benchmark_sets', 'evaluate', 'figures', 'gates', 'measures', 'plots', 'replay', 'report', 'review']
+__all__ = [
+    'baselines', 'benchmark', 'benchmark_sets', 'evaluate', 'events', 'figures', 'gates', 'measures', 'mistakes', 'nab', 'planting', 'plots',
+    'recurrence', 'replay', 'report', 'review', 'scoreboard', 'scorecard', 'scoring', 'sheets', 'volume',
+]  # fmt: skip

@@ -79,6 +79,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     tally_run: Tally | None             # of `run`
     alarms: dict[str, float | None]     # promised budget: alarms per entity-week where nothing is labelled, at the calibrated threshold
     shares: dict[str, list[float]]      # healthy, faulty: share of the samples in each score bin (BINS)
+    names: list[str] = []               # of the entities of a labelled set of others, as the tallies have them; pieces of one share a name
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +181,7 @@ def measure(method, benchmark_set, scores, thresholds):
         tally_run=tally(run, 1.0) if run else None,
         alarms={name: points(_entities(scores / t, labels, benchmark_set), 1.0).false_alarms_per_week for name, t in thresholds.items()},
         shares=_shares(scores / score_one, labels),
+        names=list(benchmark_set.names) if labelled and benchmark_set.kinds is None else [],
     )
 
 

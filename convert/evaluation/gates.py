@@ -2,6 +2,7 @@
 
     recall   of events, at the same budget of false alarms, on every set with faults: against the model in service and baselines
     alarms   per entity-week in healthy time, each at its own calibrated threshold: against the model in service
+    share    of the false alarms on a labelled set that one entity makes, at equal false alarms: against what the recipe allows
 
 A difference counts where it exceeds its margin and a paired bootstrap over entities (the same entities drawn for both, Efron 1979) says
 that it is more than chance. A difference within noise passes: a gate that closes on noise is soon left open. Pure.
@@ -16,6 +17,7 @@ import numpy as np
 from convert.errors import ConvertError
 
 DRAWS = 1000
+LEAST_ALARMS = 5        # of one entity, below which its share says nothing
 FEW = 40                # events of a set, below which an interval is wider than anybody would call a margin
 LINKED = re.compile('^linked_|_linked$')        # names of benchmark_sets.py
 
@@ -27,6 +29,7 @@ class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     alarms_ratio: Annotated[float, msgspec.Meta(ge=1)] = 1.25               # as many times more alarms may be raised in healthy time
     confidence: Annotated[float, msgspec.Meta(ge=0.5, lt=1)] = 0.9          # of the bootstrap interval that must lie beyond the margin
     baselines: tuple[str, ...] = ('robust_z', 'ewma_band', 'seasonal_naive', 'difference_z', 'pca')     # that are rivals; all are reported
+    most_by_one_entity: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0    # of the false alarms on a labelled set; 1 = not judged
     links: bool = False     # baselines are rivals on sets of broken links too: only a family that learns how features depend on each other can win there
 
 
@@ -40,7 +43,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     benchmark_set: str
     rival: str
     role: str
-    what: str               # recall or alarms
+    what: str               # recall, alarms or share
     ours: float
     theirs: float
     low: float
@@ -49,6 +52,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0         # that recall was taken of; with few, no difference is significant and all passes
 
     def __str__(self):
+        if self.what == 'share':
+            return f'{self.benchmark_set}: {self.rival} alone makes {self.ours:.0%} of the false alarms, {self.theirs:.0%} is allowed'
         unit = 'of the events at equal false alarms' if self.what == 'recall' else 'alarms per entity-week in healthy time'
         rival = 'the model in service' if self.role == 'in service' else f'baseline {self.rival}'
         return f'{self.benchmark_set}: {self.ours:.3f} {unit}, {rival} {self.theirs:.3f} (difference {self.low:+.3f} to {self.high:+.3f})'
@@ -63,7 +68,26 @@ def judge(results, gates, seed=0):
                 out.append(_recall(mine, rival, gates, seed))
             if rival.role == 'in service' and mine.tally_run and rival.tally_run:
                 out.append(_alarms(mine, rival, gates, seed))
+        out += _share(mine, gates.most_by_one_entity)
     return out
+
+
+def largest_share(false, entities, most):
+    """(entity, its false alarms, its share of all) of the entity that makes the most; None where that says nothing.
+
+    It says nothing where each of so few entities has that share by right, and of an entity with fewer than LEAST_ALARMS.
+
+    false     {entity: false alarms}
+    entities  how many there are
+    most      the share that is allowed
+
+    >>> largest_share({'a': 6, 'b': 2}, 20, 0.1), largest_share({'a': 6, 'b': 2}, 9, 0.1), largest_share({'a': 2}, 20, 0.1)
+    (('a', 6, 0.75), None, None)
+    """
+    if not false or entities * most < 1:
+        return None
+    name = max(false, key=lambda each: (false[each], each))
+    return (name, false[name], false[name] / sum(false.values())) if false[name] >= LEAST_ALARMS else None
 
 
 def refusals(verdicts):
@@ -95,6 +119,21 @@ def _alarms(mine, rival, gates, seed):
     parts = [(each.tally_run.false, each.tally_run.weeks) for each in (mine, rival)]
     ours, theirs, low, high = paired(*parts, confidence=gates.confidence, seed=seed, times=gates.alarms_ratio)
     return _verdict(mine, rival, 'alarms', (ours, theirs, low, high), not low > 0)
+
+
+def _share(mine, most):
+    """Of a labelled set, whose entities have names: whether one of them makes more than its share."""
+    if most == 1 or not mine.names or not mine.tally:
+        return []
+    false = {}
+    for name, count in zip(mine.names, mine.tally.false, strict=True):
+        false[name] = false.get(name, 0.0) + count
+    worst = largest_share(false, len(false), most)
+    if worst is None:
+        return []
+    name, _, share = worst
+    figures = {'ours': share, 'theirs': most, 'low': share - most, 'high': share - most}
+    return [Verdict(benchmark_set=mine.benchmark_set, rival=name, role='entity', what='share', passed=share <= most, **figures)]
 
 
 def _verdict(mine, rival, what, figures, passed, events=0):

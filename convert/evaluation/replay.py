@@ -26,7 +26,7 @@ def surprises(session, times, values, *, step_seconds, history=None, contributio
     """
     out = np.full(values.shape[:2], np.nan, np.float32)
     shares = np.full(values.shape, np.nan, np.float32) if contributions else None
-    for t, verdicts, _ in _steps(session, times, values, step_seconds, history, progress):
+    for t, verdicts, _ in steps(session, times, values, step_seconds, history, progress):
         out[t] = verdicts.surprise
         if contributions:
             shares[t] = verdicts.contribution
@@ -36,13 +36,16 @@ def surprises(session, times, values, *, step_seconds, history=None, contributio
 def surprises_and_classes(session, times, values, *, step_seconds, history=None, progress=iter):
     """As `surprises`; returns (float32 [T, N], int64 [N]: which calibration rows hold for each entity at the end)."""
     out = np.full(values.shape[:2], np.nan, np.float32)
-    for t, verdicts, after in _steps(session, times, values, step_seconds, history, progress):
+    for t, verdicts, after in steps(session, times, values, step_seconds, history, progress):
         out[t], memory = verdicts.surprise, after
     return out, memory.klass
 
 
-def _steps(session, times, values, step_seconds, history, progress):
-    """(number of the step, its verdicts, the memory after it) of all steps."""
+def steps(session, times, values, step_seconds, history=None, progress=iter):
+    """(number of the step, its promlstm.engine.columns.Verdicts, the memory after it) of all steps; arguments as of `surprises`.
+
+    There is no budget, so the band of the verdicts is that of the nominal threshold.
+    """
     settings = detector.Settings(step_seconds=step_seconds, zone=UTC, alarms_per_week=None)
     memory = blank(session, UTC, values.shape[1], values.shape[2])
     if history is not None and len(history[0]):

@@ -12,7 +12,7 @@ from servers import ROOT
 from convert import arguments
 from convert.__main__ import main
 
-OWN = ('wrap', 'quantize', 'compare', 'figures')
+OWN = ('wrap', 'quantize', 'compare', 'benchmark', 'figures')
 COMMANDS = (*arguments.STAGES, *OWN)
 RECIPE = 'convert/recipes/default.yml'
 HEAVY = 'import sys; from convert.__main__ import main; status = main(sys.argv[1:]); print(sorted({"tensorflow", "keras", "onnx"} & set(sys.modules)))'
@@ -68,6 +68,7 @@ def test_every_command_shows_an_example_that_parses(command, capsys):
         ('wrap', '--scaling --feature --step --slowest-step --window --output --name --description --healthy --out'),
         ('quantize', '--out'),
         ('compare', '--recipe --data --html --json'),
+        ('benchmark', '--data --sets --out --json --errors --standing --most-by-one-entity --processes'),
         ('figures', ''),
     ],
 )
@@ -75,7 +76,8 @@ def test_the_help_of_a_command_has_its_options_only(command, options, capsys):
     """And so has what it takes: the rest is refused with the usage of that command."""
     listed = re.findall(r'^  (--[\w-]+)', help_of(capsys, command), re.MULTILINE)
     assert set(listed) == set(options.split())
-    required = {'wrap': ['x', '--scaling=y', '--step=60s', '--out=z'], 'quantize': ['x', 'y', '--out=z'], 'compare': ['x', 'y']}.get(command, ['x'])
+    needed = {'wrap': ['x', '--scaling=y', '--step=60s', '--out=z'], 'quantize': ['x', 'y', '--out=z'], 'compare': ['x', 'y'], 'benchmark': ['x', '--data=D']}
+    required = needed.get(command, ['x'])
     for other in ('--learning-curve', '--force', '--data=DIR', '--until=today', '--json'):
         if other.split('=')[0] in listed:
             continue
@@ -111,6 +113,7 @@ def test_options_come_in_any_order(line):
         ('quantize none.onnx recipe.yml --out x.onnx', 1, 'convert: none.onnx: no such file\n'),
         ('wrap none.keras --scaling x --step 60s --out x.onnx', 1, 'convert: none.keras: no such file\n'),
         (f'quantize promlstm/models/default.onnx {RECIPE}x --out x.onnx', 1, f'convert: {RECIPE}x: cannot be read: No such file or directory\n'),
+        ('benchmark none.onnx --data none', 1, 'convert: none: no such folder: expected labelled telemetry, DIR/SET/ENTITY.npz\n'),
         ('figures none.onnx', 1, 'convert: none.onnx: cannot be read: No such file or directory\n'),
         ('figures builtin:default', 0, ''),
     ],

@@ -71,6 +71,22 @@ def test_recordings_share_a_clock_by_whole_weeks(folder):
     assert (times[1] - times[0], times[0] % labelled.WEEK) == (300, 0)
 
 
+@pytest.mark.parametrize('step', [300, 7 * 86400, 400_000])
+def test_the_clock_is_as_short_as_can_be(step):
+    """One that begins on a Sunday and one of the Monday after it are a day apart, not six; the hour of the week is kept, at any step."""
+    starts = {'sunday': 6 * 86_400.0, 'monday': float(labelled.WEEK)}
+    recordings = [
+        labelled.Recording(name, step, start, np.full((50, 1), k + 1.0), np.arange(50), np.zeros(50, bool), '')
+        for k, (name, start) in enumerate(starts.items())
+    ]
+    times, values, first = labelled.together(recordings)
+    assert len(times) == len(values) <= 50 + max(1, 86_400 // step)
+    for n, recording in enumerate(recordings):
+        assert (values[first[n] : first[n] + 50, n] == n + 1).all() and np.isnan(np.delete(values[:, n], np.s_[first[n] : first[n] + 50])).all()
+        if step == 300:
+            assert times[first[n]] % labelled.WEEK == recording.start % labelled.WEEK
+
+
 def test_what_is_judged_are_the_recordings_own_samples(folder):
     a, b = labelled.read(folder)
     assert len(a.labels) == len(a.place) == 200 and len(b.labels) == 190

@@ -73,6 +73,18 @@ def test_unlabelled_test_spans_count_alarms_only():
     assert [verdict.what for verdict in gates.judge([new, old], gates.Gates())] == ['alarms']
 
 
+@pytest.mark.parametrize(('limit', 'refused'), [(1.0, False), (0.5, False), (0.1, True)])
+def test_a_labelled_set_of_which_one_entity_makes_too_many_false_alarms_is_refused(limit, refused):
+    """Its pieces count together; the reason has its name and both shares."""
+    one = result('new', 'model', GOOD)
+    false = [4.0, 4.0] + [1.0] * 12 + [0.0] * 26
+    named = ['wild', 'wild', *(f'e{n}' for n in range(38))]
+    one = msgspec.structs.replace(one, names=named, tally=msgspec.structs.replace(one.tally, false=false))
+    found = reasons(one, most_by_one_entity=limit)
+    assert found == (['worse than it may be on injected_300s: wild alone makes 40% of the false alarms, 10% is allowed'] if refused else [])
+    assert reasons(msgspec.structs.replace(one, names=[]), most_by_one_entity=limit) == []
+
+
 def test_sets_are_not_mixed():
     """A rival on another set is no rival."""
     assert not reasons(result('new', 'model', BAD, benchmark_set='a'), result('old', 'in service', GOOD, benchmark_set='b'))
