@@ -122,6 +122,8 @@ def families_table(_before):
     found['best_baseline'] = _by_kind(shipped().manifest, '_best_baseline')
     lines = [f'| fault | {" | ".join(COLUMNS.values())} |', '|---' * (len(COLUMNS) + 1) + '|']
     for kind in found['forecaster']:
+        if not all(kind in of_family for of_family in found.values()):
+            continue
         cells = []
         for column in COLUMNS:
             others = [found[other][kind] for other in COLUMNS if other not in (column, 'best_baseline')]

@@ -38,7 +38,7 @@ def test_the_recipe_is_one(rendered, tmp_path):
     """With the days that the values say; silences and alerts do not teach."""
     (tmp_path / 'recipe.yml').write_text(recipe_of(rendered))
     told = recipe.moved(recipe.load(tmp_path / 'recipe.yml'), 'today', 1e9)
-    assert told.family == 'forecaster' and told.gates.recall_margin == 0.05
+    assert told.family == 'ensemble' and told.gates.recall_margin == 0.05
     ((begin, turn),), ((again, end),) = told.data.spans.train, told.data.spans.test
     assert (turn - begin, end - again, again - turn) == (25 * 86400, 3 * 86400, 0)
     assert told.data.exclude.silences.alertmanager == 'https://alertmanager.monitoring:9093' and told.data.exclude.alerts.margin == 900
@@ -115,7 +115,7 @@ def test_a_better_default_is_taken_and_what_was_made_here_stays(rendered, tmp_pa
     (container,) = objects(rendered, 'Deployment')[0]['spec']['template']['spec']['initContainers']
     shipped, model = session.resolve('builtin:default').read_bytes(), tmp_path / 'retrained.onnx'
     # Words of one length, so that the file's own lengths stay right; each with a digest of its own.
-    one = shipped[: -digest.LENGTH].replace(b'"description":"LSTM', b'"description":"Lstm')
+    one = shipped[: -digest.LENGTH].replace(b'"description":"statistical', b'"description":"Statistical')
     other, made = (digest.appended(data) for data in (one, one.replace(b'"name":"default"', b'"name":"another"')))
     assert len({shipped, other, made}) == 3
     for there, wanted in ((other, shipped), (made, made)):
