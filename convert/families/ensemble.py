@@ -1,4 +1,4 @@
-"""The default family's graph: statistical views of a series, and an LSTM that has learnt from injected faults what they overlook.
+"""The graph of the family ensemble, the default: statistical views of a series, and an LSTM that has learnt from injected faults what they overlook.
 
 Each feature is a series of its own (weights are shared). The views (views.py) answer simple questions in the series' own scales; their
 largest answer is the surprise of the sample, after what is usual at this time of day is taken off. The LSTM reads all answers at every

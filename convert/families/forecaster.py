@@ -1,4 +1,4 @@
-"""The default family's graph: an LSTM forecasts a series 1, 5 and 15 steps ahead; the surprise is the error of the forecast.
+"""The graph of the family forecaster: an LSTM forecasts a series 1, 5 and 15 steps ahead; the surprise is the error of the forecast.
 
 Each feature is a series of its own (weights are shared); surprises of an entity's features are combined at the end: of many features the
 mean of the three largest found incidents best (better than a joint LSTM, than the largest alone, than the mean of all), of a few the
