@@ -20,11 +20,9 @@ from promlstm.errors import ConfigError, PromlstmError
 if TYPE_CHECKING:
     from promlstm.config import Config
     from promlstm.live.scheduler import Scheduler
-    from promlstm.serve.telemetry import Telemetry
 
 STOP_SECONDS = 10.0
 CHECKPOINT_SECONDS = 10.0  # for the last checkpoint, after that: both fit into the 30 s of a pod
-SETTLE_SECONDS, SETTLE_LOOKS = 0.25, 40  # a file that changes within this time is read again, so often at most
 PROGRESS_SECONDS = 0.5  # between two updates of the progress line
 
 
@@ -52,17 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """`promlstm run`: until SIGTERM or SIGINT, then status 0. SIGHUP reads the file again and runs what it says from then on."""
+    """`promlstm run`: until SIGTERM or SIGINT, then status 0. SIGHUP, or a change of the file, makes it run what the file says then."""
     log = logging.getLogger('promlstm.main')
     with signals.ending_at_once() as kept:  # what is imported, read and parsed here may take long
         from promlstm import limits
         from promlstm.live.clock import Clock
+        from promlstm.live.reload import Reload
         from promlstm.live.scheduler import Scheduler
         from promlstm.live.storage import Storage
         from promlstm.query.prometheus import Prometheus
         from promlstm.serve.page import Page
         from promlstm.serve.server import Server, limits_of
-        from promlstm.serve.site import Site, prefix_of
+        from promlstm.serve.site import Site, host_of, prefix_of
         from promlstm.serve.telemetry import Telemetry
         from promlstm.serve.web import Web
 
@@ -81,18 +80,21 @@ def run(args: argparse.Namespace) -> int:
             config, source, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=source, storage=storage
         )
         prefix = prefix_of(args.external_url, args.route_prefix)
-        site = Site(page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready, prefix=prefix)
+        reload = Reload(None if args.preset else args.config_file, lambda new: _apply(scheduler, new), telemetry, lambda new: _advise(new, log))
+        site = Site(
+            page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready, prefix=prefix,
+            reload=reload.ask if args.enable_lifecycle else None, host=host_of(args.external_url),
+        )  # fmt: skip
         web = Web(args.web_config_file, telemetry)
         server = Server(args.listen, site, limits_of(args.max_connections, args.max_connections_per_client), web)
-        telemetry.set('promlstm_config_last_reload_successful', 1)
-        telemetry.set('promlstm_config_last_reload_success_timestamp_seconds', time.time())
-        wait_for_signal, reload = signals.waiting(kept), signals.Repeated(lambda: _reload(args, scheduler, telemetry, log))
+        wait_for_signal = signals.waiting(kept)
     server.start()
     logs.event(log, 'info', 'serving', version=__version__, url=server.url + prefix, config=name, detectors=len(config.detectors))
     scheduler.start()
+    reload.start()
     while (number := wait_for_signal()) == signal.SIGHUP:
         web.reread()
-        reload()
+        reload.ask()
     logs.event(log, 'info', 'stopping', signal=number.name)
     clean = scheduler.stop(STOP_SECONDS)
     if storage and not storage.stop(CHECKPOINT_SECONDS):
@@ -104,6 +106,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _apply(scheduler: 'Scheduler', config: 'Config') -> list[str]:
+    """Run another configuration from now on; returns what has changed."""
+    from promlstm.query.prometheus import Prometheus
+
+    source = Prometheus(config.prometheus, root=config.root)
+    return scheduler.apply(config, source, source)
+
+
 def _advise(config: 'Config', log: logging.Logger) -> None:
     """Log what settings mean that may not be meant; `check-config` says the same, and more."""
     from promlstm import advice, limits
@@ -113,55 +123,6 @@ def _advise(config: 'Config', log: logging.Logger) -> None:
     for detector in config.detectors:
         for text in advice.of_settings(detector):
             logs.event(log, 'warn', text, detector=detector.name)
-
-
-def _reload(args: argparse.Namespace, scheduler: 'Scheduler', telemetry: 'Telemetry', log: logging.Logger) -> None:
-    """Read the file again and run what it says, all of it or nothing: what is wrong with it leaves the configuration in force as it is."""
-    from promlstm.live.clock import Stopping
-    from promlstm.query.prometheus import Prometheus
-
-    if args.preset:
-        logs.event(log, 'info', 'the configuration consists of presets, there is no file to read again')
-        return
-    try:
-        config = _settled(args.config_file)
-        source = Prometheus(config.prometheus, root=config.root)
-        changes = scheduler.apply(config, source, source)
-    except ConfigError as error:
-        telemetry.set('promlstm_config_last_reload_successful', 0)
-        logs.event(log, 'error', 'configuration file is not valid, the configuration in force is kept', err=str(error))
-        return
-    except Stopping:
-        return
-    telemetry.set('promlstm_config_last_reload_successful', 1)
-    telemetry.set('promlstm_config_last_reload_success_timestamp_seconds', time.time())
-    if changes:
-        logs.event(log, 'info', 'configuration file has changed and is in force', config=args.config_file, changed=', '.join(changes))
-        _advise(config, log)
-    else:
-        logs.event(log, 'info', 'configuration file equals the configuration in force', config=args.config_file)
-
-
-def _settled(path: str) -> 'Config':
-    """The Config of a file that has stopped changing: half a list of detectors is a valid file, too. ConfigError as of the last version."""
-    from promlstm import config as configuration
-    from promlstm.engine.session import stamp
-
-    for _ in range(SETTLE_LOOKS):
-        before = stamp(path)
-        try:
-            config, error = configuration.load(path), None
-        except ConfigError as found:
-            config, error = None, found
-        if not os.path.isfile(path):
-            break
-        time.sleep(SETTLE_SECONDS)
-        if stamp(path) == before:
-            break
-    if config is None:
-        assert error
-        raise error
-    return config
 
 
 def demo(args: argparse.Namespace) -> int:

@@ -135,6 +135,9 @@ def _add_run(commands: 'Commands', command: Command) -> None:
         '--web.route-prefix', dest='route_prefix', metavar='PATH', help='what all paths begin with (default: the path of --web.external-url, else nothing)'
     )
     parser.add_argument(
+        '--web.enable-lifecycle', dest='enable_lifecycle', action='store_true', help='let POST /-/reload read the configuration again (default: no)'
+    )
+    parser.add_argument(
         '--web.max-connections', dest='max_connections', type=_places, default=CONNECTIONS, metavar='N',
         help=f'connections that are open at once; beyond, the one that has done nothing for longest is closed (default: {CONNECTIONS})',
     )  # fmt: skip

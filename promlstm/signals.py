@@ -7,7 +7,6 @@ by the thread that waits.
 import logging
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -57,22 +56,3 @@ def waiting(kept: Sequence[int] = ()) -> Callable[[], signal.Signals]:
         return signal.Signals(reader.recv(1)[0])
 
     return wait
-
-
-class Repeated:
-    """A job in a thread of its own. Calls that come while it runs make it run once more afterwards, however many they are."""
-
-    def __init__(self, job: Callable[[], None]) -> None:
-        self._job, self._wanted = job, threading.Event()
-        threading.Thread(target=self._run, name='promlstm-repeated', daemon=True).start()
-
-    def __call__(self) -> None:
-        self._wanted.set()
-
-    def _run(self) -> None:
-        while self._wanted.wait():
-            self._wanted.clear()
-            try:
-                self._job()
-            except Exception as error:  # noqa: BLE001 (the next signal must find the thread)
-                event(log, 'error', 'job failed', exc_info=error)

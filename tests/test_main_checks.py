@@ -32,7 +32,8 @@ DEFAULT = session.resolve('builtin:default')
 FLAGS = {
     'run': {
         '--config.file', '--preset', '--preset.without', '--prometheus.url', '--web.listen-address', '--web.config.file', '--web.external-url',
-        '--web.route-prefix', '--web.max-connections', '--web.max-connections-per-client', '--storage.path', '--storage.checkpoint-interval',
+        '--web.route-prefix', '--web.enable-lifecycle', '--web.max-connections', '--web.max-connections-per-client',
+        '--storage.path', '--storage.checkpoint-interval',
         '--log.level', '--log.format',
     },
     'demo': {'--web.listen-address', '--log.level', '--log.format'},

@@ -3,8 +3,6 @@
 import os
 import signal
 import subprocess
-import threading
-import time
 
 import exporter
 import pytest
@@ -110,29 +108,6 @@ def test_an_endless_configuration_is_refused():
     child = start('/dev/zero')
     _, err = child.communicate(timeout=LIMIT_SECONDS)
     assert child.returncode == 1 and err == 'promlstm: /dev/zero: longer than 10000000 characters: not a configuration\n'
-
-
-def test_a_job_that_is_wanted_while_it_runs_runs_once_more():
-    """However often it is wanted; and one that fails is no reason not to run it again."""
-    began, let, done = threading.Semaphore(0), threading.Semaphore(0), []
-
-    def job():
-        began.release()
-        assert let.acquire(timeout=LIMIT_SECONDS)
-        done.append(time.monotonic())
-        if len(done) == 1:
-            raise ValueError('the first')
-
-    repeated = signals.Repeated(job)
-    repeated()
-    assert began.acquire(timeout=LIMIT_SECONDS)
-    for _ in range(50):
-        repeated()
-    let.release()
-    assert began.acquire(timeout=LIMIT_SECONDS)
-    let.release()
-    servers.wait_until(lambda: len(done) == 2, LIMIT_SECONDS, 'the second run')
-    assert not began.acquire(timeout=0.2)
 
 
 def test_handlers_are_as_before_after_a_failed_start():

@@ -8,8 +8,9 @@
     storage     the folder of these files
     relay       what a runner says, passed on while its detector is its own
     report      what is said of a detector: telemetry, status, log lines
+    reload      the configuration file, read again
     runner      one detector: warm up, step, commit, publish
     scheduler   all detectors of a configuration
 """
 
-__all__ = ['checkpoint', 'clock', 'facts', 'models', 'relay', 'report', 'runner', 'scheduler', 'status', 'storage']
+__all__ = ['checkpoint', 'clock', 'facts', 'models', 'relay', 'reload', 'report', 'runner', 'scheduler', 'status', 'storage']

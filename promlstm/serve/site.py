@@ -1,4 +1,4 @@
-"""The pages: /metrics, /-/healthy, /-/ready and the landing page. A scrape only hands out text that was rendered before.
+"""The pages: /metrics, /-/healthy, /-/ready, /-/reload and the landing page. A scrape only hands out text that was rendered before.
 
 Who calls it: server (through door). What flows through: a Request; out comes an Answer. The registry, the metric families and the content
 negotiation are those of prometheus_client.
@@ -6,9 +6,10 @@ negotiation are those of prometheus_client.
 
 import asyncio
 import html
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
@@ -20,8 +21,9 @@ from promlstm.serve.messages import Answer, Request, accepts_gzip, text
 from promlstm.serve.page import Page, compressed
 from promlstm.serve.telemetry import Telemetry
 
-HEALTHY, READY = '/-/healthy', '/-/ready'
+HEALTHY, READY, RELOAD = '/-/healthy', '/-/ready', '/-/reload'
 METHODS = ('GET', 'HEAD')
+WRITING = ('POST', 'PUT')
 KNOWN_METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'TRACE', 'CONNECT')  # RFC 9110 and 5789
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 _Encoder = Callable[[CollectorRegistry], bytes]
@@ -33,6 +35,8 @@ class Site:
     statuses  gives {detector: status}, where str(status) is for people
     ready     whether /-/ready answers 200
     prefix    that all paths begin with, as `prefix_of` gives it
+    reload    reads the configuration again: the result is empty, or says why the one in force is kept; None = nobody may ask for it
+    host      name under which browsers reach it, beside addresses and localhost
     """
 
     def __init__(
@@ -43,9 +47,11 @@ class Site:
         statuses: Callable[[], Mapping[str, object]],
         ready: Callable[[], bool],
         prefix: str = '',
+        reload: 'Callable[[], Future[str]] | None' = None,
+        host: str = '',
     ) -> None:
         self._page, self._statuses, self._ready, self._prefix = page, statuses, ready, prefix
-        self._own = _Own(telemetry)
+        self._own, self._reload, self._host = _Own(telemetry), reload, host
 
     def is_probe(self, path: str) -> bool:
         """Whether a path says nothing but whether promlstm is healthy and ready to whoever is not trusted."""
@@ -59,6 +65,8 @@ class Site:
         """The answer to a request."""
         if request.method not in KNOWN_METHODS:
             return text(501, 'Unknown method.\n')
+        if request.path == self._prefix + RELOAD:
+            return await self._reloaded(request)
         if request.method not in METHODS:
             return text(405, f'Method not allowed. Allowed: {", ".join(METHODS)}.\n', {'Allow': ', '.join(METHODS)})
         if self._prefix and request.path in ('/', self._prefix):
@@ -76,6 +84,16 @@ class Site:
                 return self._landing()
         at = self._prefix
         return text(404, f'Not found. There are {at}/, {at}/metrics, {at}/-/healthy and {at}/-/ready.\n')
+
+    async def _reloaded(self, request: Request) -> Answer:
+        if request.method not in WRITING:
+            return text(405, f'Method not allowed. Allowed: {", ".join(WRITING)}.\n', {'Allow': ', '.join(WRITING)})
+        if self._reload is None:
+            return text(403, 'Nobody may ask for that: --web.enable-lifecycle is not set.\n')
+        if not own_page(request.header('origin'), request.header('host'), self._host):
+            return text(403, 'This request was made by a page of another site.\n')
+        problem = await asyncio.wrap_future(self._reload())
+        return text(500, f'{problem}\n') if problem else text(200, 'The configuration file is in force.\n')
 
     async def _metrics(self, request: Request) -> Answer:
         encoder, content_type = _encoder(request.header('accept'))
@@ -102,6 +120,39 @@ class Site:
             f'<table><tr><th>Detector</th><th>State</th></tr>{rows}</table></html>\n'
         )
         return Answer(200, 'text/html; charset=utf-8', [page.encode()], {'Content-Security-Policy': _POLICY})
+
+
+def own_page(origin: str, host: str, name: str) -> bool:
+    """Whether a request that changes something may be served: none that a browser makes for another site's page.
+
+    A browser says the Origin; a page that has made its own name point here (DNS rebinding) has a Host that equals it, so a name must be known.
+
+    origin, host  the headers, empty = not there
+    name          the known name
+
+    >>> own_page('', 'a:1', ''), own_page('http://10.0.0.1:19855', '10.0.0.1:19855', ''), own_page('https://p.example', 'p.example', 'p.example')
+    (True, True, True)
+    >>> own_page('http://evil.example', '10.0.0.1:19855', ''), own_page('http://evil.example', 'evil.example', ''), own_page('null', 'a', '')
+    (False, False, False)
+    """
+    if not origin:
+        return True
+    try:
+        parts = urlsplit(origin)
+        address = parts.hostname or ''
+        known = bool(address) and (address in ('localhost', name) or bool(ipaddress.ip_address(address)))
+    except ValueError:
+        return False
+    return known and parts.netloc == host
+
+
+def host_of(external_url: str | None) -> str:
+    """The host name of the URL under which promlstm is reached from outside; empty = not known.
+
+    >>> host_of('https://p.example:8443/a'), host_of(None)
+    ('p.example', '')
+    """
+    return urlsplit(external_url or '').hostname or ''
 
 
 def prefix_of(external_url: str | None, route_prefix: str | None) -> str:

@@ -111,7 +111,7 @@ REFUSED = {
     'no selector': ([RETRAINED, '--set-json=retraining.exclude.by_hand=[{"span":[1,2],"why":"a","match":"nonsense"}]'], 'match'),
     'label of the chart': (['--set-json=commonLabels={"app.kubernetes.io/name":"a"}'], 'commonLabels: app.kubernetes.io/name is a label of the chart'),
     'label of the pods': (['--set-json=podLabels={"app.kubernetes.io/component":"a"}'], 'podLabels: app.kubernetes.io/component is'),
-    'annotation of the chart': (['--set-json=podAnnotations={"checksum/config":"a"}'], 'podAnnotations: checksum/config is set by the chart'),
+    'annotation of the chart': (['--set-json=podAnnotations={"checksum/models":"a"}'], 'podAnnotations: checksum/models is set by the chart'),
     'volume of the chart': (['--set-json=extraVolumes=[{"name":"config","emptyDir":{}}]'], 'extraVolumes: the name config is taken'),
     'mount of nothing': (['--set-json=extraVolumeMounts=[{"name":"a","mountPath":"/a"}]'], 'extraVolumeMounts: no volume of extraVolumes is called a'),
     'mount over the configuration': (

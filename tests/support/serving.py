@@ -34,13 +34,18 @@ def tls(pair, **settings):
 
 
 class Exporter:
-    """A server with a page of one sample and two detectors."""
+    """A server with a page of one sample and two detectors.
 
-    def __init__(self, listen='127.0.0.1:0', **limits):
+    site  further arguments of the Site
+    """
+
+    def __init__(self, listen='127.0.0.1:0', site=None, **limits):
         self.gauges = Page(lambda: 0.0)
         self.gauges.publish('cpu', {'promlstm_anomaly_score': BLOCK}, expires=1)
         self.statuses, self.ready = {'cpu': Status(scored=True), '<b>"disk"</b>': Status(reason='query: no & route')}, True
-        self.site = Site(page=self.gauges, telemetry=Telemetry(process=False), statuses=lambda: self.statuses, ready=lambda: self.ready)
+        self.site = Site(
+            page=self.gauges, telemetry=Telemetry(process=False), statuses=lambda: self.statuses, ready=lambda: self.ready, **(site or {})
+        )  # fmt: skip
         self.server = Server(listen, self.site, Limits(**limits))
 
     def __enter__(self):

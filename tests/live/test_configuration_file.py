@@ -1,0 +1,113 @@
+"""The configuration file is read again when it has changed, however it was changed, and when somebody asks."""
+
+import os
+import threading
+
+import pytest
+from servers import wait_until
+
+from promlstm.errors import ConfigError
+from promlstm.live.reload import PRESETS, Reload
+from promlstm.serve.telemetry import Telemetry
+
+TEXT = 'prometheus: {url: http://localhost:9090}\ndetectors: [{name: cpu, expr: up}]\n'
+GAUGE = 'promlstm_config_last_reload_successful'
+
+
+class Taken:
+    """Configurations that came into force, in the place of the scheduler."""
+
+    def __init__(self):
+        self.configs, self.said, self.free = [], [], threading.Event()
+        self.free.set()
+
+    def __call__(self, config):
+        self.free.wait(30)
+        if any(detector.expr == 'refused' for detector in config.detectors):
+            raise ConfigError('detector cpu: the model does not suit')
+        before = self.configs[-1].detectors if self.configs else None
+        self.configs.append(config)
+        return [] if config.detectors == before else ['detector cpu']
+
+
+@pytest.fixture
+def started(tmp_path):
+    """(path, Taken, Telemetry, Reload) that looks at the file all the time."""
+    path, taken, telemetry = tmp_path / 'promlstm.yml', Taken(), Telemetry(process=False)
+    path.write_text(TEXT)
+    reload = Reload(str(path), taken, telemetry, taken.said.append, watch_seconds=0.02)
+    reload.start()
+    return path, taken, telemetry, reload
+
+
+def successful(telemetry):
+    return telemetry.registry.get_sample_value(GAUGE)
+
+
+def exprs(taken):
+    return [detector.expr for config in taken.configs for detector in config.detectors]
+
+
+def test_a_change_is_found_without_being_told(started):
+    path, taken, telemetry, _ = started
+    path.write_text(TEXT.replace('up', 'down'))
+    wait_until(lambda: exprs(taken) == ['down'], 30, 'the changed file')
+    wait_until(lambda: len(taken.said) == 1, 30, 'what it says')
+    assert successful(telemetry) == 1
+
+
+def test_a_link_that_is_swapped_is_a_change(tmp_path):
+    """As Kubernetes updates a ConfigMap: the file is a link into a folder that is itself a link, and that one is replaced."""
+    for name, text in (('..1', TEXT), ('..2', TEXT.replace('up', 'down'))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'promlstm.yml').write_text(text)
+    (tmp_path / '..data').symlink_to('..1')
+    (tmp_path / 'promlstm.yml').symlink_to('..data/promlstm.yml')
+    taken = Taken()
+    Reload(str(tmp_path / 'promlstm.yml'), taken, Telemetry(process=False), taken.said.append, watch_seconds=0.02).start()
+    (tmp_path / '..new').symlink_to('..2')
+    os.replace(tmp_path / '..new', tmp_path / '..data')
+    wait_until(lambda: exprs(taken) == ['down'], 30, 'the other folder')
+
+
+@pytest.mark.parametrize('bad', ['', 'detectors: [', TEXT.replace('expr', 'exprr'), TEXT.replace('up', 'refused')])
+def test_a_bad_file_changes_nothing_until_it_is_good_again(started, bad):
+    path, taken, telemetry, _ = started
+    path.write_text(bad)
+    wait_until(lambda: successful(telemetry) == 0, 30, 'the failure')
+    assert not taken.configs
+    path.write_text(TEXT)
+    wait_until(lambda: successful(telemetry) == 1, 30, 'the good file')
+
+
+def test_a_file_that_goes_away_and_comes_back(started):
+    path, taken, telemetry, _ = started
+    path.rename(path.with_suffix('.old'))
+    wait_until(lambda: successful(telemetry) == 0, 30, 'the failure')
+    path.with_suffix('.old').rename(path)
+    wait_until(lambda: successful(telemetry) == 1 and len(taken.configs) == 1, 30, 'the file')
+
+
+def test_whoever_asks_is_told(started):
+    path, taken, _, reload = started
+    assert reload.ask().result(30) == ''
+    path.write_text(TEXT.replace('up', 'refused'))
+    assert reload.ask().result(30) == 'detector cpu: the model does not suit'
+    assert len(taken.configs) == 1
+
+
+def test_those_who_ask_while_it_is_read_share_one_more_reading(started):
+    _, taken, _, reload = started
+    taken.free.clear()
+    first = reload.ask()
+    wait_until(lambda: not reload._asked, 30, 'the first reading to begin')
+    others = [reload.ask() for _ in range(20)]
+    taken.free.set()
+    assert [each.result(30) for each in (first, *others)] == [''] * 21
+    assert len(taken.configs) == 2
+
+
+def test_presets_have_no_file():
+    reload = Reload(None, Taken(), Telemetry(process=False), print, watch_seconds=0.02)
+    reload.start()
+    assert reload.ask().result(30) == PRESETS
