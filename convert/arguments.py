@@ -242,7 +242,7 @@ def _quantize(commands):
         'make an int8 variant of a model file',
         'Reads a model file and its recipe. Leaves a smaller model file with int8 LSTMs, its own proof and its own calibration, and prints '
         'what that cost in accuracy and gained in speed.',
-        'example:\n  python -m convert quantize promlstm/models/default.onnx convert/recipes/default.yml --out default-int8.onnx',
+        'example:\n  python -m convert quantize promlstm/models/forecaster.onnx convert/recipes/forecaster.yml --out forecaster-int8.onnx',
     )
     out.add_argument('model', type=Path, help='a model file')
     out.add_argument('recipe', type=Path, help='the recipe that it was made by')

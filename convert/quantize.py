@@ -1,6 +1,6 @@
 """Make an int8 variant of a model file: smaller and faster LSTMs, with its own proof and calibration. It is never the default.
 
-    python -m convert quantize default.onnx convert/recipes/default.yml --out default-int8.onnx
+    python -m convert quantize forecaster.onnx convert/recipes/forecaster.yml --out forecaster-int8.onnx
 
 ONNX Runtime quantises the inputs of an LSTM by the range of the whole batch, so one extreme row would change the numbers of the others.
 Therefore inputs are clipped, and a row with the largest inputs and hidden states is added to every batch and removed after the LSTM: the
@@ -48,6 +48,8 @@ def quantize(path, recipe, out, log=print):
     whole = session.load(path)
     if whole.bundle.manifest.features is not None:
         raise QuantizeError(f'{path}: made for its own features (wrapped): there is no recipe that it could be calibrated by')
+    if whole.bundle.manifest.tables:
+        raise QuantizeError(f'{path}: has tables of the time of day, with which no int8 variant can be made yet; of builtin:forecaster one can')
     model = quantized(onnx.load(path))
     proof = proof_of(model, whole.bundle)
     name = f'{whole.bundle.manifest.name}-int8'

@@ -121,7 +121,7 @@ def test_a_query_that_is_wrong_is_named_and_harms_no_other(running):
 def test_the_landing_page_leads_to_the_metrics(running):
     _, exporter, _ = running
     page = requests.get(exporter.url + '/', timeout=10)
-    assert '/metrics' in page.text and 'scoring' in page.text
+    assert 'href="metrics"' in page.text and 'scoring' in page.text
     assert requests.get(exporter.url + '/nothing', timeout=10).status_code == 404
 
 

@@ -16,7 +16,7 @@ Sent = dict[tuple[str, str], list[Notification]]
 
 def outcome(names: Iterable[str], directory: Path) -> tuple[Found, Sent]:
     """({(preset, cause): {minute: alerts}}, {(preset, cause): messages})."""
-    loaded = session.load(session.resolve('builtin:default'))
+    loaded = session.load(session.resolve('builtin:forecaster'))
     gauges = {f'{preset}/{cause}': of for preset in names for cause, of in scores.of_preset(preset, loaded).items()}
     found = told.firing(gauges, directory)
     sent = told.notifications(found, directory)

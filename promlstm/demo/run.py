@@ -28,6 +28,7 @@ from promlstm.demo.source import Source
 from promlstm.live.clock import Clock
 
 LISTEN = '127.0.0.1:19855'
+MODEL = 'builtin:forecaster'  # it replays a few hundred steps of history, the default model two days: a demo is to begin at once
 BEGIN = datetime(2026, 3, 3, 10, tzinfo=UTC).timestamp()  # a busy Tuesday morning; fixed, so that the seed alone decides what happens
 WITHIN_STEP_SECONDS = 10  # the clock begins this far into a step: detectors start a little apart, and the clock stands still meanwhile
 HOSTS = 12
@@ -108,7 +109,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--speed', type=_speed, default=60.0, help='how much faster than real time (default: 60)')
     parser.add_argument('--seed', type=int, default=1, help='another number gives another fleet and other faults (default: 1)')
-    parser.add_argument('--model', default='builtin:default', help='builtin:NAME, or a model file (default: builtin:default)')
+    parser.add_argument('--model', default=MODEL, help=f'builtin:NAME, or a model file (default: {MODEL}, which starts at once)')
     parser.add_argument(
         '--web.listen-address', dest='listen', default=LISTEN, metavar='HOST:PORT', help=f'address to serve on (default: {LISTEN})'
     )

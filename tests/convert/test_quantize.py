@@ -10,7 +10,7 @@ from recipes import GOOD
 from promlstm.engine import session
 
 pytestmark = pytest.mark.train
-DEFAULT = session.resolve('builtin:default')
+DEFAULT = session.resolve('builtin:forecaster')
 
 
 @pytest.fixture(scope='module')
@@ -18,7 +18,8 @@ def recipe(tmp_path_factory):
     from convert import recipe
 
     path = tmp_path_factory.mktemp('recipe') / 'tiny.yml'
-    path.write_text(GOOD.replace('class_features: [1, 3]', 'class_features: [1]').replace('entities: 64', 'entities: 48'))
+    text = GOOD.replace('seed: 3', 'family: forecaster\nseed: 3')
+    path.write_text(text.replace('class_features: [1, 3]', 'class_features: [1]').replace('entities: 64', 'entities: 48'))
     return recipe.load(path)
 
 
@@ -41,7 +42,7 @@ def test_its_lstms_are_int8_and_its_proof_is_its_own(small):
     assert all(a.outputs['surprise'] != b.outputs['surprise'] for a, b in zip(bundle.proof.cases, original.proof.cases, strict=True))
     assert 'int8' in bundle.proof.reason
     assert bundle.calibration.status == 'measured' and bundle.calibration != original.calibration
-    assert bundle.manifest.name == 'default-int8' and f'int8 variant of default ({original.sha256[:12]})' in bundle.manifest.description
+    assert bundle.manifest.name == 'forecaster-int8' and f'int8 variant of forecaster ({original.sha256[:12]})' in bundle.manifest.description
 
 
 def test_it_says_nearly_what_the_model_says(small):
@@ -105,3 +106,10 @@ def test_what_cannot_be_quantised_is_refused(recipe, tmp_path):
     path = tmp_path / 'same.onnx'
     path.write_bytes(DEFAULT.read_bytes())
     assert main(['quantize', str(path), 'recipe.yml', '--out', str(path)]) == 1 and path.read_bytes() == DEFAULT.read_bytes()
+
+
+def test_a_model_with_tables_is_refused(recipe, tmp_path):
+    from convert import quantize
+
+    with pytest.raises(quantize.QuantizeError, match='default.onnx: has tables of the time of day'):
+        quantize.quantize(session.resolve('builtin:default'), recipe, tmp_path / 'int8.onnx')

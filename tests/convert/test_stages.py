@@ -121,7 +121,7 @@ def test_an_unmistakable_fault_is_found_and_its_culprit_named(shipped):
     values[150:, 0, 1] = 100
     scores, shares = replay.surprises(shipped, times, values, step_seconds=60, contributions=True)
     threshold = shipped.bundle.calibration.threshold(1.0, step_seconds=60, klass=1)
-    assert scores[150, 0] >= threshold and shares[150, 0, 1] > 0.8
+    assert scores[150, 0] >= threshold and shares[150, 0, 1] > 0.7
 
 
 def test_the_documents_figures_are_the_files(shipped):

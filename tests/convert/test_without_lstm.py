@@ -10,12 +10,12 @@ from promlstm.engine import session
 pytestmark = pytest.mark.train
 
 
-def test_the_shipped_default_has_a_rule_without_its_lstm(tmp_path):
+def test_a_shipped_model_has_a_rule_without_its_lstm(tmp_path):
     """No LSTM in the graph, no calibration that would promise something, other surprises, the same warm-up."""
     from convert import without_lstm
     from convert.evaluation import replay
 
-    whole = session.load(session.resolve('builtin:default'))
+    whole = session.load(session.resolve('builtin:forecaster'))
     without = without_lstm.make(whole.bundle, tmp_path / 'without.onnx')
     assert not [node for node in onnx.load(tmp_path / 'without.onnx').graph.node if node.op_type == 'LSTM']
     assert without.bundle.calibration.status == 'none' and without.bundle.manifest.name == f'{whole.bundle.manifest.name}_without_lstm'

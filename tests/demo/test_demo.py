@@ -195,7 +195,7 @@ def test_the_printed_configuration_is_the_one_that_runs():
     status, out = run('--print-config')
     printed = config.parse(out)
     assert status == 0
-    assert printed.detectors == config.parse(demo.CONFIG.format(url='http://x', model='builtin:default')).detectors
+    assert printed.detectors == config.parse(demo.CONFIG.format(url='http://x', model='builtin:forecaster')).detectors
     assert {len(detector.queries) > 1 for detector in printed.detectors} == {True, False}
     assert all(detector.step == printed.detectors[0].step for detector in printed.detectors)
 

@@ -82,7 +82,7 @@ def test_who_goes_on_from_a_snapshot_scores_as_if_nothing_had_happened():
     assert one.since[struck] == T0 - 240 and one.score[struck] >= 1
 
 
-@pytest.mark.parametrize('name', ['builtin:ensemble', 'several features, views, classes'])
+@pytest.mark.parametrize('name', ['builtin:default', 'several features, views, classes'])
 def test_every_kind_of_state_and_table_goes_both_ways(name, tmp_path):
     """All columns of memory, of the table and of the verdicts are the same before and after, whatever the model keeps."""
     keys = {}

@@ -117,10 +117,10 @@ def test_a_pair_is_replaced_when_both_files_are(tmp_path, authority, caplog, mon
 
     with Served(tmp_path, tls_server_config=tls(mine)) as served:
         assert shown(served)[0] == 'first' and served.successful() == 1
-        shutil.copy(second[0], mine[0])
+        os.replace(shutil.copy(second[0], tmp_path / 'new.crt'), mine[0])
         wait_until(lambda: served.successful() == 0, READY_SECONDS, 'the half pair to be noticed')
         assert shown(served)[0] == 'first'
-        shutil.copy(second[1], mine[1])
+        os.replace(shutil.copy(second[1], tmp_path / 'new.key'), mine[1])
         wait_until(lambda: shown(served)[0] == 'second', READY_SECONDS, 'the new pair')
         assert served.successful() == 1
     said = [record for record in caplog.records if 'the one in force is kept' in record.message]

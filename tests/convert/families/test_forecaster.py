@@ -123,7 +123,7 @@ def test_a_recipe_says_how_large(tmp_path):
 
     from promlstm.engine import session
 
-    (tmp_path / 'tiny.yml').write_text(GOOD.replace('epochs: 1', 'epochs: 1\n  units: [8, 4]'))
+    (tmp_path / 'tiny.yml').write_text(GOOD.replace('epochs: 1', 'epochs: 1\n  units: [8, 4]').replace('seed: 3', 'family: forecaster\nseed: 3'))
     done = convert('all', tmp_path / 'tiny.yml', '--work', tmp_path, '--force')
     assert done.returncode == 0, done.stderr
     states = session.load(tmp_path / 'tiny.onnx').bundle.states
