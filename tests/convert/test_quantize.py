@@ -111,5 +111,5 @@ def test_what_cannot_be_quantised_is_refused(recipe, tmp_path):
 def test_a_model_with_tables_is_refused(recipe, tmp_path):
     from convert import quantize
 
-    with pytest.raises(quantize.QuantizeError, match='default.onnx: has tables of the time of day'):
+    with pytest.raises(quantize.QuantizeError, match=r'default\.onnx: has tables of the time of day'):
         quantize.quantize(session.resolve('builtin:default'), recipe, tmp_path / 'int8.onnx')
