@@ -155,7 +155,7 @@ REFUSED = {
     'false_alarms': (another('false_alarms', '2/week each'), 'its false_alarms is 1/week each, the configuration says 2/week each'),
     'max_entities': (another('max_entities', 2), 'it has 3 entities, max_entities is 2'),
     'model': (lambda _, path: {'a': {'model': other_model(path)}}, 'it is of another model: sha256 [0-9a-f]{12}, '),
-    'the future': (lambda *_: {'clock': Clock(start=START - 86400, speed=SPEED)}, 'it is from the future: its last step is 1d'),
+    'the future': (lambda *_: {'clock': Clock(start=START - 90000, speed=SPEED)}, 'it is from the future: its last step is 1d'),
     'the past': (lambda first, _: {'clock': later(first, gap_seconds=3 * 86400)}, 'it is 3d.* old, and a start reads 20m of history'),
 }  # fmt: skip
 
