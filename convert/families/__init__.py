@@ -2,6 +2,8 @@
 
     registry      FAMILIES: what each family takes, gives and learns
     steps         the arithmetic of one step that families share
+    choices       choices in a graph without `Where`
+    daytime       what is usual at this time of the day
     views         statistical views of a series: the arithmetic of the ensemble
     patterns      training of the ensemble's LSTM
     ensemble      statistical views, and an LSTM that has learnt from injected faults
@@ -15,5 +17,6 @@
 """
 
 __all__ = [
-    'autoencoder', 'classifier', 'ensemble', 'forecaster', 'learning', 'patterns', 'recurrent', 'registry', 'steps', 'training', 'views', 'window',
+    'autoencoder', 'choices', 'classifier', 'daytime', 'ensemble', 'forecaster', 'learning', 'patterns', 'recurrent', 'registry', 'steps', 'training',
+    'views', 'window',
 ]  # fmt: skip

@@ -12,7 +12,6 @@ Each feature is a series of its own, as in the forecaster. A step's inputs are t
 Called by train, export and verify through registry.py.
 """
 
-
 import keras
 import numpy as np
 import tensorflow as tf

@@ -16,7 +16,8 @@ import math
 import keras
 import tensorflow as tf
 
-from convert.families import forecaster, recurrent, steps, views
+from convert.families import daytime, forecaster, recurrent, steps, views
+from convert.families.choices import f64
 
 UNITS = (32,)
 HIDDEN = 16
@@ -67,8 +68,8 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
     flat = lambda x: tf.reshape(x, [rows, x.shape[-1]])                          # noqa: E731
     columns = lambda x: tf.reshape(tf.transpose(flat(x)), [x.shape[-1], rows])    # noqa: E731   without the reshape ONNX Runtime undoes it
     each = lambda x: tf.reshape(tf.repeat(x, shape[1]), [1, rows])                # noqa: E731
-    widths = [len(table.reads) for table in views.TABLES.values()]
-    tables = dict(zip(views.TABLES, tf.split(columns(table), widths, axis=0), strict=True))
+    widths = [len(table.reads) for table in daytime.TABLES.values()]
+    tables = dict(zip(daytime.TABLES, tf.split(columns(table), widths, axis=0), strict=True))
     seen = views.observe(
         tf.reshape(value, [1, rows]), columns(season), tables, tf.reduce_max(local_seconds), step_seconds,
         each(learn), each(threshold), {name: columns(states[name]) for name in views.STATES},
@@ -98,7 +99,7 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
         'recurring': tf.reduce_max(column(seen.recurring), 1),
         'deviation': column(seen.x - seen.expected + gap + undirected),
         'season_next': column(seen.season_next),
-        'table_next': back(tf.concat([seen.tables[name] for name in views.TABLES], 0)),
+        'table_next': back(tf.concat([seen.tables[name] for name in daytime.TABLES], 0)),
         **{f'state_{name}_next': back(state) for name, state in seen.state.items()},
         'state_lstm_next': tf.reshape(tf.reshape(seen.blank, [rows, 1]) * lstm_next, [shape[0], shape[1], lstm_next.shape[-1]]),
     }
@@ -117,10 +118,6 @@ def _pattern(network, inputs, state, step_seconds):
 
 def _natural(seen, border):
     """Borders float64 [n, M] within those of the series: never below 0 where it has never been negative, never above 1 where it has not been there."""
-    negative, above = (_f64(seen.state['ratios'][at : at + 1]) for at in (views.SIGNED, views.ABOVE_ONE))
+    negative, above = (f64(seen.state['ratios'][at : at + 1]) for at in (views.SIGNED, views.ABOVE_ONE))
     border = (1 - negative) * tf.maximum(border, 0) + negative * border
     return (1 - above) * tf.minimum(border, 1) + above * border
-
-
-def _f64(x):
-    return tf.cast(x, tf.float64)

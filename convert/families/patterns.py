@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import tensorflow as tf
 
-from convert.families import ensemble, learning, views
+from convert.families import daytime, ensemble, learning, views
 from promlstm.engine import season as seasonal
 from promlstm.engine.season import WEEK, Season
 from promlstm.engine.tables import Tables
@@ -45,7 +45,7 @@ def observations(batch):
     rows = values.shape[1]
     season = Season.blank(rows, 1, period_seconds=WEEK, slots=WEEK // 1800, zone=UTC)
     season = season.fill(batch.history_times, batch.history.reshape(-1, rows, 1))
-    specs = tuple(views.TABLES.values())
+    specs = tuple(daytime.TABLES.values())
     tables, widths = Tables.blank(rows, 1, specs), [len(table.reads) for table in specs]
     observe = tf.function(views.observe, autograph=False, reduce_retracing=True)
     state = {name: np.zeros((width, rows), dtype) for name, (dtype, width) in views.STATES.items()}
@@ -56,13 +56,13 @@ def observations(batch):
         recalled, local = season.recall(instant, (), batch.step_seconds), seasonal.local_seconds(instant, UTC)
         parts = np.split(tables.recall(local)[:, 0].T, np.cumsum(widths)[:-1])
         seen = observe(
-            values[t][None], recalled[:, 0].T, dict(zip(views.TABLES, parts, strict=True)), np.float64(local), np.float32(batch.step_seconds),
+            values[t][None], recalled[:, 0].T, dict(zip(daytime.TABLES, parts, strict=True)), np.float64(local), np.float32(batch.step_seconds),
             learn, threshold, state,
         )  # fmt: skip
         inputs[:, t], state = tf.transpose(seen.inputs), seen.state
         surprise[:, t] = np.where(seen.judged[0] > 0, seen.surprise[0], np.nan)
         season = season.remember(instant, seen.season_next.numpy().T, recalled[..., 0])
-        tables = tables.remember(local, np.stack([seen.tables[name].numpy().T for name in views.TABLES], -1))
+        tables = tables.remember(local, np.stack([seen.tables[name].numpy().T for name in daytime.TABLES], -1))
     return inputs, surprise
 
 

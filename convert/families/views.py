@@ -20,14 +20,14 @@ every finite input: NaN is replaced first, in the one form that the ONNX convert
 by a gate of 0. Source of scales, floors, weights: measured, see docs/explanation/accuracy.md.
 """
 
-import math
+import itertools
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from convert.families import steps
-from promlstm.engine.manifest import Table
+from convert.families import daytime, steps
+from convert.families.choices import f32, f64, first, if_, is_
 
 LAGS = (1, 5, 15)
 RING = max(LAGS)
@@ -41,45 +41,23 @@ LARGEST = 8.0                   # of one surprise: a series that leaves its cons
 SPARSE, APART, LIKE = 0.9, 60, 30.0     # share of steps without change from which on a change counts when the like has come before, so many steps apart
 HUGE = 1e37                     # values are clipped here, so that scales stay finite in float32
 TINY = 1e-30
-DAY, HOUR, SLOTS = 86400.0, 3600.0, 96
 # weights of the views against that of a difference, and the samples after which they judge
 WEIGHTS = {'shift': (1.1, 80), 'restart': (1.05, 80), 'spike': (1.0, 40), 'ramp': (1.2, 320)}
 FLAT = 1.5
 SINGLE = 0.85                   # what one sample alone counts for, against the mean of three
 SUSPICIOUS = 3.0                # from this surprise on a sample is not trusted as a reference
-ORDINARY = 1.6                  # surprise that is nothing special at any time
-DAILY, HOURLY = 0.35, 0.7       # how much of the usual surprise of this time of day, of this minute of the hour, is taken off
-DAILY_MOST = 4.0                # surprise that the tables of what is usual can hold
-NOISE, NOISE_MOST = 0.7, 1.5    # the scale grows with the usual noise of this time of day
-HEAVY, HEAVY_FROM, HEAVY_MOST = 0.5, 2.2, 0.2       # of the median over days of the day's largest surprise
-TAIL, TAIL_FROM, TAIL_MOST, TAIL_OVER = 0.5, 0.018, 0.6, 1.82       # of the share of samples that begin an excursion
 QUIET = 30              # steps after an event that recurs in which the LSTM is not asked
-EVENT_LEVEL, EVENT_DAYS, EVENT_SURPRISE = 3, 6, 3.0       # an event of that many HABIT_STEPs on six of seven days is missed when it does not come
 # the usual range: between the quantiles of what has been seen, in scales; each sample beyond moves its border outwards by USUAL_RATE, each other one a
 # little inwards, so that the share beyond comes to USUAL_SHARE for any series (Gibbs and Candès 2021, Adaptive conformal inference)
 USUAL_SHARE, USUAL_RATE, USUAL_START, USUAL_MOST = 0.005, 0.4, 2.6, 30.0
-HABIT_FROM, HABIT_STEP, HABIT_MARGIN = 2.3, 0.25, 0.4       # an event that came on two of seven days before recurs
 
 DEVIATIONS = ('difference1', 'difference5', 'difference15', 'level', 'season', 'shift', 'spike', 'restart', 'ramp')
 K = len(DEVIATIONS)
-TABLES = {
-    table.name: table
-    for table in (
-        # for each of seven days: the largest surprise of the slot, in 4 bits
-        Table(name='habit', bits=32, period_seconds=int(DAY), slots=SLOTS, reads=(-3, -2, -1, 0, 1)),
-        # the usual largest surprise of the slot; the usual size of a change; as the first, by minute of the hour
-        Table(name='daily', bits=8, period_seconds=int(DAY), slots=SLOTS, reads=(0,)),
-        Table(name='noise', bits=8, period_seconds=int(DAY), slots=SLOTS, reads=(0,)),
-        Table(name='hourly', bits=8, period_seconds=int(HOUR), slots=60, reads=(0,)),
-    )
-}
 VALUE = {'level': 1, 'levels': len(HALF_LIVES), 'local': 1, 'change': 1, 'once': 1, 'last': 1, 'ring': RING - 1}       # float64, user's unit
 RATIO = {                       # float32
     'root': K, 'root_long': K, 'n': 1, 'n_change': 1, 'n_season': 1, 'still': 1, 'run': 1, 'longest': 1, 'restarts': 1, 'held': 1, 'quiet': 1,
     'signed': 1, 'above_one': 1, 'trust': 1, 'usual': 2, 'earlier': 2, 'before': 1, 'tail': 1, 'n_tail': 1,
-    'slot': 1, 'daily': 1, 'largest': 1, 'daily_mean': 1, 'noise': 1, 'noise_sum': 1, 'noise_count': 1, 'noise_mean': 1, 'n_noise': 1, 'habit': 1, 'peak': 1,
-    'minute': 1, 'hourly': 1, 'largest_minute': 1, 'hourly_mean': 1, 'hours': 1,
-    'day': 1, 'top': 1, 'usual_top': 1, 'tops': 1,
+    **daytime.RATIO,
 }  # fmt: skip
 STATES = {'values': ('float64', sum(VALUE.values())), 'ratios': ('float32', sum(RATIO.values()))}
 
@@ -92,16 +70,15 @@ class Observation(NamedTuple):
     surprise: tf.Tensor         # >= 0
     parts: tf.Tensor            # float32 [len(VIEWS), M]   the surprise of each view
     seasonal: tf.Tensor         # the part of the season in it, at slow steps
-    absent: tf.Tensor           # EVENT_SURPRISE where an event that comes every day has not come
+    absent: tf.Tensor           # daytime.EVENT_SURPRISE where an event that comes every day has not come
     centre: tf.Tensor           # float64 [1, M]    of the band
     reach: tf.Tensor            # float64 [1, M]    half of its width: a deviation that lasts comes to `threshold` there
     expected: tf.Tensor         # float64 [1, M]    inside the band
     usual: tf.Tensor            # float64 [2, M]    the range of the central 99 % of healthy samples
     recurring: tf.Tensor        # 1 = it would be an anomaly, if the like had not come at this time on other days
-    flat: tf.Tensor             # 1 = the value stands still for too long: a view without direction
     inputs: tf.Tensor           # float32 [INPUTS, M]       what the LSTM sees
     season_next: tf.Tensor      # float64 [1, M]    NaN where neither known nor learnt
-    tables: dict                # {name of TABLES: float64 [1, M]}  what to remember for this slot
+    tables: dict                # {name of daytime.TABLES: float64 [1, M]}  what to remember for this slot
     quiet: tf.Tensor            # above 0 = an event that recurs is not long ago
     blank: tf.Tensor            # 0 = the series begins here
     state: dict                 # {name of STATES: [columns, M]}
@@ -121,7 +98,7 @@ INPUTS = 24
 
 def at(name):
     """The first column of a part of the state `ratios`."""
-    return sum(width for other, width in RATIO.items() if list(RATIO).index(other) < list(RATIO).index(name))
+    return sum(itertools.islice(RATIO.values(), list(RATIO).index(name)))
 
 
 SIGNED, ABOVE_ONE, STILL = at('signed'), at('above_one'), at('still')
@@ -138,23 +115,6 @@ class _Columns(dict):
         return tf.concat([tf.cast(self[name], dtype) for name in widths], 0)
 
 
-def _if(gate, a, b):
-    """a where gate is 1, b where it is 0: exact for finite numbers, and no `Where`."""
-    return gate * a + (1 - gate) * b
-
-
-def _f64(x):
-    return tf.cast(x, tf.float64)
-
-
-def _f32(x):
-    return tf.cast(x, tf.float32)
-
-
-def _is(condition):
-    return tf.cast(condition, tf.float32)
-
-
 def share(half_life):
     """Weight of the newest sample in an exponential mean."""
     return 1 - 0.5 ** (1 / half_life)
@@ -162,11 +122,11 @@ def share(half_life):
 
 def _far(deviation, scale):
     """Distance in scales, linear below one and logarithmic above; float32, at most LARGEST."""
-    return tf.minimum(tf.asinh(_f32(tf.minimum(tf.abs(deviation) / scale, 1e9))), LARGEST)
+    return tf.minimum(tf.asinh(f32(tf.minimum(tf.abs(deviation) / scale, 1e9))), LARGEST)
 
 
 def _scales(root, root_long, floor):
-    return tf.maximum(_f64(tf.maximum(root, 0.3 * root_long)), floor)
+    return tf.maximum(f64(tf.maximum(root, 0.3 * root_long)), floor)
 
 
 def observe(value, season, tables, local_seconds, step_seconds, learn, threshold, state):
@@ -174,7 +134,7 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
 
     value          float64 [1, M]   NaN = no sample
     season         float64 [1, M]   the seasonal memory for now; NaN = not known
-    tables         {name of TABLES: float64 [slots read, M]}    0 = not known
+    tables         {name of daytime.TABLES: float64 [slots read, M]}    0 = not known
     local_seconds  float64 []       local wall-clock time
     step_seconds   float32 []
     learn          float32 [1, M]   0 = scales, slow level and tables keep their values; 2 = a new normal
@@ -182,10 +142,10 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     state          {name of STATES: [columns, M]}   zeros = never seen
     """
     v, r = _Columns.split(state['values'], VALUE), _Columns.split(state['ratios'], RATIO)
-    step = _f32(step_seconds)
+    step = f32(step_seconds)
     missing = tf.math.is_nan(value)
     x = tf.clip_by_value(tf.where(missing, v['last'], value), -HUGE, HUGE)
-    present = 1 - _is(missing)
+    present = 1 - is_(missing)
     renewed = tf.clip_by_value(learn - 1, 0.0, 1.0) * present
     gate = present * tf.minimum(learn, 1.0)
 
@@ -195,110 +155,109 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     for name in ('root', 'root_long', 'n', 'n_change', 'n_season', 'still', 'run', 'longest', 'trust', 'earlier'):
         r[name] = keep * r[name]
     for name in ('change', 'once'):
-        v[name] = _f64(keep) * v[name]
+        v[name] = f64(keep) * v[name]
     n = r['n']
-    new = _f64(1 - tf.minimum(n, 1.0))
+    new = f64(1 - tf.minimum(n, 1.0))
     for name in ('level', 'levels', 'local', 'last', 'ring'):
-        v[name] = _if(new, x, v[name])
+        v[name] = if_(new, x, v[name])
 
     # what is compared with what
     unknown = tf.math.is_nan(season)
     memory = tf.clip_by_value(tf.where(unknown, x, season), -HUGE, HUGE)
     floor = _floor(v, r, tf.abs(x - v['last']))
     scale = _scales(r['root'], r['root_long'], floor)
-    known = (1 - _is(unknown)) * (1 - _is(n >= WARMUP) * _is(tf.abs(memory - v['level']) > 50 * scale[3:4]))
-    level = v['level'] + _f64(renewed) * (x - v['level'] - _f64(known) * (memory - v['level']))      # the rhythm around the new level stays
-    stored = memory + _f64(1 - _is(unknown)) * (level - v['level'])
-    memory = _if(_f64(known), stored, x)
+    known = (1 - is_(unknown)) * (1 - is_(n >= WARMUP) * is_(tf.abs(memory - v['level']) > 50 * scale[3:4]))
+    level = v['level'] + f64(renewed) * (x - v['level'] - f64(known) * (memory - v['level']))      # the rhythm around the new level stays
+    stored = memory + f64(1 - is_(unknown)) * (level - v['level'])
+    memory = if_(f64(known), stored, x)
     v['level'] = level
-    fresh = _f64(tf.maximum(renewed, r['held'] * gate))        # after an incident, or an event that recurs, the levels of before say nothing
+    fresh = f64(tf.maximum(renewed, r['held'] * gate))        # after an incident, or an event that recurs, the levels of before say nothing
     for name in ('levels', 'local'):
-        v[name] = _if(fresh, x, v[name])
-    moved = _if(_f64(_is(n > SETTLED)), tf.clip_by_value(x, v['levels'][:1] - 8 * scale[:1], v['levels'][:1] + 8 * scale[:1]), x)
-    rates = tf.maximum(tf.constant([[share(half)] for half in HALF_LIVES], tf.float64), _f64(1 / (n + 1)))
-    levels = v['levels'] + _f64(present) * rates * (moved - v['levels'])
+        v[name] = if_(fresh, x, v[name])
+    moved = if_(f64(is_(n > SETTLED)), tf.clip_by_value(x, v['levels'][:1] - 8 * scale[:1], v['levels'][:1] + 8 * scale[:1]), x)
+    rates = tf.maximum(tf.constant([[share(half)] for half in HALF_LIVES], tf.float64), f64(1 / (n + 1)))
+    levels = v['levels'] + f64(present) * rates * (moved - v['levels'])
     past = tf.concat([v['last'], v['ring'][3:4], v['ring'][13:14]], 0)
     deviation = tf.concat(
-        [x - past, x - level, _f64(known) * (x - memory), levels[:1] - levels[1:2], x - v['local'], levels[2:3] - levels[3:4],
+        [x - past, x - level, f64(known) * (x - memory), levels[:1] - levels[1:2], x - v['local'], levels[2:3] - levels[3:4],
          levels[3:4] - levels[4:5]], 0,
     )  # fmt: skip
 
     # time of day
-    slot, minute, day = _places(local_seconds)
-    r = _begin(r, tables, slot, minute, day, step)
-    noisier = r['noise'] / tf.maximum(r['noise_mean'], 1e-6)
-    louder = _if(_is(r['noise'] > 0) * _is(r['noise_mean'] > 0), tf.clip_by_value(tf.pow(tf.maximum(noisier, 1e-3), NOISE), 1.0, NOISE_MOST), 1.0)
+    now = daytime.places(local_seconds)
+    daytime.begin(r, tables, now, step)
+    louder = daytime.louder(r)
 
     # judge
-    far = tf.concat([_far(deviation[:3], scale[:3] * _f64(louder)), _far(deviation[3:5], scale[3:5]),
-                     _far(deviation[5:8], scale[5:8] * _f64(louder)), _far(deviation[8:], scale[8:])], 0)  # fmt: skip
+    far = tf.concat([_far(deviation[:3], scale[:3] * f64(louder)), _far(deviation[3:5], scale[3:5]),
+                     _far(deviation[5:8], scale[5:8] * f64(louder)), _far(deviation[8:], scale[8:])], 0)  # fmt: skip
     usable = steps.usable(tf.concat([trust(r['trust'], lag) for lag in LAGS], 0), axis=0)
     reference = tf.reduce_max(usable, 0, keepdims=True)
     learning = tf.minimum(learn, 1.0)               # levels that an incident has moved say nothing until it is over
-    warm = lambda name: WEIGHTS[name][0] * _is(n >= WEIGHTS[name][1])               # noqa: E731
+    warm = lambda name: WEIGHTS[name][0] * is_(n >= WEIGHTS[name][1])               # noqa: E731
     weights = tf.concat([usable, warm('spike'), learning * warm('shift'), learning * warm('restart'), learning * warm('ramp')], 0)
     answers = weights * tf.concat([far[:3], far[6:7], far[5:6], far[7:]], 0)      # in the order of CANDIDATES
     run, longest = _run(x, v['last'], r, present, steps.half_life(step_seconds))
     flat = tf.minimum(4.0, FLAT * tf.math.log(tf.maximum(run, 1.0) / tf.maximum(longest, 1.0)))
-    flat = tf.maximum(flat, 0.0) * _is(n >= WARMUP) * _is(r['still'] < 0.5)
+    flat = tf.maximum(flat, 0.0) * is_(n >= WARMUP) * is_(r['still'] < 0.5)
     answers = tf.concat([answers, flat], 0)
     raw = tf.reduce_max(answers, 0, keepdims=True)
     largest = lambda names: tf.reduce_max(tf.gather(answers, [CANDIDATES.index(name) for name in names], axis=0), 0, keepdims=True)     # noqa: E731
     parts = tf.concat([largest(names) for names in VIEWS.values()], 0)
-    judged = present * _is(n >= WARMUP) * reference
-    off, off_known, bar, recurs = _usual(raw, r, tables, slot, day, step)
+    judged = present * is_(n >= WARMUP) * reference
+    off, off_known, bar, recurs = daytime.usual(raw, r, tables, now, step)
     m = tf.maximum(raw - off, 0.0)
     slow = steps.slowness(step)
     apart = 0.3 * (far[3:4] + known * far[4:5])
     whole = lambda m: (1 - slow) * tf.maximum((m + tf.reduce_sum(r['earlier'], 0, keepdims=True)) / 3, SINGLE * m) + slow * (0.6 * m + apart)      # noqa: E731
-    absent = judged * _missing_event(tables, slot, day, step) * _is(n > WARMUP + 10)
-    surprise = tf.maximum(whole(m), EVENT_SURPRISE * absent)
+    absent = judged * daytime.missing_event(tables, now, step) * is_(n > WARMUP + 10)
+    surprise = tf.maximum(whole(m), daytime.EVENT_SURPRISE * absent)
 
     reach = tf.maximum(threshold - slow * apart, 0.3) / (1 - 0.4 * slow)
     reach = tf.maximum(reach + off_known, bar)
-    near = _is(whole(m) < 0.8 * threshold)           # the band of one view as long as nothing is near it: a band that jumps is hard to read
+    near = is_(whole(m) < 0.8 * threshold)           # the band of one view as long as nothing is near it: a band that jumps is hard to read
     won = first(near * LOCAL_ONLY + (1 - near) * answers)
     centres = tf.concat([past, v['local'], levels[1:2], levels[3:4], levels[4:5], v['local']], 0)
     widths = tf.concat([scale[:3], scale[6:7], scale[5:6], scale[7:], scale[6:7]], 0)
     weight = tf.reduce_sum(won * tf.constant(WON_WEIGHTS), 0, keepdims=True)
-    width = tf.reduce_sum(_f64(won) * widths, 0, keepdims=True) * _f64(_if(won[6:7], 1.0, louder))
-    centre = tf.reduce_sum(_f64(won) * centres, 0, keepdims=True)
-    reach = _f64(tf.sinh(tf.minimum(reach / weight, LARGEST))) * width
+    width = tf.reduce_sum(f64(won) * widths, 0, keepdims=True) * f64(if_(won[6:7], 1.0, louder))
+    centre = tf.reduce_sum(f64(won) * centres, 0, keepdims=True)
+    reach = f64(tf.sinh(tf.minimum(reach / weight, LARGEST))) * width
 
     # learn
-    trusted = present * (1 - 0.5 * judged * _is(whole(m) >= SUSPICIOUS))
+    trusted = present * (1 - 0.5 * judged * is_(whole(m) >= SUSPICIOUS))
     after = _Columns(r)
-    ordinary = _is(trusted > 0.75)      # one wild sample says nothing about what the series can be
-    after |= {'signed': tf.maximum(r['signed'], ordinary * _is(x < 0)), 'above_one': tf.maximum(r['above_one'], ordinary * _is(x > 1))}
+    ordinary = is_(trusted > 0.75)      # one wild sample says nothing about what the series can be
+    after |= {'signed': tf.maximum(r['signed'], ordinary * is_(x < 0)), 'above_one': tf.maximum(r['above_one'], ordinary * is_(x > 1))}
     after |= {'restarts': restarts, 'run': run, 'longest': longest}
-    after['held'] = _if(present, tf.maximum(1 - learning, judged * recurs), r['held'])
+    after['held'] = if_(present, tf.maximum(1 - learning, judged * recurs), r['held'])
     newest = tf.maximum(trusted, renewed * tf.math.ceil(trusted))
-    after['trust'] = _f32(tf.floor((_f64((1 - renewed) * r['trust']) + 0.5) / 3)) + 2 * newest * 3.0 ** (RING - 1)
+    after['trust'] = f32(tf.floor((f64((1 - renewed) * r['trust']) + 0.5) / 3)) + 2 * newest * 3.0 ** (RING - 1)
     after['earlier'] = r['earlier'] + judged * (tf.concat([m, r['earlier'][:1]], 0) - r['earlier'])
     after['earlier'] = (1 - renewed) * after['earlier']
     after['quiet'] = tf.maximum(tf.maximum(r['quiet'] - 1, QUIET * judged * recurs), 0.0)
-    out = _learn_tables(after, tables, raw, judged, learning, deviation, scale, gate, day, step)
+    out = daytime.learn(after, tables, raw, judged, learning, tf.abs(deviation[:1]) / scale[:1], gate * is_(n >= WARMUP), now, step)
     _learn_scales(v, after, x, deviation, scale, gate, known, r['run'], step_seconds)
     inputs = _inputs(x, level, memory, known, deviation, scale, after, run, longest, whole(m), parts)
-    season_next = _season_next(x, level, stored, _is(unknown), known, gate, n, scale, step_seconds)
+    season_next = _season_next(x, level, stored, is_(unknown), known, gate, n, scale, step_seconds)
     cut = tf.clip_by_value(x, v['local'] - 4 * scale[6:7], v['local'] + 4 * scale[6:7])
-    cut = _if(_f64(_is(n > SETTLED)), cut, x)
-    local = v['local'] + _f64(present) * _f64(tf.maximum(share(LOCAL), 1 / (n + 1))) * (cut - v['local'])
-    blank = _is(after['n'] > 0)
+    cut = if_(f64(is_(n > SETTLED)), cut, x)
+    local = v['local'] + f64(present) * f64(tf.maximum(share(LOCAL), 1 / (n + 1))) * (cut - v['local'])
+    blank = is_(after['n'] > 0)
     value_next = _Columns(
         level=v['level_next'], levels=levels, local=local, change=v['change_next'], once=v['once_next'], last=x, ring=tf.concat([v['last'], v['ring'][:-1]], 0)
     )
-    seasonal = slow * _is(apart > 0.6 * m) * surprise
-    expected = _if(_f64(slow * known * near), tf.clip_by_value(memory, centre - reach, centre + reach), centre)
-    seasonally = _f64(slow * known)
+    seasonal = slow * is_(apart > 0.6 * m) * surprise
+    expected = if_(f64(slow * known * near), tf.clip_by_value(memory, centre - reach, centre + reach), centre)
+    seasonally = f64(slow * known)
     middle = v['local'] + seasonally * (memory - v['local'])
-    wide = (scale[6:7] + seasonally * (scale[4:5] - scale[6:7])) * _f64(louder)
+    wide = (scale[6:7] + seasonally * (scale[4:5] - scale[6:7])) * f64(louder)
     usual, after['usual'] = _usual_range(r['usual'], x - middle, wide, judged * learning)
     return Observation(
-        x=x, judged=judged, surprise=surprise, parts=parts, seasonal=seasonal, absent=EVENT_SURPRISE * absent, quiet=after['quiet'],
+        x=x, judged=judged, surprise=surprise, parts=parts, seasonal=seasonal, absent=daytime.EVENT_SURPRISE * absent, quiet=after['quiet'],
         centre=centre, reach=reach, expected=expected, usual=middle + usual, recurring=judged * recurs,
-        flat=won[7:], inputs=inputs, season_next=season_next, tables=out, blank=blank,
-        state={'values': value_next.joined(VALUE, tf.float64) * _f64(blank), 'ratios': after.joined(RATIO, tf.float32) * blank},
+        inputs=inputs, season_next=season_next, tables=out, blank=blank,
+        state={'values': value_next.joined(VALUE, tf.float64) * f64(blank), 'ratios': after.joined(RATIO, tf.float32) * blank},
     )  # fmt: skip
 
 
@@ -306,14 +265,14 @@ def _begins_again(x, v, r):
     """1 where one of the first dozen samples is far from all others: all is forgotten, so that it does not spoil what follows; float32 [1, M]."""
     past = tf.concat([v['last'], v['ring'][: EARLY - 1]], 0)
     high, low = tf.reduce_max(past, 0, keepdims=True), tf.reduce_min(past, 0, keepdims=True)
-    others = _f64((1 - first(past)) * (1 - first(-past)))           # sums less the extremes would be lost in their rounding
+    others = f64((1 - first(past)) * (1 - first(-past)))           # sums less the extremes would be lost in their rounding
     count = tf.reduce_sum(others, 0, keepdims=True)
     centre = tf.reduce_sum(others * past, 0, keepdims=True) / count
     gap = others * (past - centre)
     spread = tf.sqrt(tf.reduce_sum(gap * gap, 0, keepdims=True) / count)
     usual = WILD * (spread + 1e-3 * tf.abs(centre))
-    wild = _is(tf.maximum(high - centre, centre - low) > usual) * _is(tf.abs(x - centre) <= usual)
-    return wild * _is(r['n'] >= EARLY) * _is(r['n'] <= EARLY + 2) * _is(r['restarts'] < 1)
+    wild = is_(tf.maximum(high - centre, centre - low) > usual) * is_(tf.abs(x - centre) <= usual)
+    return wild * is_(r['n'] >= EARLY) * is_(r['n'] <= EARLY + 2) * is_(r['restarts'] < 1)
 
 
 def _floor(v, r, size):
@@ -321,244 +280,86 @@ def _floor(v, r, size):
 
     A change that came once is a yardstick only for those of its size: a glitch must not hide what is smaller.
     """
-    usual = tf.maximum(v['change'], v['once'] * _f64(_is(LIKE * size >= v['once'])))
+    usual = tf.maximum(v['change'], v['once'] * f64(is_(LIKE * size >= v['once'])))
     still = r['still'] * r['still']
-    return tf.maximum(_f64(0.25 + still) * usual, _f64(tf.maximum(1e-6, 0.01 * still * still)) * tf.abs(v['level'])) + TINY
+    return tf.maximum(f64(0.25 + still) * usual, f64(tf.maximum(1e-6, 0.01 * still * still)) * tf.abs(v['level'])) + TINY
 
 
 def _usual_range(beyond, deviation, scale, gate):
     """The usual range around its middle before the sample, float64 [2, M], and how far it is beyond USUAL_START after it, float32 [2, M]."""
     border = USUAL_START + beyond                   # of the lower and the upper side, in scales, 0 or more
-    seen = _f32(tf.clip_by_value(deviation / scale, -USUAL_MOST, USUAL_MOST))
-    outside = _is(tf.concat([-seen, seen], 0) > border)
+    seen = f32(tf.clip_by_value(deviation / scale, -USUAL_MOST, USUAL_MOST))
+    outside = is_(tf.concat([-seen, seen], 0) > border)
     moved = tf.maximum(border + USUAL_RATE * gate * (outside - USUAL_SHARE), 0.0)
-    return tf.constant([[-1.0], [1.0]], tf.float64) * _f64(border) * scale, moved - USUAL_START
+    return tf.constant([[-1.0], [1.0]], tf.float64) * f64(border) * scale, moved - USUAL_START
 
 
 def trust(code, lag):
     """Trust in the sample of that many steps ago: 1, 0.5 (suspicious) or 0 (none). The state holds RING of them as digits of base 3, the newest first."""
-    digits = tf.floor((_f64(code) + 0.5) / 3.0 ** (RING - lag))
-    return _f32(digits - 3 * tf.floor((digits + 0.5) / 3)) / 2
-
-
-def first(x):
-    """1 at the first of the largest of each column, else 0; float32 [n, M]."""
-    most = _is(x >= tf.reduce_max(x, 0, keepdims=True))
-    return most * _is(tf.cumsum(most, 0) <= 1)
+    digits = tf.floor((f64(code) + 0.5) / 3.0 ** (RING - lag))
+    return f32(digits - 3 * tf.floor((digits + 0.5) / 3)) / 2
 
 
 def _run(x, last, r, present, half):
     """Length of the run of equal values, and the longest that is usual; float32 [1, M] each."""
     n = r['n']
-    equal = _is(x - last >= 0) * _is(x - last <= 0)
+    equal = is_(x - last >= 0) * is_(x - last <= 0)
     counted = present * tf.minimum(n, 1.0)
     before = tf.maximum(r['longest'], 4.0)
     ended = counted * (1 - equal)
-    longer = _if(_is(n < 200), r['run'], tf.minimum(r['run'], 3 * before))
-    grown = _if(_is(r['run'] > before), longer, before)
-    shrunk = tf.maximum(4.0, grown * _f32(1 - (1 - tf.exp(-0.6931471805599453 / half)) / 3))
-    return _if(ended, tf.zeros_like(n), r['run'] + counted * equal), _if(ended, shrunk, before)
-
-
-def _places(local_seconds):
-    """(slot of the day, minute of the hour, number of the day) of an instant, float32, float32, float64 []."""
-    day = tf.floor(local_seconds / DAY)
-    slot = tf.floor((local_seconds - day * DAY) / (DAY / SLOTS))
-    hour = tf.floor(local_seconds / HOUR)
-    return _f32(slot), _f32(tf.floor((local_seconds - hour * HOUR) / 60)), day
-
-
-def _begin(r, tables, slot, minute, day, step):
-    """The state with what a new slot, minute or day begins with. Places are stored plus one: 0 = never seen."""
-    r = _Columns(r)
-    same = _is(tf.abs(r['slot'] - slot - 1) < 0.5)
-    begins = {'daily': _f32(tables['daily']), 'noise': _decoded_noise(tables['noise']), 'habit': _digit(tables['habit'][3:4], day)}
-    for name, stored in begins.items():
-        r[name] = _if(same, r[name], stored)
-    for name in ('largest', 'noise_sum', 'noise_count', 'peak'):
-        r[name] = same * r[name]
-    r['slot'] = slot + 1 + 0 * r['slot']
-    same = _is(tf.abs(r['minute'] - minute - 1) < 0.5)
-    r['hours'] = tf.minimum(r['hours'] + (1 - same) * tf.maximum(_is(minute + 1 < r['minute']), _is(step >= HOUR) + 0 * same), 1e6)
-    r['hourly'] = _if(same, r['hourly'], _f32(tables['hourly']))
-    r['largest_minute'] = same * r['largest_minute']
-    r['minute'] = minute + 1 + 0 * r['minute']
-    today = _f32(tf.math.floormod(day, 1024.0))
-    ended = (1 - _is(tf.abs(r['day'] - today - 1) < 0.5)) * _is(r['top'] > 0)
-    near = _if(_is(tf.abs(r['top'] - r['usual_top']) > 0.5), 1.0, 0.3)
-    rate = _if(_is(r['tops'] > 5), 0.3, 1 / (r['tops'] + 1))
-    moved = r['usual_top'] + rate * _if(_is(r['top'] > r['usual_top']), 0.5, -0.5) * near
-    r['usual_top'] = _if(ended, _if(tf.minimum(r['tops'], 1.0), moved, r['top']), r['usual_top'])
-    r['tops'] = tf.minimum(r['tops'] + ended, 1e6)
-    r['top'] = (1 - ended) * r['top']
-    r['day'] = today + 1 + 0 * r['day']
-    return r
-
-
-def _coded(x):
-    """A surprise up to DAILY_MOST as a code of 8 bits, rounded when it is stored; 0 stays free for "not known"."""
-    return 1 + tf.clip_by_value(x, 0.0, DAILY_MOST) * (254 / DAILY_MOST)
-
-
-def _decoded(code):
-    return (code - 1) * (DAILY_MOST / 254)
-
-
-def _coded_noise(x):
-    """A size of changes, 1/64 to 64 in scales, as a code of 8 bits, likewise."""
-    return 1 + (tf.math.log(tf.clip_by_value(x, 1 / 64, 64.0)) + math.log(64)) * (254 / (2 * math.log(64)))
-
-
-def _decoded_noise(code):
-    """0 where nothing is known."""
-    code = _f32(code)
-    return tf.minimum(code, 1.0) * tf.exp((code - 1) * (2 * math.log(64) / 254) - math.log(64))
-
-
-def _usual(raw, r, tables, slot, day, step):
-    """(what is taken off the surprise, the part of it that does not depend on the sample, surprise below which an event recurs, 1 = it does)."""
-    daily = DAILY * tf.maximum(0.0, _decoded(r['daily']) - tf.maximum(r['daily_mean'], ORDINARY)) * tf.minimum(r['daily'], 1.0)
-    hourly = HOURLY * tf.maximum(0.0, _decoded(r['hourly']) - tf.maximum(r['hourly_mean'], ORDINARY)) * tf.minimum(r['hourly'], 1.0)
-    known = tf.maximum(daily, hourly * _is(r['hours'] >= 24) * _is(step < HOUR))
-    known += tf.minimum(HEAVY_MOST, HEAVY * tf.maximum(0.0, r['usual_top'] - HEAVY_FROM)) * _is(r['tops'] >= 2)
-    tail = tf.minimum(TAIL_MOST, TAIL * tf.maximum(0.0, tf.math.log(tf.maximum(r['tail'], 1e-9) / TAIL_FROM)))
-    known += (1 - steps.slowness(step)) * tail * _is(r['n_tail'] > 300)
-    came = _came(r, tables, slot, day)
-    second = tf.reduce_max(came * (1 - first(came)), 0, keepdims=True)
-    bar = tf.maximum(second + HABIT_MARGIN, 0.0) * _is(second >= HABIT_FROM) * _is(step < DAY)
-    capped = tf.minimum(raw, HABIT_FROM + 14 * HABIT_STEP)
-    recurs = _is(capped <= bar) * _is(raw > ORDINARY)
-    return tf.maximum(known, recurs * (raw - ORDINARY)), known, bar, recurs * _is(raw >= HABIT_FROM)
-
-
-def _came(r, tables, slot, day):
-    """The largest surprise at this time of each of the seven days before, a slot more or less; float32 [7, M], 0 = none."""
-    back = tf.range(1, 8, dtype=tf.float64)[:, None]
-    first, last = _f64(_is(slot < 0.5)), _f64(_is(slot > SLOTS - 1.5))
-    before, exact, after = (tables['habit'][k : k + 1] for k in (2, 3, 4))
-    of = lambda code, shift: _digit(code, day - back + shift)       # noqa: E731
-    week = tf.cast(back > 6.5, tf.float32)      # what came a week ago is written over as today comes: the state keeps it
-    levels = tf.maximum(_if(week, r['habit'], of(exact, 0.0)), tf.maximum(
-        of(before, -first) * _f32(tf.cast(back < 6.5, tf.float64)),
-        of(after, last) * _f32(1 - last * tf.cast(back < 1.5, tf.float64)),
-    ))  # fmt: skip
-    return tf.minimum(levels, 1.0) * (HABIT_FROM + HABIT_STEP * (levels - 1))
-
-
-def _missing_event(tables, slot, day, step):
-    """1 where an event that came at this time on nearly every day has not come today, a quarter of an hour before; float32 [1, M]."""
-    back = tf.range(1, 8, dtype=tf.float64)[:, None]
-    of = lambda k, days: _digit(tables['habit'][k : k + 1], days - _f64(_is(slot + k - 3 < -0.5)))       # noqa: E731
-    today = [tf.minimum(of(k, day), 1.0) for k in range(3)]
-    usual = [_is(tf.reduce_sum(_is(of(k, day - back) >= EVENT_LEVEL), 0, keepdims=True) >= EVENT_DAYS) for k in range(2)]
-    moved = today[0] * (1 - usual[0])       # a little earlier than usual is not missing
-    return usual[1] * (1 - today[1]) * (1 - today[2]) * (1 - moved) * _is(step <= DAY / SLOTS)
-
-
-def _digit(code, day):
-    """Four bits of a code: those of a day."""
-    place = tf.pow(tf.constant(16.0, tf.float64), tf.math.floormod(day, 7.0))
-    shifted = tf.floor(code / place)
-    return _f32(shifted - 16 * tf.floor(shifted / 16))
-
-
-def _learn_tables(r, tables, raw, judged, learning, deviation, scale, gate, day, step):
-    """Learn what is usual at this time; returns {name of TABLES: float64 [1, M]} to remember for this slot."""
-    taught = judged * learning
-    seen = tf.minimum(raw, DAILY_MOST)
-    r['peak'] = tf.maximum(r['peak'], judged * raw)     # while an alarm is held too: its end comes every night as well
-    r['largest'] = tf.maximum(r['largest'], taught * seen)
-    r['largest_minute'] = tf.maximum(r['largest_minute'], taught * seen)
-    r['top'] = tf.maximum(r['top'], taught * seen)
-    per_slot = tf.maximum(1.0, _f32(DAY / SLOTS) / step)
-    r['daily_mean'] = _running(r['daily_mean'], r['largest'], 0.05 / per_slot, taught, r['n_tail'])
-    r['hourly_mean'] = _running(r['hourly_mean'], r['largest_minute'], 0.01 * tf.minimum(1.0, step / 60), taught, r['n_tail'])
-    over = _is(raw > TAIL_OVER) * _is(r['before'] <= TAIL_OVER)
-    rate = _f32(1 - tf.exp(-0.6931471805599453 / steps.half_life(step))) / 3
-    r['n_tail'] = tf.minimum(r['n_tail'] + taught, 1e6)
-    r['tail'] += taught * tf.maximum(rate, 1 / tf.maximum(r['n_tail'], 1.0)) * (over - r['tail'])
-    r['before'] = _if(judged, raw, r['before'])
-    size = tf.minimum(_f32(tf.minimum(tf.abs(deviation[:1]) / scale[:1], 1e9)), 4.0)
-    learnt = gate * _is(r['n'] >= WARMUP)
-    r['noise_mean'] = _running(r['noise_mean'], size, 0.001, learnt, r['n_noise'])
-    r['n_noise'] = tf.minimum(r['n_noise'] + learnt, 1e6)
-    r['noise_sum'] += learnt * size
-    r['noise_count'] += learnt
-    mean = r['noise_sum'] / tf.maximum(r['noise_count'], 1.0)
-    known = _is(r['noise'] > 0)
-    noise = _if(known, r['noise'] + 0.2 * tf.minimum(1.0, r['noise_count'] / per_slot) * (mean - r['noise']), mean)
-    noise = tf.maximum(known, tf.minimum(r['noise_count'], 1.0)) * _coded_noise(tf.maximum(noise, 1e-3))
-    out = {'noise': noise}
-    for name, largest, rise in (('daily', 'largest', 0.5), ('hourly', 'largest_minute', 0.15)):
-        usual = _decoded(r[name])
-        step_ = rise * _if(_is(r[largest] > usual), 0.7, -0.3)
-        if name == 'daily':
-            step_ *= _if(_is(tf.abs(r[largest] - usual) > 0.5), 1.0, 0.3)
-        seen_now = _is(r[largest] > 0)
-        known = tf.minimum(r[name], 1.0)
-        moved = _if(seen_now, _coded(_if(known, usual + step_, r[largest])), r[name])
-        out[name] = moved
-    place = tf.pow(tf.constant(16.0, tf.float64), tf.math.floormod(day, 7.0))
-    base = tables['habit'][3:4]
-    level = _is(r['peak'] >= HABIT_FROM - HABIT_STEP / 2) * (1 + tf.clip_by_value(tf.round((r['peak'] - HABIT_FROM) / HABIT_STEP), 0.0, 14.0))
-    old = tf.floor(base / place)
-    old = old - 16 * tf.floor(old / 16)
-    out['habit'] = base + place * (_f64(level) - old)
-    return {name: _f64(code) for name, code in out.items()}
-
-
-def _running(mean, x, rate, gate, count):
-    """A running mean: of all samples at first, exponential later; float32 [1, M]."""
-    return mean + gate * tf.maximum(rate, 1 / (count + 1)) * (x - mean)
+    longer = if_(is_(n < 200), r['run'], tf.minimum(r['run'], 3 * before))
+    grown = if_(is_(r['run'] > before), longer, before)
+    shrunk = tf.maximum(4.0, grown * f32(1 - (1 - tf.exp(-0.6931471805599453 / half)) / 3))
+    return if_(ended, tf.zeros_like(n), r['run'] + counted * equal), if_(ended, shrunk, before)
 
 
 def _learn_scales(v, r, x, deviation, scale, gate, known, run, step_seconds):
     """Scales, level, mean change; adds `level_next`, `change_next` and `once_next` to `v`; run = steps without a change before this one."""
-    rate = _f32(1 - tf.exp(-0.6931471805599453 / steps.half_life(step_seconds)))
+    rate = f32(1 - tf.exp(-0.6931471805599453 / steps.half_life(step_seconds)))
     before = r['n']
     n = r['n'] = tf.minimum(before + gate, 1e6)
     r['n_season'] = tf.minimum(r['n_season'] + gate * known, 1e6)
     count = tf.concat([n - 1, n - 5, n - 15, n - 1, r['n_season'], n, n, n, n], 0)
     count = tf.maximum(count, 0.0)
-    gates = _f64(gate * tf.concat([tf.ones_like(count[:4]), known, tf.ones_like(count[5:])], 0))
-    most = _f64(_if(_is(n > WARMUP), WINSOR, WINSOR_NEW)) * scale
-    most_long = _f64(_if(_is(n > WARMUP), WINSOR_LONG, WINSOR_NEW)) * scale
-    free = _f64(_is(count <= SETTLED) * _is(n <= WARMUP)) * (HUGE * HUGE)
+    gates = f64(gate * tf.concat([tf.ones_like(count[:4]), known, tf.ones_like(count[5:])], 0))
+    most = f64(if_(is_(n > WARMUP), WINSOR, WINSOR_NEW)) * scale
+    most_long = f64(if_(is_(n > WARMUP), WINSOR_LONG, WINSOR_NEW)) * scale
+    free = f64(is_(count <= SETTLED) * is_(n <= WARMUP)) * (HUGE * HUGE)
     square = deviation * deviation
     for name, bound, speed in (('root', most, rate), ('root_long', most_long, rate / 6)):
-        old = _f64(r[name]) * _f64(r[name])
-        new = old + gates * _f64(steps.weight(speed, count)) * (tf.minimum(square, bound * bound + free) - old)
-        r[name] = _f32(tf.sqrt(tf.maximum(new, 0)))
+        old = f64(r[name]) * f64(r[name])
+        new = old + gates * f64(steps.weight(speed, count)) * (tf.minimum(square, bound * bound + free) - old)
+        r[name] = f32(tf.sqrt(tf.maximum(new, 0)))
     size = tf.abs(deviation[:1])
-    moved = gate * _is(size > 0)
-    sparse, apart = _f64(_is(r['still'] > SPARSE)), _f64(_is(run >= APART))
+    moved = gate * is_(size > 0)
+    sparse, apart = f64(is_(r['still'] > SPARSE)), f64(is_(run >= APART))
     known = tf.maximum(v['change'], apart * v['once'])
-    v['once_next'] = v['once'] + _f64(moved) * sparse * (tf.maximum(size, (1 - apart) * v['once']) - v['once'])
-    counted = moved * _if(_f32(sparse), _is(known > 0), 1.0)
+    v['once_next'] = v['once'] + f64(moved) * sparse * (tf.maximum(size, (1 - apart) * v['once']) - v['once'])
+    counted = moved * if_(f32(sparse), is_(known > 0), 1.0)
     r['n_change'] = tf.minimum(r['n_change'] + counted, 1e6)
-    cut = _if(sparse, tf.minimum(size, LIKE * known), _if(_f64(_is(r['n_change'] > 1)), tf.minimum(size, 30 * v['change']), size))
-    v['change_next'] = v['change'] + _f64(counted * steps.weight(rate, r['n_change'])) * (cut - v['change'])
-    r['still'] += gate * steps.weight(rate, n) * (1 - _is(size > 0) - r['still'])
+    cut = if_(sparse, tf.minimum(size, LIKE * known), if_(f64(is_(r['n_change'] > 1)), tf.minimum(size, 30 * v['change']), size))
+    v['change_next'] = v['change'] + f64(counted * steps.weight(rate, r['n_change'])) * (cut - v['change'])
+    r['still'] += gate * steps.weight(rate, n) * (1 - is_(size > 0) - r['still'])
     gap = x - v['level']
-    gap = _if(_f64(_is(n > SETTLED + 1)), tf.clip_by_value(gap, -30 * scale[3:4], 30 * scale[3:4]), gap)
-    v['level_next'] = v['level'] + _f64(gate * steps.weight(rate, n)) * gap
+    gap = if_(f64(is_(n > SETTLED + 1)), tf.clip_by_value(gap, -30 * scale[3:4], 30 * scale[3:4]), gap)
+    v['level_next'] = v['level'] + f64(gate * steps.weight(rate, n)) * gap
 
 
 def _season_next(x, level, stored, unknown, known, gate, n, scale, step_seconds):
     """Half of the way to the sample for each visit of a slot, outliers winsorised; a bounded sample where nothing, or nonsense, was known."""
-    visits = tf.maximum(1800.0 / _f64(step_seconds), 1)
+    visits = tf.maximum(1800.0 / f64(step_seconds), 1)
     rate = 1 - tf.exp(-0.6931471805599453 / visits)
     gap = rate * tf.clip_by_value(x - stored, -6 * scale[4:5], 6 * scale[4:5])
     first = tf.clip_by_value(x, level - 20 * scale[3:4], level + 20 * scale[3:4])
-    target = _if(_f64(known), stored + gap, first)
-    learnt = gate * tf.maximum(1 - unknown, _is(n >= WARMUP))
-    return _if(_f64(learnt), target, stored) + _f64(steps.nan_unless(tf.maximum(1 - unknown, learnt)))
+    target = if_(f64(known), stored + gap, first)
+    learnt = gate * tf.maximum(1 - unknown, is_(n >= WARMUP))
+    return if_(f64(learnt), target, stored) + f64(steps.nan_unless(tf.maximum(1 - unknown, learnt)))
 
 
 def _inputs(x, level, memory, known, deviation, scale, r, run, longest, whole, parts):
     """What the LSTM sees, float32 [INPUTS, M]."""
-    far = tf.asinh(_f32(tf.clip_by_value(deviation / scale, -1e9, 1e9)))
+    far = tf.asinh(f32(tf.clip_by_value(deviation / scale, -1e9, 1e9)))
     spread = tf.concat([scale[:1] / scale[3:4], scale[4:5] / scale[3:4], scale[6:7] / scale[:1], scale[5:6] / scale[:1]], 0)
-    spread = tf.math.log(_f32(tf.clip_by_value(spread, 1e-4, 1e4)))
-    rest = [WARMUP / (r['n'] + WARMUP), r['still'], tf.math.log((1 + run) / (1 + longest)), known, 20 * r['tail'], _decoded(tf.maximum(r['daily'], 1.0))]
+    spread = tf.math.log(f32(tf.clip_by_value(spread, 1e-4, 1e4)))
+    rest = [WARMUP / (r['n'] + WARMUP), r['still'], tf.math.log((1 + run) / (1 + longest)), known, 20 * r['tail'], daytime.decoded(tf.maximum(r['daily'], 1.0))]
     return tf.concat([far, parts, whole, spread, *rest], 0)

@@ -10,12 +10,12 @@ def observed(values, *, step_seconds=60.0, learn=1.0, start=0.0):
     """Observations of each step for values [T, M], without seasonal memory and with blank tables."""
     import tensorflow as tf
 
-    from convert.families import views
+    from convert.families import daytime, views
 
     observe = tf.function(views.observe, autograph=False, reduce_retracing=True)
     rows = values.shape[1]
     state = {name: np.zeros((width, rows), dtype) for name, (dtype, width) in views.STATES.items()}
-    tables = {name: np.zeros((len(table.reads), rows)) for name, table in views.TABLES.items()}
+    tables = {name: np.zeros((len(table.reads), rows)) for name, table in daytime.TABLES.items()}
     out = []
     for t, row in enumerate(values):
         now = np.float64(start + t * step_seconds)
