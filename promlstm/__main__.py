@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     log = logging.getLogger('promlstm.main')
     with signals.ending_at_once() as kept:  # what is imported, read and parsed here may take long
         from promlstm import limits
+        from promlstm.engine.session import stamp
         from promlstm.live.clock import Clock
         from promlstm.live.reload import Reload
         from promlstm.live.scheduler import Scheduler
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         from promlstm.serve.telemetry import Telemetry
         from promlstm.serve.web import Web
 
+        seen = None if args.preset else stamp(args.config_file)
         config, name = _configuration(args)
         _advise(config, log)
         clock, telemetry = Clock(), Telemetry()
@@ -80,7 +82,9 @@ def run(args: argparse.Namespace) -> int:
             config, source, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=source, storage=storage
         )
         prefix = prefix_of(args.external_url, args.route_prefix)
-        reload = Reload(None if args.preset else args.config_file, lambda new: _apply(scheduler, new), telemetry, lambda new: _advise(new, log))
+        reload = Reload(
+            None if args.preset else args.config_file, lambda new: _apply(scheduler, new), telemetry, lambda new: _advise(new, log), seen=seen
+        )
         site = Site(
             page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready, prefix=prefix,
             reload=reload.ask if args.enable_lifecycle else None, host=host_of(args.external_url),

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Protocol
 
 from promlstm import config as configuration
 from promlstm.config import Config
@@ -27,27 +26,23 @@ DOUBTED_LOOKS = 4  # a file that is not valid has to stay as it is for so many t
 PRESETS = 'the configuration consists of presets, there is no file to read again'
 
 
-class Applies(Protocol):
-    """Takes a Config into force and gives what has changed, in words; ConfigError, and nothing has changed."""
-
-    def __call__(self, config: Config) -> list[str]: ...
-
-
 class Reload:
     """Reads a configuration file again.
 
     path   None = the configuration consists of presets
-    apply  takes a Config into force
+    apply  takes a Config into force and gives what has changed, in words; ConfigError where it cannot, and nothing has changed
     said   called with each Config that has come into force and is another one than before
+    seen   the engine.session.stamp of the file from before it was read for the configuration in force: a change since then is found
     """
 
     def __init__(
-        self, path: str | None, apply: Applies, telemetry: Telemetry, said: Callable[[Config], None], *, watch_seconds: float = WATCH_SECONDS
-    ) -> None:
+        self, path: str | None, apply: Callable[[Config], list[str]], telemetry: Telemetry, said: Callable[[Config], None], *,
+        seen: tuple[int, ...] | None, watch_seconds: float = WATCH_SECONDS,
+    ) -> None:  # fmt: skip
         self._path, self._apply, self._telemetry, self._said, self._watch_seconds = path, apply, telemetry, said, watch_seconds
         self._lock, self._wanted = threading.Lock(), threading.Event()
         self._asked: list[Future[str]] = []
-        self._seen = stamp(path) if path else None
+        self._seen = seen
         self._succeeded()
 
     def start(self) -> None:
@@ -64,22 +59,23 @@ class Reload:
 
     def _run(self) -> None:
         while True:
-            wanted: bool | None = self._wanted.wait(self._watch_seconds)
-            if not wanted and (not self._path or stamp(self._path) == self._seen):
+            if not self._wanted.wait(self._watch_seconds) and (not self._path or stamp(self._path) == self._seen):
                 continue
             self._wanted.clear()
             with self._lock:
-                asked, self._asked = self._asked, []
+                # Running, a future cannot be cancelled any more: a request that is given up must not end this thread.
+                asked, self._asked = [future for future in self._asked if future.set_running_or_notify_cancel()], []
+            stopping = False
             try:
                 problem = self._read()
             except Stopping:
-                problem, wanted = 'promlstm is stopping', None
+                problem, stopping = 'promlstm is stopping', True
             except Exception as error:  # noqa: BLE001 (the next change must find the thread)
                 problem = f'{type(error).__name__}: {error}'
                 event(log, 'error', 'reload failed', exc_info=error)
             for future in asked:
                 future.set_result(problem)
-            if wanted is None:
+            if stopping:
                 return
 
     def _read(self) -> str:

@@ -6,6 +6,7 @@ import threading
 import pytest
 from servers import wait_until
 
+from promlstm.engine.session import stamp
 from promlstm.errors import ConfigError
 from promlstm.live.reload import PRESETS, Reload
 from promlstm.serve.telemetry import Telemetry
@@ -35,7 +36,7 @@ def started(tmp_path):
     """(path, Taken, Telemetry, Reload) that looks at the file all the time."""
     path, taken, telemetry = tmp_path / 'promlstm.yml', Taken(), Telemetry(process=False)
     path.write_text(TEXT)
-    reload = Reload(str(path), taken, telemetry, taken.said.append, watch_seconds=0.02)
+    reload = Reload(str(path), taken, telemetry, taken.said.append, seen=stamp(path), watch_seconds=0.02)
     reload.start()
     return path, taken, telemetry, reload
 
@@ -63,8 +64,8 @@ def test_a_link_that_is_swapped_is_a_change(tmp_path):
         (tmp_path / name / 'promlstm.yml').write_text(text)
     (tmp_path / '..data').symlink_to('..1')
     (tmp_path / 'promlstm.yml').symlink_to('..data/promlstm.yml')
-    taken = Taken()
-    Reload(str(tmp_path / 'promlstm.yml'), taken, Telemetry(process=False), taken.said.append, watch_seconds=0.02).start()
+    path, taken = tmp_path / 'promlstm.yml', Taken()
+    Reload(str(path), taken, Telemetry(process=False), taken.said.append, seen=stamp(path), watch_seconds=0.02).start()
     (tmp_path / '..new').symlink_to('..2')
     os.replace(tmp_path / '..new', tmp_path / '..data')
     wait_until(lambda: exprs(taken) == ['down'], 30, 'the other folder')
@@ -107,7 +108,29 @@ def test_those_who_ask_while_it_is_read_share_one_more_reading(started):
     assert len(taken.configs) == 2
 
 
+def test_a_request_that_is_given_up_ends_nothing(started):
+    """Before it is looked at, or while the file is read: the next change is found all the same."""
+    path, taken, _, reload = started
+    taken.free.clear()
+    first = reload.ask()
+    wait_until(lambda: not reload._asked, 30, 'the first reading to begin')
+    second = reload.ask()
+    first.cancel(), second.cancel()
+    taken.free.set()
+    path.write_text(TEXT.replace('up', 'down'))
+    wait_until(lambda: 'down' in exprs(taken), 30, 'the changed file')
+
+
+def test_a_change_between_the_first_reading_and_the_watch_is_found(tmp_path):
+    path, taken = tmp_path / 'promlstm.yml', Taken()
+    path.write_text(TEXT)
+    before = stamp(path)
+    path.write_text(TEXT.replace('up', 'down'))
+    Reload(str(path), taken, Telemetry(process=False), taken.said.append, seen=before, watch_seconds=0.02).start()
+    wait_until(lambda: exprs(taken) == ['down'], 30, 'the changed file')
+
+
 def test_presets_have_no_file():
-    reload = Reload(None, Taken(), Telemetry(process=False), print, watch_seconds=0.02)
+    reload = Reload(None, Taken(), Telemetry(process=False), print, seen=None, watch_seconds=0.02)
     reload.start()
     assert reload.ask().result(30) == PRESETS
