@@ -17,6 +17,7 @@ from convert.data import labelled, synthesis
 from convert.errors import ConvertError
 from convert.evaluation import measures, replay
 from convert.families import forecaster
+from promlstm.card import BUDGETS
 from promlstm.engine import bundle
 
 HIGHEST_PER_WEEK = 25.0     # where the tables begin
@@ -171,7 +172,7 @@ def _monotone(table):
 def _thresholds(row):
     table = bundle.Calibration(status='measured', rows=(row,))
     parts = []
-    for name, budget in (('1/day', 7.0), ('1/week', 1.0), ('1/month', 7 / 30)):
+    for name, budget in reversed(BUDGETS.items()):
         ends = row.alarms_per_entity_week[-1] > budget
         parts.append(f'{name} -' if ends else f'{name} {table.threshold(budget, step_seconds=row.step_seconds[0], klass=row.klass):.2f}')
     return ', '.join(parts)

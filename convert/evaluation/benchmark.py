@@ -19,10 +19,10 @@ from convert import progress
 from convert.evaluation import baselines, measures, replay
 from convert.evaluation.benchmark_sets import BenchmarkSet
 from convert.evaluation.measures import Entity
+from promlstm.card import BUDGETS
 from promlstm.errors import BudgetError
 
 BUDGET = 1.0            # false alarms per entity-week
-BUDGETS = {'1/month': 7 / 30, '1/week': 1.0, '1/day': 7.0}
 BINS = np.r_[0, 2.0 ** np.arange(-3, 3.01, 0.25), np.inf]       # of score = surprise / threshold
 
 

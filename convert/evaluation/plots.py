@@ -66,6 +66,16 @@ def trace(values, scores, spans, *, height=110, unit='steps'):
     return _svg(height, parts)
 
 
+def line(xs, ys):
+    """Path data of a line through points in pixels, with gaps where a height is not finite."""
+    out, pen = [], 'M'
+    for x, y in zip(xs, ys, strict=True):
+        if np.isfinite(y):
+            out.append(f'{pen}{x:.1f} {y:.1f}')
+        pen = 'L' if np.isfinite(y) else 'M'
+    return ''.join(out)
+
+
 class _Frame:
     """The axes of a plot: where a number lies in pixels."""
 
@@ -82,12 +92,7 @@ class _Frame:
 
     def path(self, xs, ys):
         """A line with gaps where there is no number."""
-        out, pen = [], 'M'
-        for u, v in zip(xs, ys, strict=True):
-            if np.isfinite(v):
-                out.append(f'{pen}{self.x(u):.1f} {self.y(v):.1f}')
-            pen = 'L' if np.isfinite(v) else 'M'
-        return ''.join(out)
+        return line(map(self.x, xs), map(self.y, ys))
 
     def axes(self, x, y, log_x, ticks=True):
         bottom = self.height - BOTTOM

@@ -12,6 +12,7 @@ import numpy as np
 
 from convert.evaluation import benchmark, gates, measures, plots
 from promlstm import terminal
+from promlstm.card import BUDGETS
 
 FORMAT = 2              # of report.json; part of what the stage `evaluate` depends on
 
@@ -111,7 +112,7 @@ def _cell(number):
 
 
 def _alarms_text(result):
-    parts = ', '.join(f'{name} promised: {alarms / benchmark.BUDGETS[name]:.2f} of it' for name, alarms in result.alarms.items())
+    parts = ', '.join(f'{name} promised: {alarms / BUDGETS[name]:.2f} of it' for name, alarms in result.alarms.items())
     unlabelled = '' if result.equal else ' (real incidents may be among them, so no threshold is moved)'
     return f'alarms where nothing is known to be wrong: {parts}{unlabelled}'
 
@@ -213,7 +214,7 @@ def _kinds(results):
 def _alarms(result):
     if not result.alarms:
         return ''
-    groups = {name: {'promised': benchmark.BUDGETS[name], 'counted': alarms} for name, alarms in result.alarms.items()}
+    groups = {name: {'promised': BUDGETS[name], 'counted': alarms} for name, alarms in result.alarms.items()}
     return f'<figure>{plots.bars(groups, y="alarms per entity-week")}<figcaption>{escape(_alarms_text(result))}</figcaption></figure>'
 
 

@@ -13,10 +13,10 @@ import numpy as np
 from convert.evaluation import events, gates, measures, nab, volume
 from convert.evaluation.events import Field
 from convert.evaluation.measures import Entity
+from promlstm.card import BUDGETS
 from promlstm.errors import BudgetError
 
 WEEK, DAY = '1/week', '1/day'
-BUDGETS = {'1/month': 7 / 30, WEEK: 1.0, DAY: 7.0}      # false alarms per entity-week
 CONFIDENCE = 0.9                                        # of all intervals
 
 

@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from convert.evaluation import measures, mistakes
+from convert.evaluation import measures, mistakes, plots
 
 MOST = 40               # pictures of one kind for a set, evenly chosen
 BEFORE, AFTER = 180, 60 # samples drawn around a mistake
@@ -67,10 +67,10 @@ def picture(values, scores, shaded, lower=None, upper=None):
         parts.append(f'<rect x="{left - 0.7:.1f}" y="0" width="{right - left + 1.4:.1f}" height="{bottom}" fill="{colour}"/>')
     if lower is not None:
         parts.append(_band(x, y(lower), y(upper)))
-    parts.append(f'<path d="{_path(x, y(values))}" stroke="{VALUE}"/>')
+    parts.append(f'<path d="{plots.line(x, y(values))}" stroke="{VALUE}"/>')
     score_y = HIGH - 1 - np.clip(scores, 0, HIGHEST) / HIGHEST * (SCORE - 2)
     alarm = HIGH - 1 - (SCORE - 2) / HIGHEST
-    parts.append(f'<path d="M0 {alarm:.1f}H{WIDE}" stroke="{MARK}" stroke-dasharray="3 3"/><path d="{_path(x, score_y)}" stroke="{LINE}"/>')
+    parts.append(f'<path d="M0 {alarm:.1f}H{WIDE}" stroke="{MARK}" stroke-dasharray="3 3"/><path d="{plots.line(x, score_y)}" stroke="{LINE}"/>')
     return f'<svg viewBox="0 0 {WIDE} {HIGH}" role="img">{"".join(parts)}</svg>'
 
 
@@ -81,14 +81,4 @@ def _band(x, low, high):
         there = [f'{a:.1f} {b:.1f}' for a, b in zip(x[first:end], high[first:end], strict=True)]
         back = [f'{a:.1f} {b:.1f}' for a, b in zip(x[first:end][::-1], low[first:end][::-1], strict=True)]
         out.append(f'<polygon points="{" ".join(there + back)}" fill="{BAND}"/>')
-    return ''.join(out)
-
-
-def _path(x, y):
-    """A line with gaps where there is no number."""
-    out, pen = [], 'M'
-    for u, v in zip(x, y, strict=True):
-        if np.isfinite(v):
-            out.append(f'{pen}{u:.1f} {v:.1f}')
-        pen = 'L' if np.isfinite(v) else 'M'
     return ''.join(out)

@@ -9,11 +9,10 @@ text to the page, numbers to telemetry.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from time import perf_counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
-from promlstm.serve.telemetry import Telemetry
+from promlstm.serve.telemetry import Telemetry, timed
 
 Blocks = dict[str, bytes]  # {family: text}
 WAITING, OPEN, CLOSED = 'waiting', 'open', 'closed'
@@ -79,14 +78,9 @@ class Relay:
             if self.state != CLOSED:
                 self._telemetry.count(name, labels, amount)
 
-    @contextmanager
-    def stage(self, detector: str, name: str) -> Iterator[None]:
+    def stage(self, detector: str, name: str) -> AbstractContextManager[None]:
         """As Telemetry.stage."""
-        start = perf_counter()
-        try:
-            yield
-        finally:
-            self.count('promlstm_detector_stage_seconds', (detector, name), perf_counter() - start)
+        return timed(self.count, detector, name)
 
     def _say(self, say: Callable[[], None]) -> None:
         with self._lock:

@@ -3,8 +3,8 @@
 Who calls it: scheduler (counts and gauges of each step), server (collect). It never decides anything.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter
 from typing import Literal
 
@@ -106,11 +106,16 @@ class Telemetry:
                 metric = self._gauges[name] if kind == 'gauge' else self._counters[name]
                 metric.remove_by_labels({'detector': detector})
 
-    @contextmanager
-    def stage(self, detector: str, name: str) -> Iterator[None]:
+    def stage(self, detector: str, name: str) -> AbstractContextManager[None]:
         """Measure the time of a stage."""
-        start = perf_counter()
-        try:
-            yield
-        finally:
-            self.count('promlstm_detector_stage_seconds', (detector, name), perf_counter() - start)
+        return timed(self.count, detector, name)
+
+
+@contextmanager
+def timed(count: Callable[[str, Sequence[str], float], None], detector: str, name: str) -> Iterator[None]:
+    """Add the time of a stage to what was counted; count(name of a counter, its labels, seconds)."""
+    start = perf_counter()
+    try:
+        yield
+    finally:
+        count('promlstm_detector_stage_seconds', (detector, name), perf_counter() - start)

@@ -33,7 +33,19 @@ def tls(pair, **settings):
     return {'cert_file': str(pair[0]), 'key_file': str(pair[1]), **settings}
 
 
-class Exporter:
+class _Serving:
+    """Serves with `self.server` within a block."""
+
+    def __enter__(self):
+        self.server.start()
+        self.url, self.port = self.server.url, self.server.server_port
+        return self
+
+    def __exit__(self, *_):
+        self.server.stop()
+
+
+class Exporter(_Serving):
     """A server with a page of one sample and two detectors.
 
     site  further arguments of the Site
@@ -47,14 +59,6 @@ class Exporter:
             page=self.gauges, telemetry=Telemetry(process=False), statuses=lambda: self.statuses, ready=lambda: self.ready, **(site or {})
         )  # fmt: skip
         self.server = Server(listen, self.site, Limits(**limits))
-
-    def __enter__(self):
-        self.server.start()
-        self.url, self.port = self.server.url, self.server.server_port
-        return self
-
-    def __exit__(self, *_):
-        self.server.stop()
 
     def get(self, path='/metrics', method='GET', **headers):
         return http.request(method, self.url + path, headers={'Accept-Encoding': 'identity', **headers}, timeout=LIMIT)
@@ -85,7 +89,7 @@ class Errors(logging.Handler):
         self.records.append(record)
 
 
-class Served:
+class Served(_Serving):
     """An exporter with a web configuration file in a folder."""
 
     def __init__(self, folder, **settings):
@@ -101,14 +105,6 @@ class Served:
         fresh = self.file.with_suffix('.new')
         fresh.write_text(yaml.safe_dump(settings))
         os.replace(fresh, self.file)
-
-    def __enter__(self):
-        self.server.start()
-        self.url, self.port = self.server.url, self.server.server_port
-        return self
-
-    def __exit__(self, *_):
-        self.server.stop()
 
     def successful(self):
         return self.telemetry.registry.get_sample_value('promlstm_web_config_last_reload_successful')
