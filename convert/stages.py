@@ -208,9 +208,13 @@ def bare(job):
 def without_lstm(job):
     """A Session of the family's rule without its LSTM; of a family that is nothing without it, the forecaster's, which forecasts "no change"."""
     family = job.recipe.family if job.recipe.family in WITHOUT_LSTM else 'forecaster'
-    rule, own = functools.partial(WITHOUT_LSTM[family], None), FAMILIES[family].form(None, FAMILIES[family].units)
-    path = job.work / 'without_lstm.onnx'
-    return release.release(export.export(rule, own, lstms=0), manifest(job, {}, family), UNCALIBRATED, verify.proof_of(rule, own), path)
+    return rule(manifest(job, {}, family), job.work / 'without_lstm.onnx')
+
+
+def rule(named, path):
+    """Write the rule without its LSTM of the family that a manifest names, as a file with that manifest; its Session."""
+    step, form = functools.partial(WITHOUT_LSTM[named.family], None), FAMILIES[named.family].form(None, FAMILIES[named.family].units)
+    return release.release(export.export(step, form, lstms=0), named, UNCALIBRATED, verify.proof_of(step, form), path)
 
 
 def _graph(job):

@@ -4,14 +4,11 @@ The rule comes from the code of the family, not out of the file. So a file that 
 Who calls it: convert.benchmark. Needs TensorFlow.
 """
 
-import functools
-
 import msgspec
 
-from convert import export, release, verify
 from convert.errors import ConvertError
 from convert.families.registry import FAMILIES
-from convert.stages import UNCALIBRATED, WITHOUT_LSTM
+from convert.stages import WITHOUT_LSTM, rule
 
 
 class NoRule(ConvertError):
@@ -24,12 +21,9 @@ def make(bundle, path):
     if manifest.family not in WITHOUT_LSTM:
         raise NoRule(f'the family {manifest.family} is nothing without its LSTM')
     family = FAMILIES[manifest.family]
-    form = family.form(None, family.units)
-    if differs := _difference(bundle, form):
+    if differs := _difference(bundle, family.form(None, family.units)):
         raise NoRule(f'the file was made by another version of the family {manifest.family}: other {differs}')
-    rule = functools.partial(WITHOUT_LSTM[manifest.family], None)
-    without = msgspec.structs.replace(manifest, name=f'{manifest.name}_without_lstm', evaluation={})
-    return release.release(export.export(rule, form, lstms=0), without, UNCALIBRATED, verify.proof_of(rule, form), path)
+    return rule(msgspec.structs.replace(manifest, name=f'{manifest.name}_without_lstm', evaluation={}), path)
 
 
 def _difference(bundle, form):

@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from convert.families import daytime, forecaster, recurrent, steps, views
-from convert.families.choices import f64
+from convert.families.choices import f64, first
 
 UNITS = (32,)
 HIDDEN = 16
@@ -80,7 +80,7 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
     surprise = tf.maximum(seen.surprise, pattern)
     absent = 2 * seen.absent * tf.cast(seen.absent >= seen.surprise, tf.float32)
     parts = tf.concat([seen.parts, seen.seasonal, absent, 4 * views.LARGEST * tf.cast(pattern > seen.surprise, tf.float32)], 0)
-    won = views.first(parts)
+    won = first(parts)
     lower, upper = (_natural(seen, border) for border in (seen.centre - seen.reach, seen.centre + seen.reach))
     usual = _natural(seen, seen.usual)
     gap = tf.cast(steps.nan_unless(seen.judged), tf.float64)
