@@ -24,6 +24,7 @@ from promlstm.serve.web_config import TLS, WebConfig, interval_seconds, read
 
 log = logging.getLogger('promlstm.server')
 POLL_SECONDS = 1.0
+STOP_SECONDS = 5.0  # waited for a look at the files that is under way: a disk may be slow
 _Stamp = tuple[tuple[int, ...] | None, ...]
 
 
@@ -89,7 +90,7 @@ class Web:
         """Look no more."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(POLL_SECONDS)
+            self._thread.join(STOP_SECONDS)
 
     def reread(self) -> None:
         """Read the files again now, whether they have changed or not."""

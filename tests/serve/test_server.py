@@ -102,7 +102,7 @@ def test_the_landing_page_is_safe(exporter):
     assert __version__ in got.text and 'href="metrics"' in got.text
 
 
-@pytest.mark.parametrize('path', ['/metrics/', '/favicon.ico', '/-/reload', '/../etc/passwd', '/%2e%2e/'])
+@pytest.mark.parametrize('path', ['/metrics/', '/favicon.ico', '/-/reload/', '/../etc/passwd', '/%2e%2e/'])
 def test_other_paths_are_not_found(exporter, path):
     """Any other path is a 404 that lists the valid paths."""
     got = exporter.send(f'GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'.encode())
