@@ -20,6 +20,7 @@ from promlstm.errors import ConfigError, PromlstmError
 if TYPE_CHECKING:
     from promlstm.config import Config
     from promlstm.live.scheduler import Scheduler
+    from promlstm.query.sources import Sources
 
 STOP_SECONDS = 10.0
 CHECKPOINT_SECONDS = 10.0  # for the last checkpoint, after that: both fit into the 30 s of a pod
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         from promlstm.live.reload import Reload
         from promlstm.live.scheduler import Scheduler
         from promlstm.live.storage import Storage
-        from promlstm.query.prometheus import Prometheus
+        from promlstm.query.sources import Sources
         from promlstm.serve.page import Page
         from promlstm.serve.server import Server, limits_of
         from promlstm.serve.site import Site, host_of, prefix_of
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         _advise(config, log)
         clock, telemetry = Clock(), Telemetry()
         page = Page(clock.now, clock.steady)
-        source = Prometheus(config.prometheus, root=config.root)
+        sources = Sources(config.named_sources, root=config.root)
         storage = None
         if args.storage_path:
             storage = Storage(
@@ -79,11 +80,13 @@ def run(args: argparse.Namespace) -> int:
                 limit_bytes=limits.memory_bytes(),
             )  # fmt: skip
         scheduler = Scheduler(
-            config, source, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=source, storage=storage
-        )
+            config, sources, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=sources.__getitem__,
+            storage=storage,
+        )  # fmt: skip
+        in_force = InForce(scheduler, sources)
         prefix = prefix_of(args.external_url, args.route_prefix)
         reload = Reload(
-            None if args.preset else args.config_file, lambda new: _apply(scheduler, new), telemetry, lambda new: _advise(new, log), seen=seen
+            None if args.preset else args.config_file, in_force.apply, telemetry, lambda new: _advise(new, log), seen=seen
         )
         site = Site(
             page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready, prefix=prefix,
@@ -110,20 +113,31 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _apply(scheduler: 'Scheduler', config: 'Config') -> list[str]:
-    """Run another configuration from now on; returns what has changed."""
-    from promlstm.query.prometheus import Prometheus
+class InForce:
+    """The sources that the scheduler asks now; a new configuration keeps those that are the same."""
 
-    source = Prometheus(config.prometheus, root=config.root)
-    return scheduler.apply(config, source, source)
+    def __init__(self, scheduler: 'Scheduler', sources: 'Sources') -> None:
+        self._scheduler, self._sources = scheduler, sources
+
+    def apply(self, config: 'Config') -> list[str]:
+        """Run another configuration from now on; returns what has changed."""
+        from promlstm.query.sources import Sources
+
+        sources = Sources(config.named_sources, root=config.root, before=self._sources)
+        changed = self._scheduler.apply(config, sources, sources.__getitem__)
+        self._sources = sources
+        sources.share_memory()
+        return changed
 
 
 def _advise(config: 'Config', log: logging.Logger) -> None:
     """Log what settings mean that may not be meant; `check-config` says the same, and more."""
     from promlstm import advice, limits
+    from promlstm.config import source_place
 
-    for text in advice.of_source(config.prometheus, config.detectors, limits.memory_bytes()):
-        logs.event(log, 'warn', f'prometheus: {text}')
+    for name, source in config.named_sources.items():
+        for text in advice.of_source(source, config.detectors_of(name), limits.memory_bytes()):
+            logs.event(log, 'warn', f'{source_place(config, name)}: {text}')
     for detector in config.detectors:
         for text in advice.of_settings(detector):
             logs.event(log, 'warn', text, detector=detector.name)
@@ -201,7 +215,7 @@ def backtest(args: argparse.Namespace) -> int:
     from promlstm import backtest as replay
     from promlstm.engine.detector import Detector
     from promlstm.engine.session import load, resolve
-    from promlstm.query.prometheus import Prometheus
+    from promlstm.query.sources import Sources
 
     (config, name), now = _configuration(args), time.time()
     start, end = instant(args.start, now, '--from'), instant(args.end, now, '--to')
@@ -213,13 +227,13 @@ def backtest(args: argparse.Namespace) -> int:
     if unknown := next((name for name in args.detector or () if name not in known), None):
         raise ConfigError(f'--detector={unknown}: no such detector; {name} has {", ".join(known)}')
     out = _output(args.output)  # before the work, so that a path that cannot be written is reported at once
-    source, sink, progress = Prometheus(config.prometheus, root=config.root), replay.OpenMetrics(), Progress()
+    sources, sink, progress = Sources(config.named_sources, root=config.root), replay.OpenMetrics(), Progress()
     reports, failed = [], []
     for detector in config.detectors:
         if not args.detector or detector.name in args.detector:
             try:
                 session = load(resolve(detector.model, config.root), sha256=detector.sha256)
-                subject, show_step = Detector(detector, session, source), progress.steps(detector.name)
+                subject, show_step = Detector(detector, session, sources[config.source_name(detector)]), progress.steps(detector.name)
                 reports.append(replay.run(subject, start, end, progress=show_step, sink=sink if args.format == 'openmetrics' else None))
             except PromlstmError as error:  # the others have their report all the same
                 failed.append(f'promlstm: detector {detector.name}: {error}')

@@ -5,13 +5,13 @@ no step.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from promlstm import advice, terminal
-from promlstm.config import Config
+from promlstm.config import Config, source_place
 from promlstm.config import Detector as DetectorConfig
 from promlstm.engine import budget, labels
 from promlstm.engine import session as sessions
@@ -24,6 +24,7 @@ from promlstm.live.facts import skew_text
 from promlstm.query.newest import last_returned
 from promlstm.query.prometheus import Prometheus, Vector
 from promlstm.query.selector import bare_counter
+from promlstm.query.sources import Sources
 
 LABEL_BYTES = (
     2400  # of an entity: identity, tables with the times of presence, exposition text, the step at work (python -m bench memory prints it)
@@ -44,6 +45,20 @@ LIVE = {'ENTITIES', 'MEMORY'}  # known only where Prometheus answers
 SHARED = ('MODEL', 'STEP', 'FLOOR', 'BUDGET', 'QUERIES', 'PER ENTITY')  # go below a table that is too wide, where all detectors agree
 NAMED = 5  # detectors that a line names; of more it says how many
 DERIVED = ('FLOOR', 'QUERIES', 'PER ENTITY')  # left out of a table that is still too wide: a warning, the totals and MEMORY tell the same
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What came of asking a source.
+
+    online             whether to try the expressions
+    refused            what is wrong with the way to it, list of lines
+    retention_seconds  how long it keeps samples; None = not known
+    """
+
+    online: bool = False
+    refused: tuple[str, ...] = ()
+    retention_seconds: float | None = None
 
 
 @dataclass(slots=True)
@@ -92,30 +107,46 @@ def check(
     progress  called with the name of each detector before it is checked, and with '' after the last
     memory_limit_bytes  what the control group allows (limits.memory_bytes); None = there is no limit
     """
-    source = Prometheus(config.prometheus, root=config.root)
-    online, refused, retention_seconds = _contact(source, say, online=online)
+    sources = Sources(config.named_sources, root=config.root)
+    contacts = {name: _contact(sources[name], source_place(config, name), say, online=online) for name in config.named_sources}
     cache: dict[tuple[Path, str | None], Session] = {}
     found = []
     for detector in config.detectors:
         progress(detector.name)
-        found.append(_checked(detector, config.root, source, cache, online=online))
-        if online and found[-1].bundle and not found[-1].errors:
-            found[-1].warnings += _history(found[-1], source, retention_seconds)
+        name = config.source_name(detector)
+        found.append(_checked(detector, config.root, sources[name], cache, online=contacts[name].online))
+        if contacts[name].online and found[-1].bundle and not found[-1].errors:
+            found[-1].warnings += _history(found[-1], sources[name], contacts[name].retention_seconds)
     progress('')
-    for line in _report(found, width, online=online):
+    for line in _report(found, width, online=any(contact.online for contact in contacts.values())):
         say(line)
-    doubts = advice.of_source(config.prometheus, config.detectors, memory_limit_bytes)
-    if online and (skew := skew_text(source.clock_skew_seconds)):
-        doubts.append(f'{skew}: samples are judged that much late or are not there yet')
-    general = [f'warning: prometheus: {text}' for text in doubts]
-    for line in [*_first_scores(found, retention_seconds, online=online), *general, *_memory(found, memory_limit_bytes), *refused]:
+    for line in [*_of_sources(config, sources, contacts, found, memory_limit_bytes), *_memory(found, memory_limit_bytes)]:
+        for part in terminal.wrapped(line, width):
+            say(part)
+    refused = [line for contact in contacts.values() for line in contact.refused]
+    for line in refused:
         for part in terminal.wrapped(line, width):
             say(part)
     return not refused and not any(each.errors for each in found)
 
 
-def _contact(source: Prometheus, say: Callable[[str], None], *, online: bool) -> tuple[bool, list[str], float | None]:
-    """(whether to try the expressions, what is wrong with the way to Prometheus, how many seconds it keeps samples).
+def _of_sources(
+    config: Config, sources: Sources, contacts: Mapping[str, Contact], found: Sequence[Checked], memory_limit_bytes: int | None
+) -> list[str]:
+    """When the first scores come, and what is to be said of the settings and the clock of each source."""
+    first, general = [], []
+    for name, contact in contacts.items():
+        asking = [each for each in found if config.source_name(each.config) == name]
+        first += _first_scores(asking, contact.retention_seconds, online=contact.online)
+        doubts = advice.of_source(config.named_sources[name], config.detectors_of(name), memory_limit_bytes)
+        if contact.online and (skew := skew_text(sources[name].clock_skew_seconds)):
+            doubts.append(f'{skew}: samples are judged that much late or are not there yet')
+        general += [f'warning: {source_place(config, name)}: {text}' for text in doubts]
+    return first + general
+
+
+def _contact(source: Prometheus, place: str, say: Callable[[str], None], *, online: bool) -> Contact:
+    """Ask a source that stands at a place of the configuration.
 
     Both query APIs are asked, as `run` asks them. A server that cannot be reached may come back and is only reported; one that answers no,
     and a file that cannot be read, stay wrong.
@@ -124,20 +155,20 @@ def _contact(source: Prometheus, say: Callable[[str], None], *, online: bool) ->
     try:
         source.check_files()
         if not online:
-            return False, [], None
+            return Contact()
         with suppress(QueryRejected):  # it answers, and knows no such function: then it is not asked for its range
             source.instant(PROBE, now)
             _ask_history(source, now)
         version = source.build().get('version', 'of unknown version')
     except (ConfigError, ResponseError, SourceRefused) as error:
-        return False, [f'error: prometheus: {error}'], None
+        return Contact(refused=(f'error: {place}: {error}',))
     except SourceUnavailable as error:
-        say(f'prometheus: {error}; expressions are not tried')
-        return False, [], None
+        say(f'{place}: {error}; expressions are not tried')
+        return Contact()
     retention = source.retention_seconds()
     keeps = 'how long it keeps samples is not known' if retention is None else f'keeps samples for {terminal.duration(retention)}'
-    say(f'prometheus: reachable, {version}, {keeps}')
-    return True, [], retention
+    say(f'{place}: reachable, {version}, {keeps}')
+    return Contact(True, retention_seconds=retention)
 
 
 def _ask_history(source: Prometheus, now: float) -> None:

@@ -608,7 +608,7 @@ def test_an_answer_that_says_no_fails_the_check(run, tmp_path, answer, says):
     [
         ('basic_auth: {username: me, password_file: none.txt}', 'none.txt: secret cannot be read: No such file or directory'),
         ('tls_config: {ca_file: none.pem}', 'none.pem: tls_config.ca_file is no file'),
-        ('tls_config: {ca_file: promlstm.yml}', 'prometheus.tls_config: a certificate or key cannot be used'),
+        ('tls_config: {ca_file: promlstm.yml}', 'prometheus: tls_config: a certificate or key cannot be used'),
     ],
 )
 def test_a_secret_or_certificate_that_cannot_be_used_fails_the_check(run, tmp_path, keys, says, offline):

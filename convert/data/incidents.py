@@ -55,6 +55,7 @@ class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     match: str = '{alertname!~"Promlstm.*"}'
     margin: Duration = Duration(900)
+    source: str | None = None       # whose alerts; none: that of the section `prometheus`, or the first of this kind
 
 
 class Exclude(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

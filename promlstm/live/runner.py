@@ -49,7 +49,6 @@ Watch = Callable[[Detector, Verdicts], None]
 class Shared(Protocol):
     """What the detectors of a configuration share; Scheduler is one."""
 
-    server: Server
     storage: Storage | None  # where memory is kept over a restart
 
     @property
@@ -71,6 +70,7 @@ class Runner:
     settings  that its memory depends on, see storage.settings
     watch     called with the Detector and the Verdicts of each step, or None
     root      folder that the path of the model is relative to
+    server    what is known of the source
     snapshot  of the last step, for the storage to write down; None = there is no storage, there was no step, or memory is being rebuilt
     """
 
@@ -86,11 +86,13 @@ class Runner:
         settings: Mapping[str, str],
         watch: Watch | None,
         root: str,
+        *,
+        server: Server,
     ) -> None:
         self.config, self.settings, self._clock, self._telemetry = config, settings, clock, relay
         self._source, self._shared, self._root = source, shared, root
         self._publish, self._withdraw, self._watch = relay.publish, relay.withdraw, watch
-        self._report = Report(config, relay, shared.server, self._last_returned)
+        self._report = Report(config, relay, server, self._last_returned)
         self._detector: Detector | None = None  # until its model is loaded
         self._labels = exposition.Labels(config.name, tuple(config.queries))  # the text of the entities' labels
         self._attempted = -np.inf  # the last aligned step that was tried

@@ -46,7 +46,7 @@ WAIT_SECONDS = 0.2  # who waits for the disk looks this often whether the export
 REPEAT_SECONDS = 300.0  # the same failure is logged again after this
 KEPT_SECONDS = 8 * 86400.0  # how long the checkpoint of a detector that is no longer configured is kept
 # What memory does not depend on: who a detector is, where its model lies (its digest is compared), whom it reports, how long it waits and reads.
-UNRELATED = {'name', 'model', 'sha256', 'missing', 'forget', 'history', 'max_entities'}
+UNRELATED = {'name', 'source', 'model', 'sha256', 'missing', 'forget', 'history', 'max_entities'}
 
 Settings = Mapping[str, str]  # that memory depends on, as `settings` gives them
 Kept = tuple[Settings, Snapshot]  # what is written of a detector

@@ -47,13 +47,15 @@ class Reply(NamedTuple):
     body: bytearray
 
 
-def largest_response(memory_limit_bytes: int | None) -> int:
+def largest_response(memory_limit_bytes: int | None, apis: int = 1) -> int:
     """The default of `max_response`, bytes: an answer, and what is made of it, must leave room for all else in the control group.
 
-    >>> largest_response(None), largest_response(300 * 2**20)
-    (200000000, 26214400)
+    apis  how many are asked at once; each has its own room, so that none waits for another
+
+    >>> largest_response(None), largest_response(300 * 2**20), largest_response(300 * 2**20, apis=2)
+    (200000000, 26214400, 13107200)
     """
-    return MAX_RESPONSE_BYTES if memory_limit_bytes is None else min(MAX_RESPONSE_BYTES, memory_limit_bytes // MEMORY_SHARE)
+    return MAX_RESPONSE_BYTES if memory_limit_bytes is None else min(MAX_RESPONSE_BYTES, memory_limit_bytes // MEMORY_SHARE // apis)
 
 
 class Http:
@@ -74,6 +76,12 @@ class Http:
         self._in_flight = InFlight(largest // 2)
         theirs = {name.lower() for name in source.headers}
         self._headers = {name: value for name, value in ours.items() if name.lower() not in theirs} | dict(source.headers)
+
+    def share_memory(self, apis: int) -> None:
+        """Take no more memory from now on than is left where so many HTTP APIs are asked at once."""
+        largest = largest_response(limits.memory_bytes(), apis)
+        self._max_response = self._source.max_response or largest
+        self._in_flight.resize(largest // 2)
 
     def answer(self) -> AbstractContextManager[Answer]:
         """The room of an answer among all that are in flight; whoever decodes one keeps it for as long as he holds its bytes."""
@@ -105,9 +113,9 @@ class Http:
         try:
             self._context()
         except ssl.SSLError as error:
-            raise ConfigError(f'prometheus.tls_config: a certificate or key cannot be used: {_tls_reason(error)}') from error
+            raise ConfigError(f'tls_config: a certificate or key cannot be used: {_tls_reason(error)}') from error
         except OSError as error:
-            raise ConfigError(f'prometheus.tls_config: a certificate or key cannot be read: {error.strerror or error}') from error
+            raise ConfigError(f'tls_config: a certificate or key cannot be read: {error.strerror or error}') from error
 
     def _exchange(self, request: Request, deadline: Deadline, room: Answer) -> Reply:
         context = self._context()  # before a kept connection is taken: a certificate that is gone is told at once

@@ -226,6 +226,10 @@ class Prometheus:
             values[row[row >= 0], column] = samples[row >= 0]
         return Matrix(times, [bytes(metric) for metric, _, _ in met], values, warnings, bool(warnings), unread)
 
+    def share_memory(self, apis: int) -> None:
+        """As Http.share_memory."""
+        self._http.share_memory(apis)
+
     def check_files(self) -> None:
         """Look at the secrets and certificates that queries need; ConfigError names the file that cannot be used."""
         self._http.check_files()
@@ -298,9 +302,9 @@ class Prometheus:
         if status == 404:
             return ResponseError(f'{self._url} answered 404: there is no api/v1/query below it; check the path of its url: {start}')
         if status in _NO_POST:
-            return ResponseError(f'{self._url} answered {status}: it takes another method than {self._method}; check prometheus.method: {start}')
+            return ResponseError(f'{self._url} answered {status}: it takes another method than {self._method}; check its key method: {start}')
         if status == 414:
-            return ResponseError(f'{self._url} answered 414: the expression is too long for a URL; set prometheus.method to POST: {start}')
+            return ResponseError(f'{self._url} answered 414: the expression is too long for a URL; set its key method to POST: {start}')
         return ResponseError(f'{self._url} answered {status} with something that is not a query result ({error}); it begins with {start}')
 
 

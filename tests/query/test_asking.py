@@ -88,14 +88,14 @@ def test_a_server_that_changes_its_mind():
 def test_the_method_of_the_configuration_is_the_only_one(method):
     """Where it is not taken the error names the key."""
     with Wire(replying(lambda request: (405, b'no'))) as wire:
-        with pytest.raises(ResponseError, match=f'answered 405: it takes another method than {method}; check prometheus.method'):
+        with pytest.raises(ResponseError, match=f'answered 405: it takes another method than {method}; check its key method'):
             client(wire, method=method).instant('up', 0)
         assert [request.method for request in wire.requests] == [method]
 
 
 def test_an_expression_that_is_too_long_for_a_url_says_so():
     """Where only GET may be used the error names the key."""
-    with Wire(replying(lambda request: (414, b'too long'))) as wire, pytest.raises(ResponseError, match=r'too long for a URL; set prometheus\.method'):
+    with Wire(replying(lambda request: (414, b'too long'))) as wire, pytest.raises(ResponseError, match=r'too long for a URL; set its key method'):
         client(wire, method='GET').instant('up', 0)
 
 

@@ -191,7 +191,7 @@ def test_collected_and_loaded_are_the_same(tmp_path):
     born = START + 2500 * STEP
     source = Samples({raw(host='b'): noisy(1), raw(host='a'): noisy(2), raw(host='c'): noisy(3, born=born), raw(host='d'): lambda time: 5.0})
     data = Data(config='promlstm.yml', spans=spans.Parts(train=(span(500, 1500),), test=(span(2300, 3000),)))
-    (made,) = collect.collect(tmp_path / 'own.yml', data, tmp_path / 'data', log=lambda text: None, source=source)
+    (made,) = collect.collect(tmp_path / 'own.yml', data, tmp_path / 'data', log=lambda text: None, sources={'prometheus': source})
     (loaded,) = collect.load(tmp_path / 'own.yml', data, tmp_path / 'data')
     assert made.digest() == loaded.digest() and made.entities('train') == [raw(host='a'), raw(host='b')]
     assert loaded.entities('test') == [raw(host=each) for each in 'abc']
