@@ -216,6 +216,7 @@ def backtest(args: argparse.Namespace) -> int:
     from promlstm.engine.detector import Detector
     from promlstm.engine.session import load, resolve
     from promlstm.query.sources import Sources
+    from promlstm.query.victorialogs import asked_every
 
     (config, name), now = _configuration(args), time.time()
     start, end = instant(args.start, now, '--from'), instant(args.end, now, '--to')
@@ -233,7 +234,8 @@ def backtest(args: argparse.Namespace) -> int:
         if not args.detector or detector.name in args.detector:
             try:
                 session = load(resolve(detector.model, config.root), sha256=detector.sha256)
-                subject, show_step = Detector(detector, session, sources[config.source_name(detector)]), progress.steps(detector.name)
+                source = asked_every(sources[config.source_name(detector)], detector.step)
+                subject, show_step = Detector(detector, session, source), progress.steps(detector.name)
                 reports.append(replay.run(subject, start, end, progress=show_step, sink=sink if args.format == 'openmetrics' else None))
             except PromlstmError as error:  # the others have their report all the same
                 failed.append(f'promlstm: detector {detector.name}: {error}')

@@ -25,12 +25,13 @@ from promlstm.query.newest import last_returned
 from promlstm.query.prometheus import Prometheus, Vector
 from promlstm.query.selector import bare_counter
 from promlstm.query.sources import Sources
+from promlstm.query.victorialogs import VictoriaLogs, asked_every
 
 LABEL_BYTES = (
     2400  # of an entity: identity, tables with the times of presence, exposition text, the step at work (python -m bench memory prints it)
 )
 RESIDENT_BYTES = 90_000_000  # of the exporter at rest with its model (python -m bench footprint prints it)
-PROBE = 'vector(1)'  # needs no data
+PROBE_SECONDS = 60.0  # the window or the step of what is asked to see whether a server answers
 UNKNOWN = '–'
 EMPTY = 'returned no series'
 # Said once, however many expressions return nothing.
@@ -45,6 +46,9 @@ LIVE = {'ENTITIES', 'MEMORY'}  # known only where Prometheus answers
 SHARED = ('MODEL', 'STEP', 'FLOOR', 'BUDGET', 'QUERIES', 'PER ENTITY')  # go below a table that is too wide, where all detectors agree
 NAMED = 5  # detectors that a line names; of more it says how many
 DERIVED = ('FLOOR', 'QUERIES', 'PER ENTITY')  # left out of a table that is still too wide: a warning, the totals and MEMORY tell the same
+
+
+Api = Prometheus | VictoriaLogs
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +118,10 @@ def check(
     for detector in config.detectors:
         progress(detector.name)
         name = config.source_name(detector)
-        found.append(_checked(detector, config.root, sources[name], cache, online=contacts[name].online))
+        asked = asked_every(sources[name], detector.step)
+        found.append(_checked(detector, config.root, asked, cache, kind=config.named_sources[name].kind, online=contacts[name].online))
         if contacts[name].online and found[-1].bundle and not found[-1].errors:
-            found[-1].warnings += _history(found[-1], sources[name], contacts[name].retention_seconds)
+            found[-1].warnings += _history(found[-1], asked, contacts[name].retention_seconds)
     progress('')
     for line in _report(found, width, online=any(contact.online for contact in contacts.values())):
         say(line)
@@ -151,14 +156,14 @@ def _contact(source: Prometheus, place: str, say: Callable[[str], None], *, onli
     Both query APIs are asked, as `run` asks them. A server that cannot be reached may come back and is only reported; one that answers no,
     and a file that cannot be read, stay wrong.
     """
-    now = time.time()
+    now, probed = time.time(), asked_every(source, PROBE_SECONDS)
     try:
         source.check_files()
         if not online:
             return Contact()
         with suppress(QueryRejected):  # it answers, and knows no such function: then it is not asked for its range
-            source.instant(PROBE, now)
-            _ask_history(source, now)
+            probed.instant(source.dialect.probe, now)
+            _ask_history(probed, source.dialect.probe, now)
         version = source.build().get('version', 'of unknown version')
     except (ConfigError, ResponseError, SourceRefused) as error:
         return Contact(refused=(f'error: {place}: {error}',))
@@ -171,15 +176,15 @@ def _contact(source: Prometheus, place: str, say: Callable[[str], None], *, onli
     return Contact(True, retention_seconds=retention)
 
 
-def _ask_history(source: Prometheus, now: float) -> None:
+def _ask_history(source: Api, probe: str, now: float) -> None:
     try:
-        list(source.range(PROBE, now - 60, now, 60))
+        list(source.range(probe, now - PROBE_SECONDS, now, PROBE_SECONDS))
     except QueryRejected as error:
         raise ResponseError(f'history is refused, so nothing could warm up: {error}') from error
 
 
 def _checked(
-    config: DetectorConfig, root: str, source: Prometheus, cache: dict[tuple[Path, str | None], Session], *, online: bool
+    config: DetectorConfig, root: str, source: Api, cache: dict[tuple[Path, str | None], Session], *, kind: str, online: bool
 ) -> Checked:
     checked, features = Checked(config), len(config.queries)
     try:
@@ -200,7 +205,7 @@ def _checked(
         largest = budget.largest_surprise(session, features, config.step)
         checked.warnings += advice.of_budget(config, session.bundle.calibration, checked.classes, largest_surprise=largest)
     for name, expr in config.queries.items():
-        if counter := bare_counter(expr):
+        if counter := kind == 'prometheus' and bare_counter(expr):
             checked.warnings.append(f'{_key(name)} looks like a counter ({counter} without rate): ask for rate(…)')
     if online:
         _ask(checked, checked.floor, source)
@@ -211,7 +216,7 @@ def _key(feature: str) -> str:
     return f'features.{feature}' if feature else 'expr'
 
 
-def _ask(checked: Checked, floor: float, source: Prometheus) -> None:
+def _ask(checked: Checked, floor: float, source: Api) -> None:
     """Ask each expression once. A rejected one is an error; an empty result is a warning, because series may appear later."""
     config = checked.config
     table = Entities(len(config.queries), config.by or None, config.max_entities)
@@ -231,6 +236,7 @@ def _ask(checked: Checked, floor: float, source: Prometheus) -> None:
         return
     checked.entities = len(table)
     checked.warnings += [f'the query API warns: {text}' for vector in answers for text in vector.warnings]
+    checked.warnings += [f'the query API hints: {text}' for text in dict.fromkeys(text for vector in answers for text in vector.hints)]
     checked.warnings += [
         _empty(name, config.delay, last_returned(source, expr, now - config.delay))
         for (name, expr), vector in zip(config.queries.items(), answers, strict=True)
@@ -265,7 +271,7 @@ def _joined(config: DetectorConfig, table: Entities, placement: Placement) -> li
     return found
 
 
-def _history(checked: Checked, source: Prometheus, retention_seconds: float | None) -> list[str]:
+def _history(checked: Checked, source: Api, retention_seconds: float | None) -> list[str]:
     """Whether there are samples from before the warm-up of a detector, so that scores come at once; warnings where they never may."""
     config, manifest = checked.config, checked.bundle.manifest if checked.bundle else None
     if not manifest:

@@ -160,6 +160,7 @@ class Detector(_Strict, frozen=True):
     min_relative_deviation: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     range: tuple[float, float] | None = None
     hold: Duration | None = None  # None: an hour, or 15 steps where that is longer (detector.py)
+    absent: Literal['missing', 'zero'] = 'missing'  # what it means that an entity is not in the answer; zero: as counts have it
     missing: Literal['alert', 'ignore'] = 'alert'
     forget: Duration = Duration(86400)  # an absent entity is forgotten after this, younger ones sooner
     history: Duration = Duration(8 * 86400)  # coarse history for the seasonal memory at a warm start; 0 = none
@@ -217,7 +218,7 @@ def parse(text: str, *, source: str = 'config', root: str = '.') -> Config:
 
     >>> parse('prometheus: {url: http://localhost:9090}\\ndetectors: [{name: up, expr: up, stepp: 30s}]')
     Traceback (most recent call last):
-    promlstm.errors.ConfigError: config: detectors[0] (up): stepp: unknown key; known: by, delay, direction, expr, false_alarms, \
+    promlstm.errors.ConfigError: config: detectors[0] (up): stepp: unknown key; known: absent, by, delay, direction, expr, false_alarms, \
 features, forget, history, hold, max_entities, min_deviation, min_relative_deviation, missing, model, name, range, sha256, source, step, timezone
     """
     try:

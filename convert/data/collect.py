@@ -7,6 +7,7 @@
 Who calls it: the command `fetch` and stages (`stage`), train and evaluate (`load`).
 """
 
+import dataclasses
 from pathlib import Path
 
 import msgspec
@@ -73,7 +74,7 @@ def load(path, data, folder):
         if detector.name not in reports or (detector.name not in data.files and spans.without(wanted, found.store.covered('fine'))):
             raise CollectError(f'detector {detector.name!r}: {found.store.folder} has not all of its spans: run fetch first')
         dropped = frozenset(name.encode() for name in reports[detector.name].dropped)
-        out.append(dataset.Dataset(found.store, found.parts, found.history_seconds, found.exclusions, dropped, found.labelled))
+        out.append(dataclasses.replace(found, dropped=dropped))
     return out
 
 
@@ -126,4 +127,5 @@ def _open(path, data, config, detector, folder):
     about = tables.about(detector, _files(path, data, detector)) if detector.name in data.files else fetch.about(config, detector)
     exclusions = incidents.applied(data.exclude, incidents.load(folder / 'incidents.json'))
     labelled = tuple(incidents.by_hand(data.labels, 'labels'))
-    return dataset.Dataset(store.Store(folder, about), data.spans, detector.history, exclusions, labelled=labelled)
+    zero = float(detector.forget) if detector.absent == 'zero' else 0.0
+    return dataset.Dataset(store.Store(folder, about), data.spans, detector.history, exclusions, labelled=labelled, zero_seconds=zero)

@@ -21,6 +21,7 @@ from promlstm.engine import history
 from promlstm.engine.entities import Entities
 from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable
 from promlstm.query.prometheus import POINTS_PER_ANSWER
+from promlstm.query.victorialogs import asked_every
 
 CELLS = 2_000_000               # samples of a chunk in memory, 16 MB
 MOST_STEPS, LEAST_STEPS = 4096, 16
@@ -77,7 +78,7 @@ def fetch(config, detectors, parts, root, *, sources, log, now=clock.time, pause
         stores[detector.name] = target = store.Store(root, about(config, detector))
         target.prepare()
         try:
-            jobs += _plan(detector, target, parts, sources[config.source_name(detector)])
+            jobs += _plan(detector, target, parts, asked_every(sources[config.source_name(detector)], detector.step))
         except PromlstmError as error:
             failed[detector.name] = error
     asked = {config.source_name(detector): config.source_of(detector) for detector in detectors}

@@ -246,3 +246,15 @@ def excluded(exclusions, times, identities, detector):
                 if each.concerns(found):
                     out[where, row] = True
     return out
+
+
+def inside(pieces, steps):
+    """bool [n]: which steps (int [n]) lie in one of the pieces (first, end).
+
+    >>> inside([(2, 4), (6, 7)], np.arange(8)).astype(int).tolist()
+    [0, 0, 1, 1, 0, 0, 1, 0]
+    """
+    out = np.zeros(len(steps), bool)
+    for first, end in pieces:
+        out |= (steps >= first) & (steps < end)
+    return out

@@ -31,6 +31,7 @@ from promlstm.live.relay import Blocks, Relay
 from promlstm.live.runner import Runner, Watch
 from promlstm.live.status import Status
 from promlstm.live.storage import Kept, Storage
+from promlstm.query.victorialogs import asked_every
 from promlstm.serve.telemetry import Telemetry
 
 COLLECT_SECONDS = 60.0
@@ -167,7 +168,7 @@ class Scheduler:
     def _prove(self, detector: DetectorConfig, config: Config, sources: Sources) -> None:
         """ConfigError where the model of a detector cannot be used with its settings."""
         try:
-            Detector(detector, self.session(detector, config.root), sources[config.source_name(detector)])
+            Detector(detector, self.session(detector, config.root), asked_every(sources[config.source_name(detector)], detector.step))
         except BundleError as error:
             raise ConfigError(f'detector {detector.name}: {error}') from error
 
@@ -183,9 +184,8 @@ class Scheduler:
             self.telemetry, partial(self._publish, name), partial(self._withdraw, name), take_over=partial(self._take_over, name) if beside else None
         )
         source, settings = self._config.source_name(detector), storages.settings(detector, self._config.source_of(detector))
-        runner = Runner(
-            detector, self._sources[source], self, clock, relay, settings, self._watch, self._config.root, server=self._servers[source]
-        )
+        asked = asked_every(self._sources[source], detector.step)
+        runner = Runner(detector, asked, self, clock, relay, settings, self._watch, self._config.root, server=self._servers[source])
         running = _Running(runner, relay, clock, threading.Thread(target=runner.run, name=f'promlstm-{name}', daemon=True))
         (self._waiting if beside else self._serving)[name] = running
         self._threads = [thread for thread in self._threads if thread.is_alive() or not self._started] + [running.thread]

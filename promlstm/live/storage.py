@@ -284,7 +284,10 @@ class Storage:
 def settings(config: DetectorConfig, source: Source) -> dict[str, str]:
     """What memory depends on beside the model, as texts that are compared: what is asked, of whom, when, and what counts as a deviation."""
     texts = {name: _written(getattr(config, name)) for name in config.__struct_fields__ if name not in UNRELATED}
-    asked = repr((source.url.rstrip('/'), sorted(source.params.items()), sorted(source.headers.items())))
+    if config.absent == 'missing':  # as before there was the key
+        del texts['absent']
+    kind = () if source.kind == 'prometheus' else (source.kind,)
+    asked = repr((source.url.rstrip('/'), sorted(source.params.items()), sorted(source.headers.items()), *kind))
     return texts | {'prometheus': hashlib.sha256(asked.encode('utf-8', 'surrogatepass')).hexdigest()}
 
 

@@ -294,6 +294,7 @@ TRIED = {
     ),
     ('detector', 'direction'): ('both', 'above', 'below', 'up', ''),
     ('detector', 'source'): ('prometheus', '', 'a b', 1),
+    ('detector', 'absent'): ('missing', 'zero', 'ignore', True),
     ('detector', 'missing'): ('alert', 'ignore', 'drop', True),
     ('detector', 'min_deviation'): (0, 0.5, -1, '1'),
     ('detector', 'min_relative_deviation'): (0, 0.5, -1, '1'),
