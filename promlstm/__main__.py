@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
             None if args.preset else args.config_file, in_force.apply, telemetry, lambda new: _advise(new, log), seen=seen
         )
         site = Site(
-            page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready, prefix=prefix,
+            page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready, sources=scheduler.source_names, prefix=prefix,
             reload=reload.ask if args.enable_lifecycle else None, host=host_of(args.external_url),
         )  # fmt: skip
         web = Web(args.web_config_file, telemetry)

@@ -1,6 +1,7 @@
 """The real program on a source of logs: counts by level become entities, from history on, and an absent level is zero."""
 
 import re
+import signal
 import time
 
 import exporter
@@ -31,4 +32,12 @@ def test_levels_are_scored_and_zero_where_there_are_no_lines(tmp_path):
             observed = dict(re.findall(r'^promlstm_observed\{detector="logs".*level="(\w+)".*\} (\S+)', text, re.MULTILINE))
             assert float(observed['error']) == 0.0 and 15 <= float(observed['info']) <= 25
             assert 'promlstm_detector_up{detector="metrics"} 0' in text and 'promlstm_entity_missing{detector="logs"' not in text
+            assert '<td>logs</td><td>logs</td><td>scoring</td>' in servers.http.get(running.url, timeout=10).text
+            tree['sources']['logs']['concurrency'] = 2
+            running.config.write_text(yaml.safe_dump(tree))
+            running.child.send_signal(signal.SIGHUP)
+            servers.wait_until(lambda: 'changed="source logs"' in running.log.read_text(), 30, 'the changed source in force')
+            warmed = lambda: len(re.findall('"warmed up" detector=logs', running.log.read_text()))  # noqa: E731
+            servers.wait_until(lambda: warmed() == 2, 60, 'its detector to begin anew')
+            assert scored.search(page()) and running.log.read_text().count('"model loaded and verified" detector=metrics') == 1
             assert running.stop() == 0

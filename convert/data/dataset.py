@@ -145,6 +145,11 @@ class Dataset:
         values[spans.excluded(self.exclusions + self.labelled, times, identities, self.detector)] = np.nan
         return times, values
 
+    def samples(self, first, end, identities):
+        """The samples of steps as they are judged, float64 [T, n, F] (identities sorted); NaN = none."""
+        values = self.store.read('fine', first, end, identities)
+        return self._zeroed('fine', values, first, identities) if self.zero_seconds and identities else values
+
     def _zeroed(self, grid, values, first, identities):
         """Samples from a step on (float64 [T, n, F]) as a detector with `absent: zero` judges them: Detector._completed, over what is stored."""
         covered = self.store.covered(grid)

@@ -137,7 +137,7 @@ def _nothing(data, part, why):
 
 def _whole(data, part, group):
     """All samples of a part, its spans after one another: float64 [T, N, F], times [T]."""
-    pieces = [(data.store.read('fine', first, end, group), np.arange(first, end) * data.step_seconds) for first, end in data.steps(part)]
+    pieces = [(data.samples(first, end, group), np.arange(first, end) * data.step_seconds) for first, end in data.steps(part)]
     return np.concatenate([values for values, _ in pieces]), np.concatenate([times for _, times in pieces])
 
 

@@ -221,6 +221,11 @@ class Scheduler:
         """{detector: Status}."""
         return {runner.config.name: runner.status for runner in self.runners}
 
+    def source_names(self) -> dict[str, str]:
+        """{detector: name of the source that it asks}."""
+        with self._lock:
+            return {detector.name: self._config.source_name(detector) for detector in self._config.detectors}
+
     def ready(self) -> bool:
         """True once every detector has scored or has reported why not, and at least one has computed a step.
 
