@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         from promlstm import limits
         from promlstm.engine.session import stamp
         from promlstm.live.clock import Clock
+        from promlstm.live.feedback import Feedback
         from promlstm.live.reload import Reload
         from promlstm.live.scheduler import Scheduler
         from promlstm.live.storage import Storage
@@ -79,11 +80,13 @@ def run(args: argparse.Namespace) -> int:
                 args.storage_path, args.checkpoint_interval, [detector.name for detector in config.detectors], telemetry, clock.stopping,
                 limit_bytes=limits.memory_bytes(),
             )  # fmt: skip
+        feedback = Feedback(telemetry, clock.stopping)
+        feedback.use(config.alertmanager, config.root)
         scheduler = Scheduler(
             config, sources, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=sources.__getitem__,
-            storage=storage,
+            storage=storage, feedback=feedback,
         )  # fmt: skip
-        in_force = InForce(scheduler, sources)
+        in_force = InForce(scheduler, sources, config)
         prefix = prefix_of(args.external_url, args.route_prefix)
         reload = Reload(
             None if args.preset else args.config_file, in_force.apply, telemetry, lambda new: _advise(new, log), seen=seen
@@ -97,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
         wait_for_signal = signals.waiting(kept)
     server.start()
     logs.event(log, 'info', 'serving', version=__version__, url=server.url + prefix, config=name, detectors=len(config.detectors))
+    feedback.start()
     scheduler.start()
     reload.start()
     while (number := wait_for_signal()) == signal.SIGHUP:
@@ -114,10 +118,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 class InForce:
-    """The sources that the scheduler asks now; a new configuration keeps those that are the same."""
+    """What the scheduler runs and asks now; a new configuration keeps what is the same."""
 
-    def __init__(self, scheduler: 'Scheduler', sources: 'Sources') -> None:
-        self._scheduler, self._sources = scheduler, sources
+    def __init__(self, scheduler: 'Scheduler', sources: 'Sources', config: 'Config') -> None:
+        self._scheduler, self._sources, self._config = scheduler, sources, config
 
     def apply(self, config: 'Config') -> list[str]:
         """Run another configuration from now on; returns what has changed."""
@@ -125,7 +129,9 @@ class InForce:
 
         sources = Sources(config.named_sources, root=config.root, before=self._sources)
         changed = self._scheduler.apply(config, sources, sources.__getitem__)
-        self._sources = sources
+        if self._scheduler.feedback and config.alertmanager != self._config.alertmanager:
+            self._scheduler.feedback.use(config.alertmanager, config.root)
+        self._sources, self._config = sources, config
         sources.share_memory()
         return changed
 

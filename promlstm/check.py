@@ -21,6 +21,8 @@ from promlstm.engine.entities import Entities, Placement
 from promlstm.engine.session import Session
 from promlstm.errors import ConfigError, PromlstmError, QueryRejected, ResponseError, SourceRefused, SourceUnavailable
 from promlstm.live.facts import skew_text
+from promlstm.query import silences
+from promlstm.query.http import Http
 from promlstm.query.newest import last_returned
 from promlstm.query.prometheus import Prometheus, Vector
 from promlstm.query.selector import bare_counter
@@ -128,7 +130,7 @@ def check(
     for line in [*_of_sources(config, sources, contacts, found, memory_limit_bytes), *_memory(found, memory_limit_bytes)]:
         for part in terminal.wrapped(line, width):
             say(part)
-    refused = [line for contact in contacts.values() for line in contact.refused]
+    refused = [line for contact in contacts.values() for line in contact.refused] + _silences(config, say, online=online)
     for line in refused:
         for part in terminal.wrapped(line, width):
             say(part)
@@ -174,6 +176,27 @@ def _contact(source: Prometheus, place: str, say: Callable[[str], None], *, onli
     keeps = 'how long it keeps samples is not known' if retention is None else f'keeps samples for {terminal.duration(retention)}'
     say(f'{place}: reachable, {version}, {keeps}')
     return Contact(True, retention_seconds=retention)
+
+
+def _silences(config: Config, say: Callable[[str], None], *, online: bool) -> list[str]:
+    """Ask the Alertmanager for its silences; what is wrong with the way to it."""
+    if not config.alertmanager:
+        return []
+    http = Http(config.alertmanager.source, root=config.root)
+    try:
+        http.check_files()
+        if not online:
+            return []
+        found, problems = silences.read(http, config.alertmanager.timeout)
+    except (ConfigError, ResponseError, SourceRefused) as error:
+        return [f'error: alertmanager: {error}']
+    except SourceUnavailable as error:
+        say(f'alertmanager: {error}; silences are not read')
+        return []
+    say(f'alertmanager: reachable, {_count(len(silences.false_alarms(found)), "silence")} in force that say false alarm')
+    for problem in problems:
+        say(f'warning: alertmanager: {problem}')
+    return []
 
 
 def _ask_history(source: Api, probe: str, now: float) -> None:

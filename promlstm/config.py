@@ -141,6 +141,24 @@ class Source(_Strict, frozen=True):
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4  # queries in flight
 
 
+class Alertmanager(_Strict, frozen=True):
+    """The Alertmanager whose silences say what is a false alarm."""
+
+    url: str
+    interval: Duration = Duration(30)
+    timeout: Duration = Duration(10)
+    basic_auth: BasicAuth | None = None
+    authorization: Authorization | None = None
+    tls_config: TLS | None = None
+    headers: dict[str, str] = {}
+    proxy_url: str | None = None
+
+    @property
+    def source(self) -> Source:
+        """How it is to be reached."""
+        return Source(**{name: getattr(self, name) for name in self.__struct_fields__ if name != 'interval'})
+
+
 class Detector(_Strict, frozen=True):
     """One detector: what to watch, with which model, and what matters to its owner."""
 
@@ -177,6 +195,7 @@ class Config(_Strict, frozen=True, kw_only=True):
 
     prometheus: Source | None = None  # the short form of sources.prometheus
     sources: dict[str, Source] = {}
+    alertmanager: Alertmanager | None = None  # None: nobody is asked for silences
     detectors: tuple[Detector, ...]
     root: str = msgspec.field(default='.', name='-root')  # the file's folder: relative paths start there; not a key
 
@@ -229,7 +248,7 @@ features, forget, history, hold, max_entities, min_deviation, min_relative_devia
         got = 'nothing' if tree is None else f'a {type(tree).__name__}'
         raise ConfigError(f'{source}: expected the keys prometheus and detectors, got {got}')
     if '-root' in tree:
-        raise ConfigError(f'{source}: -root: unknown key; known: detectors, prometheus, sources')
+        raise ConfigError(f'{source}: -root: unknown key; known: alertmanager, detectors, prometheus, sources')
     try:
         _check_sources(tree.get('sources'))
         config: Config = msgspec.convert({**tree, '-root': root}, Config, dec_hook=_parse)
@@ -248,7 +267,8 @@ def changes(old: Config, new: Config) -> list[str]:
     """
     sources = _differing(old.named_sources, new.named_sources)
     names = _differing(*({detector.name: detector for detector in config.detectors} for config in (old, new)))
-    return [name if name == DEFAULT_SOURCE else f'source {name}' for name in sources] + [f'detector {name}' for name in names]
+    others = ['alertmanager'] * (old.alertmanager != new.alertmanager)
+    return [name if name == DEFAULT_SOURCE else f'source {name}' for name in sources] + others + [f'detector {name}' for name in names]
 
 
 def _differing(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
@@ -276,6 +296,10 @@ def _problem(error: Exception) -> str:
 _PLACES: dict[str, type[_Strict]] = {
     '': Config,
     'prometheus': Source,
+    'alertmanager': Alertmanager,
+    'alertmanager.basic_auth': BasicAuth,
+    'alertmanager.authorization': Authorization,
+    'alertmanager.tls_config': TLS,
     'detectors[…]': Detector,
     'prometheus.basic_auth': BasicAuth,
     'prometheus.authorization': Authorization,
@@ -336,6 +360,10 @@ def _check(config: Config, source: str) -> None:
         if not _SOURCE_NAME.match(name):
             raise ConfigError(f'{source}: sources: {name!r} is no name of a source: letters, digits, _ and -')
         _check_source(each, f'{source}: {source_place(config, name)}')
+    if config.alertmanager:
+        _check_source(config.alertmanager.source, f'{source}: alertmanager')
+        if config.alertmanager.interval <= 0:
+            raise ConfigError(f'{source}: alertmanager.interval: expected more than 0')
     if not config.detectors:
         raise ConfigError(f'{source}: detectors: none; give at least one with name and expr')
     names = [detector.name for detector in config.detectors]

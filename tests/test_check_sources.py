@@ -55,3 +55,24 @@ def test_one_source_under_a_name_is_enough():
     with Wire(prometheus) as good:
         status, lines = checked(f'sources: {{vm: {{url: "{good.url}"}}}}\ndetectors: [{{name: a, expr: up}}]')
     assert status and lines[0].startswith('sources.vm: reachable, 3.1, ')
+
+
+def test_the_alertmanager_is_asked_for_its_silences():
+    """How many are in force; one that says no is an error, one that is away is none, and nobody is asked offline."""
+    silences = []
+
+    def alertmanager(peer, number):
+        while request := peer.request():
+            silences.append(request.target)
+            peer.answer(b'[]')
+
+    text = 'prometheus: {{url: "http://127.0.0.1:1"}}\nalertmanager: {{url: "{}"}}\ndetectors: [{{name: a, expr: up}}]'
+    with Wire(alertmanager) as good:
+        status, lines = checked(text.format(good.url))
+        assert status and 'alertmanager: reachable, 0 silences in force that say false alarm' in lines
+        assert check(configuration.parse(text.format(good.url)), online=False, say=lines.append) and silences == ['/api/v2/silences']
+    with Wire(closed) as bad:
+        status, lines = checked(text.format(bad.url))
+    assert not status and lines[-1].startswith(f'error: alertmanager: {bad.url}/api/v2/silences answered 401: no')
+    status, lines = checked(text.format('http://127.0.0.1:1'))
+    assert status and any(line.startswith('alertmanager: http://127.0.0.1:1 cannot be reached') for line in lines)

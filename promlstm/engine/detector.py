@@ -489,6 +489,16 @@ class Detector:
         if self.time is not None and time - self.time > 1.5 * self.config.step:
             yield from self.replay(self.time + self.config.step, time - self.config.step)
 
+    def accept(self, rows: Ints) -> Memory:
+        """Let the next sample of some entities (int [n]) be their new normal level; returns what was remembered of them, for `undo`."""
+        before = self.memory.take(rows)
+        self.memory = replace(self.memory, latch=self.memory.latch.opened(rows))
+        return before
+
+    def undo(self, rows: Ints, before: Memory) -> None:
+        """Remember of some entities (int [n]) what `accept` returned: what was held then is held again."""
+        self.memory = self.memory.put(rows, before)
+
     def forget(self) -> int:
         """Drop the rows of entities that have been absent for long; returns how many. It copies the memory, so not for a few rows."""
         if self.time is None or self._partial:  # entities that a partial answer lacks may still be there

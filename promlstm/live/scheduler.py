@@ -26,6 +26,7 @@ from promlstm.errors import BundleError, ConfigError
 from promlstm.live import storage as storages
 from promlstm.live.clock import Clock
 from promlstm.live.facts import Facts, Server
+from promlstm.live.feedback import Feedback
 from promlstm.live.models import Models
 from promlstm.live.relay import Blocks, Relay
 from promlstm.live.runner import Runner, Watch
@@ -70,6 +71,7 @@ class Scheduler:
     watch     watch(detector, verdicts), after each step; for the demo
     facts     what the source of a name says of itself: facts(name); None = they are no servers
     storage   where memory is kept over a restart; None = nowhere
+    feedback  what silences say; None = nobody is asked
     """
 
     def __init__(
@@ -84,8 +86,9 @@ class Scheduler:
         watch: Watch | None = None,
         facts: Callable[[str], Facts] | None = None,
         storage: Storage | None = None,
+        feedback: Feedback | None = None,
     ) -> None:
-        self.clock, self.telemetry, self.storage = clock, telemetry, storage
+        self.clock, self.telemetry, self.storage, self.feedback = clock, telemetry, storage, feedback
         self._config, self._sources = config, sources
         self._servers = {name: Server(facts and facts(name), name) for name in config.named_sources}
         self._publish, self._withdraw, self._watch = publish, withdraw, watch

@@ -8,7 +8,8 @@
     skew          how far the clock of a server is from ours
     newest        when an expression last returned series
     sources       the query APIs of a configuration, by name
+    silences      silences of an Alertmanager
     selector      PromQL selectors, and what they match
 """
 
-__all__ = ['dialect', 'http', 'in_flight', 'newest', 'prometheus', 'selector', 'skew', 'sources', 'victorialogs']
+__all__ = ['dialect', 'http', 'in_flight', 'newest', 'prometheus', 'selector', 'silences', 'skew', 'sources', 'victorialogs']
