@@ -1,7 +1,9 @@
 """Several query APIs in the chart: the configuration, the Secrets, and who may be asked."""
 
+import re
+
 import pytest
-from chart import CHART, config_of, objects, template
+from chart import CHART, SCHEMA, config_of, objects, template
 
 from promlstm import config as configuration
 
@@ -24,7 +26,7 @@ def test_the_configuration_has_each_source_with_files_for_its_secrets():
 def test_a_network_policy_lets_out_to_each():
     """And to nobody else but DNS."""
     (policy,) = objects(template('helm4', SOURCES).stdout, 'NetworkPolicy')
-    assert [[port['port'] for port in rule['ports']] for rule in policy['spec']['egress']] == [[9090], [3100], [53, 53]]
+    assert [[port['port'] for port in rule['ports']] for rule in policy['spec']['egress']] == [[9090], [3100], [53, 53], [9093]]
 
 
 def test_without_prometheus_the_only_source_is_everybodys():
@@ -34,7 +36,22 @@ def test_without_prometheus_the_only_source_is_everybodys():
     assert config.prometheus is None and {config.source_name(detector) for detector in config.detectors} == {'vm'}
 
 
+def test_the_alertmanager_whose_silences_are_read():
+    """With the file of its password; without the value nobody is asked."""
+    text = template('helm4', SOURCES).stdout
+    found = configuration.parse(config_of(text), source='rendered').alertmanager
+    assert (found.url, found.basic_auth.password_file, found.interval) == ('http://alertmanager:9093', '/secrets/alertmanager-login/password', 30)
+    none = template('helm4', SOURCES, '--set-json=alertmanager=null').stdout
+    assert configuration.parse(config_of(none), source='rendered').alertmanager is None
+    known = set(SCHEMA['properties']['alertmanager']['properties'])
+    assert {re.sub('_secret$', '', key) for key in known} == set(configuration.Alertmanager.__struct_encode_fields__)
+
+
 REFUSED = {
+    'no way to the alertmanager': (['--set-json=networkPolicy.alertmanager.to=[]'], 'networkPolicy.alertmanager.to is empty: the silences'),
+    'alertmanager in a template': (['--set-literal=alertmanager.url=http://${A}'], 'alertmanager.url: ${A} was not replaced'),
+    'alertmanager without a url': (['--set-json=alertmanager={"url":null,"interval":"30s"}'], 'alertmanager.url is not set'),
+    'source without a url': (['--set-json=sources.more={"url":null}'], 'sources.more'),
     'unknown': (['--set-json=detectors=[{"name":"a","expr":"up","source":"b"}]'], 'detectors: a: source: b is no source; there are logs, prometheus'),
     'twice': (['--set=sources.prometheus.url=http://a'], 'sources.prometheus and prometheus.url are both set'),
     'none for presets': (
