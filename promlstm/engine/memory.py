@@ -97,6 +97,12 @@ class Memory:
         )
 
 
+    def is_like(self, other: 'Memory') -> bool:
+        """Whether the columns of both are of the same kind, so that rows of one can be put into the other."""
+        mine, theirs = ({name: (array.dtype, array.shape[1:]) for name, array in each.state.items()} for each in (self, other))
+        view = self.latch.view.shape[1:] == other.latch.view.shape[1:]
+        return mine == theirs and view and len(self.season.columns) == len(other.season.columns)
+
     def put(self, rows: Ints, part: 'Memory') -> 'Memory':
         """The same with the memory of some rows (int [n]) replaced by that of `part`, but for the tables of the time of day."""
 

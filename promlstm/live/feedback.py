@@ -34,7 +34,7 @@ log = logging.getLogger('promlstm.feedback')
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What was read last: its number, the silences in force that say false alarm, and all that there are by their id."""
+    """What was read last of the silences that say false alarm: its number, those in force, and all."""
 
     number: int = 0
     active: tuple[Silence, ...] = ()
@@ -92,8 +92,9 @@ class Feedback:
             return
         self._say_problem('; '.join(problems), settings, good=True)
         with self._lock:
-            if settings is self._settings and (tuple(found) != self.known.every):
-                self.known = Known(self.known.number + 1, silences.false_alarms(found), tuple(found))
+            every = tuple(silence for silence in found if silence.is_false_alarm)
+            if settings is self._settings and every != self.known.every:
+                self.known = Known(self.known.number + 1, silences.false_alarms(every), every)
 
     def _say_problem(self, problem: str, settings: Alertmanager, *, good: bool) -> None:
         self._telemetry.set('promlstm_alertmanager_last_read_successful', good, settings.source.url)
@@ -142,10 +143,16 @@ class Acceptance:
         for silence, rows in self._covered:
             held = np.flatnonzero(rows & detector.memory.latch.alarms)
             if len(held):
-                before = detector.accept(held)
-                self._before.append(_Before(silence.id, [identities[row] for row in held], before))
+                self._remember(silence, [identities[row] for row in held], detector.accept(held))
                 self._count('accepted_alarms', len(held))
                 self._say('info', 'a silence calls it a false alarm: accepted as normal', entities=len(held), silence=silence.id)
+
+    def _remember(self, silence: Silence, identities: list[bytes], memory: Memory) -> None:
+        """Keep what was before; of an entity that is accepted again while that is kept, what was before the first time."""
+        kept = {identity for each in self._before for identity in each.identities}
+        new = np.array([place for place, identity in enumerate(identities) if identity not in kept], np.int64)
+        if len(new):
+            self._before.append(_Before(silence.id, [identities[place] for place in new], memory.take(new)))
 
     def _compare(self, identities: list[bytes]) -> None:
         """Which of the entities that were not compared yet each silence in force is about."""
@@ -186,6 +193,8 @@ class Acceptance:
         rows = detector.entities.rows_of(each.identities)
         covering = [next((silence.id for silence, mask in self._covered if row >= 0 and mask[row]), '') for row in rows]
         back = np.array([place for place, row in enumerate(rows) if row >= 0 and not covering[place]], np.int64)
+        if not detector.memory.is_like(each.memory):  # another model has come, which remembers other things
+            return []
         if len(back):
             detector.undo(np.array(rows, np.int64)[back], each.memory.take(back))
             self._count('restored_alarms', len(back))

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tiny_model
 from fakes import Samples, noisy, raw, stepped
 from wire import Wire, replying
 
@@ -128,6 +129,29 @@ def test_who_is_dropped_by_an_edit_is_taken_back(watched):
     assert min(scores['a']) >= 1 and max(scores['b']) < 1 and watched.counts['restored_alarms'] == 1
 
 
+def test_what_is_taken_back_is_what_was_before_the_first_time(watched):
+    """An entity that is accepted twice, for it has shifted again, goes back to where it was before both."""
+    watched.silences(silence(1, 'a'))
+    watched.run(5)
+    watched.detector.source.series[raw(instance='a')] = noisy(0, level=500.0)
+    assert max(watched.run(10)['a'][3:]) < 1 and watched.counts['accepted_alarms'] == 2
+    watched.detector.source.series[raw(instance='a')] = noisy(0)
+    watched.silences(silence(1, 'a', state='expired', early=True))
+    scores = watched.run(5)
+    assert max(scores['a']) < 1 and watched.counts['restored_alarms'] == 1  # the level from before both is normal
+    assert watched.detector.memory.latch.expected[0, 0] == pytest.approx(10.0, abs=5.0)
+
+
+def test_another_model_has_nothing_to_take_back(watched, tmp_path):
+    """It remembers other things; the detector goes on."""
+    watched.silences(silence(1, 'a'))
+    watched.run(5)
+    watched.detector = watched.detector.with_session(sessions.load(tiny_model.write(tmp_path / 'tiny.onnx')))
+    watched.silences(silence(1, 'a', state='expired', early=True))
+    watched.run(5)
+    assert 'restored_alarms' not in watched.counts
+
+
 @pytest.mark.parametrize('matcher', [Matcher('instance', '=~', '.+'), Matcher('instance', '!=', 'nobody'), Matcher('instance', '=~', '.*')])
 def test_a_silence_over_everything_is_refused(watched, matcher):
     """And told with the number of entities; with the detector it is one about that detector, and told as well."""
@@ -184,7 +208,7 @@ def test_an_early_end_is_told_from_a_natural_one():
 
 def test_what_is_known_stays_in_force_while_the_alertmanager_is_away():
     """A gauge says so; silences of another Alertmanager, or of none, replace it."""
-    said = [(200, json.dumps([answer()]).encode()), (503, b'no'), (200, b'{}'), (200, json.dumps([answer()]).encode()), (200, b'[]')]
+    said = [(200, json.dumps([answer()]).encode()), (503, b'no'), (200, b'{}'), (200, json.dumps([answer(), answer(comment='other')]).encode()), (200, b'[]')]
     telemetry, clock = Telemetry(process=False), Clock()
     feedback = Feedback(telemetry, clock.stopping)
     seen = []
