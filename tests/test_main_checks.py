@@ -585,8 +585,8 @@ def test_a_detector_of_a_preset_can_be_left_out(run):
 @pytest.mark.parametrize(
     ('answer', 'says'),
     [
-        ((401, b'Unauthorized'), 'answered 401: not allowed; check basic_auth or authorization'),
-        ((403, b'{"status":"error","error":"forbidden"}'), 'answered 403: not allowed; check basic_auth or authorization: 403: forbidden'),
+        ((401, b'Unauthorized'), 'answered 401: not allowed; check basic_auth, authorization or oauth2'),
+        ((403, b'{"status":"error","error":"forbidden"}'), 'answered 403: not allowed; check basic_auth, authorization or oauth2: 403: forbidden'),
         ((302, b'', {'Location': 'http://login.example/'}), 'redirects to http://login.example/'),
         ((404, b'nothing here'), 'answered 404: there is no api/v1/query below it'),
         ((200, b'<html>'), 'with something that is not a query result'),
