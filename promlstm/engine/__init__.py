@@ -6,6 +6,7 @@
     manifest   its part about the model itself
     tensors    its part about the inputs and outputs of the graph
     proof      its part about the numbers that the graph must give
+    wire       what the bytes of a model file may be
     digest     whether a model file is what was released
     session    a model file in ONNX Runtime
     budget     which budgets of false alarms a detector can have
@@ -24,5 +25,5 @@
 
 __all__ = [
     'budget', 'bundle', 'columns', 'detector', 'digest', 'entities', 'history', 'interfaces', 'labels', 'latch', 'manifest', 'memory',
-    'presence', 'proof', 'score', 'season', 'session', 'snapshot', 'tables', 'tensors',
+    'presence', 'proof', 'score', 'season', 'session', 'snapshot', 'tables', 'tensors', 'wire',
 ]  # fmt: skip
