@@ -183,9 +183,9 @@ def check_web_config(args: argparse.Namespace) -> int:
 def check_model(args: argparse.Namespace) -> int:
     """`promlstm check-model`: prints the card, or why the file cannot be used."""
     from promlstm.card import card
-    from promlstm.engine import session
+    from promlstm.engine import session, trial
 
-    print('\n'.join(card(session.load(session.resolve(args.model), sha256=args.sha256).bundle, _width())))
+    print('\n'.join(card(session.load(session.resolve(args.model), sha256=args.sha256, trial=trial.Trials()).bundle, _width())))
     return 0
 
 

@@ -10,7 +10,7 @@ other rows of its chunk, except that a row alone gives slightly different result
 
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +29,9 @@ CHUNK = 2048
 SHIPPED = Path(__file__).parent.with_name('models')
 BUILTIN = 'builtin:'
 _DTYPES = {'tensor(float)': 'float32', 'tensor(double)': 'float64', 'tensor(int64)': 'int64'}
+
+
+Trial = Callable[[bytes, str, str], bool]  # as trial.Trials
 
 
 class _Node(Protocol):
@@ -63,12 +66,13 @@ def stamp(path: str | Path) -> tuple[int, int, int, int] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def load(path: str | Path, *, sha256: str | None = None, threads: int | None = None, prove: bool = True) -> 'Session':
+def load(path: str | Path, *, sha256: str | None = None, threads: int | None = None, prove: bool = True, trial: Trial | None = None) -> 'Session':
     """Load a model file: check its digests and its bytes before ONNX Runtime sees them, then its format, and verify its proof.
 
     sha256   expected digest of the file, or None
     threads  how many chunks run at once; None = as many as limits.threads gives
     prove    False = do not verify the proof
+    trial    trial(bytes, sha256, name of the file) loads it in a process of its own first, see trial.Trials: True = and proves it; None = no such trial
     raises   BundleFormatError (missing, truncated, changed, of another format or digest, refused), ProofError (computes other numbers here)
     """
     try:
@@ -85,8 +89,9 @@ def load(path: str | Path, *, sha256: str | None = None, threads: int | None = N
         raise BundleFormatError(f'{path}: sha256 is {found}, the configuration pins {sha256}: not the file that was meant')
     digest.check(data, str(path))
     wire.check(data, str(path))
+    proven = trial(data, found, str(path)) if trial else False
     session = of(data, str(path), threads=threads)
-    if prove:
+    if prove and not proven:
         session.prove()
     return session
 
