@@ -76,14 +76,15 @@ def load(path: str | Path, *, sha256: str | None = None, threads: int | None = N
     raises   BundleFormatError (missing, truncated, changed, of another format or digest, refused), ProofError (computes other numbers here)
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe never ends, a device may have no end
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # a pipe never ends, a device may have no end
             raise BundleFormatError(f'{path}: not a regular file')
+        if status.st_size > wire.LARGEST_BYTES:
+            raise BundleFormatError(wire.too_large(str(path)))
         with Path(path).open('rb') as file:
-            data = file.read(wire.LARGEST_BYTES + 1)
+            data = file.read(status.st_size + 1)
     except OSError as error:
         raise BundleFormatError(f'{path}: cannot be read: {error.strerror}') from error
-    if len(data) > wire.LARGEST_BYTES:
-        raise BundleFormatError(wire.too_large(str(path)))
     found = contract.digest(data)
     if sha256 and found != sha256.lower():
         raise BundleFormatError(f'{path}: sha256 is {found}, the configuration pins {sha256}: not the file that was meant')
