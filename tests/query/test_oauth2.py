@@ -275,6 +275,21 @@ def test_a_failure_is_not_remembered(secret):
         assert ask(subject) == [1.0]
 
 
+def test_an_endpoint_that_fails_when_a_token_was_refused(secret):
+    """The failure is told as the endpoint's, and the refused token is not tried again: the next query has a new one or none."""
+    grants, works = Grants(), [True]
+    with Wire(replying(lambda request: grants.endpoint(request) if works[0] else (500, b''))) as endpoint, Wire(replying(grants.api)) as api:
+        subject = client(api, endpoint, secret)
+        assert ask(subject) == [1.0]
+        grants.accepts, works[0] = lambda token: token != 'T1', False
+        for _ in range(2):
+            with pytest.raises(SourceUnavailable, match=r'^oauth2: .* gives no token \(500\)$'):
+                ask(subject)
+        works[0] = True
+        assert ask(subject) == [1.0]
+        assert headers(api) == ['Bearer T1', 'Bearer T1', 'Bearer T2']
+
+
 def test_a_thread_that_is_ended_while_it_asks_frees_the_others():
     """Whatever ends it: who comes next asks anew."""
 
