@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from promlstm.errors import BundleFormatError
 
 LARGEST_BYTES = 64_000_000  # what `python -m convert wrap` writes at most
-MOST_FIELDS = 1_000_000  # the shipped model has 14 thousand; a million take a second or two
+MOST_FIELDS = 1_000_000  # the shipped model has 12 thousand; a million take a second or two
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types of protobuf
 DOMAINS = ('', 'ai.onnx')  # of operators
 CONTRIBUTED = {('com.microsoft', 'DynamicQuantizeLSTM')}  # of ONNX Runtime's own operators what `python -m convert quantize` writes
