@@ -183,9 +183,9 @@ def check_web_config(args: argparse.Namespace) -> int:
 def check_model(args: argparse.Namespace) -> int:
     """`promlstm check-model`: prints the card, or why the file cannot be used."""
     from promlstm.card import card
-    from promlstm.engine import session
+    from promlstm.engine import session, trial
 
-    print('\n'.join(card(session.load(session.resolve(args.model), sha256=args.sha256).bundle, _width())))
+    print('\n'.join(card(session.load(session.resolve(args.model), sha256=args.sha256, trial=trial.Trials()).bundle, _width())))
     return 0
 
 
@@ -201,6 +201,7 @@ def backtest(args: argparse.Namespace) -> int:
     from promlstm import backtest as replay
     from promlstm.engine.detector import Detector
     from promlstm.engine.session import load, resolve
+    from promlstm.engine.trial import Trials
     from promlstm.query.prometheus import Prometheus
 
     (config, name), now = _configuration(args), time.time()
@@ -213,12 +214,12 @@ def backtest(args: argparse.Namespace) -> int:
     if unknown := next((name for name in args.detector or () if name not in known), None):
         raise ConfigError(f'--detector={unknown}: no such detector; {name} has {", ".join(known)}')
     out = _output(args.output)  # before the work, so that a path that cannot be written is reported at once
-    source, sink, progress = Prometheus(config.prometheus, root=config.root), replay.OpenMetrics(), Progress()
+    source, sink, progress, trials = Prometheus(config.prometheus, root=config.root), replay.OpenMetrics(), Progress(), Trials()
     reports, failed = [], []
     for detector in config.detectors:
         if not args.detector or detector.name in args.detector:
             try:
-                session = load(resolve(detector.model, config.root), sha256=detector.sha256)
+                session = load(resolve(detector.model, config.root), sha256=detector.sha256, trial=trials)
                 subject, show_step = Detector(detector, session, source), progress.steps(detector.name)
                 reports.append(replay.run(subject, start, end, progress=show_step, sink=sink if args.format == 'openmetrics' else None))
             except PromlstmError as error:  # the others have their report all the same

@@ -19,6 +19,7 @@ from promlstm.engine.bundle import Bundle
 from promlstm.engine.detector import Detector
 from promlstm.engine.entities import Entities, Placement
 from promlstm.engine.session import Session
+from promlstm.engine.trial import Trials
 from promlstm.errors import ConfigError, PromlstmError, QueryRejected, ResponseError, SourceRefused, SourceUnavailable
 from promlstm.live.facts import skew_text
 from promlstm.query.newest import last_returned
@@ -95,10 +96,10 @@ def check(
     source = Prometheus(config.prometheus, root=config.root)
     online, refused, retention_seconds = _contact(source, say, online=online)
     cache: dict[tuple[Path, str | None], Session] = {}
-    found = []
+    trials, found = Trials(), []
     for detector in config.detectors:
         progress(detector.name)
-        found.append(_checked(detector, config.root, source, cache, online=online))
+        found.append(_checked(detector, config.root, source, cache, trials, online=online))
         if online and found[-1].bundle and not found[-1].errors:
             found[-1].warnings += _history(found[-1], source, retention_seconds)
     progress('')
@@ -148,13 +149,13 @@ def _ask_history(source: Prometheus, now: float) -> None:
 
 
 def _checked(
-    config: DetectorConfig, root: str, source: Prometheus, cache: dict[tuple[Path, str | None], Session], *, online: bool
+    config: DetectorConfig, root: str, source: Prometheus, cache: dict[tuple[Path, str | None], Session], trials: Trials, *, online: bool
 ) -> Checked:
     checked, features = Checked(config), len(config.queries)
     try:
         path = sessions.resolve(config.model, root)
         if (path, config.sha256) not in cache:
-            cache[path, config.sha256] = sessions.load(path, sha256=config.sha256)
+            cache[path, config.sha256] = sessions.load(path, sha256=config.sha256, trial=trials)
         session = cache[path, config.sha256]
         checked.bundle = session.bundle
         checked.per_entity_bytes = session.bundle.state_bytes(features) + session.bundle.season_bytes(features) + LABEL_BYTES

@@ -261,7 +261,7 @@ class Prometheus:
         if status in (400, 422):
             raise QueryRejected(f'{self._url} rejects the expression ({status} {said}): {form["query"]}')
         if status in (401, 403):
-            raise SourceRefused(f'{self._url} answered {status}: not allowed; check basic_auth or authorization: {said}')
+            raise SourceRefused(f'{self._url} answered {status}: not allowed; check basic_auth, authorization or oauth2: {said}')
         raise _unavailable(f'{self._url} could not answer ({status} {said})', headers)
 
     def _answer(self, status: int, headers: Message, body: bytearray) -> _Answer:
@@ -294,7 +294,7 @@ class Prometheus:
         if status == 429 or status >= 500:
             return _unavailable(f'{self._url} answered {status}: {start}', headers)
         if status in (401, 403):
-            return SourceRefused(f'{self._url} answered {status}: not allowed; check basic_auth or authorization: {start}')
+            return SourceRefused(f'{self._url} answered {status}: not allowed; check basic_auth, authorization or oauth2: {start}')
         if status == 404:
             return ResponseError(f'{self._url} answered 404: there is no api/v1/query below it; check the path of its url: {start}')
         if status in _NO_POST:
