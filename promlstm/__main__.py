@@ -203,9 +203,9 @@ def check_web_config(args: argparse.Namespace) -> int:
 def check_model(args: argparse.Namespace) -> int:
     """`promlstm check-model`: prints the card, or why the file cannot be used."""
     from promlstm.card import card
-    from promlstm.engine import session
+    from promlstm.engine import session, trial
 
-    print('\n'.join(card(session.load(session.resolve(args.model), sha256=args.sha256).bundle, _width())))
+    print('\n'.join(card(session.load(session.resolve(args.model), sha256=args.sha256, trial=trial.Trials()).bundle, _width())))
     return 0
 
 
@@ -221,6 +221,7 @@ def backtest(args: argparse.Namespace) -> int:
     from promlstm import backtest as replay
     from promlstm.engine.detector import Detector
     from promlstm.engine.session import load, resolve
+    from promlstm.engine.trial import Trials
     from promlstm.query.sources import Sources
     from promlstm.query.victorialogs import asked_every
 
@@ -234,12 +235,12 @@ def backtest(args: argparse.Namespace) -> int:
     if unknown := next((name for name in args.detector or () if name not in known), None):
         raise ConfigError(f'--detector={unknown}: no such detector; {name} has {", ".join(known)}')
     out = _output(args.output)  # before the work, so that a path that cannot be written is reported at once
-    sources, sink, progress = Sources(config.named_sources, root=config.root), replay.OpenMetrics(), Progress()
+    sources, sink, progress, trials = Sources(config.named_sources, root=config.root), replay.OpenMetrics(), Progress(), Trials()
     reports, failed = [], []
     for detector in config.detectors:
         if not args.detector or detector.name in args.detector:
             try:
-                session = load(resolve(detector.model, config.root), sha256=detector.sha256)
+                session = load(resolve(detector.model, config.root), sha256=detector.sha256, trial=trials)
                 source = asked_every(sources[config.source_name(detector)], detector.step)
                 subject, show_step = Detector(detector, session, source), progress.steps(detector.name)
                 reports.append(replay.run(subject, start, end, progress=show_step, sink=sink if args.format == 'openmetrics' else None))

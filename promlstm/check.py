@@ -19,6 +19,7 @@ from promlstm.engine.bundle import Bundle
 from promlstm.engine.detector import Detector
 from promlstm.engine.entities import Entities, Placement
 from promlstm.engine.session import Session
+from promlstm.engine.trial import Trials
 from promlstm.errors import ConfigError, PromlstmError, QueryRejected, ResponseError, SourceRefused, SourceUnavailable
 from promlstm.live.facts import skew_text
 from promlstm.query import silences
@@ -116,12 +117,12 @@ def check(
     sources = Sources(config.named_sources, root=config.root)
     contacts = {name: _contact(sources[name], source_place(config, name), say, online=online) for name in config.named_sources}
     cache: dict[tuple[Path, str | None], Session] = {}
-    found = []
+    trials, found = Trials(), []
     for detector in config.detectors:
         progress(detector.name)
         name = config.source_name(detector)
-        asked = asked_every(sources[name], detector.step)
-        found.append(_checked(detector, config.root, asked, cache, kind=config.named_sources[name].kind, online=contacts[name].online))
+        asked, kind = asked_every(sources[name], detector.step), config.named_sources[name].kind
+        found.append(_checked(detector, config.root, asked, cache, trials, kind=kind, online=contacts[name].online))
         if contacts[name].online and found[-1].bundle and not found[-1].errors:
             found[-1].warnings += _history(found[-1], asked, contacts[name].retention_seconds)
     progress('')
@@ -182,7 +183,7 @@ def _silences(config: Config, say: Callable[[str], None], *, online: bool) -> li
     """Ask the Alertmanager for its silences; what is wrong with the way to it."""
     if not config.alertmanager:
         return []
-    http = Http(config.alertmanager.source, root=config.root)
+    http = Http(config.alertmanager.source, root=config.root, where='alertmanager')
     try:
         http.check_files()
         if not online:
@@ -207,13 +208,13 @@ def _ask_history(source: Api, probe: str, now: float) -> None:
 
 
 def _checked(
-    config: DetectorConfig, root: str, source: Api, cache: dict[tuple[Path, str | None], Session], *, kind: str, online: bool
+    config: DetectorConfig, root: str, source: Api, cache: dict[tuple[Path, str | None], Session], trials: Trials, *, kind: str, online: bool
 ) -> Checked:
     checked, features = Checked(config), len(config.queries)
     try:
         path = sessions.resolve(config.model, root)
         if (path, config.sha256) not in cache:
-            cache[path, config.sha256] = sessions.load(path, sha256=config.sha256)
+            cache[path, config.sha256] = sessions.load(path, sha256=config.sha256, trial=trials)
         session = cache[path, config.sha256]
         checked.bundle = session.bundle
         checked.per_entity_bytes = session.bundle.state_bytes(features) + session.bundle.season_bytes(features) + LABEL_BYTES

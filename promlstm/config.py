@@ -38,6 +38,7 @@ _RESERVED_HEADERS = {
     'accept-encoding', 'connection', 'content-encoding', 'content-length', 'content-type', 'expect', 'host', 'keep-alive', 'proxy-authenticate',
     'proxy-authorization', 'te', 'trailer', 'transfer-encoding', 'upgrade', 'www-authenticate',
 }  # fmt: skip
+_SCOPE = re.compile(r'[\x21\x23-\x5b\x5d-\x7e]+\Z')  # RFC 6749, section 3.3
 _PERIODS = {'minute': 60.0, 'hour': 3600.0, 'day': 86400.0, 'week': WEEK_SECONDS, 'month': 30 * 86400.0, 'year': 365 * 86400.0}
 
 
@@ -124,6 +125,18 @@ class TLS(_Strict, frozen=True):
     insecure_skip_verify: bool = False
 
 
+class OAuth2(_Strict, frozen=True):
+    """A client that gets its tokens from a token endpoint, with the grant of client credentials."""
+
+    client_id: str
+    client_secret_file: str
+    token_url: str
+    scopes: tuple[str, ...] = ()
+    endpoint_params: dict[str, str] = {}  # such as audience
+    tls_config: TLS | None = None  # of the token endpoint, which shares nothing with the query API
+    proxy_url: str | None = None
+
+
 class Source(_Strict, frozen=True):
     """A query API to ask."""
 
@@ -132,6 +145,7 @@ class Source(_Strict, frozen=True):
     timeout: Duration = Duration(30)  # whole answer, from the request to the last byte
     basic_auth: BasicAuth | None = None
     authorization: Authorization | None = None
+    oauth2: OAuth2 | None = None
     tls_config: TLS | None = None
     headers: dict[str, str] = {}  # such as X-Scope-OrgID
     params: dict[str, str] = {}  # added to the URL of every query, such as dedup, partial_response, namespace
@@ -149,6 +163,7 @@ class Alertmanager(_Strict, frozen=True):
     timeout: Duration = Duration(10)
     basic_auth: BasicAuth | None = None
     authorization: Authorization | None = None
+    oauth2: OAuth2 | None = None
     tls_config: TLS | None = None
     headers: dict[str, str] = {}
     proxy_url: str | None = None
@@ -299,10 +314,14 @@ _PLACES: dict[str, type[_Strict]] = {
     'alertmanager': Alertmanager,
     'alertmanager.basic_auth': BasicAuth,
     'alertmanager.authorization': Authorization,
+    'alertmanager.oauth2': OAuth2,
+    'alertmanager.oauth2.tls_config': TLS,
     'alertmanager.tls_config': TLS,
     'detectors[…]': Detector,
     'prometheus.basic_auth': BasicAuth,
     'prometheus.authorization': Authorization,
+    'prometheus.oauth2': OAuth2,
+    'prometheus.oauth2.tls_config': TLS,
     'prometheus.tls_config': TLS,
 }
 
@@ -411,13 +430,36 @@ def _check_source(source: Source, where: str) -> None:
             raise ConfigError(f'{where}.params: {name}: promlstm sets it for every query; here it would replace what a detector asks')
     if source.authorization and not _HEADER_NAME.match(source.authorization.type):
         raise ConfigError(f'{where}.authorization.type: expected one word such as Bearer, got {source.authorization.type!r}')
-    if source.basic_auth and source.authorization:
-        raise ConfigError(f'{where}: basic_auth and authorization: only one of them')
-    if source.tls_config and source.tls_config.key_file and not source.tls_config.cert_file:
+    given = [name for name in ('basic_auth', 'authorization', 'oauth2') if getattr(source, name)]
+    if len(given) > 1:
+        raise ConfigError(f'{where}: {" and ".join(given)}: only one of them')
+    _check_tls(source.tls_config, where)
+    if source.oauth2:
+        _check_oauth2(source.oauth2, f'{where}.oauth2')
+
+
+def _check_tls(tls: TLS | None, where: str) -> None:
+    if tls and tls.key_file and not tls.cert_file:
         raise ConfigError(f'{where}.tls_config: key_file without cert_file')
 
 
-def _check_url(text: str, where: str, instead: str) -> None:
+def _check_oauth2(oauth2: OAuth2, where: str) -> None:
+    _check_url(oauth2.token_url, f'{where}.token_url', 'use client_id and client_secret_file', query=True)
+    if oauth2.proxy_url is not None:
+        _check_url(oauth2.proxy_url, f'{where}.proxy_url', 'use a proxy that needs none')
+    _check_tls(oauth2.tls_config, where)
+    for name in ('client_id', 'client_secret', 'scope'):
+        if name in oauth2.endpoint_params:
+            key = {'client_secret': 'client_secret_file', 'scope': 'scopes'}.get(name, name)
+            raise ConfigError(f'{where}.endpoint_params: {name}: not here; use {key}')
+    if not oauth2.client_id:
+        raise ConfigError(f'{where}.client_id: empty')
+    for scope in oauth2.scopes:
+        if not _SCOPE.match(scope):
+            raise ConfigError(f'{where}.scopes: expected words of printable ASCII, got {scope!r}')
+
+
+def _check_url(text: str, where: str, instead: str, *, query: bool = False) -> None:
     """A URL may hold a password where it is not yet known to be one, so it is looked for first and never printed."""
     if '@' in text:
         raise ConfigError(f'{where}: no user name and password here, they would end up in logs; {instead}')
@@ -433,7 +475,7 @@ def _check_url(text: str, where: str, instead: str) -> None:
         good = False
     if not good:
         raise ConfigError(f'{where}: expected http://HOST:PORT or https://…, got {text!r}')
-    if url.query or url.fragment:
+    if (url.query and not query) or url.fragment:
         raise ConfigError(f'{where}: nothing is expected after the path: what belongs to every query goes into params')
 
 

@@ -74,8 +74,8 @@ def test_five_lines_are_enough():
     expr = '1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[5m]))'
     assert got.root == str(FILES)
     assert msgspec.structs.asdict(got.prometheus) == {
-        'url': 'http://localhost:9090', 'kind': 'prometheus', 'timeout': 30, 'basic_auth': None, 'authorization': None, 'tls_config': None, 'headers': {},
-        'params': {}, 'method': 'auto', 'proxy_url': None, 'max_response': None, 'concurrency': 4,
+        'url': 'http://localhost:9090', 'kind': 'prometheus', 'timeout': 30, 'basic_auth': None, 'authorization': None, 'oauth2': None,
+        'tls_config': None, 'headers': {}, 'params': {}, 'method': 'auto', 'proxy_url': None, 'max_response': None, 'concurrency': 4,
     }  # fmt: skip
     (detector,) = got.detectors
     assert msgspec.structs.asdict(detector) == {
@@ -94,10 +94,10 @@ def test_every_key_can_be_set():
     assert (source.headers, source.params, source.proxy_url) == ({'X-Scope-OrgID': '7'}, {'dedup': 'true'}, 'http://proxy:3128')
     assert (detector.step, detector.delay, detector.hold, detector.forget, detector.history) == (90, 0.5, 0, 604800, 216000)
     assert (detector.range, detector.by, list(detector.queries)) == ((0, math.inf), ('instance', 'job'), ['cpu', 'load'])
-    for struct in (source, source.tls_config, detector):
+    for struct in (source, source.tls_config, source.oauth2, source.oauth2.tls_config, detector):
         default = {field.name: field.default for field in msgspec.structs.fields(struct)}
         unset = [name for name, value in msgspec.structs.asdict(struct).items() if value == default[name]]
-        assert unset in ([], ['kind', 'authorization'], ['expr'])  # one of two ways; of the section prometheus the kind is given
+        assert unset in ([], ['kind', 'basic_auth', 'authorization'], ['expr'])  # the other ways; of the section prometheus the kind is given
 
 
 def test_detectors_name_their_source():

@@ -153,6 +153,28 @@ def test_configurations_that_are_shown_are_in_order(page, tmp_path, capsys):
         assert main(['check-config', '--offline', str(tmp_path / 'promlstm.yml')]) == 0, capsys.readouterr().out
 
 
+CLAIMS = [line.split('|')[1:-1] for line in read('SECURITY.md').splitlines() if line.startswith('| ') and '| what happens |' not in line]
+
+
+@pytest.mark.parametrize('claim', [cells for cells in CLAIMS if 'tests/' in cells[-1]], ids=lambda cells: cells[0].strip()[:60])
+def test_the_tests_of_a_claim_of_security_are_there(claim):
+    """SECURITY.md names a file, or a test in it."""
+    named = re.findall(r'`([^`]+)`', claim[-1])
+    assert named
+    for each in named:
+        file, _, test = each.partition('::')
+        assert not test or f'\ndef {test}(' in read(file)
+        assert (ROOT / file).is_file()
+
+
+def test_each_claim_of_security_names_its_test():
+    """What a hostile client, Prometheus, target or model tries to do: no row without one, in any of the tables that have that column."""
+    tables = re.findall(r'^\| it tries to \| what happens \| test \|\n\|---\|---\|---\|\n((?:\|.*\n)+)', read('SECURITY.md'), re.MULTILINE)
+    rows = [row for table in tables for row in table.splitlines()]
+    assert len(tables) == 4
+    assert not [row for row in rows if not re.search(r'`tests/[^`]+` \|$', row)]
+
+
 def test_the_first_configuration_has_six_lines():
     """It is small enough to be typed."""
     (shown,) = blocks(README, 'yaml', 'detectors:')

@@ -58,8 +58,8 @@ def silent(peer, _number):
 
 
 REFUSING = {
-    'unauthorised': (replying(lambda request: (401, b'Unauthorized')), 'answered 401: not allowed; check basic_auth or authorization'),
-    'forbidden': (replying(lambda request: (403, b'forbidden')), 'answered 403: not allowed; check basic_auth or authorization'),
+    'unauthorised': (replying(lambda request: (401, b'Unauthorized')), 'answered 401: not allowed; check basic_auth, authorization or oauth2'),
+    'forbidden': (replying(lambda request: (403, b'forbidden')), 'answered 403: not allowed; check basic_auth, authorization or oauth2'),
     'redirect': (redirecting, 'redirects to https://login.example/: put the address that answers in the place of its url'),
     'no such path': (replying(lambda request: (404, b'404 page not found')), 'answered 404: there is no api/v1/query below it'),
     'a login page': (replying(lambda request: b'<!doctype html><title>Sign in'), "not a query result (JSON is malformed: invalid character (byte 0)); it "

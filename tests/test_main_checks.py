@@ -585,8 +585,8 @@ def test_a_detector_of_a_preset_can_be_left_out(run):
 @pytest.mark.parametrize(
     ('answer', 'says'),
     [
-        ((401, b'Unauthorized'), 'answered 401: not allowed; check basic_auth or authorization'),
-        ((403, b'{"status":"error","error":"forbidden"}'), 'answered 403: not allowed; check basic_auth or authorization: 403: forbidden'),
+        ((401, b'Unauthorized'), 'answered 401: not allowed; check basic_auth, authorization or oauth2'),
+        ((403, b'{"status":"error","error":"forbidden"}'), 'answered 403: not allowed; check basic_auth, authorization or oauth2: 403: forbidden'),
         ((302, b'', {'Location': 'http://login.example/'}), 'redirects to http://login.example/'),
         ((404, b'nothing here'), 'answered 404: there is no api/v1/query below it'),
         ((200, b'<html>'), 'with something that is not a query result'),
@@ -607,12 +607,21 @@ def test_an_answer_that_says_no_fails_the_check(run, tmp_path, answer, says):
     ('keys', 'says'),
     [
         ('basic_auth: {username: me, password_file: none.txt}', 'none.txt: secret cannot be read: No such file or directory'),
+        (
+            'oauth2: {client_id: me, client_secret_file: none.txt, token_url: "http://127.0.0.1:1/"}',
+            'none.txt: secret cannot be read: No such file or directory',
+        ),
+        (
+            'oauth2: {client_id: me, client_secret_file: secret, token_url: "https://127.0.0.1:1/", tls_config: {ca_file: promlstm.yml}}',
+            'prometheus.oauth2.tls_config: a certificate or key cannot be used: ',
+        ),
         ('tls_config: {ca_file: none.pem}', 'none.pem: tls_config.ca_file is no file'),
-        ('tls_config: {ca_file: promlstm.yml}', 'prometheus: tls_config: a certificate or key cannot be used'),
+        ('tls_config: {ca_file: promlstm.yml}', 'prometheus.tls_config: a certificate or key cannot be used'),
     ],
 )
 def test_a_secret_or_certificate_that_cannot_be_used_fails_the_check(run, tmp_path, keys, says, offline):
     """With --offline as well: the files are here."""
+    (tmp_path / 'secret').write_text('hunter2')
     (tmp_path / 'promlstm.yml').write_text(f'prometheus: {{url: "https://127.0.0.1:1", {keys}}}\ndetectors: [{{name: d, expr: up}}]\n')
     status, out, _ = run('check-config', str(tmp_path / 'promlstm.yml'), *offline)
-    assert status == 1 and 'error: prometheus: ' in out and says in out
+    assert status == 1 and 'error: prometheus: ' in out and says in out and 'hunter2' not in out

@@ -16,7 +16,7 @@ import numpy as np
 
 from convert.data import spans, store
 from convert.data.spans import DataError, Exclusion, Span
-from promlstm.config import TLS, Authorization, BasicAuth, Duration, Source
+from promlstm.config import TLS, Authorization, BasicAuth, Duration, OAuth2, Source
 from promlstm.errors import PromlstmError, QueryRejected
 from promlstm.query.http import Http
 from promlstm.query.selector import Matcher, selector
@@ -48,6 +48,7 @@ class Silences(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     margin: Duration = Duration(0)
     basic_auth: BasicAuth | None = None
     authorization: Authorization | None = None
+    oauth2: OAuth2 | None = None
     tls_config: TLS | None = None
     headers: dict[str, str] = {}
     proxy_url: str | None = None
@@ -113,9 +114,9 @@ def _from_file(path):
 
 def _from_alertmanager(source, root):
     where = source.alertmanager.rstrip('/') + '/api/v2/silences'
-    options = {name: getattr(source, name) for name in ('basic_auth', 'authorization', 'tls_config', 'headers', 'proxy_url')}
+    options = {name: getattr(source, name) for name in ('basic_auth', 'authorization', 'oauth2', 'tls_config', 'headers', 'proxy_url')}
     try:
-        reply = Http(Source(url=source.alertmanager, **options), root=root).send('GET', 'api/v2/silences', {}, TIMEOUT_SECONDS)
+        reply = Http(Source(url=source.alertmanager, **options), root=root, where='exclude.silences').send('GET', 'api/v2/silences', {}, TIMEOUT_SECONDS)
     except PromlstmError as error:
         raise IncidentError(f'exclude.silences: {error}') from error
     if reply.status != 200:

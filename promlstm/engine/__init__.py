@@ -6,8 +6,10 @@
     manifest   its part about the model itself
     tensors    its part about the inputs and outputs of the graph
     proof      its part about the numbers that the graph must give
+    wire       what the bytes of a model file may be
     digest     whether a model file is what was released
     session    a model file in ONNX Runtime
+    trial      the first load of a model file, in a process of its own
     budget     which budgets of false alarms a detector can have
     labels     the identity of a series
     entities   which row belongs to which series
@@ -24,5 +26,5 @@
 
 __all__ = [
     'budget', 'bundle', 'columns', 'detector', 'digest', 'entities', 'history', 'interfaces', 'labels', 'latch', 'manifest', 'memory',
-    'presence', 'proof', 'score', 'season', 'session', 'snapshot', 'tables', 'tensors',
+    'presence', 'proof', 'score', 'season', 'session', 'snapshot', 'tables', 'tensors', 'trial', 'wire',
 ]  # fmt: skip

@@ -10,22 +10,21 @@ Who calls it: session.load, before ONNX Runtime sees the bytes; convert.release,
 """
 
 import hashlib
-from collections.abc import Iterator
 
+from promlstm.engine import wire
 from promlstm.engine.manifest import PREFIX, check_format
 from promlstm.errors import BundleFormatError
 
 KEY = PREFIX + 'digest'
 METADATA_PROPS = 14  # number of the field in onnx.ModelProto
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types of protobuf
 REMEDY = 'copy it again from where it was released, or make it again with `python -m convert`'
 
 
 def _entry(sha256: str) -> bytes:
     """An entry of metadata_props as protobuf has it; none of its lengths needs a second byte."""
     key, value = KEY.encode(), sha256.encode()
-    pair = bytes([1 << 3 | BYTES, len(key)]) + key + bytes([2 << 3 | BYTES, len(value)]) + value
-    return bytes([METADATA_PROPS << 3 | BYTES, len(pair)]) + pair
+    pair = bytes([1 << 3 | wire.BYTES, len(key)]) + key + bytes([2 << 3 | wire.BYTES, len(value)]) + value
+    return bytes([METADATA_PROPS << 3 | wire.BYTES, len(pair)]) + pair
 
 
 LENGTH = len(_entry('0' * 64))
@@ -74,40 +73,8 @@ def properties(data: bytes) -> dict[str, str]:
     ['promlstm.digest']
     """
     out: dict[str, str] = {}
-    for number, pair in _fields(data):
+    for number, pair in wire.fields(data):
         if number == METADATA_PROPS:
-            parts = dict(_fields(pair))
+            parts = dict(wire.fields(pair))
             out.setdefault(parts.get(1, b'').decode('utf-8', 'replace'), parts.get(2, b'').decode('utf-8', 'replace'))
     return out
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(number, content) of the fields of a protobuf message; of those that are no bytes the content is empty."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        number, kind = key >> 3, key & 7
-        length = {FIXED64: 8, FIXED32: 4}.get(kind, 0)
-        if kind in (VARINT, BYTES):
-            length, at = _varint(data, at)
-        if kind not in (VARINT, FIXED64, BYTES, FIXED32) or not number:
-            raise ValueError(f'byte {at} begins no field')
-        if kind == VARINT:
-            length = 0
-        if at + length > len(data):
-            raise ValueError(f'it ends within a field, after {len(data)} bytes')
-        yield number, data[at : at + length] if kind == BYTES else b''
-        at += length
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """(number, where the next byte is)."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(data):
-            raise ValueError(f'it ends within a field, after {len(data)} bytes')
-        byte, at = data[at], at + 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise ValueError(f'byte {at} begins no field')

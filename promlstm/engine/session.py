@@ -10,7 +10,7 @@ other rows of its chunk, except that a row alone gives slightly different result
 
 import os
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,13 +21,17 @@ import onnxruntime
 
 from promlstm import limits
 from promlstm.engine import bundle as contract
-from promlstm.engine import digest
+from promlstm.engine import digest, wire
 from promlstm.engine.columns import Tensors
 from promlstm.errors import BundleFormatError, ProofError
 
 CHUNK = 2048
+SHIPPED = Path(__file__).parent.with_name('models')
 BUILTIN = 'builtin:'
 _DTYPES = {'tensor(float)': 'float32', 'tensor(double)': 'float64', 'tensor(int64)': 'int64'}
+
+
+Trial = Callable[[bytes, str, str], bool]  # as trial.Trials
 
 
 class _Node(Protocol):
@@ -45,7 +49,7 @@ def resolve(model: str, root: str | Path = '.') -> Path:
     'default.onnx'
     """
     if model.startswith(BUILTIN):
-        path = Path(__file__).parent.with_name('models') / f'{model.removeprefix(BUILTIN)}.onnx'
+        path = SHIPPED / f'{model.removeprefix(BUILTIN)}.onnx'
         if not path.exists():
             known = ', '.join(sorted(BUILTIN + file.stem for file in path.parent.glob('*.onnx')))
             raise BundleFormatError(f'{model}: no such model comes with promlstm; there is {known}')
@@ -62,27 +66,42 @@ def stamp(path: str | Path) -> tuple[int, int, int, int] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def load(path: str | Path, *, sha256: str | None = None, threads: int | None = None, prove: bool = True) -> 'Session':
-    """Load a model file: check its digests before ONNX Runtime sees the bytes, then its format, and verify its proof.
+def load(path: str | Path, *, sha256: str | None = None, threads: int | None = None, prove: bool = True, trial: Trial | None = None) -> 'Session':
+    """Load a model file: check its digests and its bytes before ONNX Runtime sees them, then its format, and verify its proof.
 
     sha256   expected digest of the file, or None
     threads  how many chunks run at once; None = as many as limits.threads gives
     prove    False = do not verify the proof
-    raises   BundleFormatError (missing, truncated, changed, of another format or digest), ProofError (computes other numbers here)
+    trial    trial(bytes, sha256, name of the file) loads it in a process of its own first, see trial.Trials: True = and proves it; None = no such trial
+    raises   BundleFormatError (missing, truncated, changed, of another format or digest, refused), ProofError (computes other numbers here)
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe never ends, a device may have no end
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # a pipe never ends, a device may have no end
             raise BundleFormatError(f'{path}: not a regular file')
-        data = Path(path).read_bytes()
+        if status.st_size > wire.LARGEST_BYTES:
+            raise BundleFormatError(wire.too_large(str(path)))
+        with Path(path).open('rb') as file:
+            data = file.read(status.st_size + 1)
     except OSError as error:
         raise BundleFormatError(f'{path}: cannot be read: {error.strerror}') from error
     found = contract.digest(data)
     if sha256 and found != sha256.lower():
         raise BundleFormatError(f'{path}: sha256 is {found}, the configuration pins {sha256}: not the file that was meant')
     digest.check(data, str(path))
+    wire.check(data, str(path))
+    proven = trial(data, found, str(path)) if trial else False
+    session = of(data, str(path), threads=threads)
+    if prove and not proven:
+        session.prove()
+    return session
+
+
+def of(data: bytes, source: str, *, threads: int | None = None) -> 'Session':
+    """The Session of a model file's bytes, which were checked, as `load`; its proof is not verified."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # of errors we hear as exceptions; nothing is printed
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False  # a plan is kept for every number of rows: up to 60 MB for a fleet that grows, for no time saved
     try:
@@ -90,14 +109,10 @@ def load(path: str | Path, *, sha256: str | None = None, threads: int | None = N
         metadata = runtime.get_modelmeta().custom_metadata_map
     except Exception as error:  # ONNX Runtime raises its own classes, which have no common base but Exception
         why = ' '.join(str(error).split())
-        raise BundleFormatError(f'{path}: not an ONNX file that this ONNX Runtime ({onnxruntime.__version__}) can run: {why}') from error
-    bundle = contract.parse(
-        metadata, _tensors(runtime.get_inputs()), _tensors(runtime.get_outputs()), source=str(path), sha256=found, size_bytes=len(data)
-    )
-    session = Session(runtime, bundle, threads or limits.threads())
-    if prove:
-        session.prove()
-    return session
+        raise BundleFormatError(f'{source}: not an ONNX file that this ONNX Runtime ({onnxruntime.__version__}) can run: {why}') from error
+    inputs, outputs = _tensors(runtime.get_inputs()), _tensors(runtime.get_outputs())
+    bundle = contract.parse(metadata, inputs, outputs, source=source, sha256=contract.digest(data), size_bytes=len(data))
+    return Session(runtime, bundle, threads or limits.threads())
 
 
 def _tensors(nodes: Iterable[_Node]) -> list[contract.Tensor]:

@@ -61,7 +61,7 @@ class Feedback:
         with self._lock:
             if self._settings:
                 self._telemetry.drop('promlstm_alertmanager_last_read_successful', self._settings.source.url)
-            self._settings, self._http = settings, Http(settings.source, root=root) if settings else None
+            self._settings, self._http = settings, Http(settings.source, root=root, where='alertmanager') if settings else None
             if settings is None:
                 self.known = Known(self.known.number + 1)
         self._changed.set()

@@ -13,6 +13,7 @@ from pathlib import Path
 from promlstm.config import Detector as DetectorConfig
 from promlstm.engine import session as sessions
 from promlstm.engine.session import Session
+from promlstm.engine.trial import Trials
 from promlstm.errors import BundleError
 from promlstm.live.clock import Stopping
 
@@ -23,10 +24,6 @@ STOP_SECONDS = 0.2  # who waits for the first version looks this often whether t
 
 Load = Callable[[Path, str | None], Session]
 Stamp = Callable[[Path], object]
-
-
-def _load(path: Path, sha256: str | None) -> Session:
-    return sessions.load(path, sha256=sha256)
 
 
 class Model:
@@ -40,7 +37,7 @@ class Model:
 
     def __init__(
         self, path: Path, sha256: str | None, stopping: threading.Event, *,
-        load: Load = _load, stamp: Stamp = sessions.stamp, now: Callable[[], float] = time.monotonic,
+        load: Load, stamp: Stamp = sessions.stamp, now: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._path, self._sha256, self._stopping = path, sha256, stopping
         self._load, self._stamp, self._now = load, stamp, now
@@ -110,6 +107,7 @@ class Models:
     def __init__(self, stopping: threading.Event) -> None:
         self._stopping, self._lock = stopping, threading.Lock()
         self._models: dict[tuple[Path, str | None], Model] = {}
+        self._trials = Trials()
 
     def keep(self, configs: Iterable[DetectorConfig], root: str) -> None:
         """Look only at the files of these detectors from now on."""
@@ -123,12 +121,16 @@ class Models:
         key = (sessions.resolve(config.model, root), config.sha256)
         with self._lock:
             if key not in self._models:
-                self._models[key] = Model(*key, self._stopping)
+                self._models[key] = Model(*key, self._stopping, load=self._load)
             model = self._models[key]
         return model.session()
 
+    def _load(self, path: Path, sha256: str | None) -> Session:
+        return sessions.load(path, sha256=sha256, trial=self._trials)
+
     def ended(self, limit_seconds: float) -> bool:
         """Wait until no file is read any more, as Model.ended: the interpreter must not end while ONNX Runtime runs in a thread."""
+        self._trials.stop()
         until = time.monotonic() + limit_seconds
         with self._lock:
             models = list(self._models.values())

@@ -1,6 +1,7 @@
 """The way to the query API: requests out, columns of samples in.
 
     http          one bounded HTTP exchange
+    oauth2        access tokens of a client
     in_flight     how many bytes of answers are held at once
     dialect       what differs between the kinds of query APIs
     prometheus    instant and range queries, decoded into columns
@@ -12,4 +13,4 @@
     selector      PromQL selectors, and what they match
 """
 
-__all__ = ['dialect', 'http', 'in_flight', 'newest', 'prometheus', 'selector', 'silences', 'skew', 'sources', 'victorialogs']
+__all__ = ['dialect', 'http', 'in_flight', 'newest', 'oauth2', 'prometheus', 'selector', 'silences', 'skew', 'sources', 'victorialogs']

@@ -14,7 +14,7 @@ import re
 import ssl
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from email.message import Message
 from pathlib import Path
@@ -23,9 +23,11 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from promlstm import __version__, limits
 from promlstm.errors import ConfigError, ResponseError, SourceRefused, SourceUnavailable
+from promlstm.query import oauth2
 from promlstm.query.connection import PIECE_BYTES, Connection, Deadline, ProtocolError, Unanswered
 from promlstm.query.in_flight import Answer, InFlight
-from promlstm.query.interfaces import Source
+from promlstm.query.interfaces import OAuth2, Source
+from promlstm.query.oauth2 import Tokens
 from promlstm.query.slots import Slots
 
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -59,10 +61,12 @@ def largest_response(memory_limit_bytes: int | None, apis: int = 1) -> int:
 
 
 class Http:
-    """What `source` (config.Source) leads to; files that it names are relative to `root`."""
+    """What `source` (config.Source) leads to; files that it names are relative to `root`. `where` names it in messages about its files."""
 
-    def __init__(self, source: Source, *, root: str | Path = '.', environment: Mapping[str, str] = os.environ) -> None:
-        self._source, self._root, self._environment = source, Path(root), environment
+    def __init__(
+        self, source: Source, *, root: str | Path = '.', environment: Mapping[str, str] = os.environ, where: str = 'prometheus'
+    ) -> None:
+        self._source, self._root, self._environment, self._where = source, Path(root), environment, where
         self.url = source.url.rstrip('/')
         parts = urlsplit(self.url)
         self._base = f'{parts.scheme}://{parts.netloc}{quote(parts.path, safe=_PATH)}'
@@ -76,6 +80,20 @@ class Http:
         self._in_flight = InFlight(largest // 2)
         theirs = {name.lower() for name in source.headers}
         self._headers = {name: value for name, value in ours.items() if name.lower() not in theirs} | dict(source.headers)
+        self._is_source = where.partition('.')[0] in ('prometheus', 'sources') and not where.endswith('.oauth2')
+        self._endpoint: Http | None = None
+        self._tokens: Tokens | None = None
+        if source.oauth2:
+            self._endpoint, self._tokens = self._oauth2(source.oauth2)
+
+    def _oauth2(self, settings: OAuth2) -> tuple['Http', Tokens]:
+        """The way to the token endpoint, which shares nothing with this one, and the tokens that come from there."""
+        there = Http(oauth2.endpoint(settings), root=self._root, environment=self._environment, where=f'{self._where}.oauth2')
+
+        def send(path: str, form: Mapping[str, str], timeout: float, headers: Mapping[str, str]) -> Reply:
+            return there.send('POST', path, form, timeout, headers=headers)
+
+        return there, Tokens(settings, lambda: self._secret(settings.client_secret_file, 'printable text'), send)
 
     def share_memory(self, apis: int) -> None:
         """Take no more memory from now on than is left where so many HTTP APIs are asked at once."""
@@ -87,25 +105,42 @@ class Http:
         """The room of an answer among all that are in flight; whoever decodes one keeps it for as long as he holds its bytes."""
         return self._in_flight.answer()
 
-    def send(self, method: str, path: str, form: Mapping[str, str], timeout: float, room: Answer | None = None) -> Reply:
+    def send(
+        self, method: str, path: str, form: Mapping[str, str], timeout: float, room: Answer | None = None, headers: Mapping[str, str] | None = None
+    ) -> Reply:
         """The Reply of a path below the URL.
 
         method   POST: the form is sent in the body; GET: in the URL
         form     {key: text}
-        timeout  seconds for the whole exchange: waiting for its turn, connecting, sending, and every byte of the answer
+        timeout  seconds for the whole exchange: a token, waiting for its turn, connecting, sending, and every byte of the answer
         room     what `answer` gave; None = it is given back as soon as the answer is here
+        headers  of this request alone
         raises   SourceUnavailable, ResponseError; ConfigError where a secret or certificate cannot be read
         """
-        url, body = f'{self._base}/{path}', b''
-        query, headers = dict(self._source.params), self._headers | self._credentials()
+        deadline = Deadline(timeout)
+
+        def reply(credentials: Mapping[str, str]) -> Reply:
+            with self._explained(f'{self.url}/{path}', timeout), self._slots.one(deadline), nullcontext(room) if room else self.answer() as held:
+                return self._exchange(self._request(method, path, form, {**credentials, **(headers or {})}), deadline, held)
+
+        return self._with_token(reply, self._tokens, deadline) if self._tokens else reply(self._credentials())
+
+    def _with_token(self, reply: Callable[[Mapping[str, str]], Reply], tokens: Tokens, deadline: Deadline) -> Reply:
+        """The Reply with the newest token, once more where that is refused (RFC 6750, section 3.1: 401) and there is another."""
+        token = tokens.newest(deadline)
+        answered = reply({'Authorization': token.header})
+        if answered.status == 401 and (other := tokens.instead_of(token, deadline)):
+            token, answered = other, reply({'Authorization': other.header})
+        token.accepted = token.accepted or answered.status != 401
+        return answered
+
+    def _request(self, method: str, path: str, form: Mapping[str, str], more: Mapping[str, str]) -> Request:
+        url, headers, query = f'{self._base}/{path}', self._headers | dict(more), dict(self._source.params)
         if method == 'POST':
-            body, headers['Content-Type'] = urlencode(form).encode(), 'application/x-www-form-urlencoded'
+            headers['Content-Type'] = 'application/x-www-form-urlencoded'
         else:
             query |= dict(form)
-        deadline = Deadline(timeout)
-        request = method, f'{url}?{urlencode(query)}' if query else url, headers, body if method == 'POST' else None
-        with self._explained(f'{self.url}/{path}', timeout), self._slots.one(deadline), nullcontext(room) if room else self.answer() as held:
-            return self._exchange(request, deadline, held)
+        return method, f'{url}?{urlencode(query)}' if query else url, headers, urlencode(form).encode() if method == 'POST' else None
 
     def check_files(self) -> None:
         """Read the secrets and certificates as a query would; ConfigError names the file that cannot be used."""
@@ -113,9 +148,12 @@ class Http:
         try:
             self._context()
         except ssl.SSLError as error:
-            raise ConfigError(f'tls_config: a certificate or key cannot be used: {_tls_reason(error)}') from error
+            raise ConfigError(f'{self._where}.tls_config: a certificate or key cannot be used: {_tls_reason(error)}') from error
         except OSError as error:
-            raise ConfigError(f'tls_config: a certificate or key cannot be read: {error.strerror or error}') from error
+            raise ConfigError(f'{self._where}.tls_config: a certificate or key cannot be read: {error.strerror or error}') from error
+        if self._source.oauth2 and self._endpoint:
+            self._secret(self._source.oauth2.client_secret_file, 'printable text')
+            self._endpoint.check_files()
 
     def _exchange(self, request: Request, deadline: Deadline, room: Answer) -> Reply:
         context = self._context()  # before a kept connection is taken: a certificate that is gone is told at once
@@ -164,7 +202,8 @@ class Http:
         for piece in pieces if encoding == 'identity' else _unpacked(pieces):
             size = len(body) + len(piece)
             if size > limit:
-                raise ResponseError(f'{self.url} answered with more than max_response ({limit} bytes): aggregate the expression')
+                remedy = f'max_response ({limit} bytes): aggregate the expression' if self._is_source else f'{limit} bytes'
+                raise ResponseError(f'{self.url} answered with more than {remedy}')
             try:
                 room.grow(size, deadline)
             except TimeoutError as error:

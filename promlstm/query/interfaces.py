@@ -3,7 +3,7 @@
 promlstm.config.Source is a QuerySource. This package imports nothing of it, for config builds on higher tiers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 
@@ -38,6 +38,25 @@ class TLS(Protocol):
     def insecure_skip_verify(self) -> bool: ...
 
 
+class OAuth2(Protocol):
+    """A client that gets its tokens from a token endpoint; config.OAuth2 is one."""
+
+    @property
+    def client_id(self) -> str: ...
+    @property
+    def client_secret_file(self) -> str: ...
+    @property
+    def token_url(self) -> str: ...
+    @property
+    def scopes(self) -> Sequence[str]: ...
+    @property
+    def endpoint_params(self) -> Mapping[str, str]: ...
+    @property
+    def tls_config(self) -> TLS | None: ...
+    @property
+    def proxy_url(self) -> str | None: ...
+
+
 class Source(Protocol):
     """An HTTP API and how to reach it."""
 
@@ -47,6 +66,8 @@ class Source(Protocol):
     def basic_auth(self) -> BasicAuth | None: ...
     @property
     def authorization(self) -> Authorization | None: ...
+    @property
+    def oauth2(self) -> OAuth2 | None: ...
     @property
     def tls_config(self) -> TLS | None: ...
     @property

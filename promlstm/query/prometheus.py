@@ -153,9 +153,9 @@ class Prometheus:
     clock_skew_seconds  how far its clock was ahead of ours at the last answer, see skew.py; NaN = not known, for it has no Date
     """
 
-    def __init__(self, source: QuerySource, *, root: str | Path = '.', now: Callable[[], float] = clock.time) -> None:
+    def __init__(self, source: QuerySource, *, root: str | Path = '.', where: str = 'prometheus', now: Callable[[], float] = clock.time) -> None:
         self._source, self._now, self.dialect, self.concurrency = source, now, DIALECTS[source.kind], source.concurrency
-        self._http = Http(source, root=root)
+        self._http = Http(source, root=root, where=where)
         self._url = self._http.url
         self._method: str = 'POST' if source.method == 'auto' else source.method
         self.clock_skew_seconds = math.nan
@@ -314,7 +314,7 @@ class Prometheus:
         if status in (400, 422):
             raise QueryRejected(f'{self._url} rejects the expression ({status} {said}): {form["query"]}')
         if status in (401, 403):
-            raise SourceRefused(f'{self._url} answered {status}: not allowed; check basic_auth or authorization: {said}')
+            raise SourceRefused(f'{self._url} answered {status}: not allowed; check basic_auth, authorization or oauth2: {said}')
         raise _unavailable(f'{self._url} could not answer ({status} {said})', headers)
 
     def _answer(self, status: int, headers: Message, body: bytearray) -> _Answer:
@@ -347,7 +347,7 @@ class Prometheus:
         if status == 429 or status >= 500:
             return _unavailable(f'{self._url} answered {status}: {start}', headers)
         if status in (401, 403):
-            return SourceRefused(f'{self._url} answered {status}: not allowed; check basic_auth or authorization: {start}')
+            return SourceRefused(f'{self._url} answered {status}: not allowed; check basic_auth, authorization or oauth2: {start}')
         if status == 404:
             return ResponseError(f'{self._url} answered 404: there is no {self.dialect.instant} below it; check the path of its url: {start}')
         if status in _NO_POST:

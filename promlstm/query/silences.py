@@ -120,7 +120,7 @@ def read(http: Http, timeout: float) -> tuple[list[Silence], list[str]]:
         return parse(body)
     said = f'{http.url}/{PATH} answered {status}: {printable(body[:2000].decode(errors="replace"))}'
     if status in (401, 403):
-        raise SourceRefused(f'{said}; check basic_auth or authorization')
+        raise SourceRefused(f'{said}; check basic_auth, authorization or oauth2')
     raise (SourceUnavailable if status == 429 or status >= 500 else ResponseError)(said)
 
 

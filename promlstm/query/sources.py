@@ -25,7 +25,7 @@ class Sources:
         self._named, self._root, self._apis = dict(named), Path(root), dict[str, Prometheus]()
         for name, settings in named.items():
             kept = before and before._root == self._root and before._named.get(name) == settings
-            self._apis[name] = before._apis[name] if before and kept else Prometheus(settings, root=root)
+            self._apis[name] = before._apis[name] if before and kept else Prometheus(settings, root=root, where=_place(name))
         if not before:
             self.share_memory()
 
@@ -36,3 +36,8 @@ class Sources:
         """Let each API take its share of the memory; those that replace others do so when they are in force."""
         for api in self._apis.values():
             api.share_memory(len(self._apis))
+
+
+def _place(name: str) -> str:
+    """Where a source stands in the configuration."""
+    return name if name == 'prometheus' else f'sources.{name}'

@@ -250,7 +250,7 @@ FAULTS = [
     (answers.unavailable, errors.SourceUnavailable, '503 unavailable: Service Unavailable: the head is being replayed'),
     (answers.rejected, errors.QueryRejected, '422 execution: found duplicate series'),
     (answers.too_many, errors.SourceUnavailable, "429: 'too many outstanding requests'"),
-    (answers.unauthorized, errors.SourceRefused, '401: not allowed; check basic_auth or authorization'),
+    (answers.unauthorized, errors.SourceRefused, '401: not allowed; check basic_auth, authorization or oauth2'),
     (answers.bad_gateway, errors.SourceUnavailable, '502: .*502 Bad Gateway'),
     (answers.not_json, errors.ResponseError, 'something that is not a query result .*Sign in'),
     (answers.truncated, errors.ResponseError, 'answered 200 .*truncated'),

@@ -96,7 +96,7 @@ def test_the_chart_is_of_this_version():
 
 def test_secrets_are_files_and_nothing_else(rendered):
     """The configuration names files below /secrets; each is mounted from the Secret's key that was named, and no other key."""
-    for variant in ('secrets', 'token'):
+    for variant in ('secrets', 'token', 'oauth2'):
         text = rendered['helm4', variant]
         wanted = set(re.findall(r'_file: (\S+)', config_of(text)))
         spec = objects(text, 'Deployment')[0]['spec']['template']['spec']

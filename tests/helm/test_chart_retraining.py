@@ -79,7 +79,7 @@ def test_its_values_have_the_keys_of_a_recipe():
     assert set(exclude['silences']['properties']) == fields(incidents.Silences) - {'file'}
     ways = SCHEMA['properties']['prometheus']['properties']
     assert {key: exclude['silences']['properties'][key] for key in set(ways) & set(exclude['silences']['properties'])} == {
-        key: ways[key] for key in ('basic_auth', 'authorization', 'tls_config', 'headers', 'proxy_url')
+        key: ways[key] for key in ('basic_auth', 'authorization', 'oauth2', 'tls_config', 'headers', 'proxy_url')
     }
     assert set(exclude['alerts']['properties']) == fields(incidents.Alerts)
     assert set(known['family']['enum']) == set(recipe.SHIPPED)

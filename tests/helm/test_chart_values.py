@@ -17,6 +17,7 @@ from promlstm.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures('helms')
 
+OAUTH2 = f'--values={CHART}/ci/oauth2-values.yaml'
 BLANK = '--set=prometheus.url='
 REFUSED = {
     'no url': ([BLANK], 'prometheus.url is not set'),
@@ -69,6 +70,16 @@ REFUSED = {
         'nobody would run what is made',
     ),
     'nobody of that name': ([RETRAINED, '--set-json=retraining.detectors=["node_cpus"]'], 'retraining.detectors: node_cpus is no detector'),
+    'a password and tokens': (
+        [OAUTH2, '--set-json=prometheus.authorization={"credentials_secret":{"name":"a","key":"a"}}'],
+        'prometheus: authorization and oauth2 are both set: a request has one Authorization header',
+    ),
+    'half a client certificate for tokens': (
+        [OAUTH2, '--set-json=prometheus.oauth2.tls_config={"key_secret":{"name":"a","key":"a"}}'],
+        'prometheus.oauth2.tls_config: cert_secret and key_secret go together',
+    ),
+    'no way to the tokens': ([OAUTH2, '--set-json=networkPolicy.oauth2.to=[]'], 'networkPolicy.oauth2.to is empty'),
+    'port of tokens': ([OAUTH2, '--set=prometheus.oauth2.token_url=http://a:0?b'], 'prometheus.oauth2.token_url: http://a:0?b has no port'),
     'no way to the silences': ([RETRAINED, '--set-json=networkPolicy.alertmanager.to=[]'], 'networkPolicy.alertmanager.to is empty'),
     'unknown time zone': (['--set-json=detectors=[{"name":"a","expr":"up","timezone":"Europe/Berln"}]'], 'a: timezone: unknown time zone Europe/Berln'),
     'zone in lower case': (['--set-json=detectors=[{"name":"a","expr":"up","timezone":"europe/berlin"}]'], 'unknown time zone europe/berlin'),
@@ -135,6 +146,11 @@ REFUSED = {
     'unknown key of a detector': (['--set-json=detectors=[{"name":"a","exprs":"up"}]'], 'exprs'),
     'unhashed model': (['--set-json=models.fetch=[{"name":"a","url":"https://a"}]'], 'sha256'),
     'no pods': (['--set=replicas=0'], 'replicas'),
+    'tokens without a client': (
+        ['--set-json=prometheus.oauth2={"token_url":"http://a","client_secret_secret":{"name":"a","key":"b"}}'], 'client_id',
+    ),
+    'a secret of a client': (['--set=prometheus.oauth2.client_secret=secret'], 'client_secret'),
+    'a scope in the wrong place': ([OAUTH2, '--set=prometheus.oauth2.endpoint_params.scope=a'], 'scope'),
     'a password': (['--set=prometheus.basic_auth.password=secret'], 'password'),
 }  # fmt: skip
 
@@ -333,7 +349,7 @@ def test_every_key_of_a_detector_was_tried():
     tried = {(keys[where], key) for where, key in TRIED}
     detectors = {('detectors', key) for key in SCHEMA['properties']['detectors']['items']['properties']}
     source = {('prometheus', key) for key in SCHEMA['properties']['prometheus']['properties']}
-    parts = {('prometheus', key) for key in ('basic_auth', 'authorization', 'tls_config')}
+    parts = {('prometheus', key) for key in ('basic_auth', 'authorization', 'oauth2', 'tls_config')}
     assert tried == (detectors | source) - parts - {('detectors', 'model')}
 
 

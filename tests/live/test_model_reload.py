@@ -2,6 +2,7 @@
 
 import os
 
+import greedy_model
 import pytest
 import tiny_model
 from running import running
@@ -70,8 +71,9 @@ def test_a_model_with_other_memory_starts_from_history(path):
         tiny_model.build(proof=tiny_model.proven(outputs={'surprise': tiny_model.samples()['learn'] * 7})),
         tiny_model.build(features=('cpu', 'memory')),
         tiny_model.build(calibration=tiny_model.bundle.Calibration(status='none')),
+        greedy_model.large(),
     ],
-    ids=['no model', 'truncated', 'proof fails', 'other features', 'not calibrated'],
+    ids=['no model', 'truncated', 'proof fails', 'other features', 'not calibrated', 'takes all memory'],
 )
 def test_a_bad_file_is_refused_once_and_the_old_model_is_kept(path, bad):
     """It is reported, counted once however many steps pass, and over as soon as the file is a good one again."""

@@ -28,7 +28,7 @@ class Disk:
         self.answers, self.asked, self.reads, self.error = threading.Event(), threading.Event(), 0, None
         self.answers.set()
 
-    def load(self, path, sha256):
+    def load(self, path, sha256, trial=None):
         """As session.load."""
         self.reads += 1
         self.asked.set()

@@ -85,7 +85,7 @@ def test_a_refused_expression_is_not_a_refused_method():
 def test_whom_nobody_lets_in_is_told_what_was_said_first():
     """A 403 for both methods is a matter of credentials."""
     with Wire(replying(lambda request: (403, b'your role cannot create or get queries' if request.method == 'POST' else b'no'))) as wire:
-        with pytest.raises(SourceUnavailable, match=r'answered 403: not allowed; check basic_auth or authorization: .your role'):
+        with pytest.raises(SourceUnavailable, match=r'answered 403: not allowed; check basic_auth, authorization or oauth2: .your role'):
             client(wire).instant('up', 0)
         assert [request.method for request in wire.requests] == ['POST', 'GET']
 

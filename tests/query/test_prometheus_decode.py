@@ -199,7 +199,7 @@ PARSE = {'status': 'error', 'errorType': 'bad_data', 'error': '1:3: parse error:
         ),
         (429, b'slow down\n', SourceUnavailable, " answered 429: 'slow down'"),
         (502, b'<html>\n<h1>Bad\n Gateway', SourceUnavailable, " answered 502: '<html> <h1>Bad Gateway'"),
-        (401, b'who are you', SourceRefused, " answered 401: not allowed; check basic_auth or authorization: 'who are you'"),
+        (401, b'who are you', SourceRefused, " answered 401: not allowed; check basic_auth, authorization or oauth2: 'who are you'"),
         (200, {'status': 'success'}, ResponseError, ' answered 200 with a success without data'),
         (200, {'status': 'error'}, SourceUnavailable, ' could not answer (200 200: no reason given)'),
     ],

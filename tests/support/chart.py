@@ -89,7 +89,7 @@ def as_in_the_pod(config, folder):
     secret = folder / 'secret'
     secret.write_text('what the Secret holds\n')
     config = config.replace('/models/retrained.onnx', str(servers.ROOT / 'promlstm/models/default.onnx'))
-    config = re.sub(r'/secrets/[\w.-]+/(?:password|token)\b', str(secret), config)
+    config = re.sub(r'/secrets/[\w.-]+/(?:password|token|secret)\b', str(secret), config)
     if '.crt' in config:
         config = re.sub(r'/secrets/[\w.-]+/[\w.-]+\.(?:crt|key)\b', str(certificate(folder)[0]), config)
     return config

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import requests
 import servers
+from wire import Wire, replying
 
 from convert.data import incidents, spans
 from convert.data.incidents import Alerts, ByHand, Exclude, IncidentError, Silences
@@ -116,6 +117,15 @@ def test_an_alertmanager_that_asks_for_a_password_is_given_one(tmp_path):
         with pytest.raises(IncidentError, match=r'/api/v2/silences: answered 401: ') as caught:
             incidents.silences(source, tmp_path)
     assert 'hunter' not in str(caught.value)
+
+
+def test_an_alertmanager_behind_tokens_is_asked_with_one(tmp_path):
+    """OAuth2, as for Prometheus."""
+    (tmp_path / 'secret').write_text('hunter2\n')
+    with Wire(replying(lambda _: b'{"access_token": "t0ken"}')) as endpoint, Wire(replying(lambda _: b'[]')) as alertmanager:
+        keys = configuration.OAuth2(client_id='promlstm', client_secret_file='secret', token_url=endpoint.url)
+        assert incidents.silences(Silences(alertmanager=alertmanager.url, oauth2=keys), tmp_path) == []
+        assert alertmanager.requests[0].headers['Authorization'] == 'Bearer t0ken'
 
 
 @pytest.mark.real
