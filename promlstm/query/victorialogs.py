@@ -44,8 +44,15 @@ class VictoriaLogs:
             if by_bucket:
                 yield self._api.matrix(expr, times, step, self._buckets(times), shift_seconds=step)
             else:
-                with ThreadPoolExecutor(self._api.concurrency, 'promlstm-window') as pool:
-                    yield _joined(times, list(pool.map(lambda time: self.instant(expr, time), times.tolist())))
+                yield _joined(times, self._windows(expr, times))
+
+    def _windows(self, expr: str, times: Floats) -> list[Vector]:
+        """One Vector for each instant; where one cannot be had, those that were not asked for yet are not."""
+        pool = ThreadPoolExecutor(self._api.concurrency, 'promlstm-window')
+        try:
+            return list(pool.map(lambda time: self.instant(expr, time), times.tolist()))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _buckets(self, times: Floats) -> Mapping[str, str]:
         """Parameters of the question for buckets that end at these instants, which are a window apart."""

@@ -143,3 +143,17 @@ def test_other_kinds_are_asked_as_they_are():
     with Wire(replying(lambda request: LOKI_VECTOR)) as wire:
         loki = api(wire, 'loki')
         assert asked_every(loki, 60.0) is loki
+
+
+def test_a_server_that_hangs_is_not_asked_for_all_windows():
+    """The first failure ends it: nobody waits for each of some hundred time-outs."""
+    def script(peer, number):
+        if peer.request() and number == 0:
+            peer.answer(b'busy', 503)
+        peer.gone()
+
+    with Wire(script) as wire:
+        subject = asked_every(api(wire, 'victorialogs', timeout=1.0), 60.0)
+        with pytest.raises(SourceUnavailable):
+            list(subject.range(QUERY, NOW - 64 * 300, NOW, 300.0))
+        assert len(wire.requests) < 20
