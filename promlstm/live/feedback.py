@@ -136,6 +136,9 @@ class Acceptance:
             changed, self._known, self._identities = known.number != self._known.number, known, identities
             self._covered = [(silence, np.zeros(0, bool)) for silence in known.active]
             self._compare(identities)
+            if changed and known.number:
+                for counter in ('accepted_alarms', 'restored_alarms'):  # so that the first one is an increase
+                    self._count(counter, 0)
             if changed and self._before:
                 self._take_back(detector)
         elif self._covered and len(identities) > len(self._covered[0][1]):

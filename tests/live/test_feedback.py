@@ -41,7 +41,8 @@ class Watched:
         self.known = Known()
 
     def count(self, name, amount):
-        self.counts[name] = self.counts.get(name, 0) + amount
+        if amount:
+            self.counts[name] = self.counts.get(name, 0) + amount
 
     def silences(self, *every):
         """What the Alertmanager says from now on."""
