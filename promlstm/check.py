@@ -10,9 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from promlstm import advice, terminal
+from promlstm import advice, contact, terminal
 from promlstm.config import Config, source_place
 from promlstm.config import Detector as DetectorConfig
+from promlstm.contact import Api, Contact
 from promlstm.engine import budget, labels
 from promlstm.engine import session as sessions
 from promlstm.engine.bundle import Bundle
@@ -20,21 +21,18 @@ from promlstm.engine.detector import Detector
 from promlstm.engine.entities import Entities, Placement
 from promlstm.engine.session import Session
 from promlstm.engine.trial import Trials
-from promlstm.errors import ConfigError, PromlstmError, QueryRejected, ResponseError, SourceRefused, SourceUnavailable
+from promlstm.errors import PromlstmError, SourceRefused, SourceUnavailable
 from promlstm.live.facts import skew_text
-from promlstm.query import silences
-from promlstm.query.http import Http
 from promlstm.query.newest import last_returned
-from promlstm.query.prometheus import Prometheus, Vector
+from promlstm.query.prometheus import Vector
 from promlstm.query.selector import bare_counter
 from promlstm.query.sources import Sources
-from promlstm.query.victorialogs import VictoriaLogs, asked_every
+from promlstm.query.victorialogs import asked_every
 
 LABEL_BYTES = (
     2400  # of an entity: identity, tables with the times of presence, exposition text, the step at work (python -m bench memory prints it)
 )
 RESIDENT_BYTES = 90_000_000  # of the exporter at rest with its model (python -m bench footprint prints it)
-PROBE_SECONDS = 60.0  # the window or the step of what is asked to see whether a server answers
 UNKNOWN = '–'
 EMPTY = 'returned no series'
 # Said once, however many expressions return nothing.
@@ -49,23 +47,6 @@ LIVE = {'ENTITIES', 'MEMORY'}  # known only where Prometheus answers
 SHARED = ('MODEL', 'STEP', 'FLOOR', 'BUDGET', 'QUERIES', 'PER ENTITY')  # go below a table that is too wide, where all detectors agree
 NAMED = 5  # detectors that a line names; of more it says how many
 DERIVED = ('FLOOR', 'QUERIES', 'PER ENTITY')  # left out of a table that is still too wide: a warning, the totals and MEMORY tell the same
-
-
-Api = Prometheus | VictoriaLogs
-
-
-@dataclass(frozen=True, slots=True)
-class Contact:
-    """What came of asking a source.
-
-    online             whether to try the expressions
-    refused            what is wrong with the way to it, list of lines
-    retention_seconds  how long it keeps samples; None = not known
-    """
-
-    online: bool = False
-    refused: tuple[str, ...] = ()
-    retention_seconds: float | None = None
 
 
 @dataclass(slots=True)
@@ -115,7 +96,7 @@ def check(
     memory_limit_bytes  what the control group allows (limits.memory_bytes); None = there is no limit
     """
     sources = Sources(config.named_sources, root=config.root)
-    contacts = {name: _contact(sources[name], source_place(config, name), say, online=online) for name in config.named_sources}
+    contacts = {name: contact.source(sources[name], source_place(config, name), say, online=online) for name in config.named_sources}
     cache: dict[tuple[Path, str | None], Session] = {}
     trials, found = Trials(), []
     for detector in config.detectors:
@@ -126,12 +107,12 @@ def check(
         if contacts[name].online and found[-1].bundle and not found[-1].errors:
             found[-1].warnings += _history(found[-1], asked, contacts[name].retention_seconds)
     progress('')
-    for line in _report(found, width, online=any(contact.online for contact in contacts.values())):
+    for line in _report(found, width, online=any(one.online for one in contacts.values())):
         say(line)
     for line in [*_of_sources(config, sources, contacts, found, memory_limit_bytes), *_memory(found, memory_limit_bytes)]:
         for part in terminal.wrapped(line, width):
             say(part)
-    refused = [line for contact in contacts.values() for line in contact.refused] + _silences(config, say, online=online)
+    refused = [line for one in contacts.values() for line in one.refused] + contact.alertmanager(config, say, online=online)
     for line in refused:
         for part in terminal.wrapped(line, width):
             say(part)
@@ -143,68 +124,14 @@ def _of_sources(
 ) -> list[str]:
     """When the first scores come, and what is to be said of the settings and the clock of each source."""
     first, general = [], []
-    for name, contact in contacts.items():
+    for name, one in contacts.items():
         asking = [each for each in found if config.source_name(each.config) == name]
-        first += _first_scores(asking, contact.retention_seconds, online=contact.online)
+        first += _first_scores(asking, one.retention_seconds, online=one.online)
         doubts = advice.of_source(config.named_sources[name], config.detectors_of(name), memory_limit_bytes)
-        if contact.online and (skew := skew_text(sources[name].clock_skew_seconds)):
+        if one.online and (skew := skew_text(sources[name].clock_skew_seconds)):
             doubts.append(f'{skew}: samples are judged that much late or are not there yet')
         general += [f'warning: {source_place(config, name)}: {text}' for text in doubts]
     return first + general
-
-
-def _contact(source: Prometheus, place: str, say: Callable[[str], None], *, online: bool) -> Contact:
-    """Ask a source that stands at a place of the configuration.
-
-    Both query APIs are asked, as `run` asks them. A server that cannot be reached may come back and is only reported; one that answers no,
-    and a file that cannot be read, stay wrong.
-    """
-    now, probed = time.time(), asked_every(source, PROBE_SECONDS)
-    try:
-        source.check_files()
-        if not online:
-            return Contact()
-        with suppress(QueryRejected):  # it answers, and knows no such function: then it is not asked for its range
-            probed.instant(source.dialect.probe, now)
-            _ask_history(probed, source.dialect.probe, now)
-        version = source.build().get('version', 'of unknown version')
-    except (ConfigError, ResponseError, SourceRefused) as error:
-        return Contact(refused=(f'error: {place}: {error}',))
-    except SourceUnavailable as error:
-        say(f'{place}: {error}; expressions are not tried')
-        return Contact()
-    retention = source.retention_seconds()
-    keeps = 'how long it keeps samples is not known' if retention is None else f'keeps samples for {terminal.duration(retention)}'
-    say(f'{place}: reachable, {version}, {keeps}')
-    return Contact(True, retention_seconds=retention)
-
-
-def _silences(config: Config, say: Callable[[str], None], *, online: bool) -> list[str]:
-    """Ask the Alertmanager for its silences; what is wrong with the way to it."""
-    if not config.alertmanager:
-        return []
-    http = Http(config.alertmanager.source, root=config.root, where='alertmanager')
-    try:
-        http.check_files()
-        if not online:
-            return []
-        found, problems = silences.read(http, config.alertmanager.timeout)
-    except (ConfigError, ResponseError, SourceRefused) as error:
-        return [f'error: alertmanager: {error}']
-    except SourceUnavailable as error:
-        say(f'alertmanager: {error}; silences are not read')
-        return []
-    say(f'alertmanager: reachable, {_count(len(silences.false_alarms(found)), "silence")} in force that say false alarm')
-    for problem in problems:
-        say(f'warning: alertmanager: {problem}')
-    return []
-
-
-def _ask_history(source: Api, probe: str, now: float) -> None:
-    try:
-        list(source.range(probe, now - PROBE_SECONDS, now, PROBE_SECONDS))
-    except QueryRejected as error:
-        raise ResponseError(f'history is refused, so nothing could warm up: {error}') from error
 
 
 def _checked(
