@@ -28,7 +28,7 @@ with tempfile.TemporaryDirectory() as name:
     parts = spans.Parts(train=((END - 7 * WEEKS * DAY, END - 3 * DAY),), test=((END - 3 * DAY, END),))
     begun = time.monotonic()
     section = Data(config='promlstm.yml', spans=parts)
-    (data,) = collect.collect(root / 'own.yml', section, root / 'data', log=lambda text: None, source=Past(ENTITIES))
+    (data,) = collect.collect(root / 'own.yml', section, root / 'data', log=lambda text: None, sources={'prometheus': Past(ENTITIES)})
     row('fetched, stored and inspected', begun)
     begun = time.monotonic()
     data.digest()

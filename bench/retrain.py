@@ -36,7 +36,7 @@ def fetch(root, entities):
     from convert.data import collect
 
     path = Path(root) / 'own.yml'
-    collect.collect(path, recipe.load(path).data, Path(root) / 'work/data', log=lambda text: None, source=Past(int(entities)))
+    collect.collect(path, recipe.load(path).data, Path(root) / 'work/data', log=lambda text: None, sources={'prometheus': Past(int(entities))})
 
 
 def _row(stage, command):

@@ -20,6 +20,7 @@ from promlstm.errors import ConfigError, PromlstmError
 if TYPE_CHECKING:
     from promlstm.config import Config
     from promlstm.live.scheduler import Scheduler
+    from promlstm.query.sources import Sources
 
 STOP_SECONDS = 10.0
 CHECKPOINT_SECONDS = 10.0  # for the last checkpoint, after that: both fit into the 30 s of a pod
@@ -56,10 +57,11 @@ def run(args: argparse.Namespace) -> int:
         from promlstm import limits
         from promlstm.engine.session import stamp
         from promlstm.live.clock import Clock
+        from promlstm.live.feedback import Feedback
         from promlstm.live.reload import Reload
         from promlstm.live.scheduler import Scheduler
         from promlstm.live.storage import Storage
-        from promlstm.query.prometheus import Prometheus
+        from promlstm.query.sources import Sources
         from promlstm.serve.page import Page
         from promlstm.serve.server import Server, limits_of
         from promlstm.serve.site import Site, host_of, prefix_of
@@ -71,22 +73,26 @@ def run(args: argparse.Namespace) -> int:
         _advise(config, log)
         clock, telemetry = Clock(), Telemetry()
         page = Page(clock.now, clock.steady)
-        source = Prometheus(config.prometheus, root=config.root)
+        sources = Sources(config.named_sources, root=config.root)
         storage = None
         if args.storage_path:
             storage = Storage(
                 args.storage_path, args.checkpoint_interval, [detector.name for detector in config.detectors], telemetry, clock.stopping,
                 limit_bytes=limits.memory_bytes(),
             )  # fmt: skip
+        feedback = Feedback(telemetry, clock.stopping)
+        feedback.use(config.alertmanager, config.root)
         scheduler = Scheduler(
-            config, source, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=source, storage=storage
-        )
+            config, sources, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=sources.__getitem__,
+            storage=storage, feedback=feedback,
+        )  # fmt: skip
+        in_force = InForce(scheduler, sources, config)
         prefix = prefix_of(args.external_url, args.route_prefix)
         reload = Reload(
-            None if args.preset else args.config_file, lambda new: _apply(scheduler, new), telemetry, lambda new: _advise(new, log), seen=seen
+            None if args.preset else args.config_file, in_force.apply, telemetry, lambda new: _advise(new, log), seen=seen
         )
         site = Site(
-            page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready, prefix=prefix,
+            page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready, sources=scheduler.source_names, prefix=prefix,
             reload=reload.ask if args.enable_lifecycle else None, host=host_of(args.external_url),
         )  # fmt: skip
         web = Web(args.web_config_file, telemetry)
@@ -94,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
         wait_for_signal = signals.waiting(kept)
     server.start()
     logs.event(log, 'info', 'serving', version=__version__, url=server.url + prefix, config=name, detectors=len(config.detectors))
+    feedback.start()
     scheduler.start()
     reload.start()
     while (number := wait_for_signal()) == signal.SIGHUP:
@@ -110,20 +117,33 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _apply(scheduler: 'Scheduler', config: 'Config') -> list[str]:
-    """Run another configuration from now on; returns what has changed."""
-    from promlstm.query.prometheus import Prometheus
+class InForce:
+    """What the scheduler runs and asks now; a new configuration keeps what is the same."""
 
-    source = Prometheus(config.prometheus, root=config.root)
-    return scheduler.apply(config, source, source)
+    def __init__(self, scheduler: 'Scheduler', sources: 'Sources', config: 'Config') -> None:
+        self._scheduler, self._sources, self._config = scheduler, sources, config
+
+    def apply(self, config: 'Config') -> list[str]:
+        """Run another configuration from now on; returns what has changed."""
+        from promlstm.query.sources import Sources
+
+        sources = Sources(config.named_sources, root=config.root, before=self._sources)
+        changed = self._scheduler.apply(config, sources, sources.__getitem__)
+        if self._scheduler.feedback and config.alertmanager != self._config.alertmanager:
+            self._scheduler.feedback.use(config.alertmanager, config.root)
+        self._sources, self._config = sources, config
+        sources.share_memory()
+        return changed
 
 
 def _advise(config: 'Config', log: logging.Logger) -> None:
     """Log what settings mean that may not be meant; `check-config` says the same, and more."""
     from promlstm import advice, limits
+    from promlstm.config import source_place
 
-    for text in advice.of_source(config.prometheus, config.detectors, limits.memory_bytes()):
-        logs.event(log, 'warn', f'prometheus: {text}')
+    for name, source in config.named_sources.items():
+        for text in advice.of_source(source, config.detectors_of(name), limits.memory_bytes()):
+            logs.event(log, 'warn', f'{source_place(config, name)}: {text}')
     for detector in config.detectors:
         for text in advice.of_settings(detector):
             logs.event(log, 'warn', text, detector=detector.name)
@@ -202,7 +222,8 @@ def backtest(args: argparse.Namespace) -> int:
     from promlstm.engine.detector import Detector
     from promlstm.engine.session import load, resolve
     from promlstm.engine.trial import Trials
-    from promlstm.query.prometheus import Prometheus
+    from promlstm.query.sources import Sources
+    from promlstm.query.victorialogs import asked_every
 
     (config, name), now = _configuration(args), time.time()
     start, end = instant(args.start, now, '--from'), instant(args.end, now, '--to')
@@ -214,12 +235,13 @@ def backtest(args: argparse.Namespace) -> int:
     if unknown := next((name for name in args.detector or () if name not in known), None):
         raise ConfigError(f'--detector={unknown}: no such detector; {name} has {", ".join(known)}')
     out = _output(args.output)  # before the work, so that a path that cannot be written is reported at once
-    source, sink, progress, trials = Prometheus(config.prometheus, root=config.root), replay.OpenMetrics(), Progress(), Trials()
+    sources, sink, progress, trials = Sources(config.named_sources, root=config.root), replay.OpenMetrics(), Progress(), Trials()
     reports, failed = [], []
     for detector in config.detectors:
         if not args.detector or detector.name in args.detector:
             try:
                 session = load(resolve(detector.model, config.root), sha256=detector.sha256, trial=trials)
+                source = asked_every(sources[config.source_name(detector)], detector.step)
                 subject, show_step = Detector(detector, session, source), progress.steps(detector.name)
                 reports.append(replay.run(subject, start, end, progress=show_step, sink=sink if args.format == 'openmetrics' else None))
             except PromlstmError as error:  # the others have their report all the same

@@ -5,14 +5,15 @@ no step.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from promlstm import advice, terminal
-from promlstm.config import Config
+from promlstm import advice, contact, terminal
+from promlstm.config import Config, source_place
 from promlstm.config import Detector as DetectorConfig
+from promlstm.contact import Api, Contact
 from promlstm.engine import budget, labels
 from promlstm.engine import session as sessions
 from promlstm.engine.bundle import Bundle
@@ -20,17 +21,18 @@ from promlstm.engine.detector import Detector
 from promlstm.engine.entities import Entities, Placement
 from promlstm.engine.session import Session
 from promlstm.engine.trial import Trials
-from promlstm.errors import ConfigError, PromlstmError, QueryRejected, ResponseError, SourceRefused, SourceUnavailable
+from promlstm.errors import PromlstmError, SourceRefused, SourceUnavailable
 from promlstm.live.facts import skew_text
 from promlstm.query.newest import last_returned
-from promlstm.query.prometheus import Prometheus, Vector
+from promlstm.query.prometheus import Vector
 from promlstm.query.selector import bare_counter
+from promlstm.query.sources import Sources
+from promlstm.query.victorialogs import asked_every
 
 LABEL_BYTES = (
     2400  # of an entity: identity, tables with the times of presence, exposition text, the step at work (python -m bench memory prints it)
 )
 RESIDENT_BYTES = 90_000_000  # of the exporter at rest with its model (python -m bench footprint prints it)
-PROBE = 'vector(1)'  # needs no data
 UNKNOWN = '–'
 EMPTY = 'returned no series'
 # Said once, however many expressions return nothing.
@@ -93,63 +95,47 @@ def check(
     progress  called with the name of each detector before it is checked, and with '' after the last
     memory_limit_bytes  what the control group allows (limits.memory_bytes); None = there is no limit
     """
-    source = Prometheus(config.prometheus, root=config.root)
-    online, refused, retention_seconds = _contact(source, say, online=online)
+    sources = Sources(config.named_sources, root=config.root)
+    contacts = {name: contact.source(sources[name], source_place(config, name), say, online=online) for name in config.named_sources}
     cache: dict[tuple[Path, str | None], Session] = {}
     trials, found = Trials(), []
     for detector in config.detectors:
         progress(detector.name)
-        found.append(_checked(detector, config.root, source, cache, trials, online=online))
-        if online and found[-1].bundle and not found[-1].errors:
-            found[-1].warnings += _history(found[-1], source, retention_seconds)
+        name = config.source_name(detector)
+        asked, kind = asked_every(sources[name], detector.step), config.named_sources[name].kind
+        found.append(_checked(detector, config.root, asked, cache, trials, kind=kind, online=contacts[name].online))
+        if contacts[name].online and found[-1].bundle and not found[-1].errors:
+            found[-1].warnings += _history(found[-1], asked, contacts[name].retention_seconds)
     progress('')
-    for line in _report(found, width, online=online):
+    for line in _report(found, width, online=any(one.online for one in contacts.values())):
         say(line)
-    doubts = advice.of_source(config.prometheus, config.detectors, memory_limit_bytes)
-    if online and (skew := skew_text(source.clock_skew_seconds)):
-        doubts.append(f'{skew}: samples are judged that much late or are not there yet')
-    general = [f'warning: prometheus: {text}' for text in doubts]
-    for line in [*_first_scores(found, retention_seconds, online=online), *general, *_memory(found, memory_limit_bytes), *refused]:
+    for line in [*_of_sources(config, sources, contacts, found, memory_limit_bytes), *_memory(found, memory_limit_bytes)]:
+        for part in terminal.wrapped(line, width):
+            say(part)
+    refused = [line for one in contacts.values() for line in one.refused] + contact.alertmanager(config, say, online=online)
+    for line in refused:
         for part in terminal.wrapped(line, width):
             say(part)
     return not refused and not any(each.errors for each in found)
 
 
-def _contact(source: Prometheus, say: Callable[[str], None], *, online: bool) -> tuple[bool, list[str], float | None]:
-    """(whether to try the expressions, what is wrong with the way to Prometheus, how many seconds it keeps samples).
-
-    Both query APIs are asked, as `run` asks them. A server that cannot be reached may come back and is only reported; one that answers no,
-    and a file that cannot be read, stay wrong.
-    """
-    now = time.time()
-    try:
-        source.check_files()
-        if not online:
-            return False, [], None
-        with suppress(QueryRejected):  # it answers, and knows no such function: then it is not asked for its range
-            source.instant(PROBE, now)
-            _ask_history(source, now)
-        version = source.build().get('version', 'of unknown version')
-    except (ConfigError, ResponseError, SourceRefused) as error:
-        return False, [f'error: prometheus: {error}'], None
-    except SourceUnavailable as error:
-        say(f'prometheus: {error}; expressions are not tried')
-        return False, [], None
-    retention = source.retention_seconds()
-    keeps = 'how long it keeps samples is not known' if retention is None else f'keeps samples for {terminal.duration(retention)}'
-    say(f'prometheus: reachable, {version}, {keeps}')
-    return True, [], retention
-
-
-def _ask_history(source: Prometheus, now: float) -> None:
-    try:
-        list(source.range(PROBE, now - 60, now, 60))
-    except QueryRejected as error:
-        raise ResponseError(f'history is refused, so nothing could warm up: {error}') from error
+def _of_sources(
+    config: Config, sources: Sources, contacts: Mapping[str, Contact], found: Sequence[Checked], memory_limit_bytes: int | None
+) -> list[str]:
+    """When the first scores come, and what is to be said of the settings and the clock of each source."""
+    first, general = [], []
+    for name, one in contacts.items():
+        asking = [each for each in found if config.source_name(each.config) == name]
+        first += _first_scores(asking, one.retention_seconds, online=one.online)
+        doubts = advice.of_source(config.named_sources[name], config.detectors_of(name), memory_limit_bytes)
+        if one.online and (skew := skew_text(sources[name].clock_skew_seconds)):
+            doubts.append(f'{skew}: samples are judged that much late or are not there yet')
+        general += [f'warning: {source_place(config, name)}: {text}' for text in doubts]
+    return first + general
 
 
 def _checked(
-    config: DetectorConfig, root: str, source: Prometheus, cache: dict[tuple[Path, str | None], Session], trials: Trials, *, online: bool
+    config: DetectorConfig, root: str, source: Api, cache: dict[tuple[Path, str | None], Session], trials: Trials, *, kind: str, online: bool
 ) -> Checked:
     checked, features = Checked(config), len(config.queries)
     try:
@@ -170,7 +156,7 @@ def _checked(
         largest = budget.largest_surprise(session, features, config.step)
         checked.warnings += advice.of_budget(config, session.bundle.calibration, checked.classes, largest_surprise=largest)
     for name, expr in config.queries.items():
-        if counter := bare_counter(expr):
+        if counter := kind == 'prometheus' and bare_counter(expr):
             checked.warnings.append(f'{_key(name)} looks like a counter ({counter} without rate): ask for rate(…)')
     if online:
         _ask(checked, checked.floor, source)
@@ -181,7 +167,7 @@ def _key(feature: str) -> str:
     return f'features.{feature}' if feature else 'expr'
 
 
-def _ask(checked: Checked, floor: float, source: Prometheus) -> None:
+def _ask(checked: Checked, floor: float, source: Api) -> None:
     """Ask each expression once. A rejected one is an error; an empty result is a warning, because series may appear later."""
     config = checked.config
     table = Entities(len(config.queries), config.by or None, config.max_entities)
@@ -201,6 +187,7 @@ def _ask(checked: Checked, floor: float, source: Prometheus) -> None:
         return
     checked.entities = len(table)
     checked.warnings += [f'the query API warns: {text}' for vector in answers for text in vector.warnings]
+    checked.warnings += [f'the query API hints: {text}' for text in dict.fromkeys(text for vector in answers for text in vector.hints)]
     checked.warnings += [
         _empty(name, config.delay, last_returned(source, expr, now - config.delay))
         for (name, expr), vector in zip(config.queries.items(), answers, strict=True)
@@ -235,7 +222,7 @@ def _joined(config: DetectorConfig, table: Entities, placement: Placement) -> li
     return found
 
 
-def _history(checked: Checked, source: Prometheus, retention_seconds: float | None) -> list[str]:
+def _history(checked: Checked, source: Api, retention_seconds: float | None) -> list[str]:
     """Whether there are samples from before the warm-up of a detector, so that scores come at once; warnings where they never may."""
     config, manifest = checked.config, checked.bundle.manifest if checked.bundle else None
     if not manifest:

@@ -8,6 +8,7 @@ Every message names file, detector and key: `promlstm.yml: detectors[1] (node_cp
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 from urllib.parse import urlsplit
@@ -28,7 +29,9 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _HEADER_VALUE = re.compile(r'[\x21-\x7e\xa0-\xff](?:[\t\x20-\x7e\xa0-\xff]*[\x21-\x7e\xa0-\xff])?\Z')
 _PLACEHOLDER = re.compile(r'\{\{.*?\}\}|\$\{.*?\}|\$\(.*?\)|\$[A-Za-z_]\w*|<.*?>|[{}<>]')  # of Helm, shells, Kubernetes, manuals
 # What a URL ends in that was copied out of a browser, a manual or another tool: the API itself, or a page for people.
-_TOO_LONG = re.compile(r'(/api/v1(/query|/query_range)?|(/classic)?/graph|/vmui|/-/(ready|healthy))/*\Z')
+_TOO_LONG = re.compile(r'(/(loki/)?api/v1(/query|/query_range)?|(/classic)?/graph|(/select)?/vmui|/select/logsql(/\w+)?|/-/(ready|healthy))/*\Z')
+_SOURCE_NAME = re.compile(r'[A-Za-z0-9_-]+\Z')
+DEFAULT_SOURCE = 'prometheus'  # the source that the section of this name describes, which detectors ask that name none
 _QUESTION = ('query', 'time', 'start', 'end', 'step', 'timeout')  # parameters that are ours
 # What the exchange itself needs; as Prometheus reserves them in its own http_headers.
 _RESERVED_HEADERS = {
@@ -135,9 +138,10 @@ class OAuth2(_Strict, frozen=True):
 
 
 class Source(_Strict, frozen=True):
-    """The Prometheus query API to ask."""
+    """A query API to ask."""
 
     url: str
+    kind: Literal['prometheus', 'loki', 'victorialogs'] = 'prometheus'  # which API it is
     timeout: Duration = Duration(30)  # whole answer, from the request to the last byte
     basic_auth: BasicAuth | None = None
     authorization: Authorization | None = None
@@ -151,6 +155,25 @@ class Source(_Strict, frozen=True):
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4  # queries in flight
 
 
+class Alertmanager(_Strict, frozen=True):
+    """The Alertmanager whose silences say what is a false alarm."""
+
+    url: str
+    interval: Duration = Duration(30)
+    timeout: Duration = Duration(10)
+    basic_auth: BasicAuth | None = None
+    authorization: Authorization | None = None
+    oauth2: OAuth2 | None = None
+    tls_config: TLS | None = None
+    headers: dict[str, str] = {}
+    proxy_url: str | None = None
+
+    @property
+    def source(self) -> Source:
+        """How it is to be reached."""
+        return Source(**{name: getattr(self, name) for name in self.__struct_fields__ if name != 'interval'})
+
+
 class Detector(_Strict, frozen=True):
     """One detector: what to watch, with which model, and what matters to its owner."""
 
@@ -158,6 +181,7 @@ class Detector(_Strict, frozen=True):
     expr: str | None = None
     features: dict[str, str] = {}
     by: tuple[str, ...] = ()
+    source: str | None = None  # None: `prometheus`, or the only one that there is
     step: Duration = Duration(60)
     delay: Duration = Duration(10)  # evaluated at the aligned step minus this: late samples are in by then
     model: str = 'builtin:default'
@@ -169,6 +193,7 @@ class Detector(_Strict, frozen=True):
     min_relative_deviation: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     range: tuple[float, float] | None = None
     hold: Duration | None = None  # None: an hour, or 15 steps where that is longer (detector.py)
+    absent: Literal['missing', 'zero'] = 'missing'  # what it means that an entity is not in the answer; zero: as counts have it
     missing: Literal['alert', 'ignore'] = 'alert'
     forget: Duration = Duration(86400)  # an absent entity is forgotten after this, younger ones sooner
     history: Duration = Duration(8 * 86400)  # coarse history for the seasonal memory at a warm start; 0 = none
@@ -180,12 +205,34 @@ class Detector(_Strict, frozen=True):
         return self.features or {'': self.expr or ''}
 
 
-class Config(_Strict, frozen=True):
+class Config(_Strict, frozen=True, kw_only=True):
     """The whole file."""
 
-    prometheus: Source
+    prometheus: Source | None = None  # the short form of sources.prometheus
+    sources: dict[str, Source] = {}
+    alertmanager: Alertmanager | None = None  # None: nobody is asked for silences
     detectors: tuple[Detector, ...]
     root: str = msgspec.field(default='.', name='-root')  # the file's folder: relative paths start there; not a key
+
+    @property
+    def named_sources(self) -> dict[str, Source]:
+        """{name: Source} of all that there are."""
+        return ({DEFAULT_SOURCE: self.prometheus} if self.prometheus else {}) | self.sources
+
+    def source_name(self, detector: Detector) -> str:
+        """The name of the source that a detector asks."""
+        if detector.source is not None:
+            return detector.source
+        named = self.named_sources
+        return next(iter(named)) if len(named) == 1 else DEFAULT_SOURCE
+
+    def source_of(self, detector: Detector) -> Source:
+        """The source that a detector asks."""
+        return self.named_sources[self.source_name(detector)]
+
+    def detectors_of(self, name: str) -> tuple[Detector, ...]:
+        """The detectors that ask a source."""
+        return tuple(detector for detector in self.detectors if self.source_name(detector) == name)
 
 
 def load(path: str | Path) -> Config:
@@ -205,8 +252,8 @@ def parse(text: str, *, source: str = 'config', root: str = '.') -> Config:
 
     >>> parse('prometheus: {url: http://localhost:9090}\\ndetectors: [{name: up, expr: up, stepp: 30s}]')
     Traceback (most recent call last):
-    promlstm.errors.ConfigError: config: detectors[0] (up): stepp: unknown key; known: by, delay, direction, expr, false_alarms, \
-features, forget, history, hold, max_entities, min_deviation, min_relative_deviation, missing, model, name, range, sha256, step, timezone
+    promlstm.errors.ConfigError: config: detectors[0] (up): stepp: unknown key; known: absent, by, delay, direction, expr, false_alarms, \
+features, forget, history, hold, max_entities, min_deviation, min_relative_deviation, missing, model, name, range, sha256, source, step, timezone
     """
     try:
         tree = strict_yaml.load(text)
@@ -216,8 +263,9 @@ features, forget, history, hold, max_entities, min_deviation, min_relative_devia
         got = 'nothing' if tree is None else f'a {type(tree).__name__}'
         raise ConfigError(f'{source}: expected the keys prometheus and detectors, got {got}')
     if '-root' in tree:
-        raise ConfigError(f'{source}: -root: unknown key; known: detectors, prometheus')
+        raise ConfigError(f'{source}: -root: unknown key; known: alertmanager, detectors, prometheus, sources')
     try:
+        _check_sources(tree.get('sources'))
         config: Config = msgspec.convert({**tree, '-root': root}, Config, dec_hook=_parse)
     except msgspec.ValidationError as error:
         raise ConfigError(f'{source}: {_explain(str(error), tree)}') from error
@@ -232,9 +280,25 @@ def changes(old: Config, new: Config) -> list[str]:
     >>> changes(one, one), changes(one, two)
     ([], ['detector up'])
     """
-    before, after = ({detector.name: detector for detector in config.detectors} for config in (old, new))
-    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    return ['prometheus'] * (old.prometheus != new.prometheus) + [f'detector {name}' for name in names]
+    sources = _differing(old.named_sources, new.named_sources)
+    names = _differing(*({detector.name: detector for detector in config.detectors} for config in (old, new)))
+    others = ['alertmanager'] * (old.alertmanager != new.alertmanager)
+    return [name if name == DEFAULT_SOURCE else f'source {name}' for name in sources] + others + [f'detector {name}' for name in names]
+
+
+def _differing(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+
+def _check_sources(section: object) -> None:
+    """ValidationError where one of the sources has a wrong key or type, with its name: msgspec says none of the keys of a mapping."""
+    for name, source in section.items() if isinstance(section, dict) else ():
+        try:
+            msgspec.convert(source, Source, dec_hook=_parse)
+        except msgspec.ValidationError as error:
+            what, at, path = str(error).partition(' - at `')
+            place = path.removesuffix('`').replace('$', f'$.sources.{name}', 1) if at else f'$.sources.{name}'
+            raise msgspec.ValidationError(f'{what} - at `{place}`') from error
 
 
 def _problem(error: Exception) -> str:
@@ -247,6 +311,12 @@ def _problem(error: Exception) -> str:
 _PLACES: dict[str, type[_Strict]] = {
     '': Config,
     'prometheus': Source,
+    'alertmanager': Alertmanager,
+    'alertmanager.basic_auth': BasicAuth,
+    'alertmanager.authorization': Authorization,
+    'alertmanager.oauth2': OAuth2,
+    'alertmanager.oauth2.tls_config': TLS,
+    'alertmanager.tls_config': TLS,
     'detectors[…]': Detector,
     'prometheus.basic_auth': BasicAuth,
     'prometheus.authorization': Authorization,
@@ -269,7 +339,7 @@ def _explain(message: str, tree: dict[str, Any]) -> str:
     unknown = re.match(r'Object contains unknown field `(.*)`', what)
     missing = re.match(r'Object missing required field `(.*)`', what)
     choice = re.match(r'Invalid enum value (.*)', what)
-    kind = _PLACES.get(re.sub(r'\[\d+\]', '[…]', path.rpartition('.')[0] if choice else path))
+    kind = _PLACES.get(re.sub(r'\[\d+\]', '[…]', re.sub(r'^sources\.[^.]*', 'prometheus', path.rpartition('.')[0] if choice else path)))
     if is_key:
         return f'{_place(path, tree)}a key is not text: put it in quotes'
     if unknown and kind:
@@ -299,7 +369,20 @@ def _place(path: str, tree: dict[str, Any]) -> str:
 
 def _check(config: Config, source: str) -> None:
     """What types cannot say."""
-    _check_source(config.prometheus, f'{source}: prometheus')
+    if not config.named_sources:
+        raise ConfigError(f'{source}: prometheus: missing')
+    if config.prometheus and config.prometheus.kind != 'prometheus':
+        raise ConfigError(f'{source}: prometheus.kind: {config.prometheus.kind}: this section is for Prometheus; give the source a name under sources')
+    if config.prometheus and DEFAULT_SOURCE in config.sources:
+        raise ConfigError(f'{source}: sources.{DEFAULT_SOURCE}: stands twice: the section {DEFAULT_SOURCE} is its short form')
+    for name, each in config.named_sources.items():
+        if not _SOURCE_NAME.match(name):
+            raise ConfigError(f'{source}: sources: {name!r} is no name of a source: letters, digits, _ and -')
+        _check_source(each, f'{source}: {source_place(config, name)}')
+    if config.alertmanager:
+        _check_source(config.alertmanager.source, f'{source}: alertmanager')
+        if config.alertmanager.interval <= 0:
+            raise ConfigError(f'{source}: alertmanager.interval: expected more than 0')
     if not config.detectors:
         raise ConfigError(f'{source}: detectors: none; give at least one with name and expr')
     names = [detector.name for detector in config.detectors]
@@ -307,7 +390,20 @@ def _check(config: Config, source: str) -> None:
         where = f'{source}: detectors[{number}] ({detector.name})'
         if not detector.name or names.index(detector.name) != number:
             raise ConfigError(f'{where}: name: {"empty" if not detector.name else "stands twice"}')
+        if config.source_name(detector) not in config.named_sources:
+            problem = 'missing' if detector.source is None else f'{detector.source!r} is no source'
+            raise ConfigError(f'{where}: source: {problem}; there are {", ".join(config.named_sources)}')
         _check_detector(detector, where)
+
+
+def source_place(config: Config, name: str) -> str:
+    """Where a source stands in the file.
+
+    >>> config = parse('prometheus: {url: http://a}\\nsources: {logs: {url: http://b}}\\ndetectors: [{name: up, expr: up}]')
+    >>> [source_place(config, name) for name in config.named_sources]
+    ['prometheus', 'sources.logs']
+    """
+    return f'sources.{name}' if name in config.sources else DEFAULT_SOURCE
 
 
 def _check_source(source: Source, where: str) -> None:

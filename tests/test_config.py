@@ -74,14 +74,14 @@ def test_five_lines_are_enough():
     expr = '1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[5m]))'
     assert got.root == str(FILES)
     assert msgspec.structs.asdict(got.prometheus) == {
-        'url': 'http://localhost:9090', 'timeout': 30, 'basic_auth': None, 'authorization': None, 'oauth2': None, 'tls_config': None,
-        'headers': {}, 'params': {}, 'method': 'auto', 'proxy_url': None, 'max_response': None, 'concurrency': 4,
+        'url': 'http://localhost:9090', 'kind': 'prometheus', 'timeout': 30, 'basic_auth': None, 'authorization': None, 'oauth2': None,
+        'tls_config': None, 'headers': {}, 'params': {}, 'method': 'auto', 'proxy_url': None, 'max_response': None, 'concurrency': 4,
     }  # fmt: skip
     (detector,) = got.detectors
     assert msgspec.structs.asdict(detector) == {
-        'name': 'node_cpu', 'expr': expr, 'features': {}, 'by': (), 'step': 60, 'delay': 10, 'model': 'builtin:default', 'sha256': None,
+        'name': 'node_cpu', 'expr': expr, 'features': {}, 'by': (), 'source': None, 'step': 60, 'delay': 10, 'model': 'builtin:default', 'sha256': None,
         'timezone': 'UTC', 'false_alarms': '1/week each', 'direction': 'both', 'min_deviation': 0, 'min_relative_deviation': 0,
-        'range': None, 'hold': None, 'missing': 'alert', 'forget': 86400, 'history': 8 * 86400, 'max_entities': 1_000_000,
+        'range': None, 'hold': None, 'absent': 'missing', 'missing': 'alert', 'forget': 86400, 'history': 8 * 86400, 'max_entities': 1_000_000,
     }  # fmt: skip
     assert detector.queries == {'': expr}
 
@@ -97,7 +97,30 @@ def test_every_key_can_be_set():
     for struct in (source, source.tls_config, source.oauth2, source.oauth2.tls_config, detector):
         default = {field.name: field.default for field in msgspec.structs.fields(struct)}
         unset = [name for name, value in msgspec.structs.asdict(struct).items() if value == default[name]]
-        assert unset in ([], ['basic_auth', 'authorization'], ['expr'])  # the other ways
+        assert unset in ([], ['kind', 'basic_auth', 'authorization'], ['expr'])  # the other ways; of the section prometheus the kind is given
+
+
+def test_detectors_name_their_source():
+    """One that names none asks the section prometheus, or the only source; each knows its own settings."""
+    text = 'prometheus: {url: http://a}\nsources: {logs: {kind: loki, url: http://b}}\ndetectors: [{name: m, expr: up}, {name: l, expr: x, source: logs}]'
+    got = config.parse(text)
+    assert list(got.named_sources) == ['prometheus', 'logs']
+    assert [(got.source_name(each), got.source_of(each).url) for each in got.detectors] == [('prometheus', 'http://a'), ('logs', 'http://b')]
+    assert [[each.name for each in got.detectors_of(name)] for name in ('prometheus', 'logs', 'other')] == [['m'], ['l'], []]
+    alone = config.parse('sources: {victoria: {url: http://a}}\ndetectors: [{name: m, expr: up}]')
+    assert alone.source_name(alone.detectors[0]) == 'victoria'
+    long = config.parse('sources: {logs: {kind: loki, url: http://b}, prometheus: {url: http://a}}\ndetectors: [{name: m, expr: up}]')
+    assert long.source_of(long.detectors[0]).url == 'http://a'
+
+
+def test_a_changed_source_is_named():
+    """By the place where it stands, added and removed ones too; the short form is the same source as the long one."""
+    def parsed(sources):
+        return config.parse(f'{sources}\ndetectors: [{{name: m, expr: up, source: prometheus}}]')
+
+    short = parsed('prometheus: {url: http://a}')
+    assert config.changes(short, parsed('sources: {prometheus: {url: http://a}}')) == []
+    assert config.changes(short, parsed('prometheus: {url: http://b}\nsources: {logs: {kind: loki, url: http://b}}')) == ['source logs', 'prometheus']
 
 
 URL = 'prometheus: {{url: "{}", params: {}}}\ndetectors: [{{name: up, expr: up}}]'

@@ -7,6 +7,7 @@
 Who calls it: the command `fetch` and stages (`stage`), train and evaluate (`load`).
 """
 
+import dataclasses
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from convert.data import dataset, fetch, incidents, quality, spans, store, table
 from convert.data.spans import DataError
 from promlstm import config as configuration
 from promlstm.errors import PromlstmError
-from promlstm.query.prometheus import Prometheus
+from promlstm.query.sources import Sources
 
 
 class CollectError(DataError):
@@ -31,27 +32,27 @@ def stage(path, data, work, *, log):
         log(f'  detector {each.detector}: sha256 {each.digest()}')
 
 
-def collect(path, data, folder, *, log, source=None):
+def collect(path, data, folder, *, log, sources=None):
     """Fetch what a recipe's data section wants, and report its quality.
 
     path    of the recipe: relative files start at its folder
     data    recipe.Data
     folder  where telemetry is kept
-    source  anything with `instant` and `range`; None = the Prometheus of the configuration
+    sources {name: anything with `instant` and `range`}; None = those of the configuration
     returns the Datasets, one a detector
     raises  DataError with the reason; what was fetched until then stays and is not fetched again
     """
     path, folder = Path(path), Path(folder)
     config, chosen = _config(path, data)
-    source = source or Prometheus(config.prometheus, root=config.root)
+    sources = sources or Sources(config.named_sources, root=config.root)
     with store.locked(folder):
         asked = [detector for detector in chosen if detector.name not in data.files]
         if asked:
-            fetch.fetch(config, asked, data.spans, folder, source=source, log=log)
+            fetch.fetch(config, asked, data.spans, folder, sources=sources, log=log)
         for detector in chosen:
             if detector.name in data.files:
                 tables.read(detector, _files(path, data, detector), folder, log=log)
-        _incidents(path, data, chosen, folder, source)
+        _incidents(path, data, config, chosen, folder, sources)
         found = [_open(path, data, config, detector, folder) for detector in chosen]
         pairs = zip(found, chosen, strict=True)
         reports = [quality.inspect(each, max_entities=detector.max_entities)[0] for each, detector in pairs]
@@ -73,7 +74,7 @@ def load(path, data, folder):
         if detector.name not in reports or (detector.name not in data.files and spans.without(wanted, found.store.covered('fine'))):
             raise CollectError(f'detector {detector.name!r}: {found.store.folder} has not all of its spans: run fetch first')
         dropped = frozenset(name.encode() for name in reports[detector.name].dropped)
-        out.append(dataset.Dataset(found.store, found.parts, found.history_seconds, found.exclusions, dropped, found.labelled))
+        out.append(dataclasses.replace(found, dropped=dropped))
     return out
 
 
@@ -104,14 +105,18 @@ def _files(path, data, detector):
     return [path.parent / name for name in data.files[detector.name]]
 
 
-def _incidents(path, data, chosen, folder, source):
+def _incidents(path, data, config, chosen, folder, sources):
     """Read silences and alerts, and add them to those of earlier runs."""
     found, exclude = [], data.exclude
     if exclude.silences:
         found += incidents.silences(exclude.silences, path.parent)
     if exclude.alerts:
+        known = [name for name, each in config.named_sources.items() if each.kind == 'prometheus']
+        name = exclude.alerts.source or next(iter(sorted(known, key=lambda name: name != configuration.DEFAULT_SOURCE)), '')
+        if name not in known:
+            raise CollectError(f'data.exclude.alerts: source: {name!r} is no source of the kind prometheus, which knows the alerts of the past')
         try:
-            found += incidents.alerts(exclude.alerts, data.spans, max(detector.history for detector in chosen), source)
+            found += incidents.alerts(exclude.alerts, data.spans, max(detector.history for detector in chosen), sources[name])
         except PromlstmError as error:
             raise CollectError(f'data.exclude.alerts: {error}') from error
     incidents.save(folder / 'incidents.json', found)
@@ -122,4 +127,5 @@ def _open(path, data, config, detector, folder):
     about = tables.about(detector, _files(path, data, detector)) if detector.name in data.files else fetch.about(config, detector)
     exclusions = incidents.applied(data.exclude, incidents.load(folder / 'incidents.json'))
     labelled = tuple(incidents.by_hand(data.labels, 'labels'))
-    return dataset.Dataset(store.Store(folder, about), data.spans, detector.history, exclusions, labelled=labelled)
+    zero = float(detector.forget) if detector.absent == 'zero' else 0.0
+    return dataset.Dataset(store.Store(folder, about), data.spans, detector.history, exclusions, labelled=labelled, zero_seconds=zero)

@@ -48,6 +48,7 @@ class Dataset:
     exclusions       spans.Exclusions
     dropped          identities that no batch has (quality: constant, duplicated, too short)
     labelled         spans.Exclusions that are known incidents
+    zero_seconds     for so long after its last sample an entity without one has a zero; 0 = never (`absent` and `forget` of the detector)
     """
 
     store: store.Store
@@ -56,6 +57,7 @@ class Dataset:
     exclusions: tuple = ()
     dropped: frozenset = frozenset()
     labelled: tuple = ()
+    zero_seconds: float = 0.0
 
     @property
     def detector(self):
@@ -118,6 +120,8 @@ class Dataset:
         values = np.concatenate([values, np.full((end - first - len(values), *values.shape[1:]), np.nan)])
         number = np.arange(first, end)
         scored = (number >= begin) & (number < finish)
+        if self.zero_seconds:
+            values = self._zeroed('fine', values, first, group)
         here = np.flatnonzero(~np.isnan(values[scored]).all((0, 2)))
         times, identities = number * self.step_seconds, [group[row] for row in here]
         excluded = spans.excluded(self.exclusions, times, identities, self.detector)
@@ -136,8 +140,28 @@ class Dataset:
         begin, end = spans.steps((until - self.history_seconds, until), coarse)
         times = np.arange(begin, end) * float(coarse)
         values = self.store.read('coarse', begin, end, identities)
+        if self.zero_seconds and identities:
+            values = self._zeroed('coarse', values, begin, identities)
         values[spans.excluded(self.exclusions + self.labelled, times, identities, self.detector)] = np.nan
         return times, values
+
+    def samples(self, first, end, identities):
+        """The samples of steps as they are judged, float64 [T, n, F] (identities sorted); NaN = none."""
+        values = self.store.read('fine', first, end, identities)
+        return self._zeroed('fine', values, first, identities) if self.zero_seconds and identities else values
+
+    def _zeroed(self, grid, values, first, identities):
+        """Samples from a step on (float64 [T, n, F]) as a detector with `absent: zero` judges them: Detector._completed, over what is stored."""
+        covered = self.store.covered(grid)
+        begin = next((start for start, end in covered if start <= first < end), first)     # of what is there without a gap
+        before = self.store.read(grid, begin, first, identities) if begin < first else values[:0]
+        whole = np.concatenate([before, values])
+        number = np.arange(len(whole))[:, None]
+        last = np.maximum.accumulate(np.where(np.isnan(whole).all(2), -1, number), axis=0)     # the step of the last sample until then
+        age = (number - last) * self.store.step_seconds(grid)
+        there = spans.inside(covered, np.arange(begin, begin + len(whole)))
+        zero = np.isnan(whole) & ((last >= 0) & (age <= self.zero_seconds) & there[:, None])[..., None]
+        return np.where(zero, 0.0, whole)[len(before) :]
 
     def digest(self, parts=None):
         """sha256 of all that batches of these parts (None = all) depend on: samples, spans, exclusions, dropped entities."""
@@ -148,6 +172,8 @@ class Dataset:
         until = max((end for _, _, end in named), default=0.0)
         near = [[each for each in some if each.start < until and each.end > since] for some in (self.exclusions, self.labelled)]
         rest = (named, float(self.history_seconds), near, sorted(name.decode() for name in self.dropped))
+        if self.zero_seconds:
+            rest += (float(self.zero_seconds),)
         return hashlib.sha256(self.store.digest(wanted).encode() + msgspec.json.encode(rest, order='sorted')).hexdigest()
 
 

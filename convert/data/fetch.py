@@ -1,7 +1,7 @@
 """History out of Prometheus into the store: the exporter's own detectors, their own queries, at the aligned step minus the delay.
 
 Who calls it: collect. It asks through promlstm.engine.history and promlstm.query.prometheus, so training data are what the exporter would
-see; below the limit of points, as many requests at once as `prometheus.concurrency` allows. Each chunk is on disk before it counts, so an
+see; below the limit of points, as many requests at once as the `concurrency` of the sources allows. Each chunk is on disk before it counts, so an
 interrupted run continues where it was. A detector that cannot be fetched is reported at the end, when all others are there. Fetched data is
 never deleted: Prometheus may no longer have it.
 """
@@ -21,6 +21,7 @@ from promlstm.engine import history
 from promlstm.engine.entities import Entities
 from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable
 from promlstm.query.prometheus import POINTS_PER_ANSWER
+from promlstm.query.victorialogs import asked_every
 
 CELLS = 2_000_000               # samples of a chunk in memory, 16 MB
 MOST_STEPS, LEAST_STEPS = 4096, 16
@@ -41,30 +42,32 @@ class _Job:
     first: int
     steps: int
     series: int
+    source: object
 
 
 def about(config, detector):
     """What a detector's folder holds (store.About)."""
+    source = config.source_of(detector)
     return store.About(
         detector=detector.name,
-        source=config.prometheus.url,
+        source=source.url,
         queries=dict(detector.queries),
         by=detector.by,
         step_seconds=float(detector.step),
         delay_seconds=float(detector.delay),
         coarse_seconds=spans.coarse_seconds(detector.step),
-        asked={**config.prometheus.params, **config.prometheus.headers},
+        asked={**source.params, **source.headers},
     )
 
 
-def fetch(config, detectors, parts, root, *, source, log, now=clock.time, pause=None):
+def fetch(config, detectors, parts, root, *, sources, log, now=clock.time, pause=None):
     """The Stores of detectors, with all that the spans want in them.
 
     config     promlstm.config.Config
     detectors  its Detectors that are wanted
     parts      spans.Parts
     root       folder of the stores, locked by the caller
-    source     Prometheus, or anything with its `instant` and `range`
+    sources    {name: Prometheus, or anything with its `instant` and `range`}
     log        function of a line of text
     pause      function of seconds, for tests; None = wait, but no longer than until another chunk ends the run
     raises     FetchError  naming each detector that failed, after the others are done; StoreError where the disk does not take it
@@ -75,11 +78,12 @@ def fetch(config, detectors, parts, root, *, source, log, now=clock.time, pause=
         stores[detector.name] = target = store.Store(root, about(config, detector))
         target.prepare()
         try:
-            jobs += _plan(detector, target, parts, source)
+            jobs += _plan(detector, target, parts, asked_every(sources[config.source_name(detector)], detector.step))
         except PromlstmError as error:
             failed[detector.name] = error
-    log(f'  {len(jobs)} chunks to fetch from {config.prometheus.url} for {len(detectors)} detectors')
-    samples = _run(jobs, failed, config.prometheus.concurrency, source, log, pause)
+    asked = {config.source_name(detector): config.source_of(detector) for detector in detectors}
+    log(f'  {len(jobs)} chunks to fetch from {", ".join(each.url for each in asked.values())} for {len(detectors)} detectors')
+    samples = _run(jobs, failed, sum(each.concurrency for each in asked.values()), log, pause)
     log(f'  {samples} samples fetched')
     if failed:
         why = ''.join(f'\n  detector {name!r}: {error}' for name, error in failed.items())
@@ -91,7 +95,7 @@ def _refuse_future(config, detectors, parts, now):
     delay = max(detector.delay for detector in detectors)
     for part, number, (_, end) in parts.named():
         if end > now - delay:
-            raise FetchError(f'spans.{part}[{number}] ends at {spans.text(end)}, which has not passed yet at {config.prometheus.url}')
+            raise FetchError(f'spans.{part}[{number}] ends at {spans.text(end)}, which has not passed yet')
 
 
 def _plan(detector, target, parts, source):
@@ -105,7 +109,7 @@ def _plan(detector, target, parts, source):
         length = _length(series * target.features)
         for first, end in missing:
             edges = [first, *range((first // length + 1) * length, end, length), end]
-            jobs += [_Job(detector, target, grid, begin, finish - begin, series) for begin, finish in itertools.pairwise(edges)]
+            jobs += [_Job(detector, target, grid, begin, finish - begin, series, source) for begin, finish in itertools.pairwise(edges)]
     return jobs
 
 
@@ -126,12 +130,12 @@ def _series(detector, pieces, step_seconds, source):
     return max([1, *counts])
 
 
-def _run(jobs, failed, concurrency, source, log, pause):
+def _run(jobs, failed, concurrency, log, pause):
     """Fetch all chunks, several at once; returns the samples. A detector whose chunk cannot be had is added to `failed`."""
     stopped = threading.Event()
     with ThreadPoolExecutor(concurrency, 'fetch') as pool:
         try:
-            running = {pool.submit(_fetched, job, failed, source, pause, stopped): job for job in jobs}
+            running = {pool.submit(_fetched, job, failed, pause, stopped): job for job in jobs}
             samples = 0
             for future in progress.track(as_completed(running), 'chunks', total=len(jobs), log=log):
                 try:
@@ -145,13 +149,13 @@ def _run(jobs, failed, concurrency, source, log, pause):
             raise
 
 
-def _fetched(job, failed, source, pause, stopped):
+def _fetched(job, failed, pause, stopped):
     """Fetch one chunk and write it; returns its samples. Nothing more is fetched for a detector that has failed."""
     for attempt in range(len(PAUSES) + 1):
         if job.detector.name in failed or stopped.is_set():
             return 0
         try:
-            identities, values, infinite, warnings = _ask(job, source, _rows(job, attempt))
+            identities, values, infinite, warnings = _ask(job, _rows(job, attempt))
             return job.store.put(job.grid, job.first, identities, values, infinite=infinite, warnings=warnings).samples
         except (SourceUnavailable, ResponseError):  # slow or too large perhaps: smaller requests may pass
             if attempt == len(PAUSES):
@@ -165,12 +169,12 @@ def _rows(job, attempt):
     return job.series if not attempt else max(job.series, POINTS_PER_ANSWER // job.steps) * 4**attempt
 
 
-def _ask(job, source, rows):
+def _ask(job, rows):
     """(identities, float64 [T, N, F], ±Inf met, warnings) of one chunk."""
     detector, step, warnings = job.detector, job.store.step_seconds(job.grid), []
     entities = Entities(len(detector.queries), detector.by or None)
     start, end = job.first * step, (job.first + job.steps - 1) * step
-    frames = list(history.frames(source, detector, entities, start, end, step=step, rows=rows, warn=warnings.extend))
+    frames = list(history.frames(job.source, detector, entities, start, end, step=step, rows=rows, warn=warnings.extend))
     values = np.full((job.steps, len(entities), job.store.features), np.nan)
     for row, (frame, _) in zip(values, frames, strict=True):
         row[: len(frame.values)] = frame.values

@@ -2,6 +2,7 @@
 
 Who calls it: collect. Silences and alerts are kept beside the telemetry and added to on each run: an Alertmanager forgets a silence days
 after it ended, and a Prometheus its alerts. A margin before each is excluded too, since an alert fires only after a while.
+A silence that says `false alarm` is the opposite: what it silenced teaches, although an alert fired for it.
 promlstm's own alerts do not count unless asked for: what it once took for an anomaly would otherwise never become normal.
 """
 
@@ -19,9 +20,11 @@ from promlstm.config import TLS, Authorization, BasicAuth, Duration, OAuth2, Sou
 from promlstm.errors import PromlstmError, QueryRejected
 from promlstm.query.http import Http
 from promlstm.query.selector import Matcher, selector
+from promlstm.query.silences import FALSE_ALARM
 
 ALERT_STEP_SECONDS = 60.0
 TIMEOUT_SECONDS = 30.0
+EDIT_SECONDS = 5.0      # between the end of a silence and the beginning of the one that it was edited into
 MOST_WHY = 200          # characters of a silence's comment
 
 
@@ -56,6 +59,7 @@ class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     match: str = '{alertname!~"Promlstm.*"}'
     margin: Duration = Duration(900)
+    source: str | None = None       # whose alerts; none: that of the section `prometheus`, or the first of this kind
 
 
 class Exclude(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -96,7 +100,7 @@ def silences(source, root):
         raise IncidentError('exclude.silences: expected either alertmanager or file')
     where, body = _from_file(Path(root) / source.file) if source.file else _from_alertmanager(source, root)
     try:
-        return [_silence(each) for each in json.loads(body)]
+        return _called([_silence(each) for each in json.loads(body)])
     except (ValueError, KeyError, TypeError, AttributeError, re.error) as error:
         raise IncidentError(f'{where}: not a list of silences as api/v2/silences has it: {error}') from error
 
@@ -126,8 +130,28 @@ def _silence(silence):
         if '~' in each[1]:
             Matcher(*each)('')      # raises now where Python cannot read the expression
     start, end = (datetime.fromisoformat(silence[name]).timestamp() for name in ('startsAt', 'endsAt'))
-    why = f'silence {silence["id"]}: {silence.get("comment", "")}'[:MOST_WHY]
-    return Exclusion(source='silence', why=why, start=start, end=end, matchers=matchers, shared=True)
+    why, comment = f'silence {silence["id"]}', silence.get('comment', '')
+    updated = datetime.fromisoformat(silence.get('updatedAt', silence['startsAt'])).timestamp()
+    ended_early = silence.get('status', {}).get('state') == 'expired' and updated >= end
+    source = FALSE_ALARM if comment.strip().lower().startswith(FALSE_ALARM) else 'silence'
+    found = Exclusion(source=source, why=f'{why}: {comment}'[:MOST_WHY], start=start, end=end, matchers=matchers, shared=True)
+    return found, ended_early
+
+
+def _called(found):
+    """Exclusions of silences, each with whether it was expired early: one that says false alarm was taken back by that, unless it was edited.
+
+    An Alertmanager edits by expiring the old silence and making a new one, which begins then. Where that one was taken back, both are.
+    """
+    standing, out = [], []
+    for each, early in sorted(found, key=lambda pair: pair[0].start, reverse=True):     # so that what one was edited into comes before it
+        heirs = (other for other in standing if set(other.matchers) == set(each.matchers) and abs(other.start - each.end) < EDIT_SECONDS)
+        if each.source == FALSE_ALARM and early and not any(heirs):
+            each = msgspec.structs.replace(each, source='silence')
+        elif each.source == FALSE_ALARM:
+            standing.append(each)
+        out.append(each)
+    return out[::-1]
 
 
 def _operator(matcher):
@@ -171,6 +195,7 @@ def applied(exclude, known):
     out = by_hand(exclude.by_hand)
     if exclude.silences:
         out += [_earlier(each, exclude.silences.margin) for each in known if each.source == 'silence']
+        out += [each for each in known if each.source == FALSE_ALARM]
     if exclude.alerts:
         conditions = [Matcher(*each) for each in _matchers(exclude.alerts.match, 'exclude.alerts')]
         for each in known:
@@ -186,7 +211,7 @@ def _earlier(exclusion, margin):
 
 def save(path, found):
     """Add Exclusions to those in a file; a silence that is there already is replaced, since it may have been ended early."""
-    replaced = {(each.why, each.matchers, each.start) for each in found if each.source == 'silence'}
+    replaced = {(each.why, each.matchers, each.start) for each in found if each.source in ('silence', FALSE_ALARM)}
     before = [each for each in load(path) if (each.why, each.matchers, each.start) not in replaced]
     store.write(path, msgspec.json.format(msgspec.json.encode(merged([*before, *found])), indent=1))
 

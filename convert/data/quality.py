@@ -14,6 +14,7 @@ from convert.data import spans, store
 from convert.data.dataset import DatasetError
 from promlstm.engine import labels
 from promlstm.query.selector import bare_counter
+from promlstm.query.silences import FALSE_ALARM
 
 FORMAT = 2                  # of quality.json; part of what the stage `fetch` depends on
 GAPS_SHARE = 0.05           # of missing samples between the first and the last that is reported
@@ -87,7 +88,7 @@ class _Seen:
 def inspect(data, *, max_entities=2**31):
     """(Report, identities to be dropped from training) of a dataset.Dataset; DatasetError where a part has no samples."""
     seen, samples, excluded = _Seen(), {}, {}
-    tally = {each: [set(), 0] for each in data.exclusions}
+    tally = {each: [set(), 0] for each in data.exclusions if each.source != FALSE_ALARM}
     entities = {part: data.entities(part) for part in data.parts.__struct_fields__ if getattr(data.parts, part)}
     for part, names in entities.items():
         samples[part], excluded[part], alive = 0, 0, False
@@ -137,7 +138,7 @@ def _nothing(data, part, why):
 
 def _whole(data, part, group):
     """All samples of a part, its spans after one another: float64 [T, N, F], times [T]."""
-    pieces = [(data.store.read('fine', first, end, group), np.arange(first, end) * data.step_seconds) for first, end in data.steps(part)]
+    pieces = [(data.samples(first, end, group), np.arange(first, end) * data.step_seconds) for first, end in data.steps(part)]
     return np.concatenate([values for values, _ in pieces]), np.concatenate([times for _, times in pieces])
 
 
@@ -146,7 +147,8 @@ def _count(data, tally, times, group, there):
     for each, counted in tally.items():
         low, high = np.searchsorted(times, (each.start, each.end))
         if low < high:
-            out = spans.excluded([each], times[low:high], group, data.detector) & there[low:high]
+            lifting = [other for other in data.exclusions if other.source == FALSE_ALARM]
+            out = spans.excluded([each, *lifting], times[low:high], group, data.detector) & there[low:high]
             counted[0].update(name for name, any_ in zip(group, out.any(0), strict=True) if any_)
             counted[1] += int(out.sum())
 

@@ -14,6 +14,7 @@ import numpy as np
 from convert.errors import ConvertError
 from promlstm.engine import labels
 from promlstm.query.selector import Matcher
+from promlstm.query.silences import FALSE_ALARM
 
 LEAD_STEPS = 400            # read before a span so that everything is warm where it begins; the manifest's replay_steps
 GRAIN = 1e-4                # of a step, within which an instant is on it: today's time in steps of 0.1 s has a float resolution of 4e-6
@@ -201,7 +202,7 @@ def wanted(parts, step_seconds, history_seconds):
 class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
     """Time that is excluded from training for some entities.
 
-    source    by hand, silence or alert
+    source    by hand, silence or alert; or `false alarm`, which lifts those of alerts that it meets, for its entities
     why       for the report and the model card
     matchers  (label, operator, value) as in a selector
     shared    False: all matchers must hold. True (silences, alerts): only those on labels that the entity has, of which there must
@@ -237,12 +238,26 @@ def excluded(exclusions, times, identities, detector):
     detector    its name, which matchers see as the label `detector`
     """
     out = np.zeros((len(times), len(identities)), bool)
-    near = [(each, np.searchsorted(times, (each.start, each.end))) for each in exclusions]
+    lifting = [each for each in exclusions if each.source == FALSE_ALARM]
+    near = [(each, np.searchsorted(times, (each.start, each.end))) for each in exclusions if each.source != FALSE_ALARM]
     near = [(each, slice(*where)) for each, where in near if where[0] < where[1]]
     if near:
         for row, identity in enumerate(identities):
             found = {'detector': detector, **dict(labels.pairs(identity))}
+            false = [each for each in lifting if each.concerns(found)]
             for each, where in near:
-                if each.concerns(found):
+                if each.concerns(found) and not (each.source == 'alert' and any(one.start < each.end and one.end > each.start for one in false)):
                     out[where, row] = True
+    return out
+
+
+def inside(pieces, steps):
+    """bool [n]: which steps (int [n]) lie in one of the pieces (first, end).
+
+    >>> inside([(2, 4), (6, 7)], np.arange(8)).astype(int).tolist()
+    [0, 0, 1, 1, 0, 0, 1, 0]
+    """
+    out = np.zeros(len(steps), bool)
+    for first, end in pieces:
+        out |= (steps >= first) & (steps < end)
     return out

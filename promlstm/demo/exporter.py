@@ -9,7 +9,7 @@ from promlstm.config import Config
 from promlstm.live.clock import Clock
 from promlstm.live.runner import Watch
 from promlstm.live.scheduler import Scheduler
-from promlstm.query.prometheus import Prometheus
+from promlstm.query.sources import Sources
 from promlstm.serve.page import Page
 from promlstm.serve.server import Server
 from promlstm.serve.site import Site
@@ -27,9 +27,9 @@ class Exporter:
 
     def __init__(self, config: Config, clock: Clock, listen: str, watch: Watch) -> None:
         self.telemetry, page = Telemetry(), Page(clock.now)
-        source = Prometheus(config.prometheus)
+        sources = Sources(config.named_sources)
         self.scheduler = Scheduler(
-            config, source, clock=clock, telemetry=self.telemetry, publish=page.publish, withdraw=page.withdraw, watch=watch
+            config, sources, clock=clock, telemetry=self.telemetry, publish=page.publish, withdraw=page.withdraw, watch=watch
         )
         ready, statuses = self.scheduler.ready, self.scheduler.statuses
         self.server = Server(listen, Site(page=page, telemetry=self.telemetry, statuses=statuses, ready=ready))

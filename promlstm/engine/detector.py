@@ -193,6 +193,7 @@ class Step:
     memory      after the step
     placement   rows of the series, and new entities
     infinite    number of ±Inf samples, which count as missing
+    sampled     bool [N]: entities with a sample in the answer
     """
 
     verdicts: Verdicts
@@ -201,6 +202,7 @@ class Step:
     memory: Memory
     placement: Placement
     infinite: int
+    sampled: Bools
 
 
 @dataclass(slots=True)
@@ -216,6 +218,7 @@ class Tally:
     series: int = 0  # in the last answer: those of the feature that has most
     dropped: int = 0  # entities over the limit at the last step
     last_warning: str = ''
+    hint: str = ''  # what the query API says of the expression
 
 
 @dataclass(slots=True)
@@ -320,19 +323,19 @@ class Detector:
             values = self.entities.scatter(placement, [vector.values for vector in answers])
             infinite = int(np.isinf(values).sum())
             partial = any(vector.partial for vector in answers)
-            frame = Frame(time, np.where(np.isinf(values), np.nan, values) if infinite else values, partial)
+            frame, sampled = self._completed(Frame(time, np.where(np.isinf(values), np.nan, values) if infinite else values, partial))
             memory = self.memory.grown(self.session, len(values))
         verdicts, memory = advance(self.session, self.settings(_count_present(frame)), memory, frame, self.in_stage)
         known = self.entities.identities
         identities = known + placement.arrivals if placement.arrivals else known
-        return Step(verdicts, self.missing(verdicts), identities, memory, placement, infinite)
+        return Step(verdicts, self.missing(verdicts), identities, memory, placement, infinite, sampled)
 
     def commit(self, step: Step) -> None:
         """Take over the memory of a step."""
         verdicts = step.verdicts
         self.entities.commit(step.placement, verdicts.time)
         self.memory, self.time = step.memory, verdicts.time
-        self.entities.mark_seen(verdicts.status != MISSING, verdicts.time, partial=verdicts.partial)
+        self.entities.mark_seen(step.sampled, verdicts.time, partial=verdicts.partial)
         self._partial = verdicts.partial
         self.tally.unread += step.placement.unread
         self.tally.infinite += step.infinite
@@ -364,6 +367,7 @@ class Detector:
         self.tally.unread += sum(answer.unread for answer in answers)
         if warnings:
             self.tally.last_warning = warnings[0]
+        self.tally.hint = next((text for answer in answers for text in answer.hints), '')
 
     def missing(self, verdicts: Verdicts) -> Bools:
         """bool [N]: entities to report as missing. New entities, which have no row in the table yet, are never missing."""
@@ -387,7 +391,8 @@ class Detector:
 
     def forgettable(self, time: float) -> Bools:
         """bool [N]: entities that have been absent for long enough to be forgotten, see Entities.forgettable."""
-        return self.entities.forgettable(time, self.config.forget, 3 * self.config.step)
+        least = self.config.forget if self.config.absent == 'zero' else 3 * self.config.step  # a rare one is away for longer than it is there
+        return self.entities.forgettable(time, self.config.forget, least)
 
     def warm(self, now: Callable[[], float]) -> Iterator[Progress]:
         """Start from history: fill the seasonal memory, then replay until the present; one step or request at a time.
@@ -431,8 +436,7 @@ class Detector:
         for _, frames in groupby((frame for frame, _ in past), key=lambda frame: season.slot(frame.time)):
             of_slot = list(frames)
             rows = len(of_slot[-1].values)
-            for frame in of_slot:
-                self._mark_seen(frame)
+            of_slot = [self._seen(frame) for frame in of_slot]
             values = np.stack([seasonal.padded(frame.values, rows) for frame in of_slot])
             valid = np.where(self._settings.policy.invalid(values), np.nan, values)
             season = season.grown(rows).fill([frame.time for frame in of_slot], valid)
@@ -449,24 +453,51 @@ class Detector:
                 return
             frames = history.frames(self.source, self.config, self.entities, start, end, rows=series, note=self._note)
             for done, (frame, infinite) in enumerate(frames):
+                frame = self._seen(frame)
                 memory = self.memory.grown(self.session, len(frame.values))
                 verdicts, self.memory = advance(self.session, self.settings(_count_present(frame)), memory, frame)
                 self.time = frame.time
-                self._mark_seen(frame)
                 self.tally.infinite += infinite
                 yield done + 1, total, verdicts
             start = end + step
 
-    def _mark_seen(self, frame: Frame) -> None:
+    def _completed(self, frame: Frame) -> tuple[Frame, Bools]:
+        """(a frame of an answer as it is judged, bool [N]: entities with a sample in the answer); this changes nothing.
+
+        Where no series means zero, an entity that is known has a zero instead of no sample, from its first sample on until it is forgotten: a
+        rule that looks at nothing but the samples up to the instant, so that live steps and replays agree. A partial answer lacks series that
+        may be there, so its gaps stay.
+        """
+        sampled: Bools = np.asarray(~np.isnan(frame.values).all(axis=1))
+        if self.config.absent != 'zero' or frame.partial:
+            return frame, sampled
+        known, rows = sampled.copy(), min(len(self.entities), len(sampled))
+        known[:rows] |= (~np.isnan(self.entities.first_seen) & ~self.forgettable(frame.time))[:rows]
+        return replace(frame, values=np.where(np.isnan(frame.values) & known[:, None], 0.0, frame.values)), sampled
+
+    def _seen(self, frame: Frame) -> Frame:
+        """A replayed frame as it is judged; who has a sample in it is noted."""
+        completed, sampled = self._completed(frame)
         present = np.zeros(len(self.entities), bool)
-        present[: len(frame.values)] = ~np.isnan(frame.values).all(axis=1)
+        present[: len(sampled)] = sampled
         self.entities.mark_seen(present, frame.time, partial=frame.partial)
         self._partial = frame.partial
+        return completed
 
     def catch_up(self, time: float) -> Iterator[tuple[int, int, Verdicts]]:
         """Replay the steps that were missed before an aligned instant, one at a time; each is committed."""
         if self.time is not None and time - self.time > 1.5 * self.config.step:
             yield from self.replay(self.time + self.config.step, time - self.config.step)
+
+    def accept(self, rows: Ints) -> Memory:
+        """Let the next sample of some entities (int [n]) be their new normal level; returns what was remembered of them, for `undo`."""
+        before = self.memory.take(rows)
+        self.memory = replace(self.memory, latch=self.memory.latch.opened(rows))
+        return before
+
+    def undo(self, rows: Ints, before: Memory) -> None:
+        """Remember of some entities (int [n]) what `accept` returned: what was held then is held again."""
+        self.memory = self.memory.put(rows, before)
 
     def forget(self) -> int:
         """Drop the rows of entities that have been absent for long; returns how many. It copies the memory, so not for a few rows."""

@@ -7,7 +7,7 @@ of its raw bytes, and none if the answer has the same series in the same order a
 `place` changes nothing. `commit` changes the table and cannot fail half-way, so a step that fails in between leaves it as it was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -88,6 +88,10 @@ class Entities:
 
     def __len__(self) -> int:
         return len(self.identities)
+
+    def rows_of(self, identities: Iterable[bytes]) -> list[int]:
+        """The rows of some entities; -1 = it is not in the table."""
+        return [self._row_of.get(identity, -1) for identity in identities]
 
     def place(self, answers: list[list[bytes]]) -> Placement:
         """Find the rows for the series of one answer per feature; this changes nothing.

@@ -15,7 +15,7 @@ Stage = Callable[[str], AbstractContextManager[None]]
 
 
 class Answer(Protocol):
-    """What every answer has: its warnings, whether it may lack series, and how many series were left out as unreadable."""
+    """What every answer has: its warnings, what it says of the expression, whether it may lack series, and how many series were left out as unreadable."""
 
     @property
     def warnings(self) -> Sequence[str]: ...
@@ -23,6 +23,8 @@ class Answer(Protocol):
     def partial(self) -> bool: ...
     @property
     def unread(self) -> int: ...
+    @property
+    def hints(self) -> Sequence[str]: ...
 
 
 class Vector(Answer, Protocol):
@@ -103,6 +105,8 @@ class DetectorConfig(Protocol):
     def range(self) -> tuple[float, float] | None: ...
     @property
     def hold(self) -> float | None: ...
+    @property
+    def absent(self) -> Literal['missing', 'zero']: ...
     @property
     def missing(self) -> Literal['alert', 'ignore']: ...
     @property

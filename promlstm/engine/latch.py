@@ -12,7 +12,7 @@ from typing import Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from promlstm.engine.columns import Bools, Floats, Floats32, SmallInts, Tensors
+from promlstm.engine.columns import Bools, Floats, Floats32, Ints, SmallInts, Tensors
 from promlstm.engine.score import Policy, shares
 
 MAX_DISTANCE = 1e30  # of a sample from a band without width; still a finite float32
@@ -63,6 +63,17 @@ class Latch:
     def held(self) -> Bools:
         """bool [N]: something is held, so the graph must judge without learning."""
         return ~np.isnan(self.since)
+
+    @property
+    def alarms(self) -> Bools:
+        """bool [N]: an alarm is held, and not opened yet."""
+        return np.isfinite(self.since) & (self.peak > 0)
+
+    def opened(self, rows: Ints) -> Self:
+        """The same as if the hold time of some rows (int [n]) were over: their next sample becomes the new normal level."""
+        since = self.since.copy()
+        since[rows] = np.where(np.isnan(since[rows]), np.nan, -np.inf)
+        return replace(self, since=since)
 
     def holds(self, time: float, policy: Policy) -> Bools:
         """bool [N]: something is held, and the hold time is not over at this time."""

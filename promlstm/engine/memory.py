@@ -97,6 +97,30 @@ class Memory:
         )
 
 
+    def is_like(self, other: 'Memory') -> bool:
+        """Whether the columns of both are of the same kind, so that rows of one can be put into the other."""
+        mine, theirs = ({name: (array.dtype, array.shape[1:]) for name, array in each.state.items()} for each in (self, other))
+        view = self.latch.view.shape[1:] == other.latch.view.shape[1:]
+        return mine == theirs and view and len(self.season.columns) == len(other.season.columns)
+
+    def put(self, rows: Ints, part: 'Memory') -> 'Memory':
+        """The same with the memory of some rows (int [n]) replaced by that of `part`, but for the tables of the time of day."""
+
+        def replaced(column: npt.NDArray[Any], new: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            out = column.copy()
+            out[rows] = new
+            return out
+
+        return Memory(
+            {name: replaced(array, part.state[name]) for name, array in self.state.items()},
+            self.season.put(rows, part.season),
+            self.tables,
+            _map_columns(replaced, self.latch, part.latch),
+            _map_columns(replaced, self.alarm, part.alarm),
+            replaced(self.klass, part.klass),
+        )
+
+
 def blank(session: Session, zone: ZoneInfo, rows: int, features: int) -> Memory:
     """The memory of entities that were never seen, for a model and the time zone of its seasonal memory."""
     manifest = session.bundle.manifest

@@ -1,7 +1,7 @@
 """What is known of the server itself, beside its samples: how far its clock is from ours, and how long it keeps samples.
 
 Who calls it: runner, after steps that were answered. promlstm.query.prometheus.Prometheus is a Facts; a source that is no server has none. One
-Server is shared by all detectors, so that what is wrong with it is logged once and not by each of them.
+Server is shared by all detectors of a source, so that what is wrong with it is logged once and not by each of them.
 """
 
 import logging
@@ -28,10 +28,13 @@ class Facts(Protocol):
 
 
 class Server:
-    """The facts of a server, asked for once, and logged when they change."""
+    """The facts of a server, asked for once, and logged when they change.
 
-    def __init__(self, facts: Facts | None) -> None:
-        self._facts, self._lock = facts, threading.Lock()
+    name  of the source
+    """
+
+    def __init__(self, facts: Facts | None, name: str = 'prometheus') -> None:
+        self._name, self._facts, self._lock = name, facts, threading.Lock()
         self._logged_skew = 0.0
         self._retention: list[float | None] = []
 
@@ -46,7 +49,7 @@ class Server:
             if abs(found - self._logged_skew) > max(SKEW_SECONDS, abs(self._logged_skew) / 10) or (not found and self._logged_skew):
                 self._logged_skew = found
                 what = f'{skew_text(found)}: samples are judged that much late or are not there yet' if found else 'the clocks agree again'
-                event(log, 'warn' if found else 'info', what, skew_seconds=found)
+                event(log, 'warn' if found else 'info', what, source=self._name, skew_seconds=found)
             return skew_text(self._logged_skew)
 
     def retention_seconds(self) -> float | None:

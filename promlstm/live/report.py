@@ -199,6 +199,8 @@ class Report:
         if tally.warnings:
             self.count('query_warnings', tally.warnings)
             self.log_repeatedly(f'the query API warns, data may be partial: {tally.last_warning}')
+        if tally.hint:
+            self.log_repeatedly(f'the query API says of the expression: {tally.hint}', level='info', key='hint')
         if tally.partial:
             self.count('partial_answers', tally.partial)
             self.log_repeatedly('answers may be partial: entities that they lack are not reported as missing')

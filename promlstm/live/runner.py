@@ -27,6 +27,7 @@ from promlstm.engine.snapshot import Snapshot
 from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable, StageError
 from promlstm.live.clock import Clock, Stopping
 from promlstm.live.facts import Server
+from promlstm.live.feedback import Acceptance, Feedback
 from promlstm.live.relay import Blocks, Relay
 from promlstm.live.report import Report
 from promlstm.live.status import Status
@@ -49,7 +50,7 @@ Watch = Callable[[Detector, Verdicts], None]
 class Shared(Protocol):
     """What the detectors of a configuration share; Scheduler is one."""
 
-    server: Server
+    feedback: Feedback | None  # what silences say
     storage: Storage | None  # where memory is kept over a restart
 
     @property
@@ -71,6 +72,7 @@ class Runner:
     settings  that its memory depends on, see storage.settings
     watch     called with the Detector and the Verdicts of each step, or None
     root      folder that the path of the model is relative to
+    server    what is known of the source
     snapshot  of the last step, for the storage to write down; None = there is no storage, there was no step, or memory is being rebuilt
     """
 
@@ -86,11 +88,14 @@ class Runner:
         settings: Mapping[str, str],
         watch: Watch | None,
         root: str,
+        *,
+        server: Server,
     ) -> None:
         self.config, self.settings, self._clock, self._telemetry = config, settings, clock, relay
         self._source, self._shared, self._root = source, shared, root
         self._publish, self._withdraw, self._watch = relay.publish, relay.withdraw, watch
-        self._report = Report(config, relay, shared.server, self._last_returned)
+        self._report = Report(config, relay, server, self._last_returned)
+        self._acceptance = Acceptance(config.name, self._report.count, self._report.log)
         self._detector: Detector | None = None  # until its model is loaded
         self._labels = exposition.Labels(config.name, tuple(config.queries))  # the text of the entities' labels
         self._attempted = -np.inf  # the last aligned step that was tried
@@ -162,6 +167,8 @@ class Runner:
 
     def _cycle(self, due: float) -> None:
         detector = self._load() if self._detector is None else self._reload(self._detector)
+        if self._shared.feedback:
+            self._acceptance.heed(detector, self._shared.feedback.known)
         replayed = detector.session.bundle.manifest.steps_of_replay(self.config.step, len(detector.entities)) * self.config.step
         if detector.time is None or due - detector.time > replayed:
             self._warm(detector)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from promlstm import config as configuration
 from promlstm.config import Config
@@ -26,11 +26,13 @@ from promlstm.errors import BundleError, ConfigError
 from promlstm.live import storage as storages
 from promlstm.live.clock import Clock
 from promlstm.live.facts import Facts, Server
+from promlstm.live.feedback import Feedback
 from promlstm.live.models import Models
 from promlstm.live.relay import Blocks, Relay
 from promlstm.live.runner import Runner, Watch
 from promlstm.live.status import Status
 from promlstm.live.storage import Kept, Storage
+from promlstm.query.victorialogs import asked_every
 from promlstm.serve.telemetry import Telemetry
 
 COLLECT_SECONDS = 60.0
@@ -54,31 +56,41 @@ class _Running:
         self.clock.stopping.set()
 
 
+class Sources(Protocol):
+    """Where samples come from, by the name of the source; promlstm.query.sources.Sources is one."""
+
+    def __getitem__(self, name: str) -> Source: ...
+
+
 class Scheduler:
     """All detectors of a configuration, each in its own thread.
 
+    sources   by name, all that the configuration has
     publish   publish(detector, blocks, expires): blocks = {family: text}, expires = instant of the clock after which they are stale
     withdraw  withdraw(detector)
     watch     watch(detector, verdicts), after each step; for the demo
-    facts     what the query API says of itself; None = it is no server
+    facts     what the source of a name says of itself: facts(name); None = they are no servers
     storage   where memory is kept over a restart; None = nowhere
+    feedback  what silences say; None = nobody is asked
     """
 
     def __init__(
         self,
         config: Config,
-        source: Source,
+        sources: Sources,
         *,
         clock: Clock,
         telemetry: Telemetry,
         publish: Callable[[str, Blocks, float], None],
         withdraw: Callable[[str], None],
         watch: Watch | None = None,
-        facts: Facts | None = None,
+        facts: Callable[[str], Facts] | None = None,
         storage: Storage | None = None,
+        feedback: Feedback | None = None,
     ) -> None:
-        self.clock, self.telemetry, self.server, self.storage = clock, telemetry, Server(facts), storage
-        self._config, self._source = config, source
+        self.clock, self.telemetry, self.storage, self.feedback = clock, telemetry, storage, feedback
+        self._config, self._sources = config, sources
+        self._servers = {name: Server(facts and facts(name), name) for name in config.named_sources}
         self._publish, self._withdraw, self._watch = publish, withdraw, watch
         self._models = Models(clock.stopping)
         self._lock = threading.RLock()  # who is in service, and who waits
@@ -121,44 +133,45 @@ class Scheduler:
         gc.enable()
         return read and not any(thread.is_alive() for thread in threads)
 
-    def apply(self, config: Config, source: Source, facts: Facts | None = None) -> list[str]:
-        """Run another configuration from now on; returns what has changed, in words.
+    def apply(self, config: Config, sources: Sources, facts: Callable[[str], Facts] | None = None) -> list[str]:
+        """Run another configuration from now on; returns what has changed, in words. A detector whose source has changed is another one.
 
-        source, facts  for the case that the query API has changed
-        raises         ConfigError where a detector could not run, and then nothing has changed
+        sources, facts  as of the start; what they have of a source that has not changed may be the same
+        raises          ConfigError where a detector could not run, and then nothing has changed
         """
         self.ready()  # it stays so, although those that are added have not scored yet
         changed = configuration.changes(self._config, config)
-        everything = config.prometheus != self._config.prometheus
         old = {detector.name: detector for detector in self._config.detectors}
-        new = [detector for detector in config.detectors if everything or old.get(detector.name) != detector]
+        before, after = self._config.named_sources, config.named_sources
+        elsewhere = {each.name for each in config.detectors if each.name in old and config.source_of(each) != self._config.source_of(old[each.name])}
+        new = [detector for detector in config.detectors if detector.name in elsewhere or old.get(detector.name) != detector]
         try:
             for detector in new:
-                self._prove(detector, config.root)
+                self._prove(detector, config, sources)
         except ConfigError:
             self._models.keep(self._in_use(), config.root)
             raise
         with self._lock:
             if self.clock.stopping.is_set():
                 return []
-            self._config = config
-            if everything:
-                self._source, self.server = source, Server(facts)
+            self._config, self._sources = config, sources
+            kept = {name: server for name, server in self._servers.items() if before.get(name) == after.get(name)}
+            self._servers = {name: kept.get(name) or Server(facts and facts(name), name) for name in after}
             for name in self._serving.keys() - {detector.name for detector in config.detectors}:
                 self._remove(name)
             for name in {detector.name for detector in config.detectors} & self._waiting.keys():
                 self._waiting.pop(name).end()  # of a configuration that is no longer in force
             serving = {running.runner.config.name: running.runner.config for running in self._serving.values()}
             for detector in config.detectors:
-                if everything or serving.get(detector.name) != detector:
+                if detector.name in elsewhere or serving.get(detector.name) != detector:
                     self._add(detector)
             self._models.keep(self._in_use(), config.root)
         return changed
 
-    def _prove(self, detector: DetectorConfig, root: str) -> None:
+    def _prove(self, detector: DetectorConfig, config: Config, sources: Sources) -> None:
         """ConfigError where the model of a detector cannot be used with its settings."""
         try:
-            Detector(detector, self.session(detector, root), self._source)
+            Detector(detector, self.session(detector, config.root), asked_every(sources[config.source_name(detector)], detector.step))
         except BundleError as error:
             raise ConfigError(f'detector {detector.name}: {error}') from error
 
@@ -173,8 +186,9 @@ class Scheduler:
         relay = Relay(
             self.telemetry, partial(self._publish, name), partial(self._withdraw, name), take_over=partial(self._take_over, name) if beside else None
         )
-        settings = storages.settings(detector, self._config.prometheus)
-        runner = Runner(detector, self._source, self, clock, relay, settings, self._watch, self._config.root)
+        source, settings = self._config.source_name(detector), storages.settings(detector, self._config.source_of(detector))
+        asked = asked_every(self._sources[source], detector.step)
+        runner = Runner(detector, asked, self, clock, relay, settings, self._watch, self._config.root, server=self._servers[source])
         running = _Running(runner, relay, clock, threading.Thread(target=runner.run, name=f'promlstm-{name}', daemon=True))
         (self._waiting if beside else self._serving)[name] = running
         self._threads = [thread for thread in self._threads if thread.is_alive() or not self._started] + [running.thread]
@@ -209,6 +223,11 @@ class Scheduler:
     def statuses(self) -> dict[str, Status]:
         """{detector: Status}."""
         return {runner.config.name: runner.status for runner in self.runners}
+
+    def source_names(self) -> dict[str, str]:
+        """{detector: name of the source that it asks}."""
+        with self._lock:
+            return {detector.name: self._config.source_name(detector) for detector in self._config.detectors}
 
     def ready(self) -> bool:
         """True once every detector has scored or has reported why not, and at least one has computed a step.

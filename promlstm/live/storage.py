@@ -46,7 +46,7 @@ WAIT_SECONDS = 0.2  # who waits for the disk looks this often whether the export
 REPEAT_SECONDS = 300.0  # the same failure is logged again after this
 KEPT_SECONDS = 8 * 86400.0  # how long the checkpoint of a detector that is no longer configured is kept
 # What memory does not depend on: who a detector is, where its model lies (its digest is compared), whom it reports, how long it waits and reads.
-UNRELATED = {'name', 'model', 'sha256', 'missing', 'forget', 'history', 'max_entities'}
+UNRELATED = {'name', 'source', 'model', 'sha256', 'missing', 'forget', 'history', 'max_entities'}
 
 Settings = Mapping[str, str]  # that memory depends on, as `settings` gives them
 Kept = tuple[Settings, Snapshot]  # what is written of a detector
@@ -284,7 +284,10 @@ class Storage:
 def settings(config: DetectorConfig, source: Source) -> dict[str, str]:
     """What memory depends on beside the model, as texts that are compared: what is asked, of whom, when, and what counts as a deviation."""
     texts = {name: _written(getattr(config, name)) for name in config.__struct_fields__ if name not in UNRELATED}
-    asked = repr((source.url.rstrip('/'), sorted(source.params.items()), sorted(source.headers.items())))
+    if config.absent == 'missing':  # as before there was the key
+        del texts['absent']
+    kind = () if source.kind == 'prometheus' else (source.kind,)
+    asked = repr((source.url.rstrip('/'), sorted(source.params.items()), sorted(source.headers.items()), *kind))
     return texts | {'prometheus': hashlib.sha256(asked.encode('utf-8', 'surrogatepass')).hexdigest()}
 
 

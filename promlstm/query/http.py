@@ -49,13 +49,15 @@ class Reply(NamedTuple):
     body: bytearray
 
 
-def largest_response(memory_limit_bytes: int | None) -> int:
+def largest_response(memory_limit_bytes: int | None, apis: int = 1) -> int:
     """The default of `max_response`, bytes: an answer, and what is made of it, must leave room for all else in the control group.
 
-    >>> largest_response(None), largest_response(300 * 2**20)
-    (200000000, 26214400)
+    apis  how many are asked at once; each has its own room, so that none waits for another
+
+    >>> largest_response(None), largest_response(300 * 2**20), largest_response(300 * 2**20, apis=2)
+    (200000000, 26214400, 13107200)
     """
-    return MAX_RESPONSE_BYTES if memory_limit_bytes is None else min(MAX_RESPONSE_BYTES, memory_limit_bytes // MEMORY_SHARE)
+    return MAX_RESPONSE_BYTES if memory_limit_bytes is None else min(MAX_RESPONSE_BYTES, memory_limit_bytes // MEMORY_SHARE // apis)
 
 
 class Http:
@@ -78,6 +80,7 @@ class Http:
         self._in_flight = InFlight(largest // 2)
         theirs = {name.lower() for name in source.headers}
         self._headers = {name: value for name, value in ours.items() if name.lower() not in theirs} | dict(source.headers)
+        self._is_source = where.partition('.')[0] in ('prometheus', 'sources') and not where.endswith('.oauth2')
         self._endpoint: Http | None = None
         self._tokens: Tokens | None = None
         if source.oauth2:
@@ -91,6 +94,12 @@ class Http:
             return there.send('POST', path, form, timeout, headers=headers)
 
         return there, Tokens(settings, lambda: self._secret(settings.client_secret_file, 'printable text'), send)
+
+    def share_memory(self, apis: int) -> None:
+        """Take no more memory from now on than is left where so many HTTP APIs are asked at once."""
+        largest = largest_response(limits.memory_bytes(), apis)
+        self._max_response = self._source.max_response or largest
+        self._in_flight.resize(largest // 2)
 
     def answer(self) -> AbstractContextManager[Answer]:
         """The room of an answer among all that are in flight; whoever decodes one keeps it for as long as he holds its bytes."""
@@ -193,7 +202,7 @@ class Http:
         for piece in pieces if encoding == 'identity' else _unpacked(pieces):
             size = len(body) + len(piece)
             if size > limit:
-                remedy = f'max_response ({limit} bytes): aggregate the expression' if self._where == 'prometheus' else f'{limit} bytes'
+                remedy = f'max_response ({limit} bytes): aggregate the expression' if self._is_source else f'{limit} bytes'
                 raise ResponseError(f'{self.url} answered with more than {remedy}')
             try:
                 room.grow(size, deadline)

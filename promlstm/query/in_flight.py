@@ -46,6 +46,12 @@ class InFlight:
         self._waiting: deque[Answer] = deque()
         self._changed = threading.Condition()
 
+    def resize(self, pool_bytes: int) -> None:
+        """Another size of the pool from now on; what is held already stays."""
+        with self._changed:
+            self._pool_bytes, self._share_bytes = pool_bytes, pool_bytes // SHARES
+            self._changed.notify_all()
+
     @contextmanager
     def answer(self) -> Iterator[Answer]:
         """An Answer, and nothing of it at the end."""

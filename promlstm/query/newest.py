@@ -11,6 +11,7 @@ import numpy as np
 
 from promlstm.errors import PromlstmError
 from promlstm.query.prometheus import Floats
+from promlstm.query.victorialogs import VictoriaLogs
 from promlstm.terminal import duration
 
 AROUND_SECONDS = 6 * 3600.0
@@ -33,6 +34,8 @@ class Ranges(Protocol):
 
 def last_returned(source: Ranges, expr: str, now: float) -> str:
     """When an expression last returned series, within six hours around an instant, in words; '' where it did not, or cannot be asked."""
+    if isinstance(source, VictoriaLogs):  # its expressions cannot be counted, nor asked at each minute of half a day
+        return ''
     start = now - AROUND_SECONDS
     try:
         matrices = list(source.range(f'count(\n{expr}\n)', start, now + AROUND_SECONDS, RESOLUTION_SECONDS, 1))

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -26,6 +26,7 @@ import numpy.typing as npt
 from promlstm.durations import seconds
 from promlstm.errors import QueryRejected, ResponseError, SourceRefused, SourceUnavailable
 from promlstm.query import grid
+from promlstm.query.dialect import DIALECTS
 from promlstm.query.http import Http, Reply, printable
 from promlstm.query.in_flight import Answer
 from promlstm.query.interfaces import QuerySource
@@ -73,11 +74,13 @@ class _Answer(msgspec.Struct, gc=False):
     errorType: Any = ''
     error: Any = ''
     warnings: list[str] | None = None
+    infos: list[str] | None = None  # annotations of the engine on the expression, since 2.54
     isPartial: bool | None = None  # VictoriaMetrics
 
 
 class _Build(msgspec.Struct, gc=False):
     data: dict[str, str] = {}
+    version: str = ''  # Loki
 
 
 class _RuntimeInfo(msgspec.Struct, gc=False):
@@ -107,6 +110,7 @@ class Vector:
     warnings  why the answer may be partial, in the server's words
     partial   the server says that series may be lacking: nobody is missing because of it
     unread    series that were left out, for they hold a native histogram or no number
+    hints     what the server says of the expression, which is no reason to doubt the answer
     offset_seconds  how far the samples are from the instant that was asked for: more than a second comes out of a cache, or of a
               parameter that was replaced on the way; 0 = within a second
     """
@@ -117,6 +121,7 @@ class Vector:
     partial: bool = False
     unread: int = 0
     offset_seconds: float = 0.0
+    hints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,17 +134,28 @@ class Matrix:
     warnings: tuple[str, ...] = ()
     partial: bool = False
     unread: int = 0
+    hints: tuple[str, ...] = ()
+
+
+class _Said(NamedTuple):
+    """What a successful answer holds: its data or None, why it may be partial, and what it says of the expression."""
+
+    data: _Data | None
+    warnings: tuple[str, ...]
+    hints: tuple[str, ...]
 
 
 class Prometheus:
     """One query API, as the configuration describes it.
 
+    dialect             what is its own about its kind
+    concurrency         queries in flight
     clock_skew_seconds  how far its clock was ahead of ours at the last answer, see skew.py; NaN = not known, for it has no Date
     """
 
-    def __init__(self, source: QuerySource, *, root: str | Path = '.', now: Callable[[], float] = clock.time) -> None:
-        self._source, self._now = source, now
-        self._http = Http(source, root=root)
+    def __init__(self, source: QuerySource, *, root: str | Path = '.', where: str = 'prometheus', now: Callable[[], float] = clock.time) -> None:
+        self._source, self._now, self.dialect, self.concurrency = source, now, DIALECTS[source.kind], source.concurrency
+        self._http = Http(source, root=root, where=where)
         self._url = self._http.url
         self._method: str = 'POST' if source.method == 'auto' else source.method
         self.clock_skew_seconds = math.nan
@@ -147,14 +163,20 @@ class Prometheus:
 
     def instant(self, expr: str, time: float) -> Vector:
         """The value of an expression at an instant (unix seconds), as a Vector."""
-        with self._http.answer() as room:
-            return self._vector(expr, time, *self._ask('query', {'query': expr, 'time': f'{time:.3f}'}, self._source.timeout, room))
+        return self.vector(expr, time, {})
 
-    def _vector(self, expr: str, time: float, data: _Data | None, warnings: tuple[str, ...]) -> Vector:
+    def vector(self, expr: str, time: float, more: Mapping[str, str]) -> Vector:
+        """As `instant`, with more parameters in the question: {name: text}."""
+        with self._http.answer() as room:
+            form = {'query': expr, 'time': f'{time:.3f}', **more}
+            return self._vector(expr, time, self._ask(self.dialect.instant, form, self._source.timeout, room))
+
+    def _vector(self, expr: str, time: float, said: _Said) -> Vector:
+        data, warnings, hints = said
         if data is None:
-            return Vector([], np.empty(0), warnings, bool(warnings))
+            return Vector([], np.empty(0), warnings, bool(warnings), hints=hints)
         if data.resultType == 'scalar':
-            return Vector([b'{}'], np.array([_number(_typed(_decode_scalar, data.result)[1])]), warnings, bool(warnings))
+            return Vector([b'{}'], np.array([_number(_typed(_decode_scalar, data.result)[1])]), warnings, bool(warnings), hints=hints)
         if data.resultType != 'vector':
             raise QueryRejected(f'the expression gives a {data.resultType}, expected a vector (one value per series): {expr}')
         found, unread = _found(data.result)
@@ -162,7 +184,7 @@ class Prometheus:
         unread += len(found) - len(series)
         offset = _offset(series, time)
         self._refuse_repeated(expr, time, offset)
-        return Vector([bytes(item.metric) for item in series], values, warnings, bool(warnings), unread, offset)
+        return Vector([bytes(item.metric) for item in series], values, warnings, bool(warnings), unread, offset, hints)
 
     def _refuse_repeated(self, expr: str, time: float, offset: float) -> None:
         """ResponseError where the samples are those of the answer to an earlier question: judged as new ones they would freeze the scores.
@@ -196,14 +218,21 @@ class Prometheus:
         The end is later by what a sample may be late, so that the last row does not lose one that is.
         """
         times = start + step * np.arange(count, dtype=np.float64)
-        form = {'query': expr, 'start': f'{start - step:.3f}', 'end': f'{times[-1] + grid.TOLERANCE_SECONDS:.3f}', 'step': f'{step:.3f}'}
-        with self._http.answer() as room:
-            return self._matrix(expr, times, step, *self._ask('query_range', form, self._source.timeout, room))
+        form = {'start': f'{start - step:.3f}', 'end': f'{times[-1] + grid.TOLERANCE_SECONDS:.3f}', 'step': f'{step:.3f}'}
+        return self.matrix(expr, times, step, form)
 
-    def _matrix(self, expr: str, times: Floats, step: float, data: _Data | None, warnings: tuple[str, ...]) -> Matrix:
-        count = len(times)
+    def matrix(self, expr: str, times: Floats, step: float, form: Mapping[str, str], *, shift_seconds: float | None = None) -> Matrix:
+        """The Matrix of a question in so many words, on these instants, which are a step apart.
+
+        shift_seconds  what the times in the answer are early by, where they have to lie on the instants then
+        """
+        with self._http.answer() as room:
+            return self._matrix(expr, times, step, self._ask(self.dialect.ranged, {'query': expr, **form}, self._source.timeout, room), shift_seconds)
+
+    def _matrix(self, expr: str, times: Floats, step: float, said: _Said, shift_seconds: float | None) -> Matrix:
+        count, (data, warnings, hints) = len(times), said
         if data is None:
-            return Matrix(times, [], np.empty((count, 0)), warnings, bool(warnings))
+            return Matrix(times, [], np.empty((count, 0)), warnings, bool(warnings), hints=hints)
         if data.resultType != 'matrix':
             raise ResponseError(f'query_range gave a {data.resultType}, expected a matrix: {expr}')
         found, unread = _found(data.result)
@@ -218,13 +247,29 @@ class Prometheus:
         if problem and not columns:
             raise ResponseError(problem)
         unread += len(found) - len(columns)
-        rows = grid.rows(np.concatenate([np.empty(0), *(instants for _, instants, _ in columns)]), float(times[0]), step, count)
+        instants = np.concatenate([np.empty(0), *(instants for _, instants, _ in columns)]) + (shift_seconds or 0.0)
+        if shift_seconds is not None:
+            self._refuse_other_buckets(instants, float(times[0]), step)
+        rows = grid.rows(instants, float(times[0]), step, count)
         parts = np.split(rows, np.cumsum([len(instants) for _, instants, _ in columns[:-1]])) if columns else []
         met = [(metric, row, values) for (metric, _, values), row in zip(columns, parts, strict=True) if (row >= 0).any()]
         values = np.full((count, len(met)), np.nan)
         for column, (_, row, samples) in enumerate(met):
             values[row[row >= 0], column] = samples[row >= 0]
-        return Matrix(times, [bytes(metric) for metric, _, _ in met], values, warnings, bool(warnings), unread)
+        return Matrix(times, [bytes(metric) for metric, _, _ in met], values, warnings, bool(warnings), unread, hints)
+
+    def _refuse_other_buckets(self, instants: Floats, start: float, step: float) -> None:
+        """ResponseError where samples are of other windows than was asked for: those of history would not be those of live steps."""
+        places = (instants - start) / step
+        if len(places) and float(np.abs(places - np.rint(places)).max()) * step > grid.TOLERANCE_SECONDS:
+            raise ResponseError(
+                f'{self._url} answers for other windows of time than was asked for: it does not know the parameter offset. Take a newer version, or '
+                'say delay: 0s, or a delay of whole steps'
+            )
+
+    def share_memory(self, apis: int) -> None:
+        """As Http.share_memory."""
+        self._http.share_memory(apis)
 
     def check_files(self) -> None:
         """Look at the secrets and certificates that queries need; ConfigError names the file that cannot be used."""
@@ -232,31 +277,39 @@ class Prometheus:
 
     def build(self) -> dict[str, str]:
         """What the server says of itself: a dict, empty where it does not say (Prometheus has `version`)."""
-        _, _, body = self._http.send('GET', 'api/v1/status/buildinfo', {}, min(10.0, self._source.timeout))
+        if not self.dialect.build:
+            return {}
+        _, _, body = self._http.send('GET', self.dialect.build, {}, min(10.0, self._source.timeout))
         try:
-            return msgspec.json.decode(body, type=_Build).data
+            said = msgspec.json.decode(body, type=_Build)
         except _NO_JSON:
             return {}
+        return said.data or ({'version': said.version} if said.version else {})
 
     def retention_seconds(self) -> float | None:
         """How long the server keeps samples; None where it does not say, as Thanos, Mimir and VictoriaMetrics, or limits their size only."""
+        if not self.dialect.keeps:
+            return None
         try:
-            _, _, body = self._http.send('GET', 'api/v1/status/runtimeinfo', {}, min(10.0, self._source.timeout))
+            _, _, body = self._http.send('GET', self.dialect.keeps, {}, min(10.0, self._source.timeout))
             return seconds(msgspec.json.decode(body, type=_Runtime).data.storageRetention.split(' or ')[0])
         except (*_NO_JSON, SourceUnavailable, ResponseError, ValueError):
             return None
 
-    def _ask(self, what: str, form: Mapping[str, str], timeout: float, room: Answer) -> tuple[_Data | None, tuple[str, ...]]:
-        """(_Data or None, warnings) of a successful answer."""
-        form = {**form, 'timeout': f'{max(1, round(timeout))}s'}
+    def _ask(self, path: str, form: Mapping[str, str], timeout: float, room: Answer) -> _Said:
+        """What a successful answer says."""
+        if self.dialect.takes_timeout:
+            form = {**form, 'timeout': f'{max(1, round(timeout))}s'}
         sent = self._now()
-        status, headers, body = self._send(f'api/v1/{what}', form, timeout, room)
+        status, headers, body = self._send(path, form, timeout, room)
         self.clock_skew_seconds = skew(headers, sent, self._now())
+        if status == 400 and self.dialect.refuses_in_text and not body.lstrip().startswith(b'{'):
+            raise QueryRejected(f'{self._url} rejects the expression ({printable(body[:2000].decode(errors="replace"))}): {form["query"]}')
         answer = self._answer(status, headers, body)
         if answer.status == 'success':
             if answer.data is msgspec.UNSET:
                 raise ResponseError(f'{self._url} answered {status} with a success without data')
-            return answer.data, _partial(answer)
+            return _Said(answer.data, _partial(answer), _hints(answer))
         said = f'{_text(answer.errorType) or status}: {_text(answer.error) or "no reason given"}'
         if status in (400, 422):
             raise QueryRejected(f'{self._url} rejects the expression ({status} {said}): {form["query"]}')
@@ -296,11 +349,11 @@ class Prometheus:
         if status in (401, 403):
             return SourceRefused(f'{self._url} answered {status}: not allowed; check basic_auth, authorization or oauth2: {start}')
         if status == 404:
-            return ResponseError(f'{self._url} answered 404: there is no api/v1/query below it; check the path of its url: {start}')
+            return ResponseError(f'{self._url} answered 404: there is no {self.dialect.instant} below it; check the path of its url: {start}')
         if status in _NO_POST:
-            return ResponseError(f'{self._url} answered {status}: it takes another method than {self._method}; check prometheus.method: {start}')
+            return ResponseError(f'{self._url} answered {status}: it takes another method than {self._method}; check its key method: {start}')
         if status == 414:
-            return ResponseError(f'{self._url} answered 414: the expression is too long for a URL; set prometheus.method to POST: {start}')
+            return ResponseError(f'{self._url} answered 414: the expression is too long for a URL; set its key method to POST: {start}')
         return ResponseError(f'{self._url} answered {status} with something that is not a query result ({error}); it begins with {start}')
 
 
@@ -328,6 +381,12 @@ def _partial(answer: _Answer) -> tuple[str, ...]:
     """Why an answer may be partial: warnings that are not hints on the expression, and what VictoriaMetrics says."""
     warnings = tuple(printable(text) for text in answer.warnings or () if not _HINT.match(text))
     return warnings + (('the server says that the answer is partial (isPartial)',) if answer.isPartial else ())
+
+
+def _hints(answer: _Answer) -> tuple[str, ...]:
+    """What is said of the expression: infos, and the warnings that are hints."""
+    texts = (*(answer.infos or ()), *(text for text in answer.warnings or () if _HINT.match(text)))
+    return tuple(printable(text) for text in texts)
 
 
 def _text(said: Any) -> str:

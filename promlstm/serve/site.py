@@ -37,6 +37,7 @@ class Site:
     prefix    that all paths begin with, as `prefix_of` gives it
     reload    reads the configuration again: the result is empty, or says why the one in force is kept; None = nobody may ask for it
     host      name under which browsers reach it, beside addresses and localhost
+    sources   gives {detector: name of its source}
     """
 
     def __init__(
@@ -49,8 +50,9 @@ class Site:
         prefix: str = '',
         reload: 'Callable[[], Future[str]] | None' = None,
         host: str = '',
+        sources: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        self._page, self._statuses, self._ready, self._prefix = page, statuses, ready, prefix
+        self._page, self._statuses, self._ready, self._prefix, self._sources = page, statuses, ready, prefix, sources
         self._own, self._reload, self._host = _Own(telemetry), reload, host
 
     def is_probe(self, path: str) -> bool:
@@ -111,13 +113,16 @@ class Site:
 
     def _landing(self) -> Answer:
         statuses = self._statuses()
-        rows = ''.join(f'<tr><td>{html.escape(name)}</td><td>{html.escape(str(status))}</td></tr>' for name, status in statuses.items())
+        sources = self._sources()
+        several = len(set(sources.values())) > 1
+        cells = [(name, *[sources.get(name, '')] * several, str(status)) for name, status in statuses.items()]
+        rows = ''.join(f'<tr>{"".join(f"<td>{html.escape(cell)}</td>" for cell in row)}</tr>' for row in cells)
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8"><title>promlstm</title>'
             '<style>body{font:16px/1.5 sans-serif;max-width:50em;margin:3em auto;padding:0 1em}td,th{text-align:left;padding:.2em 1.5em .2em 0}</style>'
             f'<h1>promlstm</h1><p>Anomaly gauges for Prometheus, version {__version__}.</p>'
             '<p><a href="metrics">Metrics</a> · <a href="-/ready">Readiness</a> · <a href="-/healthy">Health</a></p>'
-            f'<table><tr><th>Detector</th><th>State</th></tr>{rows}</table></html>\n'
+            f'<table><tr><th>Detector</th>{"<th>Source</th>" * several}<th>State</th></tr>{rows}</table></html>\n'
         )
         return Answer(200, 'text/html; charset=utf-8', [page.encode()], {'Content-Security-Policy': _POLICY})
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from typing import get_args, get_type_hints
 
 import pytest
 import servers
@@ -274,7 +275,10 @@ def test_detectors_have_the_keys_of_the_configuration():
     """What docs/reference/configuration.md says of a detector is what the chart takes."""
     assert set(SCHEMA['properties']['detectors']['items']['properties']) == set(configuration.Detector.__struct_encode_fields__)
     keys = {re.sub('_secret$', '', key) for key in SCHEMA['properties']['prometheus']['properties']}
-    assert keys == set(configuration.Source.__struct_encode_fields__)
+    assert keys == set(configuration.Source.__struct_encode_fields__) - {'kind'}
+    of_another = SCHEMA['properties']['sources']['additionalProperties']['properties']
+    assert set(of_another) == {'kind', *SCHEMA['properties']['prometheus']['properties']}
+    assert set(of_another['kind']['enum']) == {*get_args(get_type_hints(configuration.Source)['kind']), None}
 
 
 # What docs/reference/configuration.md allows of a key, and what comes close to it.
@@ -305,6 +309,8 @@ TRIED = {
         '1/week each', '0.5/day in all', '10/minute each', '1 per day', '1/day', '0/day each', '0.0/day each', '1/days each', '1/day  each', '1./day each',
     ),
     ('detector', 'direction'): ('both', 'above', 'below', 'up', ''),
+    ('detector', 'source'): ('prometheus', '', 'a b', 1),
+    ('detector', 'absent'): ('missing', 'zero', 'ignore', True),
     ('detector', 'missing'): ('alert', 'ignore', 'drop', True),
     ('detector', 'min_deviation'): (0, 0.5, -1, '1'),
     ('detector', 'min_relative_deviation'): (0, 0.5, -1, '1'),
@@ -353,7 +359,7 @@ def test_every_value_is_read_by_a_template():
     for path, _ in table().leaves(VALUES):
         keys = path.split('.')
         assert f'.Values.{keys[0]}' in text or f'$v.{keys[0]}' in text, path
-        assert re.search(rf'\b{keys[-1]}\b', text) or keys[0] == 'prometheus', path
+        assert re.search(rf'\b{keys[-1]}\b', text) or keys[0] in ('prometheus', 'sources'), path
 
 
 def table():

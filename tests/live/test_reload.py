@@ -33,7 +33,7 @@ def configured(model, url='http://localhost:9090', **keys):
 
 def apply(subject, config):
     """Run it; what has changed."""
-    return subject.scheduler.apply(config, subject.source)
+    return subject.scheduler.apply(config, {'prometheus': subject.source})
 
 
 def both(subject):
@@ -154,7 +154,7 @@ def test_another_server_relieves_everybody(subject, model):
     other = Samples({raw(instance='elsewhere'): noisy(7)})
     with running(subject):
         wait_until(lambda: both(subject), 60, 'both on the page')
-        assert subject.scheduler.apply(configured(model, 'http://other:9090', a={}, b={}), other) == ['prometheus']
+        assert subject.scheduler.apply(configured(model, 'http://other:9090', a={}, b={}), {'prometheus': other}) == ['prometheus']
         wait_until(lambda: subject.page.count(b'elsewhere') > 4, 60, 'scores of the other server')
         wait_until(lambda: b'"i0"' not in subject.page, 60, 'the old ones to leave')
         asked = sum(subject.source.attempts.values())

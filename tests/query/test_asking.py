@@ -27,6 +27,30 @@ def test_parameters_are_in_the_url():
         assert request.form == {'query': 'up{a="&"}', 'time': '0.000', 'timeout': '30s'}
 
 
+# Thanos 0.37, pkg/store/proxy_merge.go, and its page on the component query: what a store did not answer is a warning, where partial answers are allowed
+THANOS = json.dumps({
+    'status': 'success', 'data': {'resultType': 'vector', 'result': [{'metric': {}, 'value': [0, '1']}]},
+    'warnings': ['receive series from Addr: store-b:10901 LabelSets: {} MinTime: 0 MaxTime: 1: rpc error: code = Unavailable'],
+    'infos': ['PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "x" (1:6)'],
+}).encode()  # fmt: skip
+
+
+def test_thanos_may_answer_in_part():
+    """The parameter is sent with every query; what is lacking is told, and what is said of the expression is something else."""
+    with Wire(replying(lambda request: THANOS if request.url.get('partial_response') == 'true' else (422, PARSE))) as wire:
+        got = client(wire, params={'partial_response': 'true', 'dedup': 'true'}).instant('rate(x[5m])', 0)
+    assert got.partial and len(got.warnings) == len(got.hints) == 1 and 'store-b' in got.warnings[0] and 'counter' in got.hints[0]
+
+
+def test_mimir_wants_a_tenant():
+    """Without the header it answers 401 `no org id` (Mimir and Cortex: dskit, user.ErrNoOrgID); with it, below its prefix, it is asked by POST."""
+    with Wire(replying(lambda request: VECTOR if request.headers.get('X-Scope-OrgID') == 'shop' else (401, b'no org id'))) as wire:
+        assert client(wire, path='/prometheus', headers={'X-Scope-OrgID': 'shop'}).instant('up', 0).values.tolist() == [1.0]
+        assert wire.requests[0].target == '/prometheus/api/v1/query'
+        with pytest.raises(SourceUnavailable, match=r'answered 401: not allowed.*no org id'):
+            client(wire, path='/prometheus').instant('up', 0)
+
+
 REFUSALS = {
     '405': (405, b'method not allowed'),
     '501': (501, b'Unsupported method'),
@@ -88,14 +112,14 @@ def test_a_server_that_changes_its_mind():
 def test_the_method_of_the_configuration_is_the_only_one(method):
     """Where it is not taken the error names the key."""
     with Wire(replying(lambda request: (405, b'no'))) as wire:
-        with pytest.raises(ResponseError, match=f'answered 405: it takes another method than {method}; check prometheus.method'):
+        with pytest.raises(ResponseError, match=f'answered 405: it takes another method than {method}; check its key method'):
             client(wire, method=method).instant('up', 0)
         assert [request.method for request in wire.requests] == [method]
 
 
 def test_an_expression_that_is_too_long_for_a_url_says_so():
     """Where only GET may be used the error names the key."""
-    with Wire(replying(lambda request: (414, b'too long'))) as wire, pytest.raises(ResponseError, match=r'too long for a URL; set prometheus\.method'):
+    with Wire(replying(lambda request: (414, b'too long'))) as wire, pytest.raises(ResponseError, match=r'too long for a URL; set its key method'):
         client(wire, method='GET').instant('up', 0)
 
 

@@ -169,6 +169,10 @@ def test_hints_on_the_expression_are_no_partial_data(ask, what, more, partial):
     kind = 'matrix' if what is between else 'vector'
     got = ask(answer(kind=kind, **more), what)
     assert (got.partial, bool(got.warnings)) == (partial, partial) and not any('PromQL' in text for text in got.warnings)
+    hints = [text for text in more.get('warnings', ()) if 'PromQL' in text] + more.get('infos', [])
+    assert sorted(got.hints) == sorted(hints)
+    expected = [text for text in more.get('warnings') or () if 'PromQL' in text] + (more.get('infos') or [])
+    assert sorted(got.hints) == sorted(expected)
 
 
 def test_samples_of_another_instant_are_told(ask):

@@ -1,6 +1,7 @@
 """The query API of real servers: VictoriaMetrics, which answers on a grid and in ways of its own, and Prometheus, which everything is measured by."""
 
 import os
+import re
 import time
 
 import numpy as np
@@ -10,10 +11,12 @@ from requirements import absent
 from servers import TOOLS, Server, free_port, wait_until
 
 from promlstm import config
+from promlstm.check import check
 from promlstm.engine import history
 from promlstm.engine.entities import Entities
 from promlstm.errors import QueryRejected
 from promlstm.query.prometheus import Prometheus
+from promlstm.query.sources import Sources
 
 SCRAPE = 15.0
 
@@ -96,3 +99,25 @@ def test_prometheus_takes_parameters_in_the_url(prometheus):
     assert Prometheus(config.Source(url=prometheus.url)).instant('up', at).keys
     short = Prometheus(config.Source(url=prometheus.url, params={'lookback_delta': '1ms'}))
     assert any(not short.instant('up', at - i * 0.01).keys for i in range(20))
+
+
+@pytest.mark.real
+def test_two_servers_in_one_configuration(victoria, prometheus, tmp_path):
+    """Each is asked for what it alone has, and check-config names both with what they say of themselves."""
+    prometheus.wait_for('prometheus_build_info')
+    parsed = config.parse(
+        f'prometheus: {{url: "{prometheus.url}"}}\nsources: {{long: {{url: "{victoria.url}"}}}}\n'
+        'detectors: [{name: a, expr: prometheus_build_info, delay: 0s}, {name: b, expr: clock, source: long, delay: 10m}]'
+    )
+    subject = Sources(parsed.named_sources)
+    now = time.time()
+    for detector, found in zip(parsed.detectors, (1, 2), strict=True):
+        expr = detector.queries['']
+        assert len(subject[parsed.source_name(detector)].instant(expr, now - detector.delay).keys) == found
+        others = next(name for name in parsed.named_sources if name != parsed.source_name(detector))
+        assert subject[others].instant(expr, now - detector.delay).keys == []
+    lines = []
+    assert check(parsed, online=True, say=lines.append)
+    assert re.match(r'prometheus: reachable, \d', lines[0]) and lines[1].startswith('sources.long: reachable, ')
+    rows = {line.split()[0]: line.split() for line in lines if line[:2] in ('a ', 'b ')}
+    assert '1' in rows['a'] and '2' in rows['b']

@@ -4,6 +4,7 @@ A test file that renders uses the fixture `helms` of conftest.py, which skips it
 """
 
 import collections
+import functools
 import json
 import re
 import subprocess
@@ -22,22 +23,22 @@ WORKLOADS = ('Deployment', 'StatefulSet')  # what runs the exporter
 URL = 'prometheus.url=http://prometheus.monitoring:9090'
 
 
-def resolved(schema, definitions):
-    """A schema with the definitions that it names in their places.
+def resolved(schema, whole):
+    """A schema with what it refers to, elsewhere in the whole one, in the places.
 
-    >>> resolved({'items': {'$ref': '#/definitions/port'}}, {'port': {'minimum': 1}})
+    >>> resolved({'items': {'$ref': '#/definitions/port'}}, {'definitions': {'port': {'minimum': 1}}})
     {'items': {'minimum': 1}}
     """
     if isinstance(schema, list):
-        return [resolved(each, definitions) for each in schema]
+        return [resolved(each, whole) for each in schema]
     if not isinstance(schema, dict):
         return schema
     if '$ref' in schema:
-        return resolved(definitions[schema['$ref'].removeprefix('#/definitions/')], definitions)
-    return {key: resolved(value, definitions) for key, value in schema.items() if key != 'definitions'}
+        return resolved(functools.reduce(lambda tree, key: tree[key], schema['$ref'].split('/')[1:], whole), whole)
+    return {key: resolved(value, whole) for key, value in schema.items() if key != 'definitions'}
 
 
-SCHEMA = resolved(schema := json.loads((CHART / 'values.schema.json').read_text()), schema['definitions'])
+SCHEMA = resolved(schema := json.loads((CHART / 'values.schema.json').read_text()), schema)
 VALUES = yaml.safe_load((CHART / 'values.yaml').read_text())
 NEEDED = ('recording.yml', 'alerts.yml', 'self.yml')
 PUSHED = '--set=image.repository=registry.example.org/promlstm'

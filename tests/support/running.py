@@ -60,13 +60,13 @@ class Running:
         self.storage = storage and Storage(storage, interval, 'ab', self.telemetry, self.clock.stopping, now=self.clock.now)
         self.scheduler = Scheduler(
             config,
-            self.source,
+            {'prometheus': self.source},
             clock=self.clock,
             telemetry=self.telemetry,
             publish=self.gauges.publish,
             withdraw=self.gauges.withdraw,
             watch=lambda detector, verdicts: self.watched.append((detector.config.name, verdicts.time)),
-            facts=facts,
+            facts=facts and (lambda name: facts),
             storage=self.storage,
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,6 +108,29 @@ def test_incidents_do_not_teach(tmp_path, values):
     assert not hole[:, :3].any() and hole[:, 3].sum() == hole[:, 4].sum() == 7 and hole[:, 3].sum() < len(hole)
 
 
+@pytest.mark.parametrize('steps', [None, 700])
+def test_no_series_means_zero_where_the_detector_says_so(tmp_path, values, steps):
+    """As it judges them: from the first sample on, whatever window it is in, for so long as it is not forgotten, and not where nothing is stored."""
+    values[:] = np.nan
+    values[:, 0] = 5.0
+    values[100, 1] = values[1600, 1] = values[2200, 1] = 2.0       # a rare one: known since before the spans
+    values[1700, 2] = 2.0       # known since then
+    base = dataset(tmp_path, values, spans.Parts(train=(span(1500, 2900),)))
+    zeros = replace(base, zero_seconds=1700.0 * STEP)
+    plain, filled = ({b.times[0]: b for b in each.batches('train', steps=steps)} for each in (base, zeros))
+    assert plain.keys() <= filled.keys() and base.digest() != zeros.digest()
+    for start, batch in filled.items():
+        number = (batch.times / STEP).astype(int) - FIRST
+        stored = (number >= 0) & (number < STEPS)
+        for identity, (first, last) in ((name(1), (100, 2200 + 1700)), (name(2), (1700, 1700 + 1700))):
+            if identity in batch.identities:
+                got = batch.values[:, batch.identities.index(identity), 0]
+                known = stored & (number >= first) & (number <= last)
+                assert np.isnan(got[~known]).all() and set(got[known].tolist()) <= {0.0, 2.0}
+        assert start not in plain or set(plain[start].identities) <= set(batch.identities)
+    assert sum(name(1) in batch.identities for batch in filled.values()) >= sum(name(1) in batch.identities for batch in plain.values()) > 0
+
+
 def test_groups_are_the_whole(tmp_path, monkeypatch, values):
     """Entities come in order, each once a span, however many are read together; those dropped, or without samples there, do not come."""
     values[2300:, 4] = np.nan
@@ -191,7 +215,7 @@ def test_collected_and_loaded_are_the_same(tmp_path):
     born = START + 2500 * STEP
     source = Samples({raw(host='b'): noisy(1), raw(host='a'): noisy(2), raw(host='c'): noisy(3, born=born), raw(host='d'): lambda time: 5.0})
     data = Data(config='promlstm.yml', spans=spans.Parts(train=(span(500, 1500),), test=(span(2300, 3000),)))
-    (made,) = collect.collect(tmp_path / 'own.yml', data, tmp_path / 'data', log=lambda text: None, source=source)
+    (made,) = collect.collect(tmp_path / 'own.yml', data, tmp_path / 'data', log=lambda text: None, sources={'prometheus': source})
     (loaded,) = collect.load(tmp_path / 'own.yml', data, tmp_path / 'data')
     assert made.digest() == loaded.digest() and made.entities('train') == [raw(host='a'), raw(host='b')]
     assert loaded.entities('test') == [raw(host=each) for each in 'abc']

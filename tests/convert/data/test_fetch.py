@@ -25,6 +25,7 @@ from promlstm.demo.source import Source
 from promlstm.engine import history
 from promlstm.engine.entities import Entities
 from promlstm.query.prometheus import Prometheus
+from promlstm.query.sources import Sources
 
 DAY = 86400
 SERIES, DAYS = 30, 3
@@ -59,7 +60,7 @@ def config_of(url, detectors, **source):
 
 def fetched(config, parts, root, *, log=lambda text: None, **options):
     """The stores of all detectors."""
-    options = {'source': Prometheus(config.prometheus), 'pause': lambda seconds: None, **options}
+    options = {'sources': Sources(config.named_sources), 'pause': lambda seconds: None, **options}
     with store.locked(root):
         return fetch.fetch(config, config.detectors, parts, root, log=log, **options)
 
@@ -116,14 +117,14 @@ def test_a_fetch_continues_after_prometheus_went_away(server, tmp_path, monkeypa
     digest = fetched(config, parts_of(end), tmp_path / 'whole')['load'].digest(wanted)
     source = Prometheus(config.prometheus)
     with pytest.raises(fetch.FetchError, match=r"0 of 1 detectors.*\n  detector 'load': .* cannot be reached"):
-        fetched(config, parts_of(end), tmp_path / 'broken', source=Dying(source, prometheus, asked=4))
+        fetched(config, parts_of(end), tmp_path / 'broken', sources={'prometheus': Dying(source, prometheus, asked=4)})
     some = store.Store(tmp_path / 'broken', fetch.about(config, config.detectors[0])).chunks
     assert len(some) == 4
     prometheus.start()
     asked = Counting(source)
-    assert fetched(config, parts_of(end), tmp_path / 'broken', source=asked)['load'].digest(wanted) == digest
+    assert fetched(config, parts_of(end), tmp_path / 'broken', sources={'prometheus': asked})['load'].digest(wanted) == digest
     assert asked.ranges == len(store.Store(tmp_path / 'whole', fetch.about(config, config.detectors[0])).chunks) - 4
-    assert fetched(config, parts_of(end), tmp_path / 'broken', source=None)['load'].digest(wanted) == digest
+    assert fetched(config, parts_of(end), tmp_path / 'broken', sources={'prometheus': None})['load'].digest(wanted) == digest
 
 
 @pytest.mark.real
@@ -230,6 +231,19 @@ def test_a_connection_that_breaks_is_tried_again(source, tmp_path, fault):
 
     assert digest_of(config, tmp_path / 'broken', log=log, pause=paused.append) == digest
     assert paused == [1.0, 4.0]
+
+
+def test_each_detector_is_fetched_from_its_own_source(source, tmp_path):
+    """One whose source is not there harms no other, and says which it is; what is kept is told apart by the source."""
+    text = {
+        'prometheus': {'url': 'http://127.0.0.1:1'}, 'sources': {'other': {'url': source.url}},
+        'detectors': [LOAD, LOAD | {'name': 'elsewhere', 'source': 'other'}],
+    }  # fmt: skip
+    config = configuration.parse(json.dumps(text))
+    with pytest.raises(fetch.FetchError, match=r"1 of 2 detectors are there.*\n  detector 'load': http://127.0.0.1:1 cannot be reached"):
+        fetched(config, PARTS, tmp_path)
+    there = store.Store(tmp_path, fetch.about(config, config.detectors[1]))
+    assert there.chunks and there.about.source == source.url
 
 
 def test_an_answer_that_is_too_large_is_asked_for_in_pieces(source, tmp_path):

@@ -69,6 +69,40 @@ def test_a_real_silence_excludes_what_it_matches(tmp_path):
 
 
 @pytest.mark.real
+def test_what_a_silence_calls_a_false_alarm_teaches(tmp_path):
+    """Also where an alert fired for it, whose margin before counts with it; an edit changes nothing, an early end makes it an incident."""
+    now = time.time()
+    with servers.Alertmanager(tmp_path / 'alertmanager') as server:
+        deploy = silence(server.url, now + 1, now + 3600, 'False alarm: a deploy', alertname='PromlstmAnomaly', detector='cpu', instance='a:9100')
+        silence(server.url, now + 1, now + 600, 'disk swap', alertname='DiskFull', instance='b:9100')
+        servers.wait_until(lambda: time.time() > now + 1.5, 10, 'the silences to begin')
+        alert = [
+            spans.Exclusion(source='alert', why='', start=now - 100, end=now + 900, matchers=(('instance', '=', host),), shared=True)
+            for host in ('a:9100', 'b:9100')
+        ]
+        wanted, times = Exclude(silences=Silences(alertmanager=server.url), alerts=Alerts(margin=300)), np.arange(now - 600, now + 4000, 60.0)
+
+        def excluded(detector='cpu'):
+            incidents.save(tmp_path / 'incidents.json', [*incidents.silences(wanted.silences, tmp_path), *alert])
+            known = incidents.applied(wanted, incidents.load(tmp_path / 'incidents.json'))
+            return spans.excluded(known, times, IDENTITIES, detector).sum(0).tolist()
+
+        lifted, other, node = excluded()
+        assert (lifted, node) == (0, 0) and other > 15 and excluded('disk')[0] > 15
+        body = {
+            'id': deploy, 'startsAt': stamp(now + 1), 'endsAt': stamp(now + 7200), 'createdBy': 'tests', 'comment': 'false alarm: edited',
+            'matchers': [
+                {'name': name, 'value': value, 'isRegex': False, 'isEqual': True}
+                for name, value in (('instance', 'a:9100'), ('alertname', 'PromlstmAnomaly'), ('detector', 'cpu'))
+            ],
+        }  # fmt: skip
+        edited = requests.post(server.url + '/api/v2/silences', json=body, timeout=30).json()['silenceID']
+        assert edited != deploy and excluded()[0] == 0
+        requests.delete(f'{server.url}/api/v2/silence/{edited}', timeout=30).raise_for_status()
+        assert excluded()[0] > 15
+
+
+@pytest.mark.real
 def test_an_alertmanager_that_asks_for_a_password_is_given_one(tmp_path):
     """Out of a file beside the recipe, as for Prometheus; a wrong one is reported without showing it."""
     hashed = '$2b$04$RpKTDKW3vw9hBgI9yAFIxuFIN7O/BqLCeQfDKfDMtEsi/3X3nglJG'

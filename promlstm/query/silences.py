@@ -1,0 +1,129 @@
+"""Silences of an Alertmanager, and which entities each is about. Pure but for `read`.
+
+Who calls it: live.feedback, `check-config`. What flows through: the JSON of `GET /api/v2/silences`; out come Silences.
+
+The button that makes a silence copies all labels of an alert, and an entity has not all of them: `alertname`, `severity`, the external labels of
+Prometheus. So a matcher on a label that an entity lacks says nothing about it, as in training data (convert.data.spans.Exclusion), and one
+without a matcher on any of its labels is not about it.
+
+An Alertmanager sets `updatedAt` and `endsAt` to the same instant where somebody expires a silence. One that runs out keeps an older `updatedAt`.
+Editing matchers or comment expires the old silence and makes a new one.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from promlstm.errors import ResponseError, SourceRefused, SourceUnavailable
+from promlstm.query.http import Http, printable
+from promlstm.query.selector import Matcher
+
+FALSE_ALARM = 'false alarm'  # the beginning of a comment, in whichever case
+PATH = 'api/v2/silences'
+NOBODY = '\x00'  # a value that no label has
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """One silence.
+
+    state        active, pending or expired
+    ended_early  somebody expired it before its time
+    """
+
+    id: str
+    state: str
+    ended_early: bool
+    comment: str
+    matchers: tuple[Matcher, ...]
+
+    @property
+    def is_false_alarm(self) -> bool:
+        """Whether it says that what it silences is normal.
+
+        >>> Silence('1', 'active', False, ' False alarm: a deploy', ()).is_false_alarm, Silence('2', 'active', False, 'no false alarm', ()).is_false_alarm
+        (True, False)
+        """
+        return self.comment.strip().lower().startswith(FALSE_ALARM)
+
+    def concerns(self, labels: Mapping[str, str]) -> bool:
+        """Whether it is about an entity with these labels, of which `detector` is one.
+
+        >>> hot = Silence('1', 'active', False, '', (Matcher('alertname', '=', 'Hot'), Matcher('host', '=', 'a')))
+        >>> hot.concerns({'host': 'a', 'cpu': '0'}), hot.concerns({'host': 'b'}), hot.concerns({'job': 'web'})
+        (True, False, False)
+        """
+        known = [matcher for matcher in self.matchers if matcher.label in labels]
+        return bool(known) and all(matcher(labels[matcher.label]) for matcher in known)
+
+    def singles_out(self, labels: Mapping[str, str]) -> bool:
+        """Whether one of its matchers on these labels does not take whatever value comes.
+
+        >>> broad = Silence('1', 'active', False, '', (Matcher('host', '=~', '.+'), Matcher('zone', '!=', 'b')))
+        >>> broad.singles_out({'host': 'a', 'zone': 'a'})
+        False
+        """
+        return any(matcher.label in labels and not matcher(NOBODY) for matcher in self.matchers)
+
+
+class _Matcher(msgspec.Struct):
+    name: str
+    value: str
+    isRegex: bool
+    isEqual: bool = True  # of an Alertmanager before 0.22
+
+    def parsed(self) -> Matcher:
+        operator = ('=' if self.isEqual else '!') + ('~' if self.isRegex else '' if self.isEqual else '=')
+        if self.isRegex:
+            re.compile(self.value)
+        return Matcher(self.name, operator, self.value)
+
+
+class _Status(msgspec.Struct):
+    state: str
+
+
+class _Silence(msgspec.Struct):
+    id: str
+    status: _Status
+    matchers: list[_Matcher]
+    endsAt: datetime
+    updatedAt: datetime
+    comment: str = ''
+
+
+def parse(body: bytes | bytearray) -> tuple[list[Silence], list[str]]:
+    """(Silences, why others cannot be used) of an answer of /api/v2/silences; ResponseError where it is none."""
+    try:
+        listed = msgspec.json.decode(body, type=list[_Silence])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ResponseError(f'the silences of the Alertmanager cannot be read: {error}') from error
+    found, problems = [], []
+    for each in listed:
+        try:
+            matchers = tuple(matcher.parsed() for matcher in each.matchers)
+        except re.error as error:  # Go's expressions are not all Python's
+            problems.append(f'silence {printable(each.id)}: {error}')
+            continue
+        early = each.status.state == 'expired' and each.updatedAt >= each.endsAt
+        found.append(Silence(each.id, each.status.state, early, each.comment, matchers))
+    return found, problems
+
+
+def read(http: Http, timeout: float) -> tuple[list[Silence], list[str]]:
+    """As `parse`, of an Alertmanager; SourceUnavailable or ResponseError where it does not answer with silences."""
+    status, _, body = http.send('GET', PATH, {}, timeout)
+    if status == 200:
+        return parse(body)
+    said = f'{http.url}/{PATH} answered {status}: {printable(body[:2000].decode(errors="replace"))}'
+    if status in (401, 403):
+        raise SourceRefused(f'{said}; check basic_auth, authorization or oauth2')
+    raise (SourceUnavailable if status == 429 or status >= 500 else ResponseError)(said)
+
+
+def false_alarms(silences: Iterable[Silence]) -> tuple[Silence, ...]:
+    """Those that are in force and say that what they silence is normal."""
+    return tuple(each for each in silences if each.state == 'active' and each.is_false_alarm)
