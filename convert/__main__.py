@@ -17,7 +17,7 @@ from pathlib import Path
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 FAILED, REFUSED, INTERRUPTED, STOPPED = 1, 3, 130, 143      # exit status
-ONCE = {'wrap', 'quantize', 'compare', 'figures'}           # commands that leave nothing before their end
+ONCE = {'wrap', 'quantize', 'compare', 'figures', 'healthy'}           # commands that leave nothing before their end
 BY_SETS = '; the sets that were finished are printed and written: --sets measures the others'
 
 
@@ -241,6 +241,17 @@ def _figures(args):
     print(figures.markdown(session.load(session.resolve(args.model)).bundle), end='')
 
 
+def _healthy(args):
+    from convert import progress
+    from convert.evaluation import healthy
+    from promlstm.engine import session
+
+    steps = int(args.days * healthy.DAY / 60)
+    track = functools.partial(progress.track, what='steps', total=steps, log=progress.say)
+    counts = healthy.count(session.load(session.resolve(args.model)), days=args.days, entities=args.entities, progress=track)
+    print(healthy.text(counts), end='')
+
+
 def _need_tensorflow():
     try:
         import keras  # noqa: F401 (the first of what the extra brings)
@@ -252,7 +263,7 @@ def _need_tensorflow():
 
 
 COMMANDS = {
-    'fetch': _fetch, 'wrap': _wrap, 'quantize': _quantize, 'compare': _compare, 'benchmark': _benchmark, 'figures': _figures,
+    'fetch': _fetch, 'wrap': _wrap, 'quantize': _quantize, 'compare': _compare, 'benchmark': _benchmark, 'figures': _figures, 'healthy': _healthy,
 }  # fmt: skip (all others are stages)
 
 if __name__ == '__main__':

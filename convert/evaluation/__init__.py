@@ -11,6 +11,8 @@
     plots            SVG plots for the report
     review           the stage `evaluate`: benchmark, gates, report
     figures          a model's own figures as Markdown tables
+    healthy          false alarms on healthy metrics of many shapes
+    shapes           these shapes
 
 The command `benchmark`, over labelled telemetry of others:
 
@@ -27,6 +29,6 @@ The command `benchmark`, over labelled telemetry of others:
 """
 
 __all__ = [
-    'baselines', 'benchmark', 'benchmark_sets', 'evaluate', 'events', 'figures', 'gates', 'measures', 'mistakes', 'nab', 'planting', 'plots',
-    'recurrence', 'replay', 'report', 'review', 'scoreboard', 'scorecard', 'scoring', 'sheets', 'volume',
+    'baselines', 'benchmark', 'benchmark_sets', 'evaluate', 'events', 'figures', 'gates', 'healthy', 'measures', 'mistakes', 'nab', 'planting', 'plots',
+    'recurrence', 'replay', 'report', 'review', 'scoreboard', 'scorecard', 'scoring', 'shapes', 'sheets', 'volume',
 ]  # fmt: skip

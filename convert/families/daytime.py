@@ -14,6 +14,7 @@ from convert.families.choices import f32, f64, first, if_, is_
 from promlstm.engine.manifest import Table
 
 DAY, HOUR, SLOTS = 86400.0, 3600.0, 96
+DAYS = 1024.0                   # number of a day, modulo
 ORDINARY = 1.6                  # surprise that is nothing special at any time
 DAILY, HOURLY = 0.35, 0.7       # how much of the usual surprise of this time of day, of this minute of the hour, is taken off
 DAILY_MOST = 4.0                # surprise that the tables of what is usual can hold
@@ -22,6 +23,9 @@ HEAVY, HEAVY_FROM, HEAVY_MOST = 0.5, 2.2, 0.2       # of the median over days of
 TAIL, TAIL_FROM, TAIL_MOST, TAIL_OVER = 0.5, 0.018, 0.6, 1.82       # of the share of samples that begin an excursion
 EVENT_LEVEL, EVENT_DAYS, EVENT_SURPRISE = 3, 6, 3.0       # an event of that many HABIT_STEPs on six of seven days is missed when it does not come
 HABIT_FROM, HABIT_STEP, HABIT_MARGIN = 2.3, 0.25, 0.4       # an event that came on two of seven days before recurs
+YOUNG = 2                       # days for which a series is so new that an event recurs that came twice before, at any time
+ECHO = 30                       # samples after which a wild one of the warm-up is in no comparison any more
+EVENTFUL, EVENTFUL_RATE = 0.12, 0.01        # share of slots with an event from which on one that does not come says nothing
 
 TABLES = {
     table.name: table
@@ -37,7 +41,7 @@ TABLES = {
 RATIO = {                       # of the state, float32
     'slot': 1, 'daily': 1, 'largest': 1, 'daily_mean': 1, 'noise': 1, 'noise_sum': 1, 'noise_count': 1, 'noise_mean': 1, 'n_noise': 1, 'habit': 1, 'peak': 1,
     'minute': 1, 'hourly': 1, 'largest_minute': 1, 'hourly_mean': 1, 'hours': 1,
-    'day': 1, 'top': 1, 'usual_top': 1, 'tops': 1,
+    'day': 1, 'top': 1, 'usual_top': 1, 'tops': 1, 'largest_yet': 1, 'second_yet': 1, 'eventful': 1, 'born': 1,
 }  # fmt: skip
 
 
@@ -58,9 +62,14 @@ def places(local_seconds):
 
 
 def begin(r, tables, now, step):
-    """Begin a new slot, minute or day, in the state `r`. Places are stored plus one: 0 = never seen."""
+    """Begin a new slot, minute or day, in the state `r`: (1 where a slot begins, 1 where a day with surprises has ended), float32 [1, M].
+
+    Places are stored plus one: 0 = never seen.
+    """
     slot, minute, day = now
-    same = is_(tf.abs(r['slot'] - slot - 1) < 0.5)
+    same = begun = is_(tf.abs(r['slot'] - slot - 1) < 0.5)
+    r['eventful'] += (1 - same) * EVENTFUL_RATE * (is_(r['peak'] >= HABIT_FROM) - r['eventful'])
+    r['largest_yet'], r['second_yet'] = two_largest(r['largest_yet'], r['second_yet'], (1 - same) * r['largest'] * is_(r['n_tail'] > ECHO))
     begins = {'daily': f32(tables['daily']), 'noise': _decoded_noise(tables['noise']), 'habit': _digit(tables['habit'][3:4], day)}
     for name, stored in begins.items():
         r[name] = if_(same, r[name], stored)
@@ -72,15 +81,31 @@ def begin(r, tables, now, step):
     r['hourly'] = if_(same, r['hourly'], f32(tables['hourly']))
     r['largest_minute'] = same * r['largest_minute']
     r['minute'] = minute + 1 + 0 * r['minute']
-    today = f32(tf.math.floormod(day, 1024.0))
+    today = f32(tf.math.floormod(day, DAYS))
     ended = (1 - is_(tf.abs(r['day'] - today - 1) < 0.5)) * is_(r['top'] > 0)
-    near = if_(is_(tf.abs(r['top'] - r['usual_top']) > 0.5), 1.0, 0.3)
-    rate = if_(is_(r['tops'] > 5), 0.3, 1 / (r['tops'] + 1))
-    moved = r['usual_top'] + rate * if_(is_(r['top'] > r['usual_top']), 0.5, -0.5) * near
-    r['usual_top'] = if_(ended, if_(tf.minimum(r['tops'], 1.0), moved, r['top']), r['usual_top'])
+    r['usual_top'] = if_(ended, usual_top(r['usual_top'], r['top'], r['tops']), r['usual_top'])
     r['tops'] = tf.minimum(r['tops'] + ended, 1e6)
     r['top'] = (1 - ended) * r['top']
     r['day'] = today + 1 + 0 * r['day']
+    r['born'] = if_(tf.minimum(r['born'], 1.0), r['born'], today + 1)
+    return 1 - begun, ended
+
+
+def turns_weekly(r):
+    """1 on the day on which the seasonal memory turns from the days before to the week before, for a series that began without: float32 [1, M]."""
+    return is_(tf.abs(tf.math.floormod(r['day'] - r['born'], DAYS) - 7) < 0.5)
+
+
+def usual_top(usual, top, days):
+    """The median over days of a day's largest value, after one more day: float32 [1, M]."""
+    near = if_(is_(tf.abs(top - usual) > 0.5), 1.0, 0.3)
+    rate = if_(is_(days > 5), 0.3, 1 / (days + 1))
+    return if_(tf.minimum(days, 1.0), usual + rate * if_(is_(top > usual), 0.5, -0.5) * near, top)
+
+
+def two_largest(largest, second, x):
+    """The two largest values, after one more: float32 [1, M] each."""
+    return tf.maximum(largest, x), tf.maximum(second, tf.minimum(largest, x))
 
 
 def louder(r):
@@ -121,6 +146,7 @@ def usual(raw, r, tables, now, step):
     known += (1 - steps.slowness(step)) * tail * is_(r['n_tail'] > 300)
     came = _came(r, tables, now)
     second = tf.reduce_max(came * (1 - first(came)), 0, keepdims=True)
+    second = tf.maximum(second, r['second_yet'] * is_(r['tops'] < YOUNG))
     bar = tf.maximum(second + HABIT_MARGIN, 0.0) * is_(second >= HABIT_FROM) * is_(step < DAY)
     capped = tf.minimum(raw, HABIT_FROM + 14 * HABIT_STEP)
     recurs = is_(capped <= bar) * is_(raw > ORDINARY)
@@ -142,7 +168,7 @@ def _came(r, tables, now):
     return tf.minimum(levels, 1.0) * (HABIT_FROM + HABIT_STEP * (levels - 1))
 
 
-def missing_event(tables, now, step):
+def missing_event(r, tables, now, step):
     """1 where an event that came at this time on nearly every day has not come today, a quarter of an hour before; float32 [1, M]."""
     slot, _, day = now
     back = tf.range(1, 8, dtype=tf.float64)[:, None]
@@ -150,7 +176,7 @@ def missing_event(tables, now, step):
     today = [tf.minimum(of(k, day), 1.0) for k in range(3)]
     usual = [is_(tf.reduce_sum(is_(of(k, day - back) >= EVENT_LEVEL), 0, keepdims=True) >= EVENT_DAYS) for k in range(2)]
     moved = today[0] * (1 - usual[0])       # a little earlier than usual is not missing
-    return usual[1] * (1 - today[1]) * (1 - today[2]) * (1 - moved) * is_(step <= DAY / SLOTS)
+    return usual[1] * (1 - today[1]) * (1 - today[2]) * (1 - moved) * is_(r['eventful'] < EVENTFUL) * is_(step <= DAY / SLOTS)
 
 
 def _digit(code, day):

@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from convert.families import daytime, forecaster, recurrent, steps, views
-from convert.families.choices import f64, first
+from convert.families.choices import f64, first, if_, is_
 
 UNITS = (32,)
 HIDDEN = 16
@@ -27,12 +27,18 @@ VIEWS = (*views.VIEWS, 'season', 'missing_event', 'pattern')
 # LOGITS once in five weeks (by seconds of the step, interpolated), where the surprise of the views comes to WEEKLY once in a week.
 LOGITS = ((60.0, 3.1), (300.0, 3.4), (3600.0, 0.4))
 WEEKLY, SLOPE = 2.26, 0.3
+# What is usual for the series: its LSTM's largest logit of a day, in the median, or in its first days of a quarter of an hour, in the 90 % quantile.
+MARGIN = 0.5            # a logit is above what is usual from there on
+ABOVE, MOST = 12.0, 24.0        # logits are held as logit + ABOVE, 0 to MOST
+NEW = 3                 # days
+HIGH, HIGH_RATE = 0.9, 0.3      # the quantile moves by so much a slot
+USUAL = ('top', 'usual', 'days', 'slot', 'high')
 CONSTANT = (0.8, 0.9)   # share of steps without change from which on the LSTM counts less, and not at all
 
 
 def states(units=UNITS):
     """{name: (dtype, columns)} with LSTMs of those sizes."""
-    return {**views.STATES, 'lstm': ('float32', 2 * sum(units))}
+    return {**views.STATES, 'lstm': ('float32', 2 * sum(units)), 'logits': ('float32', len(USUAL))}
 
 
 class Network(keras.Model):
@@ -74,7 +80,9 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
         tf.reshape(value, [1, rows]), columns(season), tables, tf.reduce_max(local_seconds), step_seconds,
         each(learn), each(threshold), {name: columns(states[name]) for name in views.STATES},
     )  # fmt: skip
-    pattern, lstm_next = _pattern(network, seen.inputs, flat(states['lstm']), step_seconds)
+    echoes = is_(seen.state['ratios'][views.JUDGED : views.JUDGED + 1] <= daytime.ECHO)
+    teaches = seen.judged * tf.minimum(each(learn), 1.0) * (1 - echoes)
+    pattern, lstm_next, logits_next = _pattern(network, seen, flat(states['lstm']), columns(states['logits']), teaches, step_seconds)
     still = seen.state['ratios'][views.STILL : views.STILL + 1]
     pattern *= tf.cast(seen.quiet < 0.5, tf.float32) * tf.clip_by_value((CONSTANT[1] - still) / (CONSTANT[1] - CONSTANT[0]), 0.0, 1.0)
     surprise = tf.maximum(seen.surprise, pattern)
@@ -101,19 +109,39 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
         'season_next': column(seen.season_next),
         'table_next': back(tf.concat([seen.tables[name] for name in daytime.TABLES], 0)),
         **{f'state_{name}_next': back(state) for name, state in seen.state.items()},
+        'state_logits_next': back(logits_next * seen.blank),
         'state_lstm_next': tf.reshape(tf.reshape(seen.blank, [rows, 1]) * lstm_next, [shape[0], shape[1], lstm_next.shape[-1]]),
     }
 
 
-def _pattern(network, inputs, state, step_seconds):
-    """The surprise of the LSTM for inputs [INPUTS, M], float32 [1, M], and its next state."""
+def _pattern(network, seen, state, logits, teaches, step_seconds):
+    """The surprise of the LSTM, float32 [1, M], and the next states of it and of what is usual for its logit.
+
+    seen      views.Observation
+    teaches   float32 [1, M]    1 = the sample says what is usual
+    """
     if network is None:
-        return tf.zeros_like(inputs[:1]), state
-    logit, after = network(tf.transpose(inputs)[:, None, :], state)
-    usual, at = LOGITS[0][1], tf.math.log(tf.cast(step_seconds, tf.float32))
+        return tf.zeros_like(seen.surprise), state, logits
+    logit, after = network(tf.transpose(seen.inputs)[:, None, :], state)
+    most, at = LOGITS[0][1], tf.math.log(tf.cast(step_seconds, tf.float32))
     for (low, before), (high, after_) in itertools.pairwise(LOGITS):
-        usual += (after_ - before) * tf.clip_by_value((at - math.log(low)) / math.log(high / low), 0.0, 1.0)
-    return tf.clip_by_value(WEEKLY + SLOPE * (logit[None, :, 0, 0] - usual), 0.0, views.LARGEST), after
+        most += (after_ - before) * tf.clip_by_value((at - math.log(low)) / math.log(high / low), 0.0, 1.0)
+    logit = tf.clip_by_value(logit[None, :, 0, 0] + ABOVE, 0.0, MOST)
+    usual, logits = _usual_logit(dict(zip(USUAL, tf.split(logits, len(USUAL), axis=0), strict=True)), logit, teaches, seen)
+    return tf.clip_by_value(WEEKLY + SLOPE * (logit - tf.maximum(most + ABOVE, usual + MARGIN)), 0.0, views.LARGEST), after, logits
+
+
+def _usual_logit(s, logit, teaches, seen):
+    """The largest logit that is usual, before this one: float32 [1, M], and the state after it, float32 [len(USUAL), M]."""
+    s['usual'] = if_(seen.day_ended, daytime.usual_top(s['usual'], s['top'], s['days']), s['usual'])
+    s['days'] = tf.minimum(s['days'] + seen.day_ended, 1e6)
+    ended = seen.slot_begins * is_(s['slot'] > 0)
+    high = s['high'] + HIGH_RATE * (is_(s['slot'] > s['high']) - (1 - HIGH))
+    s['high'] = if_(ended, if_(is_(s['high'] > 0), high, s['slot']), s['high'])
+    usual = if_(is_(s['days'] >= NEW), s['usual'], s['high'])
+    s['top'] = tf.maximum((1 - seen.day_ended) * s['top'], teaches * logit)
+    s['slot'] = tf.maximum((1 - seen.slot_begins) * s['slot'], teaches * logit)
+    return usual, tf.concat([s[name] for name in USUAL], 0)
 
 
 def _natural(seen, border):

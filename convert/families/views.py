@@ -46,6 +46,8 @@ WEIGHTS = {'shift': (1.1, 80), 'restart': (1.05, 80), 'spike': (1.0, 40), 'ramp'
 FLAT = 1.5
 SINGLE = 0.85                   # what one sample alone counts for, against the mean of three
 SUSPICIOUS = 3.0                # from this surprise on a sample is not trusted as a reference
+# the size of changes while an alarm is held, in scales: half-life in steps, the most of one change, the usual value, changes that say enough
+RECENT, RECENT_MOST, RECENT_USUAL, RECENT_FROM = 10.0, 30.0, 0.8, 8
 QUIET = 30              # steps after an event that recurs in which the LSTM is not asked
 # the usual range: between the quantiles of what has been seen, in scales; each sample beyond moves its border outwards by USUAL_RATE, each other one a
 # little inwards, so that the share beyond comes to USUAL_SHARE for any series (Gibbs and Candès 2021, Adaptive conformal inference)
@@ -53,10 +55,12 @@ USUAL_SHARE, USUAL_RATE, USUAL_START, USUAL_MOST = 0.005, 0.4, 2.6, 30.0
 
 DEVIATIONS = ('difference1', 'difference5', 'difference15', 'level', 'season', 'shift', 'spike', 'restart', 'ramp')
 K = len(DEVIATIONS)
+# the variance that white noise gives a deviation, against that of `difference1`
+WHITE = np.float64([[1.0], [1.0], [1.0], [0.5], [0.5], [0.03], [0.54], [0.06], [0.008]])
 VALUE = {'level': 1, 'levels': len(HALF_LIVES), 'local': 1, 'change': 1, 'once': 1, 'last': 1, 'ring': RING - 1}       # float64, user's unit
 RATIO = {                       # float32
     'root': K, 'root_long': K, 'n': 1, 'n_change': 1, 'n_season': 1, 'still': 1, 'run': 1, 'longest': 1, 'restarts': 1, 'held': 1, 'quiet': 1,
-    'signed': 1, 'above_one': 1, 'trust': 1, 'usual': 2, 'earlier': 2, 'before': 1, 'tail': 1, 'n_tail': 1,
+    'signed': 1, 'above_one': 1, 'trust': 1, 'usual': 2, 'earlier': 2, 'before': 1, 'tail': 1, 'n_tail': 1, 'recent': 1, 'n_recent': 1,
     **daytime.RATIO,
 }  # fmt: skip
 STATES = {'values': ('float64', sum(VALUE.values())), 'ratios': ('float32', sum(RATIO.values()))}
@@ -80,6 +84,8 @@ class Observation(NamedTuple):
     season_next: tf.Tensor      # float64 [1, M]    NaN where neither known nor learnt
     tables: dict                # {name of daytime.TABLES: float64 [1, M]}  what to remember for this slot
     quiet: tf.Tensor            # above 0 = an event that recurs is not long ago
+    slot_begins: tf.Tensor      # 1 = this is the first step of a slot of the day
+    day_ended: tf.Tensor        # 1 = this is the first step after a day with surprises
     blank: tf.Tensor            # 0 = the series begins here
     state: dict                 # {name of STATES: [columns, M]}
 
@@ -101,7 +107,7 @@ def at(name):
     return sum(itertools.islice(RATIO.values(), list(RATIO).index(name)))
 
 
-SIGNED, ABOVE_ONE, STILL = at('signed'), at('above_one'), at('still')
+SIGNED, ABOVE_ONE, STILL, JUDGED = at('signed'), at('above_one'), at('still'), at('n_tail')
 
 
 class _Columns(dict):
@@ -171,6 +177,8 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     stored = memory + f64(1 - is_(unknown)) * (level - v['level'])
     memory = if_(f64(known), stored, x)
     v['level'] = level
+    r['root'] = _noisier(r, renewed)
+    scale = _scales(r['root'], r['root_long'], floor)
     fresh = f64(tf.maximum(renewed, r['held'] * gate))        # after an incident, or an event that recurs, the levels of before say nothing
     for name in ('levels', 'local'):
         v[name] = if_(fresh, x, v[name])
@@ -185,7 +193,7 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
 
     # time of day
     now = daytime.places(local_seconds)
-    daytime.begin(r, tables, now, step)
+    slot_begins, day_ended = daytime.begin(r, tables, now, step)
     louder = daytime.louder(r)
 
     # judge
@@ -208,9 +216,11 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     off, off_known, bar, recurs = daytime.usual(raw, r, tables, now, step)
     m = tf.maximum(raw - off, 0.0)
     slow = steps.slowness(step)
-    apart = 0.3 * (far[3:4] + known * far[4:5])
+    r['n_season'] = (1 - daytime.turns_weekly(r)) * r['n_season']       # a trend is much further from last week than from yesterday
+    compared = known * is_(r['n_season'] >= WARMUP)
+    apart = 0.3 * (far[3:4] + compared * far[4:5])
     whole = lambda m: (1 - slow) * tf.maximum((m + tf.reduce_sum(r['earlier'], 0, keepdims=True)) / 3, SINGLE * m) + slow * (0.6 * m + apart)      # noqa: E731
-    absent = judged * daytime.missing_event(tables, now, step) * is_(n > WARMUP + 10)
+    absent = judged * daytime.missing_event(r, tables, now, step) * is_(n > WARMUP + 10)
     surprise = tf.maximum(whole(m), daytime.EVENT_SURPRISE * absent)
 
     reach = tf.maximum(threshold - slow * apart, 0.3) / (1 - 0.4 * slow)
@@ -230,15 +240,19 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     ordinary = is_(trusted > 0.75)      # one wild sample says nothing about what the series can be
     after |= {'signed': tf.maximum(r['signed'], ordinary * is_(x < 0)), 'above_one': tf.maximum(r['above_one'], ordinary * is_(x > 1))}
     after |= {'restarts': restarts, 'run': run, 'longest': longest}
-    after['held'] = if_(present, tf.maximum(1 - learning, judged * recurs), r['held'])
+    after['held'] = if_(present, tf.maximum(1 - learning, judged * recurs * is_(r['tops'] >= daytime.YOUNG)), r['held'])
     newest = tf.maximum(trusted, renewed * tf.math.ceil(trusted))
     after['trust'] = f32(tf.floor((f64((1 - renewed) * r['trust']) + 0.5) / 3)) + 2 * newest * 3.0 ** (RING - 1)
     after['earlier'] = r['earlier'] + judged * (tf.concat([m, r['earlier'][:1]], 0) - r['earlier'])
     after['earlier'] = (1 - renewed) * after['earlier']
     after['quiet'] = tf.maximum(tf.maximum(r['quiet'] - 1, QUIET * judged * recurs), 0.0)
     out = daytime.learn(after, tables, raw, judged, learning, tf.abs(deviation[:1]) / scale[:1], gate * is_(n >= WARMUP), now, step)
+    size = tf.minimum(f32(tf.abs(deviation[:1]) / scale[:1]), RECENT_MOST)
+    after['n_recent'] = (1 - learning) * (r['n_recent'] + present)
+    rate = tf.maximum(share(RECENT), 1 / (r['n_recent'] + 1))
+    after['recent'] = (1 - learning) * (r['recent'] + present * rate * (size - r['recent']))
     _learn_scales(v, after, x, deviation, scale, gate, known, r['run'], step_seconds)
-    inputs = _inputs(x, level, memory, known, deviation, scale, after, run, longest, whole(m), parts)
+    inputs = _inputs(x, level, memory, compared, deviation, scale, floor, after, run, longest, whole(m), parts)
     season_next = _season_next(x, level, stored, is_(unknown), known, gate, n, scale, step_seconds)
     cut = tf.clip_by_value(x, v['local'] - 4 * scale[6:7], v['local'] + 4 * scale[6:7])
     cut = if_(f64(is_(n > SETTLED)), cut, x)
@@ -256,7 +270,8 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     return Observation(
         x=x, judged=judged, surprise=surprise, parts=parts, seasonal=seasonal, absent=daytime.EVENT_SURPRISE * absent, quiet=after['quiet'],
         centre=centre, reach=reach, expected=expected, usual=middle + usual, recurring=judged * recurs,
-        inputs=inputs, season_next=season_next, tables=out, blank=blank,
+        inputs=inputs, season_next=season_next, tables=out,
+        slot_begins=slot_begins, day_ended=day_ended, blank=blank,
         state={'values': value_next.joined(VALUE, tf.float64) * f64(blank), 'ratios': after.joined(RATIO, tf.float32) * blank},
     )  # fmt: skip
 
@@ -273,6 +288,13 @@ def _begins_again(x, v, r):
     usual = WILD * (spread + 1e-3 * tf.abs(centre))
     wild = is_(tf.maximum(high - centre, centre - low) > usual) * is_(tf.abs(x - centre) <= usual)
     return wild * is_(r['n'] >= EARLY) * is_(r['n'] <= EARLY + 2) * is_(r['restarts'] < 1)
+
+
+def _noisier(r, renewed):
+    """The moments with the noise that a new normal has brought, float32 [K, M]: while an alarm is held they are not learnt."""
+    ratio, root = f64(tf.maximum(r['recent'] * is_(r['n_recent'] >= RECENT_FROM) / RECENT_USUAL, 1.0)), f64(r['root'])
+    noisier = tf.sqrt(root * root + WHITE * (ratio * ratio - 1) * root[:1] * root[:1])
+    return if_(renewed, f32(noisier), r['root'])
 
 
 def _floor(v, r, size):
@@ -356,10 +378,12 @@ def _season_next(x, level, stored, unknown, known, gate, n, scale, step_seconds)
     return if_(f64(learnt), target, stored) + f64(steps.nan_unless(tf.maximum(1 - unknown, learnt)))
 
 
-def _inputs(x, level, memory, known, deviation, scale, r, run, longest, whole, parts):
+def _inputs(x, level, memory, known, deviation, scale, floor, r, run, longest, whole, parts):
     """What the LSTM sees, float32 [INPUTS, M]."""
     far = tf.asinh(f32(tf.clip_by_value(deviation / scale, -1e9, 1e9)))
-    spread = tf.concat([scale[:1] / scale[3:4], scale[4:5] / scale[3:4], scale[6:7] / scale[:1], scale[5:6] / scale[:1]], 0)
+    far = tf.concat([far[:4], known * far[4:5], far[5:]], 0)
+    seasonal = if_(f64(known), scale[4:5], floor)
+    spread = tf.concat([scale[:1] / scale[3:4], seasonal / scale[3:4], scale[6:7] / scale[:1], scale[5:6] / scale[:1]], 0)
     spread = tf.math.log(f32(tf.clip_by_value(spread, 1e-4, 1e4)))
     rest = [WARMUP / (r['n'] + WARMUP), r['still'], tf.math.log((1 + run) / (1 + longest)), known, 20 * r['tail'], daytime.decoded(tf.maximum(r['daily'], 1.0))]
     return tf.concat([far, parts, whole, spread, *rest], 0)

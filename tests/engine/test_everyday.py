@@ -90,6 +90,37 @@ def test_a_lasting_shift_is_one_alarm_and_the_way_back_is_none(session):
     assert len(edges) == 2 and edges[0] in range(3 * DAY, 3 * DAY + 3)
 
 
+def test_a_shift_that_brings_noise_is_one_alarm(session):
+    """While an alarm is held its noise is measured; the new level is judged by it, and not by the noise of before."""
+    shifted = 3 * DAY
+    x = 20 + 0.6 * noise(5 * DAY, 8)
+    x[shifted:] = 100 + 4 * noise(2 * DAY, 9)
+    alarms = alarming(judged(session, x))[:, 0]
+    assert alarms[shifted : shifted + 3].any()
+    assert not alarms[shifted + HOUR + 3 :].any()
+
+
+def test_a_trend_is_normal_when_the_memory_of_the_week_begins(session):
+    """A series without history is compared with yesterday for a week, then with a week ago, from which a trend is seven times as far."""
+    t = np.arange(9 * DAY)
+    alarms = alarming(judged(session, 90 - t / DAY, 4e11 - 1e10 * t / DAY + 1e8 * noise(len(t), 10)))
+    assert not alarms.any(), np.argwhere(alarms)
+
+
+def test_values_that_stand_for_several_steps_are_no_flood(session):
+    """A series that is scraped every half an hour and asked for every five minutes: to the LSTM it looks strange, and its usual logit says so."""
+    columns = [100 + 20 * np.repeat(noise(8 * DAY // 6, seed), 6) for seed in range(4)]
+    alarms = alarming(judged(session, *columns))[2 * DAY :]
+    assert (np.diff(alarms.astype(int), axis=0) == 1).sum() <= 6, 'one and a half a week each'
+
+
+def test_events_at_random_times_are_not_missed_when_they_do_not_come(session):
+    steps = np.repeat(np.random.default_rng(11).choice([10.0, 40.0], (10 * DAY // 6, 4)), 6, axis=0)
+    verdicts = judged(session, *(steps + 0.5 * np.random.default_rng(12).standard_normal(steps.shape)).T)
+    name = session.bundle.manifest.views.index('missing_event')
+    assert not any(((each.score >= 1) & (each.view.argmax(1) == name)).any() for each in verdicts)
+
+
 def test_a_constant_that_moves_by_a_small_part_of_itself_is_normal(session):
     columns = [np.full(3 * DAY, value, float) for value in (50, 90, 200, 1, 3)]
     for column, after in zip(columns, (51, 89, 201, 0.999, 2), strict=True):
