@@ -7,6 +7,7 @@ what is not there skips with the reason; in CI, where everything is to be there,
 import os
 
 import chart
+import credentials
 import hypothesis
 import pytest
 import servers
@@ -45,6 +46,8 @@ def pytest_runtest_setup(item):
 def pytest_runtest_makereport(item):
     """Servers held by a fixture know nothing of the test's failure: their logs join its report here."""
     report = (yield).get_result()
+    if report.when == 'call' and report.passed and (shown := [name for name, text in report.sections if credentials.shown_in(text)]):
+        report.outcome, report.longrepr = 'failed', f'a password or token is in the output of this test: {", ".join(shown)}'
     if report.failed:
         report.sections += [(process.name, process.tail()) for process in servers.running]
 

@@ -26,6 +26,7 @@ import time
 import weakref
 from pathlib import Path
 
+import credentials
 import requests
 import yaml
 
@@ -175,6 +176,8 @@ class Process:
     def _forget(self):
         if self in running:
             running.remove(self)
+        if self.log.exists() and credentials.shown_in(self.log.read_text(errors='replace')):
+            raise AssertionError(f'{self.name} shows a password or token in {self.log}')
 
     def tail(self, lines=30) -> str:
         text = self.log.read_text(errors='replace').splitlines()[-lines:]

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import bcrypt
 import yaml
+from credentials import PASSWORD
 from servers import READY_SECONDS, http
 
 from promlstm.live.status import Status
@@ -20,7 +21,6 @@ from promlstm.serve.web import Web
 
 LIMIT = 20  # seconds, of every wait; the awaited events take milliseconds
 BLOCK = b'promlstm_anomaly_score{detector="cpu",instance="a",job=""} 1.5\n'
-PASSWORD = 'pa:ss wörd'
 
 
 def hashed(password=PASSWORD, cost=4):
