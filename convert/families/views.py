@@ -214,6 +214,7 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     parts = tf.concat([largest(names) for names in VIEWS.values()], 0)
     judged = present * is_(n >= WARMUP) * reference
     off, off_known, bar, recurs = daytime.usual(raw, r, tables, now, step)
+    came_daily = judged * recurs * is_(r['tops'] >= daytime.YOUNG)
     m = tf.maximum(raw - off, 0.0)
     slow = steps.slowness(step)
     r['n_season'] = (1 - daytime.turns_weekly(r)) * r['n_season']       # a trend is much further from last week than from yesterday
@@ -240,12 +241,12 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     ordinary = is_(trusted > 0.75)      # one wild sample says nothing about what the series can be
     after |= {'signed': tf.maximum(r['signed'], ordinary * is_(x < 0)), 'above_one': tf.maximum(r['above_one'], ordinary * is_(x > 1))}
     after |= {'restarts': restarts, 'run': run, 'longest': longest}
-    after['held'] = if_(present, tf.maximum(1 - learning, judged * recurs * is_(r['tops'] >= daytime.YOUNG)), r['held'])
+    after['held'] = if_(present, tf.maximum(1 - learning, came_daily), r['held'])
     newest = tf.maximum(trusted, renewed * tf.math.ceil(trusted))
     after['trust'] = f32(tf.floor((f64((1 - renewed) * r['trust']) + 0.5) / 3)) + 2 * newest * 3.0 ** (RING - 1)
     after['earlier'] = r['earlier'] + judged * (tf.concat([m, r['earlier'][:1]], 0) - r['earlier'])
     after['earlier'] = (1 - renewed) * after['earlier']
-    after['quiet'] = tf.maximum(tf.maximum(r['quiet'] - 1, QUIET * judged * recurs), 0.0)
+    after['quiet'] = tf.maximum(tf.maximum(r['quiet'] - 1, QUIET * came_daily), 0.0)
     out = daytime.learn(after, tables, raw, judged, learning, tf.abs(deviation[:1]) / scale[:1], gate * is_(n >= WARMUP), now, step)
     size = tf.minimum(f32(tf.abs(deviation[:1]) / scale[:1]), RECENT_MOST)
     after['n_recent'] = (1 - learning) * (r['n_recent'] + present)
