@@ -125,7 +125,9 @@ def _table(code, before):
 
 
 def _fields(struct):
-    return [field for field in msgspec.structs.fields(struct) if not field.encode_name.startswith('-')]
+    """Its own first, then those that it shares with others."""
+    fields = [field for field in msgspec.structs.fields(struct) if not field.encode_name.startswith('-')]
+    return sorted(fields, key=lambda field: field.name not in struct.__annotations__)
 
 
 def _default(struct, field):

@@ -24,7 +24,8 @@ TIERS = {
     'promlstm.terminal': 1,
     'promlstm.limits': 1,
     'promlstm.strict_yaml': 1,
-    # columns in, columns out; and the way to the samples
+    # what a configuration holds; columns in, columns out; and the way to the samples
+    'promlstm.settings': 2,
     'promlstm.engine': 2,
     'promlstm.query': 2,
     # what a user writes; text out

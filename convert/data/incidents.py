@@ -7,8 +7,6 @@ promlstm's own alerts do not count unless asked for: what it once took for an an
 """
 
 import json
-import re
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -16,11 +14,11 @@ import numpy as np
 
 from convert.data import spans, store
 from convert.data.spans import DataError, Exclusion, Span
-from promlstm.config import TLS, Authorization, BasicAuth, Duration, OAuth2, Source
-from promlstm.errors import PromlstmError, QueryRejected
+from promlstm.config import Access, Duration
+from promlstm.errors import PromlstmError, QueryRejected, ResponseError
+from promlstm.query import silences as api
 from promlstm.query.http import Http
 from promlstm.query.selector import Matcher, selector
-from promlstm.query.silences import FALSE_ALARM
 
 ALERT_STEP_SECONDS = 60.0
 TIMEOUT_SECONDS = 30.0
@@ -40,18 +38,12 @@ class ByHand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     match: str = ''
 
 
-class Silences(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Silences(Access, frozen=True, kw_only=True):
     """Where silences are: an Alertmanager, asked as the exporter asks Prometheus, or a file as its api/v2/silences gives it."""
 
     alertmanager: str | None = None
     file: str | None = None
     margin: Duration = Duration(0)
-    basic_auth: BasicAuth | None = None
-    authorization: Authorization | None = None
-    oauth2: OAuth2 | None = None
-    tls_config: TLS | None = None
-    headers: dict[str, str] = {}
-    proxy_url: str | None = None
 
 
 class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -100,9 +92,12 @@ def silences(source, root):
         raise IncidentError('exclude.silences: expected either alertmanager or file')
     where, body = _from_file(Path(root) / source.file) if source.file else _from_alertmanager(source, root)
     try:
-        return _called([_silence(each) for each in json.loads(body)])
-    except (ValueError, KeyError, TypeError, AttributeError, re.error) as error:
-        raise IncidentError(f'{where}: not a list of silences as api/v2/silences has it: {error}') from error
+        found, problems = api.parse(body)
+    except ResponseError as error:
+        found, problems = [], [str(error)]
+    if problems:
+        raise IncidentError(f'{where}: not a list of silences as api/v2/silences has it: {problems[0]}')
+    return _called(found)
 
 
 def _from_file(path):
@@ -113,10 +108,9 @@ def _from_file(path):
 
 
 def _from_alertmanager(source, root):
-    where = source.alertmanager.rstrip('/') + '/api/v2/silences'
-    options = {name: getattr(source, name) for name in ('basic_auth', 'authorization', 'oauth2', 'tls_config', 'headers', 'proxy_url')}
+    where = f"{source.alertmanager.rstrip('/')}/{api.PATH}"
     try:
-        reply = Http(Source(url=source.alertmanager, **options), root=root, where='exclude.silences').send('GET', 'api/v2/silences', {}, TIMEOUT_SECONDS)
+        reply = Http(source.to(source.alertmanager), root=root, where='exclude.silences').send('GET', api.PATH, {}, TIMEOUT_SECONDS)
     except PromlstmError as error:
         raise IncidentError(f'exclude.silences: {error}') from error
     if reply.status != 200:
@@ -124,39 +118,22 @@ def _from_alertmanager(source, root):
     return where, reply.body
 
 
-def _silence(silence):
-    matchers = tuple((each['name'], _operator(each), each['value']) for each in silence['matchers'])
-    for each in matchers:
-        if '~' in each[1]:
-            Matcher(*each)('')      # raises now where Python cannot read the expression
-    start, end = (datetime.fromisoformat(silence[name]).timestamp() for name in ('startsAt', 'endsAt'))
-    why, comment = f'silence {silence["id"]}', silence.get('comment', '')
-    updated = datetime.fromisoformat(silence.get('updatedAt', silence['startsAt'])).timestamp()
-    ended_early = silence.get('status', {}).get('state') == 'expired' and updated >= end
-    source = FALSE_ALARM if comment.strip().lower().startswith(FALSE_ALARM) else 'silence'
-    found = Exclusion(source=source, why=f'{why}: {comment}'[:MOST_WHY], start=start, end=end, matchers=matchers, shared=True)
-    return found, ended_early
-
-
 def _called(found):
-    """Exclusions of silences, each with whether it was expired early: one that says false alarm was taken back by that, unless it was edited.
+    """Exclusions of Silences: one that says false alarm was taken back where it was expired early, unless it was edited.
 
     An Alertmanager edits by expiring the old silence and making a new one, which begins then. Where that one was taken back, both are.
     """
     standing, out = [], []
-    for each, early in sorted(found, key=lambda pair: pair[0].start, reverse=True):     # so that what one was edited into comes before it
-        heirs = (other for other in standing if set(other.matchers) == set(each.matchers) and abs(other.start - each.end) < EDIT_SECONDS)
-        if each.source == FALSE_ALARM and early and not any(heirs):
-            each = msgspec.structs.replace(each, source='silence')
-        elif each.source == FALSE_ALARM:
+    for each in sorted(found, key=lambda silence: silence.start, reverse=True):     # so that what one was edited into comes before it
+        edited = (set(other.matchers) == set(each.matchers) and abs(other.start - each.end) < EDIT_SECONDS for other in standing)
+        stands = each.is_false_alarm and (not each.ended_early or any(edited))
+        if stands:
             standing.append(each)
-        out.append(each)
+        matchers = tuple((matcher.label, matcher.operator, matcher.value) for matcher in each.matchers)
+        why = f'silence {each.id}: {each.comment}'[:MOST_WHY]
+        source = api.FALSE_ALARM if stands else 'silence'
+        out.append(Exclusion(source=source, why=why, start=each.start, end=each.end, matchers=matchers, shared=True))
     return out[::-1]
-
-
-def _operator(matcher):
-    """=, !=, =~ or !~; a matcher of an old Alertmanager has no isEqual and is one of equality."""
-    return ('=' if matcher.get('isEqual', True) else '!') + ('~' if matcher['isRegex'] else '' if matcher.get('isEqual', True) else '=')
 
 
 def alerts(wanted, parts, history_seconds, source):
@@ -195,7 +172,7 @@ def applied(exclude, known):
     out = by_hand(exclude.by_hand)
     if exclude.silences:
         out += [_earlier(each, exclude.silences.margin) for each in known if each.source == 'silence']
-        out += [each for each in known if each.source == FALSE_ALARM]
+        out += [each for each in known if each.source == api.FALSE_ALARM]
     if exclude.alerts:
         conditions = [Matcher(*each) for each in _matchers(exclude.alerts.match, 'exclude.alerts')]
         for each in known:
@@ -211,7 +188,7 @@ def _earlier(exclusion, margin):
 
 def save(path, found):
     """Add Exclusions to those in a file; a silence that is there already is replaced, since it may have been ended early."""
-    replaced = {(each.why, each.matchers, each.start) for each in found if each.source in ('silence', FALSE_ALARM)}
+    replaced = {(each.why, each.matchers, each.start) for each in found if each.source in ('silence', api.FALSE_ALARM)}
     before = [each for each in load(path) if (each.why, each.matchers, each.start) not in replaced]
     store.write(path, msgspec.json.format(msgspec.json.encode(merged([*before, *found])), indent=1))
 

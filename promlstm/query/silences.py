@@ -1,6 +1,6 @@
 """Silences of an Alertmanager, and which entities each is about. Pure but for `read`.
 
-Who calls it: live.feedback, `check-config`. What flows through: the JSON of `GET /api/v2/silences`; out come Silences.
+Who calls it: live.feedback, `check-config`, convert.data.incidents. What flows through: the JSON of `GET /api/v2/silences`; out come Silences.
 
 The button that makes a silence copies all labels of an alert, and an entity has not all of them: `alertname`, `severity`, the external labels of
 Prometheus. So a matcher on a label that an entity lacks says nothing about it, as in training data (convert.data.spans.Exclusion), and one
@@ -10,6 +10,7 @@ An Alertmanager sets `updatedAt` and `endsAt` to the same instant where somebody
 Editing matchers or comment expires the old silence and makes a new one.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class Silence:
 
     state        active, pending or expired
     ended_early  somebody expired it before its time
+    start, end   unix seconds
     """
 
     id: str
@@ -39,6 +41,8 @@ class Silence:
     ended_early: bool
     comment: str
     matchers: tuple[Matcher, ...]
+    start: float = -math.inf
+    end: float = math.inf
 
     @property
     def is_false_alarm(self) -> bool:
@@ -82,17 +86,23 @@ class _Matcher(msgspec.Struct):
         return Matcher(self.name, operator, self.value)
 
 
-class _Status(msgspec.Struct):
+class _Status(msgspec.Struct, frozen=True):
     state: str
 
 
 class _Silence(msgspec.Struct):
     id: str
-    status: _Status
     matchers: list[_Matcher]
+    startsAt: datetime
     endsAt: datetime
-    updatedAt: datetime
+    status: _Status = _Status('')
+    updatedAt: datetime | None = None
     comment: str = ''
+
+    def parsed(self) -> Silence:
+        early = self.status.state == 'expired' and self.updatedAt is not None and self.updatedAt >= self.endsAt
+        matchers = tuple(matcher.parsed() for matcher in self.matchers)
+        return Silence(self.id, self.status.state, early, self.comment, matchers, self.startsAt.timestamp(), self.endsAt.timestamp())
 
 
 def parse(body: bytes | bytearray) -> tuple[list[Silence], list[str]]:
@@ -104,12 +114,9 @@ def parse(body: bytes | bytearray) -> tuple[list[Silence], list[str]]:
     found, problems = [], []
     for each in listed:
         try:
-            matchers = tuple(matcher.parsed() for matcher in each.matchers)
+            found.append(each.parsed())
         except re.error as error:  # Go's expressions are not all Python's
             problems.append(f'silence {printable(each.id)}: {error}')
-            continue
-        early = each.status.state == 'expired' and each.updatedAt >= each.endsAt
-        found.append(Silence(each.id, each.status.state, early, each.comment, matchers))
     return found, problems
 
 
