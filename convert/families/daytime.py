@@ -67,9 +67,12 @@ def begin(r, tables, now, step):
     Places are stored plus one: 0 = never seen.
     """
     slot, minute, day = now
-    same = begun = is_(tf.abs(r['slot'] - slot - 1) < 0.5)
-    r['eventful'] += (1 - same) * EVENTFUL_RATE * (is_(r['peak'] >= HABIT_FROM) - r['eventful'])
-    r['largest_yet'], r['second_yet'] = two_largest(r['largest_yet'], r['second_yet'], (1 - same) * r['largest'] * is_(r['n_tail'] > ECHO))
+    same = is_(tf.abs(r['slot'] - slot - 1) < 0.5)
+    slot_begins = 1 - same
+    r['eventful'] += slot_begins * EVENTFUL_RATE * (is_(r['peak'] >= HABIT_FROM) - r['eventful'])
+    largest = slot_begins * r['largest'] * is_(r['n_tail'] > ECHO)
+    r['second_yet'] = tf.maximum(r['second_yet'], tf.minimum(r['largest_yet'], largest))
+    r['largest_yet'] = tf.maximum(r['largest_yet'], largest)
     begins = {'daily': f32(tables['daily']), 'noise': _decoded_noise(tables['noise']), 'habit': _digit(tables['habit'][3:4], day)}
     for name, stored in begins.items():
         r[name] = if_(same, r[name], stored)
@@ -88,7 +91,7 @@ def begin(r, tables, now, step):
     r['top'] = (1 - ended) * r['top']
     r['day'] = today + 1 + 0 * r['day']
     r['born'] = if_(tf.minimum(r['born'], 1.0), r['born'], today + 1)
-    return 1 - begun, ended
+    return slot_begins, ended
 
 
 def turns_weekly(r):
@@ -101,11 +104,6 @@ def usual_top(usual, top, days):
     near = if_(is_(tf.abs(top - usual) > 0.5), 1.0, 0.3)
     rate = if_(is_(days > 5), 0.3, 1 / (days + 1))
     return if_(tf.minimum(days, 1.0), usual + rate * if_(is_(top > usual), 0.5, -0.5) * near, top)
-
-
-def two_largest(largest, second, x):
-    """The two largest values, after one more: float32 [1, M] each."""
-    return tf.maximum(largest, x), tf.maximum(second, tf.minimum(largest, x))
 
 
 def louder(r):

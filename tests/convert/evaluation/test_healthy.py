@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+import yaml
+from rule_files import RULES
 
+from convert.evaluation import healthy
 from convert.evaluation.healthy import _Alerts
 
 
@@ -37,3 +40,12 @@ def test_what_began_before_it_counts_is_not_counted():
     for step in range(10):
         alerts.add(np.array([1.6]), counts=step > 6)
     assert alerts.warnings[0] == 0
+
+
+def test_the_thresholds_are_those_of_the_rules():
+    """Whoever changes a default in recording.yml or alerts.yml is told that the count says something else."""
+    recorded = {rule.get('record'): rule['expr'] for group in yaml.safe_load((RULES / 'recording.yml').read_text())['groups'] for rule in group['rules']}
+    assert recorded['promlstm:critical_score_threshold'].endswith(f'+ {healthy.CRITICAL}')
+    assert recorded['promlstm:steps_threshold'].endswith('clamp_max(floor(1800 / promlstm:step_seconds), 5)')
+    assert recorded['promlstm:critical_steps_threshold'].endswith('clamp(floor(3000 / promlstm:step_seconds), 1, 30)')
+    assert f'promlstm:critical_score_threshold / {healthy.LASTING})' in (RULES / 'alerts.yml').read_text()
