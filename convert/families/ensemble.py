@@ -28,7 +28,7 @@ VIEWS = (*views.VIEWS, 'season', 'missing_event', 'pattern')
 LOGITS = ((60.0, 3.1), (300.0, 3.4), (3600.0, 0.4))
 WEEKLY, SLOPE = 2.26, 0.3
 # What is usual for the series: its LSTM's largest logit of a day, in the median, or in its first days of a quarter of an hour, in the 90 % quantile.
-MARGIN = 0.5            # a logit is above what is usual from there on
+MARGIN = 3.0            # a logit is above what is usual from there on: by less it is what a series with many events makes in any week
 ABOVE, MOST = 12.0, 24.0        # logits are held as logit + ABOVE, 0 to MOST
 NEW = 3                 # days
 HIGH, HIGH_RATE = 0.9, 0.3      # the quantile moves by so much a slot
