@@ -1,0 +1,17 @@
+"""Incidents: alarms that belong together, and which of them is to blame. It asks nobody, has no thread, and knows no clock.
+
+    edges      which queries tell of edges, and what their answers mean
+    graph      what depends on what
+    kinds      what kind of series a name speaks of: cause-like or effect-like
+    ranking    evidence and dependencies to the probability of being the cause
+    words      the evidence for one thing in words
+    members    alarms as columns
+    grouping   which of them belong together
+    spans      incidents as columns
+    view       all of it as of an instant
+    table      the incidents of all detectors
+    blame      evidence and edges made of the members of an incident, ranked
+    listing    incidents as people read them
+"""
+
+__all__ = ['blame', 'edges', 'graph', 'grouping', 'kinds', 'listing', 'members', 'ranking', 'spans', 'table', 'view', 'words']
