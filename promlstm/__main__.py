@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from promlstm import __version__, arguments, logs, signals
@@ -58,11 +59,12 @@ def run(args: argparse.Namespace) -> int:
         from promlstm.engine.session import stamp
         from promlstm.live.clock import Clock
         from promlstm.live.feedback import Feedback
+        from promlstm.live.incidents import Gathering
         from promlstm.live.reload import Reload
         from promlstm.live.scheduler import Scheduler
         from promlstm.live.storage import Storage
         from promlstm.query.sources import Sources
-        from promlstm.serve.page import Page
+        from promlstm.serve.page import OF_INCIDENTS, Page
         from promlstm.serve.server import Server, limits_of
         from promlstm.serve.site import Site, host_of, prefix_of
         from promlstm.serve.telemetry import Telemetry
@@ -82,9 +84,10 @@ def run(args: argparse.Namespace) -> int:
             )  # fmt: skip
         feedback = Feedback(telemetry, clock.stopping)
         feedback.use(config.alertmanager, config.root)
+        incidents = Gathering(config.root_cause, clock, telemetry, partial(page.publish, OF_INCIDENTS))
         scheduler = Scheduler(
             config, sources, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=sources.__getitem__,
-            storage=storage, feedback=feedback,
+            storage=storage, feedback=feedback, incidents=incidents,
         )  # fmt: skip
         in_force = InForce(scheduler, sources, config)
         prefix = prefix_of(args.external_url, args.route_prefix)
@@ -93,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         )
         site = Site(
             page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready, sources=scheduler.source_names, prefix=prefix,
-            reload=reload.ask if args.enable_lifecycle else None, host=host_of(args.external_url),
+            reload=reload.ask if args.enable_lifecycle else None, host=host_of(args.external_url), incidents=incidents.listing,
         )  # fmt: skip
         web = Web(args.web_config_file, telemetry)
         server = Server(args.listen, site, limits_of(args.max_connections, args.max_connections_per_client), web)

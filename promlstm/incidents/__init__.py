@@ -8,10 +8,11 @@
     members    alarms as columns
     grouping   which of them belong together
     spans      incidents as columns
+    record     all of it as columns by name, and the way back
     view       all of it as of an instant
     table      the incidents of all detectors
     blame      evidence and edges made of the members of an incident, ranked
     listing    incidents as people read them
 """
 
-__all__ = ['blame', 'edges', 'graph', 'grouping', 'kinds', 'listing', 'members', 'ranking', 'spans', 'table', 'view', 'words']
+__all__ = ['blame', 'edges', 'graph', 'grouping', 'kinds', 'listing', 'members', 'ranking', 'record', 'spans', 'table', 'view', 'words']

@@ -13,16 +13,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import repeat
 
-import msgspec
 import numpy as np
 
 from promlstm.engine.columns import READY, Bools, Floats, Floats32, Ints, Tensors, Verdicts
-from promlstm.errors import CheckpointError
-from promlstm.incidents import grouping, spans
+from promlstm.incidents import grouping, record, spans
 from promlstm.incidents.edges import linking
 from promlstm.incidents.graph import Graph
 from promlstm.incidents.grouping import Linking, Names
 from promlstm.incidents.members import WAITING, Members, Origin, Seen, seen
+from promlstm.incidents.record import Record
 from promlstm.incidents.spans import Spans
 from promlstm.incidents.view import View
 from promlstm.settings import RootCause
@@ -31,13 +30,6 @@ MOST_MEMBERS, MOST_INCIDENTS, MOST_OPEN = 100_000, 1_000, 500
 SPARE = 0.9  # what is left of a limit after the oldest have gone
 LEAST_FLOOD, FLOOD_SHARE = 20, 0.05
 SPENT = 256  # missing entities that nothing came of, and incidents that became part of others, are dropped when they are so many
-
-
-class _Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the stored columns count through."""
-
-    ids: list[str]
-    origins: list[Origin]
 
 
 class Incidents:
@@ -328,42 +320,19 @@ class Incidents:
 
     # Over a restart.
 
-    def stored(self) -> tuple[float, Tensors]:
-        """(unix seconds of the newest step, all that has to be remembered as columns by name)."""
+    def record(self) -> Record:
+        """All that has to be remembered."""
         with self._lock:
-            texts = msgspec.json.encode(_Texts(list(self._spans.ids), self._origins))
-            columns = {f'members.{name}': column for name, column in self._members.stored().items()}
-            columns |= {f'incidents.{name}': getattr(self._spans, name) for name in spans.COLUMNS}
-            columns |= {f'graph.{name}': column for name, column in self.graph.stored().items()}
-            columns |= {'texts': np.frombuffer(texts, np.uint8), 'times': self._times.copy(), 'removed': self._removed.copy()}
-            return float(self._times.max(initial=0.0)), columns
+            return Record(self._members, self._spans, tuple(self._origins), self._times.copy(), self._removed.copy(), self.graph)
 
     def restore(self, columns: Tensors) -> None:
-        """Go on from stored columns; CheckpointError where they are none, and then nothing has changed."""
-        parts: dict[str, Tensors] = {'members': {}, 'incidents': {}, 'graph': {}, '': {}}
-        for name, column in columns.items():
-            part, _, rest = name.rpartition('.')
-            parts.setdefault(part, {})[rest] = column
-        try:
-            texts = msgspec.json.decode(parts['']['texts'].tobytes(), type=_Texts)
-            members = Members.restored(parts['members'], self._linking.links)
-            found = Spans(tuple(texts.ids), **{name: parts['incidents'][name] for name in spans.COLUMNS})
-            times, removed = parts['']['times'], parts['']['removed']
-        except (KeyError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise CheckpointError(f'its incidents cannot be read: {error}') from error
-        graph, names = Graph.restored(parts['graph']), Names()
-        _check(members, found, times, removed, len(texts.origins))
+        """Go on from the columns of a Record; CheckpointError where they are none, and then nothing has changed."""
         with self._lock:
-            try:
-                within, things = names.of(self._linking, members.identities)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise CheckpointError(f'its identities cannot be read: {error}') from error
-            self._names, members = names, replace(members, within=within, things=things)
-            self._members, self._spans, self._origins, self.graph = members, found, texts.origins, graph
-            self._times, self._removed, self._number = times, removed, int(found.changed.max(initial=0))
-            self._steps = np.array([origin.step_seconds for origin in texts.origins])
-            self._scored = np.zeros(len(times), np.int64)
-            self._last = [_NOTHING] * len(times)
+            found, self._names = record.restored(columns, self._linking)
+            self._members, self._spans, self._origins, self.graph = found.members, found.spans, list(found.origins), found.graph
+            self._times, self._removed, self._number = found.times, found.removed, int(found.spans.changed.max(initial=0))
+            self._steps = np.array([origin.step_seconds for origin in found.origins])
+            self._scored, self._last = np.zeros(len(found.times), np.int64), [_NOTHING] * len(found.times)
             self._count()
 
 
@@ -372,14 +341,3 @@ _NOTHING = np.empty(0, np.float32), ()
 
 def _linking(settings: RootCause) -> Linking:
     return Linking(settings.within, linking(settings))
-
-
-def _check(members: Members, incidents: Spans, times: Floats, removed: Bools, origins: int) -> None:
-    """CheckpointError where columns do not fit each other."""
-    like = Spans.blank()
-    fits = all(getattr(incidents, name).shape == (len(incidents),) and getattr(incidents, name).dtype == getattr(like, name).dtype for name in spans.COLUMNS)
-    fits = fits and times.shape == removed.shape == (origins,) and times.dtype == np.float64 and removed.dtype == bool
-    fits = fits and bool(((members.detector >= 0) & (members.detector < origins)).all())
-    fits = fits and bool(((members.incident >= WAITING) & (members.incident < len(incidents))).all())
-    if not fits:
-        raise CheckpointError('its incidents have members that it does not have')

@@ -7,6 +7,7 @@
     models      model files as they are now, read beside the steps
     checkpoint  a file with the memory of a detector
     storage     the folder of these files
+    incidents   what alarms of all detectors belong together, beside the steps
     relay       what a runner says, passed on while its detector is its own
     report      what is said of a detector: telemetry, status, log lines
     reload      the configuration file, read again
@@ -14,4 +15,4 @@
     scheduler   all detectors of a configuration
 """
 
-__all__ = ['checkpoint', 'clock', 'facts', 'feedback', 'models', 'relay', 'reload', 'report', 'runner', 'scheduler', 'status', 'storage']
+__all__ = ['checkpoint', 'clock', 'facts', 'feedback', 'incidents', 'models', 'relay', 'reload', 'report', 'runner', 'scheduler', 'status', 'storage']

@@ -59,6 +59,7 @@ METRICS: dict[str, tuple[Literal['gauge', 'counter'], str, tuple[str, ...]]] = {
     'promlstm_detector_partial_answers': ('counter', 'Steps and spans of history whose answers may lack series; such entities are not missing.', ('detector',)),
     'promlstm_detector_unread_series': ('counter', 'Series left out: labels or samples that cannot be read, native histograms.', ('detector',)),
     'promlstm_detector_mistimed_answers': ('counter', 'Answers whose samples are of another instant than was asked for.', ('detector',)),
+    'promlstm_incident_failures': ('counter', 'Steps that were not taken into incidents, or incidents not shown or written; scores go on.', ('stage',)),
     'promlstm_detector_clock_backwards': ('counter', 'How often the clock went backwards, so that steps had to wait or the memory was reset.', ('detector',)),
 }  # fmt: skip
 

@@ -354,10 +354,10 @@ def test_a_restart_goes_on():
     incidents.graph = Graph().observed(NOW - 60, CALLS, 'calls')
     fleet = Fleet(incidents, 'latency', {name: {**labels, 'zone': 'ä'} for name, labels in SHOP.items()}, views=('level',))
     fleet.step(NOW, 'db').step(NOW + 60, 'db', 'cart', missing=['shop'])
-    time, columns = incidents.stored()
+    record = incidents.record()
     again = table(within=['zone'])
-    again.restore({name: column.copy() for name, column in columns.items()})
-    assert time == NOW + 60
+    again.restore({name: column.copy() for name, column in record.columns().items()})
+    assert record.time == NOW + 60 and len(record) == 3
     assert told(again, NOW + 60) == told(incidents, NOW + 60) != []
     for each in (incidents, again):
         fleet.incidents = each
@@ -371,7 +371,7 @@ def test_columns_that_are_none_are_refused():
     incidents = table()
     incidents.graph = Graph().observed(NOW - 60, CALLS, 'calls')
     Fleet(incidents, 'latency', SHOP).step(NOW, 'db', missing=['cart'])
-    _, columns = incidents.stored()
+    columns = incidents.record().columns()
     damaged = [{key: each for key, each in columns.items() if key != name} for name in columns]
     damaged += [columns | {name: column[:-1]} for name, column in columns.items()]
     damaged += [columns | {name: column.astype(np.complex64)} for name, column in columns.items() if name not in ('texts', 'graph.texts', 'members.identities')]
