@@ -4,7 +4,8 @@ Who calls it: live.dependencies, which asks them again and again, and check, whi
 value: the names are in its labels.
 
 Where the label names of the presets come from
-    tempo       https://grafana.com/docs/tempo/latest/metrics-from-traces/service_graphs/; the connector `servicegraph` of the OpenTelemetry
+    tempo       a producer does not suffer from who reads its messages, but the reader from the producer:
+                https://grafana.com/docs/tempo/latest/metrics-from-traces/service_graphs/. The connector `servicegraph` of the OpenTelemetry
                 collector and Grafana Beyla write the same metric
     istio       https://istio.io/latest/docs/reference/config/metrics/: `unknown` is who is not in the mesh
     kubernetes  https://github.com/kubernetes/kube-state-metrics/blob/main/docs/metrics/workload/pod-metrics.md; a Deployment owns ReplicaSets,
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from promlstm.engine import labels
 from promlstm.errors import ResponseError
-from promlstm.incidents.graph import MOST_EDGES, Name, Scope
+from promlstm.incidents.graph import Name, Scope
 from promlstm.settings import Config, Edges, RootCause
 
 _PLAIN = re.compile(r'[a-zA-Z_][a-zA-Z0-9_]*\Z')
@@ -37,6 +38,7 @@ class Query:
     source     the name of the source that is asked
     dependant, dependency  the labels of a series that name who suffers, and from whom
     names      labels of entities that have these names, a pair for each edge that a series stands for
+    optional   one of several of a preset: where there is nothing of its kind, nothing is odd
     """
 
     name: str
@@ -45,6 +47,7 @@ class Query:
     dependant: str
     dependency: str
     names: tuple[tuple[str, str], ...]
+    optional: bool = False
 
     @property
     def identity(self) -> str:
@@ -65,23 +68,29 @@ def _kubernetes(kind: str, owned: str) -> tuple[str, str, str, tuple[str, ...]]:
     return _OWNED.format(kind=kind, owned=owned), kind, 'pod', (kind, 'workload')
 
 
+def _calls(metric: str, selector: str, client: str, server: str) -> str:
+    return f'sum by (%BY%, {client}, {server}) (rate({metric}{{{selector}}}[5m])) > 0'
+
+
+_ENTITIES = ('pod', 'node')  # labels of answers that entities have themselves
 # {preset: (expression, label of who suffers, label of from whom, labels of entities that have the name of who suffers)}. %BY% stands for the
-# labels of `within`. The names on the other side have the same label, or that of the series where there is no choice.
+# labels of `within`. What the first tells of is there wherever the preset is of use; the others may have nothing to tell.
+_MESH, _TRACES = 'source_workload!="unknown", destination_workload!="unknown"', 'traces_service_graph_request_total'
 PRESETS: dict[str, tuple[tuple[str, str, str, tuple[str, ...]], ...]] = {
     'istio': tuple(
-        (
-            'sum by (%BY%, source_workload, destination_workload) '
-            f'(rate({metric}{{source_workload!="unknown", destination_workload!="unknown"}}[5m])) > 0',
-            'source_workload', 'destination_workload', ('workload',),
-        ) for metric in ('istio_requests_total', 'istio_tcp_sent_bytes_total')
+        (_calls(metric, _MESH, 'source_workload', 'destination_workload'), 'source_workload', 'destination_workload', ('workload',))
+        for metric in ('istio_requests_total', 'istio_tcp_sent_bytes_total')
     ),
     'kubernetes': (
         ('max by (%BY%, pod, node) (kube_pod_info{node!=""})', 'pod', 'node', ('pod',)),
         _kubernetes('deployment', _BY_REPLICASET),
         *(_kubernetes(kind.lower(), f'kube_pod_owner{{owner_kind="{kind}"}}') for kind in ('StatefulSet', 'DaemonSet')),
     ),
-    'tempo': (('sum by (%BY%, client, server) (rate(traces_service_graph_request_total[5m])) > 0', 'client', 'server', ('service',)),),
-}  # fmt: skip
+    'tempo': (
+        (_calls(_TRACES, 'connection_type!="messaging_system"', 'client', 'server'), 'client', 'server', ('service',)),
+        (_calls(_TRACES, 'connection_type="messaging_system"', 'client', 'server'), 'server', 'client', ('service',)),
+    ),
+}
 
 
 def queries(config: Config) -> list[Query]:
@@ -89,11 +98,11 @@ def queries(config: Config) -> list[Query]:
 
     >>> from promlstm.settings import Detector, Source
     >>> cause = RootCause(edges=(Edges(preset='tempo', label='app'),), within=('cluster',))
-    >>> query, = queries(Config(prometheus=Source(url='http://x'), root_cause=cause, detectors=(Detector(name='up', expr='up'),)))
-    >>> query.name, query.names
-    ('client -> server', (('app', 'app'),))
-    >>> query.expr
-    'sum by (cluster, client, server) (rate(traces_service_graph_request_total[5m])) > 0'
+    >>> found = queries(Config(prometheus=Source(url='http://x'), root_cause=cause, detectors=(Detector(name='up', expr='up'),)))
+    >>> [(query.name, query.names, query.optional) for query in found]
+    [('client -> server', (('app', 'app'),), False), ('server -> client', (('app', 'app'),), True)]
+    >>> found[0].expr
+    'sum by (cluster, client, server) (rate(traces_service_graph_request_total{connection_type!="messaging_system"}[5m])) > 0'
     """
     found = [query for edges in config.root_cause.edges for query in _queries(edges, config.root_cause.within, config.source_of_edges(edges))]
     names = [query.name for query in found]
@@ -109,14 +118,13 @@ def _queries(edges: Edges, within: Sequence[str], source: str) -> list[Query]:
         pair = (edges.label, edges.label) if edges.label else (dependant, dependency)
         return [Query(f'{dependant} -> {dependency}', edges.expr or '', source, dependant, dependency, (pair,))]
     by = ', '.join(name if _PLAIN.match(name) else f'"{labels.escape(name)}"' for name in within)
-    out = []
+    out = list[Query]()
     for expr, dependant, dependency, kinds in PRESETS[edges.preset]:
-        has = ((edges.label, edges.label),) if edges.label else tuple((kind, kind if dependency not in LINKS else dependency) for kind in kinds)
-        out.append(Query(f'{dependant} -> {dependency}', expr.replace('%BY%, ', by and f'{by}, '), source, dependant, dependency, has))
+        own = dependency if dependency in _ENTITIES else None
+        has = ((edges.label, edges.label),) if edges.label else tuple((kind, own or kind) for kind in kinds)
+        expr = expr.replace('%BY%, ', by and f'{by}, ')
+        out.append(Query(f'{dependant} -> {dependency}', expr, source, dependant, dependency, has, optional=bool(out)))
     return out
-
-
-LINKS = ('pod', 'node')  # labels of presets' answers that entities have, too
 
 
 def linking(cause: RootCause) -> tuple[str, ...]:
@@ -137,7 +145,7 @@ def found(query: Query, keys: Sequence[bytes], within: Sequence[str]) -> Found:
 
     >>> query = Query('client -> server', 'x', 'prometheus', 'client', 'server', (('service', 'service'),))
     >>> found(query, [b'{"client":"shop","server":"cart","cluster":"eu"}', b'{"client":"shop"}'], ('cluster',))
-    Found(edges=[(('service', 'shop'), ('service', 'cart'))], within=[(('cluster', 'eu'),)], odd=('1 of 2 series has no label server',))
+    Found(edges=[(('service', 'shop'), ('service', 'cart'))], within=[(('cluster', 'eu'),)], odd=('no label server in 1 of 2 series',))
     """
     edges, scopes, met = list[tuple[Name, Name]](), list[Scope](), set[str]()
     lacking, unread = {query.dependant: 0, query.dependency: 0}, 0
@@ -156,20 +164,17 @@ def found(query: Query, keys: Sequence[bytes], within: Sequence[str]) -> Found:
                 scopes.append(scope)
         lacking[query.dependant] += not dependant
         lacking[query.dependency] += not dependency
-    return Found(edges, scopes, _odd(len(keys) - unread, len(edges), lacking, met) + (f'{unread} series with unreadable labels',) * bool(unread))
+    return Found(edges, scopes, _odd(query, len(keys) - unread, lacking, met) + (f'{unread} series with unreadable labels',) * bool(unread))
 
 
-def _odd(series: int, edges: int, lacking: dict[str, int], met: set[str]) -> tuple[str, ...]:
+def _odd(query: Query, series: int, lacking: dict[str, int], met: set[str]) -> tuple[str, ...]:
     if not series:
-        return ('no series',)
+        return () if query.optional else ('no series',)
     if met <= {'__name__'}:
         return ('one number without labels, expected a series for each edge',)
     there = ', '.join(sorted(met - {'__name__'}))
-    odd = [
+    return tuple(
         f'no series has the label {label}; there are {there}' if count == series
-        else f'{count} of {series} series ha{"ve" if count > 1 else "s"} no label {label}'
+        else f'no label {label} in {count} of {series} series'
         for label, count in lacking.items() if count
-    ]  # fmt: skip
-    if edges > MOST_EDGES:
-        odd.append(f'{edges} edges, of which {MOST_EDGES} are kept; ask for fewer')
-    return tuple(odd)
+    )  # fmt: skip

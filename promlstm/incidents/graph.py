@@ -78,7 +78,7 @@ class Graph:
 
         >>> graph = Graph().observed(0, [(('pod', 'a'), ('node', 'x')), (('pod', 'b'), ('node', 'x')), (('pod', 'b'), ('pod', 'b'))], 'pods')
         >>> len(graph), graph.messages
-        (2, ('1 edge leads to where it begins (pod b), left out',))
+        (2, ('edges that lead to where they begin, left out: 1 (such as of pod b)',))
         >>> graph.near([('pod', 'a'), ('pod', 'b')]).tolist()
         [[0, 1]]
         >>> len(graph.observed(86400, [], 'pods')), len(graph.observed(86401, [], 'pods'))
@@ -272,10 +272,7 @@ _COLUMNS = ('dependant', 'dependency', 'scope', 'source')
 
 
 def _loops(names: Sequence[Name]) -> list[str]:
-    if not names:
-        return []
-    count = len(names)
-    return [f'{count} edge{"s lead to where they begin" if count > 1 else " leads to where it begins"} ({" ".join(names[0])}), left out']
+    return [f'edges that lead to where they begin, left out: {len(names)} (such as of {" ".join(min(names))})'] if names else []
 
 
 def _pairs(left: Ints, right: Ints, count: int) -> Ints:

@@ -64,7 +64,7 @@ def test_edges_are_of_their_own_cluster():
 def test_self_loops_and_nameless_ends_are_left_out():
     """With a message; an empty label value names nothing."""
     graph = Graph().observed(NOW, [*chain('a', 'a'), *chain('b', 'b'), (service(''), service('a')), (service('a'), service('')), *chain('a', 'b')], 'calls')
-    assert told(graph) == {'ab'} and graph.messages == ('2 edges lead to where they begin (service a), left out',)
+    assert told(graph) == {'ab'} and graph.messages == ('edges that lead to where they begin, left out: 2 (such as of service a)',)
     assert graph.observed(NOW, chain('a', 'b'), 'calls').messages == ()
 
 
