@@ -20,6 +20,7 @@ from promlstm.errors import ConfigError, PromlstmError
 
 if TYPE_CHECKING:
     from promlstm.config import Config
+    from promlstm.live.dependencies import Dependencies
     from promlstm.live.scheduler import Scheduler
     from promlstm.query.sources import Sources
 
@@ -58,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
         from promlstm import limits
         from promlstm.engine.session import stamp
         from promlstm.live.clock import Clock
+        from promlstm.live.dependencies import Dependencies
         from promlstm.live.feedback import Feedback
         from promlstm.live.incidents import Gathering
         from promlstm.live.reload import Reload
@@ -89,7 +91,9 @@ def run(args: argparse.Namespace) -> int:
             config, sources, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=sources.__getitem__,
             storage=storage, feedback=feedback, incidents=incidents,
         )  # fmt: skip
-        in_force = InForce(scheduler, sources, config)
+        dependencies = Dependencies(incidents, telemetry, clock)
+        dependencies.use(config, sources)
+        in_force = InForce(scheduler, sources, config, dependencies)
         prefix = prefix_of(args.external_url, args.route_prefix)
         reload = Reload(
             None if args.preset else args.config_file, in_force.apply, telemetry, lambda new: _advise(new, log), seen=seen
@@ -105,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     logs.event(log, 'info', 'serving', version=__version__, url=server.url + prefix, config=name, detectors=len(config.detectors))
     feedback.start()
     scheduler.start()
+    dependencies.start()
     reload.start()
     while (number := wait_for_signal()) == signal.SIGHUP:
         web.reread()
@@ -123,8 +128,8 @@ def run(args: argparse.Namespace) -> int:
 class InForce:
     """What the scheduler runs and asks now; a new configuration keeps what is the same."""
 
-    def __init__(self, scheduler: 'Scheduler', sources: 'Sources', config: 'Config') -> None:
-        self._scheduler, self._sources, self._config = scheduler, sources, config
+    def __init__(self, scheduler: 'Scheduler', sources: 'Sources', config: 'Config', dependencies: 'Dependencies') -> None:
+        self._scheduler, self._sources, self._config, self._dependencies = scheduler, sources, config, dependencies
 
     def apply(self, config: 'Config') -> list[str]:
         """Run another configuration from now on; returns what has changed."""
@@ -134,6 +139,7 @@ class InForce:
         changed = self._scheduler.apply(config, sources, sources.__getitem__)
         if self._scheduler.feedback and config.alertmanager != self._config.alertmanager:
             self._scheduler.feedback.use(config.alertmanager, config.root)
+        self._dependencies.use(config, sources)
         self._sources, self._config = sources, config
         sources.share_memory()
         return changed

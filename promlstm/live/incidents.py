@@ -75,7 +75,8 @@ class Gathering:
 
     @property
     def graph(self) -> Graph:
-        """What depends on what; whoever learns more sets a new one."""
+        """What depends on what, once the storage was read; whoever learns more sets a new one."""
+        self.wait()
         return self._table.graph
 
     @graph.setter
