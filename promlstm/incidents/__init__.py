@@ -1,0 +1,8 @@
+"""Which anomalies belong together, and which of their things is to blame. It knows no HTTP, no thread and no clock of its own.
+
+    kinds      what kind of series a name speaks of: cause-like or effect-like
+    ranking    evidence and dependencies to the probability of being the cause
+    words      the evidence for one thing in words
+"""
+
+__all__ = ['kinds', 'ranking', 'words']
