@@ -17,7 +17,8 @@ incident it explains:
 what suffers against the direction of its calls, in closed form: the best path instead of the mean of all, so that a thing with many callees
 does not dilute what each of them gets, and the result is the same in every run. HOP is its restart, and weighs two wishes: to go down to the
 deepest anomalous thing, and not to follow noise there. A step down pays where the deeper thing's own strength is more than what the hop costs.
-Load goes the other way: who is called more calls more. So the traffic of a thing, and its saturation, may also come from its callers.
+Load goes the other way: who is called more calls more. So more traffic comes from callers and never from what is called; less traffic, or
+saturation, may come from either.
 Where no dependency is known at all, things explain each other by their order alone, and only a little (ASIDE). Where some are, what is
 unrelated explains nothing but itself: so something louder in the same minute is not blamed. NOTHING stands for what nobody measured.
 
@@ -130,7 +131,9 @@ def rank(evidence: Evidence, things: int, edges: Ints, target: int | None = None
     total = suffering.sum()
     if total > 0:
         reach = _reach(candidates, strength, edges)
-        explains = (reach if len(edges) else np.maximum(reach, ASIDE)) * suffering[:, None]
+        surge = (evidence.kind == kinds.TRAFFIC) & (evidence.direction > 0)
+        waiting = suffering - strength + _strength(evidence, np.where(surge, 0, weight), things)
+        explains = reach * waiting[:, None] if len(edges) else np.maximum(reach, ASIDE) * suffering[:, None]
         for sign in (1, -1):
             explains = np.maximum(explains, _load(evidence, weight, candidates, edges, things, sign))
         explained[candidates] = np.sum(explains * _order(candidates, begin, end), axis=0) / total
