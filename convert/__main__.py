@@ -222,6 +222,9 @@ def _benchmark(args):
     from convert import places, progress
     from promlstm.engine import session
 
+    if args.root_cause:
+        _root_cause(args)
+        return
     places.labelled_sets(args.data, args.sets)
     for model in args.model:
         session.load(session.resolve(model))
@@ -232,6 +235,21 @@ def _benchmark(args):
         args.model, args.data, args.sets, args.out, args.json, args.errors, args.standing, args.most_by_one_entity, args.processes
     )
     benchmark.run(options, functools.partial(print, flush=True), progress.say)
+
+
+def _root_cause(args):
+    from convert import places, progress
+    from convert.evaluation import root_cause, root_cause_cases
+    from promlstm.engine import session
+
+    root_cause_cases.check(args.root_cause)
+    if args.json:
+        places.to_write(args.json)
+    models = {name: session.load(session.resolve(name)) for name in dict.fromkeys(args.model)}
+    say = functools.partial(print, flush=True)
+    boards = [root_cause.run(loaded, name, args.root_cause, say, progress.say) for name, loaded in models.items()]
+    if args.json:
+        args.json.write_bytes(root_cause.encoded(boards))
 
 
 def _figures(args):

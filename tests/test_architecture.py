@@ -85,7 +85,7 @@ TIERS = {
 # ground of the synthetic telemetry.
 CONVERT_MAY = {
     'promlstm', 'promlstm.errors', 'promlstm.strict_yaml', 'promlstm.logs', 'promlstm.terminal', 'promlstm.engine', 'promlstm.query',
-    'promlstm.config', 'promlstm.card', 'promlstm.incidents', 'promlstm.demo.fleet',
+    'promlstm.config', 'promlstm.card', 'promlstm.incidents', 'promlstm.demo.fleet', 'promlstm.demo.shop',
 }  # fmt: skip
 
 # Of these not even an indirect import: they are the training side, or weigh as much.

@@ -4,6 +4,7 @@
     graph      what depends on what
     kinds      what kind of series a name speaks of: cause-like or effect-like
     ranking    evidence and dependencies to the probability of being the cause
+    rises      what a score was before it rose, and which rise without an alarm
     words      the evidence for one thing in words
     members    alarms as columns
     grouping   which of them belong together
@@ -15,4 +16,4 @@
     listing    incidents as people read them
 """
 
-__all__ = ['blame', 'edges', 'graph', 'grouping', 'kinds', 'listing', 'members', 'ranking', 'record', 'spans', 'table', 'view', 'words']
+__all__ = ['blame', 'edges', 'graph', 'grouping', 'kinds', 'listing', 'members', 'ranking', 'record', 'rises', 'spans', 'table', 'view', 'words']

@@ -14,6 +14,8 @@ NAMES = ('other', 'saturation', 'headroom', 'errors', 'success', 'restarts', 'la
 
 # The direction of harm: +1 above, -1 below what is expected, 0 either.
 HARM = np.array([0, 1, -1, 1, -1, 1, 1, 0], np.int8)
+# Kinds that say the same the other way round belong together.
+FAMILY = np.array([OTHER, SATURATION, SATURATION, ERRORS, ERRORS, RESTARTS, LATENCY, TRAFFIC], np.int8)
 
 # The first that matches counts: "failed requests" are errors, "request duration" is latency, "requests" is traffic.
 _WORDS: tuple[tuple[int, str], ...] = (

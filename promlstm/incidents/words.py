@@ -24,7 +24,7 @@ def reasons(evidence: Evidence, ranking: Ranking, edges: Ints, thing: int, serie
     series   the name of each series by its number in the evidence, or None: the kind is named
 
     >>> evidence = Evidence(np.array([0, 1]), np.array([240., 60.]), np.array([60., 60.]), np.float32([1.5, 2.4]), np.int8([1, 1]),
-    ...     np.int8([kinds.LATENCY, kinds.ERRORS]), np.zeros(2, bool))
+    ...     np.int8([kinds.LATENCY, kinds.ERRORS]), np.zeros(2, bool), np.float32([0.3, 0.2]))
     >>> from promlstm.incidents.ranking import rank
     >>> edges = np.array([[0, 1]])
     >>> reasons(evidence, rank(evidence, 2, edges), edges, 1)
