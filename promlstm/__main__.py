@@ -151,7 +151,7 @@ def _advise(config: 'Config', log: logging.Logger) -> None:
     from promlstm.config import source_place
 
     for name, source in config.named_sources.items():
-        for text in advice.of_source(source, config.detectors_of(name), limits.memory_bytes()):
+        for text in advice.of_source(source, config.detectors_of(name), limits.memory_bytes(), edges=config.asks_for_edges(name)):
             logs.event(log, 'warn', f'{source_place(config, name)}: {text}')
     for detector in config.detectors:
         for text in advice.of_settings(detector):

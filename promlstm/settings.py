@@ -241,6 +241,10 @@ class Config(Strict, frozen=True, kw_only=True):
         """The source that a detector asks."""
         return self.named_sources[self.source_name(detector)]
 
+    def asks_for_edges(self, name: str) -> bool:
+        """Whether a source is asked for edges."""
+        return any(self.source_of_edges(edges) == name for edges in self.root_cause.edges)
+
     def detectors_of(self, name: str) -> tuple[Detector, ...]:
         """The detectors that ask a source."""
         return tuple(detector for detector in self.detectors if self.source_name(detector) == name)

@@ -35,6 +35,7 @@ TIERS = {
     'promlstm.serve': 3,
     # threads and time; replays
     'promlstm.advice': 4,
+    'promlstm.check_edges': 4,
     'promlstm.contact': 4,
     'promlstm.presets': 4,
     'promlstm.live': 4,
