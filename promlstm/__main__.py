@@ -228,6 +228,7 @@ def _width() -> int | None:
 def backtest(args: argparse.Namespace) -> int:
     """`promlstm backtest`: a report for each detector that was asked for."""
     from promlstm import backtest as replay
+    from promlstm import past_incidents as past
     from promlstm.engine.detector import Detector
     from promlstm.engine.session import load, resolve
     from promlstm.engine.trial import Trials
@@ -245,14 +246,22 @@ def backtest(args: argparse.Namespace) -> int:
         raise ConfigError(f'--detector={unknown}: no such detector; {name} has {", ".join(known)}')
     out = _output(args.output)  # before the work, so that a path that cannot be written is reported at once
     sources, sink, progress, trials = Sources(config.named_sources, root=config.root), replay.OpenMetrics(), Progress(), Trials()
-    reports, failed = [], []
+    reports, failed = list[replay.Report](), list[str]()
+    incidents = None
+    if args.incidents:
+        incidents = past.PastIncidents(config.root_cause, list(past.graphs(config, sources, start, end, lambda text: failed.append(f'promlstm: {text}'))))
     for detector in config.detectors:
         if not args.detector or detector.name in args.detector:
             try:
                 session = load(resolve(detector.model, config.root), sha256=detector.sha256, trial=trials)
                 source = asked_every(sources[config.source_name(detector)], detector.step)
                 subject, show_step = Detector(detector, session, source), progress.steps(detector.name)
-                reports.append(replay.run(subject, start, end, progress=show_step, sink=sink if args.format == 'openmetrics' else None))
+                reports.append(
+                    replay.run(
+                        subject, start, end, progress=show_step, sink=sink if args.format == 'openmetrics' else None,
+                        watch=incidents.observe if incidents else None,
+                    )
+                )  # fmt: skip
             except PromlstmError as error:  # the others have their report all the same
                 failed.append(f'promlstm: detector {detector.name}: {error}')
             progress.show('')
@@ -261,7 +270,12 @@ def backtest(args: argparse.Namespace) -> int:
             if args.format == 'openmetrics':
                 sink.write(out)
             else:
-                out.write((replay.table(reports) if args.format == 'table' else replay.as_json(reports) + '\n').encode())
+                found = incidents.found() if incidents else None
+                if args.format == 'table':
+                    text = replay.table(reports) + (f'\n{past.table(found)}' if found is not None else '')
+                else:
+                    text = replay.as_json(reports, None if found is None else past.tree(found)) + '\n'
+                out.write(text.encode())
     except BrokenPipeError:
         raise
     except OSError as error:  # a full disk

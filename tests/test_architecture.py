@@ -40,6 +40,7 @@ TIERS = {
     'promlstm.presets': 4,
     'promlstm.live': 4,
     'promlstm.backtest': 4,
+    'promlstm.past_incidents': 4,
     # what a user starts
     'promlstm.check': 5,
     'promlstm.demo': 5,

@@ -6,6 +6,7 @@
     ranking    evidence and dependencies to the probability of being the cause
     rises      what a score was before it rose, and which rise without an alarm
     words      the evidence for one thing in words
+    lookback   how far back an expression looks
     members    alarms as columns
     grouping   which of them belong together
     spans      incidents as columns
@@ -16,4 +17,4 @@
     listing    incidents as people read them
 """
 
-__all__ = ['blame', 'edges', 'graph', 'grouping', 'kinds', 'listing', 'members', 'ranking', 'record', 'rises', 'spans', 'table', 'view', 'words']
+__all__ = ['blame', 'edges', 'graph', 'grouping', 'kinds', 'listing', 'lookback', 'members', 'ranking', 'record', 'rises', 'spans', 'table', 'view', 'words']

@@ -4,6 +4,7 @@ Who calls it: table. What flows through: the verdicts of a step; out come the fe
 object per row but the identity, which the entity table has anyway.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -11,9 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from promlstm.engine.columns import Bools, Floats, Floats32, Ints, SmallInts, Tensors, Verdicts
+from promlstm.engine.interfaces import DetectorConfig
 from promlstm.engine.score import shares
 from promlstm.errors import CheckpointError
+from promlstm.incidents.lookback import lookback_seconds
 
+SCRAPE_SECONDS = 60.0  # a sample may be older than the query by the interval of the scrape
 WAITING = -1  # the incident of what is missing, while nothing near it is anomalous
 
 
@@ -32,6 +36,16 @@ class Origin:
     uncertainty_seconds: float
     queries: tuple[tuple[str, str], ...]
     views: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, config: DetectorConfig, views: Sequence[str]) -> Self:
+        """A configured detector.
+
+        What happened lies before the first sample of an alarm by a step, the delay of the query, its longest range and the interval of the scrape.
+        """
+        looks = max(map(lookback_seconds, config.queries.values()))
+        uncertainty = config.step + config.delay + looks + SCRAPE_SECONDS
+        return cls(config.name, float(config.step), float(uncertainty), tuple(config.queries.items()), tuple(views))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,10 +33,14 @@ SPENT = 256  # missing entities that nothing came of, and incidents that became 
 
 
 class Incidents:
-    """The incidents of all detectors. graph: what depends on what; it is replaced from outside."""
+    """The incidents of all detectors.
 
-    def __init__(self, settings: RootCause) -> None:
-        self._lock, self.graph = threading.Lock(), Graph()
+    graph  what depends on what; it is replaced from outside
+    past   the detectors replay their past one after the other: incidents get their ids from `finish`
+    """
+
+    def __init__(self, settings: RootCause, *, past: bool = False) -> None:
+        self._lock, self.graph, self._past = threading.Lock(), Graph(), past
         self._linking, self._window = _linking(settings), float(settings.window)
         self._members, self._spans, self._names = Members.blank(self._linking.links), Spans.blank(), Names()
         self._origins: list[Origin] = []
@@ -69,7 +73,8 @@ class Incidents:
             self._scored[detector] = int((verdicts.status == READY).sum())
             if names:
                 self._take_in(detector, verdicts.time, found, names)
-            self._settle()
+            if not self._past:
+                self._settle()
             self._last[detector] = verdicts.score, identities
 
     def forget(self, detector: str) -> None:
@@ -91,6 +96,12 @@ class Incidents:
                         column[rows] = np.minimum(column[rows], now)
                     self._members = replace(self._members, **columns)
                     self._tell(np.unique(self._members.incident[rows]))
+
+    def finish(self) -> None:
+        """All of the past was seen: incidents get their ids."""
+        with self._lock:
+            self._past = False
+            self._settle()
 
     def view(self, now: float) -> View:
         """All of it as of an instant, unix seconds."""

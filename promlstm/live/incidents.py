@@ -10,11 +10,10 @@ together, in a thread, so that no step waits for a ranking.
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from promlstm.config import Detector as DetectorConfig
 from promlstm.config import RootCause
 from promlstm.engine import labels
 from promlstm.engine.columns import Bools, Ints, Verdicts
@@ -30,7 +29,6 @@ from promlstm.incidents.view import View
 from promlstm.live.clock import Clock
 from promlstm.live.storage import Storage
 from promlstm.logs import event
-from promlstm.query.lookback import lookback_seconds
 from promlstm.serve.api import Asked
 from promlstm.serve.exposition import prefix
 from promlstm.serve.incidents import Gauges, render
@@ -39,22 +37,11 @@ from promlstm.serve.telemetry import Telemetry
 log = logging.getLogger('promlstm.incidents')
 
 MOST_SHOWN = 100  # incidents on the page
-SCRAPE_SECONDS = 60.0  # a sample may be older than the query by the interval of the scrape
 LOOK_SECONDS = 5.0  # the page is made anew after this, even if no step came: incidents end, and detectors fall silent
 KEPT_SECONDS = 60.0  # the gauges leave the page so long after they were made: only if the thread does not go on
 PAUSE_SECONDS, PAUSE_SHARE = 0.1, 4.0  # between two pages, and as a multiple of the time that the last one took
 WAIT_SECONDS = 0.2
 REPEAT_SECONDS = 300.0  # the same failure is logged again after this
-
-
-def origin_of(config: DetectorConfig, views: Sequence[str]) -> Origin:
-    """A configured detector as the incidents know it.
-
-    What happened lies before the first sample of an alarm by a step, the delay of the query, its longest range and the interval of the scrape.
-    """
-    looks = max(map(lookback_seconds, config.queries.values()))
-    uncertainty = config.step + config.delay + looks + SCRAPE_SECONDS
-    return Origin(config.name, float(config.step), float(uncertainty), tuple(config.queries.items()), tuple(views))
 
 
 class Gathering:

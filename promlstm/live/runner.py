@@ -25,10 +25,11 @@ from promlstm.engine.interfaces import RunQueries, Source
 from promlstm.engine.session import Session
 from promlstm.engine.snapshot import Snapshot
 from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable, StageError
+from promlstm.incidents.members import Origin
 from promlstm.live.clock import Clock, Stopping
 from promlstm.live.facts import Server
 from promlstm.live.feedback import Acceptance, Feedback
-from promlstm.live.incidents import Gathering, origin_of
+from promlstm.live.incidents import Gathering
 from promlstm.live.relay import Blocks, Relay
 from promlstm.live.report import Report
 from promlstm.live.status import Status
@@ -96,7 +97,7 @@ class Runner:
         self.config, self.settings, self._clock, self._telemetry = config, settings, clock, relay
         self._source, self._shared, self._root = source, shared, root
         self._relay, self._publish, self._withdraw, self._watch = relay, relay.publish, relay.withdraw, watch
-        self._origin = origin_of(config, ())
+        self._origin = Origin.of(config, ())
         self._report = Report(config, relay, server, self._last_returned)
         self._acceptance = Acceptance(config.name, self._report.count, self._report.log)
         self._detector: Detector | None = None  # until its model is loaded
@@ -235,7 +236,7 @@ class Runner:
         """Report the model in use from now on. Its views decide which labels of the entities collide with ours."""
         bundle = detector.session.bundle
         self._labels = exposition.Labels(self.config.name, tuple(self.config.queries), bundle.manifest.views)
-        self._origin = origin_of(self.config, bundle.manifest.views)
+        self._origin = Origin.of(self.config, bundle.manifest.views)
         first = duration(bundle.manifest.warmup_steps * self.config.step)
         self._report.model(bundle, message, first_score_after=first, **facts)
 

@@ -7,13 +7,10 @@
     prometheus    instant and range queries, decoded into columns
     victorialogs  windows of logs, as instants
     skew          how far the clock of a server is from ours
-    lookback      how far back an expression looks
     newest        when an expression last returned series
     sources       the query APIs of a configuration, by name
     silences      silences of an Alertmanager
     selector      PromQL selectors, and what they match
 """
 
-__all__ = [
-    'dialect', 'http', 'in_flight', 'lookback', 'newest', 'oauth2', 'prometheus', 'selector', 'silences', 'skew', 'sources', 'victorialogs',
-]  # fmt: skip
+__all__ = ['dialect', 'http', 'in_flight', 'newest', 'oauth2', 'prometheus', 'selector', 'silences', 'skew', 'sources', 'victorialogs']

@@ -41,7 +41,9 @@ def render(incidents: Iterable[Gauges]) -> dict[str, bytes]:
             blocks.setdefault(f'promlstm_incident_{family}', []).append(f'promlstm_incident_{family}{{'.encode() + label + str(value).encode())
         lines = [b'promlstm_incident_member' + prefix + b',' + label + b'1' for prefix in each.members]
         blocks.setdefault('promlstm_incident_member', []).extend(lines)
-        causes = dict(reversed(each.causes))
+        causes: dict[bytes, float] = {}
+        for prefix, score in each.causes:
+            causes.setdefault(prefix, score)
         lines = [b'promlstm_incident_cause_score' + prefix + b',' + label + f'{score:.4g}'.encode() for prefix, score in causes.items()]
-        blocks.setdefault('promlstm_incident_cause_score', []).extend(lines[::-1])
+        blocks.setdefault('promlstm_incident_cause_score', []).extend(lines)
     return {family: b'\n'.join(lines) + b'\n' for family, lines in blocks.items() if lines}

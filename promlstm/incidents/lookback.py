@@ -1,6 +1,6 @@
 """How far back an expression looks: the longest range in it. Pure; read from the text, for PromQL is not built twice.
 
-Who calls it: live.runner and backtest, for the uncertainty of an onset: a rate over five minutes shows a change minutes after it was there.
+Who calls it: members, for the uncertainty of an onset: a rate over five minutes shows a change minutes after it was there.
 """
 
 import re
