@@ -21,7 +21,7 @@ from promlstm.incidents.members import Origin
 from promlstm.incidents.ranking import Evidence, Ranking, rank
 from promlstm.incidents.view import View
 
-MOST_EVIDENCE = 1_000  # members that are looked at: those that began first, of these the highest
+MOST_EVIDENCE = 500  # members that are looked at: those that began first, of these the highest
 WHOLES = ('service', 'workload', 'deployment', 'pod', 'instance', 'container')  # each consists of the next; labels of other names come before
 GROUND = ('node', 'host')  # what all these run on
 
