@@ -18,6 +18,7 @@ from promlstm.errors import PromlstmError
 from promlstm.incidents import edges, listing
 from promlstm.incidents.blame import blame
 from promlstm.incidents.graph import Graph
+from promlstm.incidents.leaning import Leaning
 from promlstm.incidents.listing import Incident
 from promlstm.incidents.members import Origin
 from promlstm.incidents.table import Incidents
@@ -84,7 +85,7 @@ class PastIncidents:
         active, out = view.active(), []
         for key in listing.keys(view):
             then = replace(view, graph=self._graph(float(view.spans.start[key.number])))
-            out.append(listing.incident(then, key, blame(then, key.number), active))
+            out.append(listing.incident(then, key, blame(then, key.number, Leaning.of(then)), active))
         return sorted(out, key=lambda incident: (incident.start, incident.id))
 
 

@@ -12,9 +12,13 @@
     spans      incidents as columns
     record     all of it as columns by name, and the way back
     view       all of it as of an instant
+    leaning    entities that rose lately without an alarm
     table      the incidents of all detectors
     blame      evidence and edges made of the members of an incident, ranked
     listing    incidents as people read them
 """
 
-__all__ = ['blame', 'edges', 'graph', 'grouping', 'kinds', 'listing', 'lookback', 'members', 'ranking', 'record', 'rises', 'spans', 'table', 'view', 'words']
+__all__ = [
+    'blame', 'edges', 'graph', 'grouping', 'kinds', 'leaning', 'listing', 'lookback', 'members', 'ranking', 'record', 'rises', 'spans', 'table', 'view',
+    'words',
+]  # fmt: skip

@@ -10,18 +10,23 @@ may be the whole. Where the graph tells of none, a series counts for its most sp
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from promlstm.engine.columns import Bools, Ints, SmallInts
 from promlstm.incidents import kinds, words
-from promlstm.incidents.graph import Name
+from promlstm.incidents.graph import Graph, Name
 from promlstm.incidents.grouping import OWN
+from promlstm.incidents.leaning import Leaning
 from promlstm.incidents.members import Origin
 from promlstm.incidents.ranking import Evidence, Ranking, rank
 from promlstm.incidents.view import View
 
-MOST_EVIDENCE = 500  # members that are looked at: those that began first, of these the highest
+MOST_EVIDENCE = 400  # members that are looked at: those that began first, of these the highest
+MOST_BESIDE = 100  # entities that lean beside them: those whose scores rose most
+MOST_SHARED = 50  # names without series that are looked at, those that most depend on
 WHOLES = ('service', 'workload', 'deployment', 'pod', 'instance', 'container')  # each consists of the next; labels of other names come before
 GROUND = ('node', 'host')  # what all these run on
 
@@ -30,14 +35,14 @@ GROUND = ('node', 'host')  # what all these run on
 class Blame:
     """A ranked incident.
 
-    rows      int64 [n]  members, a row for each series of the evidence; one that counts for several names stands several times
-    own       bool [n]   whether a series belongs to the name that it counts for, and not to a part of it
+    who       (name of the detector, identity) of each series of the evidence; one that counts for several names stands several times
+    own       bool [n]  whether a series belongs to the name that it counts for, and not to a part of it
     things    names, by number
     edges     int64 [E, 2]  (dependant, dependency) by number of the things
     series    what each series is called, by number of the evidence
     """
 
-    rows: Ints
+    who: Sequence[tuple[str, bytes]]
     own: Bools
     things: Sequence[Name]
     edges: Ints
@@ -45,15 +50,15 @@ class Blame:
     ranking: Ranking
     series: Sequence[str]
 
-    def causes(self, most: int) -> list[tuple[int, int, float]]:
-        """(number of the thing, the member that says most of it, probability) of the likeliest; the member is -1 where none is of it."""
+    def causes(self, most: int) -> list[tuple[int, tuple[str, bytes] | None, float]]:
+        """(number of the thing, the detector and entity that say most of it, probability) of the likeliest; None where no series is of it."""
         found = []
         for thing in self.ranking.order[:most].tolist():
             if not self.ranking.cause[thing] > 0:
                 break
             own = np.flatnonzero((self.evidence.thing == thing) & self.own)
-            row = int(self.rows[own[np.argmax(self.ranking.weight[own])]]) if len(own) else -1
-            found.append((thing, row, float(self.ranking.cause[thing])))
+            who = self.who[int(own[np.argmax(self.ranking.weight[own])])] if len(own) else None
+            found.append((thing, who, float(self.ranking.cause[thing])))
         return found
 
     def reasons(self, thing: int) -> list[str]:
@@ -61,39 +66,82 @@ class Blame:
         return words.reasons(self.evidence, self.ranking, self.edges, thing, self.series)
 
 
-def blame(view: View, incident: int) -> Blame:
-    """The ranking of an incident."""
-    members = view.members
+def blame(view: View, incident: int, leaning: Leaning) -> Blame:
+    """The ranking of an incident; `leaning`: what leans in the whole view."""
+    members, start = view.members, float(view.spans.start[incident])
     rows = np.flatnonzero(members.incident == incident)
     if len(rows) > MOST_EVIDENCE:
         rows = np.sort(rows[np.lexsort((-np.nan_to_num(members.peak[rows], nan=0.0), members.onset[rows]))[:MOST_EVIDENCE]])
-    numbers = np.unique(members.things[rows][members.things[rows] >= 0])
-    names = [view.names.things[number][1] for number in numbers.tolist()]
-    scope = tuple(zip(view.linking.within, view.names.withins[int(members.within[rows[0]])], strict=True))
-    edges = view.graph.before(float(view.spans.start[incident])).between(names, within=scope) if len(view.graph) else np.empty((0, 2), np.int64)
-    own: list[list[int]] = [np.searchsorted(numbers, each[each >= 0]).tolist() for each in members.things[rows]]
-    smallest, same = [specific(names, each) for each in own], list(range(len(names)))
-    counts = [[place] for place in smallest]
-    if len(edges):
-        known, parts = set(np.unique(edges).tolist()), _parts(names, own)
-        same = _same(len(names), own, parts)
-        counts = [sorted({least, *(same[place] for place in each if place in known)}) for least, each in zip(smallest, own, strict=True)]
-        edges = np.unique(np.array(same)[np.concatenate([edges, _composed(names, own, parts)])], axis=0)
-    row = np.repeat(rows, [len(each) for each in counts])
+    graph, within = view.graph.before(start), view.names.withins[int(members.within[rows[0]])]
+    scope = tuple(zip(view.linking.within, within, strict=True))
+    own_names = [[view.names.things[number][1] for number in each[each >= 0].tolist()] for each in members.things[rows]]
+    found = list(dict.fromkeys(name for each in own_names for name in each))
+    inside = {(int(members.detector[row]), members.identities[row]) for row in rows.tolist()}
+    beside = leaning.beside(found, within, scope, graph, start - view.window, float(view.spans.latest[incident]) + view.window)
+    leans = [row for row in np.flatnonzero(beside).tolist() if (int(leaning.detector[row]), leaning.identities[row]) not in inside]
+    leans = sorted(leans, key=lambda row: (-leaning.rise[row], row))[:MOST_BESIDE]
+    own_names += [list(leaning.names[row]) for row in leans]
+    found = list(dict.fromkeys(name for each in own_names for name in each))
+    names = [*found, *_shared(graph, found)]
+    place = {name: number for number, name in enumerate(names)}
+    own = [[place[name] for name in each] for each in own_names]
+    edges = graph.between(names, within=scope) if len(graph) else np.empty((0, 2), np.int64)
+    counts, edges, smallest = _counts(names, own, edges)
+    names, counts, edges, smallest = _used(names, counts, edges, smallest)
+    series = np.repeat(np.arange(len(own)), [len(each) for each in counts])
+
+    def column(of_members: npt.NDArray[Any], of_leaning: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.concatenate([of_members[rows], of_leaning[leans]])[series]
+
+    main = [0 if len(view.origins[number].queries) == 1 else -1 for number in leaning.detector[leans].tolist()]  # -1 = it was not noted
+    features = np.concatenate([members.feature[rows], np.array(main, np.int16)])[series]
+    origins = [view.origins[number] for number in column(members.detector, leaning.detector).tolist()]
+    identities = [*(members.identities[row] for row in rows.tolist()), *(leaning.identities[row] for row in leans)]
     evidence = Evidence(
-        thing=np.array([place for each in counts for place in each], np.int64), onset=members.onset[row], uncertainty=members.uncertainty[row],
-        score=members.peak[row], direction=members.direction[row], kind=_kinds(view, row),
-        missing=~np.isnan(members.gone[row]), before=members.before[row],
+        thing=np.array([number for each in counts for number in each], np.int64), onset=column(members.onset, leaning.onset),
+        uncertainty=column(members.uncertainty, leaning.uncertainty), score=column(members.peak, leaning.peak),
+        direction=column(members.direction, leaning.direction), kind=_kinds(origins, features.tolist()),
+        missing=column(~np.isnan(members.gone), np.zeros(len(leaning.onset), bool)), before=column(members.before, leaning.before),
     )  # fmt: skip
-    series = [series_name(view.origins[members.detector[each]], int(members.feature[each])) for each in row.tolist()]
-    belongs = np.repeat(smallest, [len(each) for each in counts]) == evidence.thing
-    return Blame(row, belongs, names, edges, evidence, rank(evidence, len(names), edges), series)
+    belongs = np.array(smallest, np.int64)[series] == evidence.thing
+    who = [(origin.name, identities[number]) for origin, number in zip(origins, series.tolist(), strict=True)]
+    called = [f'{each.name} {feature_name(each, number)}'.strip() for each, number in zip(origins, features.tolist(), strict=True)]
+    return Blame(who, belongs, names, edges, evidence, rank(evidence, len(names), edges), called)
 
 
-def series_name(origin: Origin, feature: int) -> str:
-    """What a series is called: its detector, and the feature if there are several."""
-    name = origin.queries[feature][0] if 0 <= feature < len(origin.queries) else ''
-    return f'{origin.name} {name}' if name else origin.name
+def _used(names: list[Name], counts: list[list[int]], edges: Ints, smallest: list[int]) -> tuple[list[Name], list[list[int]], Ints, list[int]]:
+    """The same without names that no series counts for and no edge leads to, and with the others numbered anew."""
+    used = np.unique(np.concatenate([np.array([place for each in counts for place in each], np.int64), edges.ravel()])).tolist()
+    place = {number: new for new, number in enumerate(used)}
+    kept = np.array([[place[number] for number in edge] for edge in edges.tolist()], np.int64).reshape(-1, 2)
+    return [names[number] for number in used], [[place[number] for number in each] for each in counts], kept, [place[number] for number in smallest]
+
+
+def _shared(graph: Graph, names: Sequence[Name]) -> list[Name]:
+    """What several of these names depend on and is not among them, such as a node without series: it may be blamed, too."""
+    numbers = [number for name in names if (number := graph.names.get(name)) is not None]
+    leads = np.isin(graph.dependant, numbers) & ~np.isin(graph.dependency, numbers)
+    pairs = np.unique(np.stack([graph.dependency[leads], graph.dependant[leads]], axis=1), axis=0)
+    shared, counts = np.unique(pairs[:, 0], return_counts=True)
+    chosen = shared[np.argsort(-counts, kind='stable')][: MOST_SHARED][np.sort(counts)[::-1][:MOST_SHARED] > 1]
+    known = list(graph.names) if len(chosen) else []
+    return [known[number] for number in chosen.tolist()]
+
+
+def _counts(names: Sequence[Name], own: Sequence[Sequence[int]], edges: Ints) -> tuple[list[list[int]], Ints, list[int]]:
+    """(the names that each series counts for, the edges with those that labels say, the name that each series belongs to)."""
+    smallest = [specific(names, each) for each in own]
+    if not len(edges):
+        return [[place] for place in smallest], edges, smallest
+    known, parts = set(np.unique(edges).tolist()), _parts(names, own)
+    same = _same(len(names), own, parts)
+    counts = [sorted({least, *(same[place] for place in each if place in known)}) for least, each in zip(smallest, own, strict=True)]
+    return counts, np.unique(np.array(same)[np.concatenate([edges, _composed(names, own, parts)])], axis=0), smallest
+
+
+def feature_name(origin: Origin, feature: int) -> str:
+    """The name of a feature by its number; empty where the detector has but one, or it is not known."""
+    return origin.queries[feature][0] if 0 <= feature < len(origin.queries) else ''
 
 
 def specific(names: Sequence[Name], own: Sequence[int]) -> int:
@@ -154,12 +202,11 @@ def _depth(label: str) -> int:
     return WHOLES.index(label) if label in WHOLES else -1
 
 
-def _kinds(view: View, rows: Ints) -> SmallInts:
-    """int8 [n]: what the names of the series of some members say."""
-    features = zip(view.members.detector[rows].tolist(), view.members.feature[rows].tolist(), strict=True)
-    found: dict[tuple[int, int], int] = {}
-    return np.array([found[key] if key in found else found.setdefault(key, _kind(view.origins[key[0]], key[1])) for key in features], np.int8)
-
-
-def _kind(origin: Origin, feature: int) -> int:
-    return kinds.of(*(origin.queries[feature] if 0 <= feature < len(origin.queries) else ()), origin.name)
+def _kinds(origins: Sequence[Origin], features: Sequence[int]) -> SmallInts:
+    """int8 [n]: what the names of series say; of each series its detector and the number of the feature."""
+    found: dict[tuple[str, int], int] = {}
+    for origin, feature in zip(origins, features, strict=True):
+        if (origin.name, feature) not in found:
+            query = origin.queries[feature] if 0 <= feature < len(origin.queries) else ()
+            found[origin.name, feature] = kinds.of(*query, origin.name)
+    return np.array([found[origin.name, feature] for origin, feature in zip(origins, features, strict=True)], np.int8)

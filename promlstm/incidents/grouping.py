@@ -4,7 +4,7 @@ Who calls it: table. What flows through: labels of an entity, once when its alar
 hang together. Pure numpy, but for the reading of labels.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import repeat
@@ -158,11 +158,11 @@ def together(things: Ints, within: Ints, incident: Ints, near: Ints, *, flood: b
     return components(nodes, np.concatenate(pairs))[:rows]
 
 
-def by_within(names: Names, things: Iterable[int]) -> dict[int, dict[Name, int]]:
-    """{number of the within values: {name: its number}} of some names, without those of entities that have no linking label."""
+def by_within(names: Names, things: Iterable[int], known: Container[Name]) -> dict[int, dict[Name, int]]:
+    """{number of the within values: {name: its number}} of those names that are known."""
     found: dict[int, dict[Name, int]] = {}
     for number in things:
         within, name = names.things[number]
-        if name[0] != OWN:
+        if name in known:
             found.setdefault(within, {})[name] = number
     return found

@@ -10,7 +10,8 @@ import numpy as np
 
 from promlstm.engine import labels
 from promlstm.engine.columns import Bools, Ints
-from promlstm.incidents.blame import Blame, blame
+from promlstm.incidents.blame import Blame, blame, feature_name
+from promlstm.incidents.leaning import Leaning
 from promlstm.incidents.view import View
 
 MOST_CAUSES, MOST_MEMBERS = 10, 1_000
@@ -97,18 +98,25 @@ class Rankings:
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[int, int, Blame]] = {}
+        self._leaning: tuple[View, Leaning] | None = None
 
     def of(self, view: View, number: int) -> Blame:
         """The ranking of an incident that has an id."""
         name, changed = view.spans.ids[number], int(view.spans.changed[number])
         known = self._known.get(name)
         if known is None or known[:2] != (changed, id(view.graph)):
-            known = self._known[name] = changed, id(view.graph), blame(view, number)
+            known = self._known[name] = changed, id(view.graph), blame(view, number, self._leans(view))
         return known[2]
+
+    def _leans(self, view: View) -> Leaning:
+        if self._leaning is None or self._leaning[0] is not view:
+            self._leaning = view, Leaning.of(view)
+        return self._leaning[1]
 
     def keep(self, ids: Iterable[str]) -> None:
         """Drop all others."""
         self._known = {name: self._known[name] for name in ids if name in self._known}
+        self._leaning = None
 
 
 def keys(view: View) -> list[Key]:
@@ -125,7 +133,7 @@ def incident(view: View, key: Key, found: Blame, active: Bools) -> Incident:
     within = dict(zip(view.linking.within, view.names.withins[int(members.within[rows[0]])], strict=True))
     return Incident(
         key.id, float(view.spans.start[key.number]), None if key.open else float(view.spans.last[key.number]), len(rows), int(active[rows].sum()),
-        detectors, {name: value for name, value in within.items() if value}, causes(view, found),
+        detectors, {name: value for name, value in within.items() if value}, causes(found),
         [_member(view, row, bool(active[row])) for row in shown(view, rows)],
     )  # fmt: skip
 
@@ -137,31 +145,35 @@ def shown(view: View, rows: Ints) -> list[int]:
     return found
 
 
-def causes(view: View, found: Blame, most: int = MOST_CAUSES) -> list[Cause]:
+def causes(found: Blame, most: int = MOST_CAUSES) -> list[Cause]:
     """The likeliest causes, with reasons."""
     out = []
-    for thing, row, probability in found.causes(most):
+    for thing, who, probability in found.causes(most):
         label, value = found.things[thing]
-        of = labels_of(view, row) if row >= 0 else {label: value}
+        of = dict(labels.pairs(who[1])) if who else {label: value}
         name = f'{label}={value}' if label else ', '.join(f'{label}={value}' for label, value in of.items())
-        detector = view.origins[view.members.detector[row]].name if row >= 0 else None
+        detector = who[0] if who else None
         out.append(Cause(detector, of, name, round(probability, 4), found.reasons(thing)))
     return out
 
 
-def labels_of(view: View, row: int) -> dict[str, str]:
-    """The labels of a member."""
-    return dict(labels.pairs(view.members.identities[row]))
-
-
 def _member(view: View, row: int, active: bool) -> Member:
     members, origin = view.members, view.origins[view.members.detector[row]]
-    feature, direction = int(members.feature[row]), int(members.direction[row])
-    place, ends = int(members.view[row]), np.nan_to_num([members.last[row], members.gone[row]], nan=-np.inf)
-    peak, score = float(members.peak[row]), float(members.score[row])
-    named = origin.queries[feature][0] if 0 <= feature < len(origin.queries) else ''
+    ends = np.nan_to_num([members.last[row], members.gone[row]], nan=-np.inf)
+    place, feature = int(members.view[row]), feature_name(origin, int(members.feature[row]))
     return Member(
-        origin.name, labels_of(view, row), float(members.onset[row]), None if active else float(ends.max()), peak if peak == peak else None,
-        score if score == score else None, DIRECTIONS[direction], origin.views[place] if 0 <= place < len(origin.views) else None, named or None,
-        bool(~np.isnan(members.gone[row])),
-    )  # fmt: skip
+        detector=origin.name,
+        labels=dict(labels.pairs(members.identities[row])),
+        onset=float(members.onset[row]),
+        end=None if active else float(ends.max()),
+        peak=_known(members.peak[row]),
+        score=_known(members.score[row]),
+        direction=DIRECTIONS[int(members.direction[row])],
+        view=origin.views[place] if 0 <= place < len(origin.views) else None,
+        feature=feature or None,
+        missing=bool(~np.isnan(members.gone[row])),
+    )
+
+
+def _known(score: np.float32) -> float | None:
+    return None if np.isnan(score) else float(score)

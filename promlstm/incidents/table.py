@@ -22,6 +22,7 @@ from promlstm.incidents.graph import Graph
 from promlstm.incidents.grouping import Linking, Names
 from promlstm.incidents.members import WAITING, Members, Origin, Seen, seen
 from promlstm.incidents.record import Record
+from promlstm.incidents.rises import Rises
 from promlstm.incidents.spans import Spans
 from promlstm.incidents.view import View
 from promlstm.settings import RootCause
@@ -45,7 +46,7 @@ class Incidents:
         self._members, self._spans, self._names = Members.blank(self._linking.links), Spans.blank(), Names()
         self._origins: list[Origin] = []
         self._index: list[dict[bytes, int]] = []  # by number of the detector: the newest member of each entity
-        self._last: list[tuple[Floats32, Sequence[bytes]]] = []  # by number of the detector: the scores of its newest step, and whose they are
+        self._rises: list[tuple[Rises, Sequence[bytes]]] = []  # by number of the detector: what rose lately, and whose scores these are
         self._steps, self._times, self._scored, self._removed = np.empty(0), np.empty(0), np.empty(0, np.int64), np.empty(0, bool)
         self._number = 0
 
@@ -71,18 +72,18 @@ class Incidents:
                 return
             self._times[detector] = verdicts.time
             self._scored[detector] = int((verdicts.status == READY).sum())
+            self._rise(detector, verdicts, identities)
             if names:
                 self._take_in(detector, verdicts.time, found, names)
             if not self._past:
                 self._settle()
-            self._last[detector] = verdicts.score, identities
 
     def forget(self, detector: str) -> None:
         """A detector is no longer configured: its alarms are over."""
         with self._lock:
             for number, origin in enumerate(self._origins):
                 if origin.name == detector:
-                    self._removed[number], self._index[number], self._last[number] = True, {}, _NOTHING
+                    self._removed[number], self._index[number], self._rises[number] = True, {}, _NOTHING
 
     def rewind(self, detector: str, now: float) -> None:
         """The clock was set back to an instant: what a detector has said of later ones was said of that one."""
@@ -108,7 +109,7 @@ class Incidents:
         with self._lock:
             return View(
                 now, self._members, self._spans, self._names, self._linking, tuple(self._origins), self._steps.copy(), self._times.copy(),
-                self._removed.copy(), self.graph,
+                self._removed.copy(), self.graph, self._window, tuple(self._rises),
             )  # fmt: skip
 
     def __len__(self) -> int:
@@ -122,7 +123,7 @@ class Incidents:
         if number == len(self._origins):
             self._origins.append(origin)
             self._index.append({})
-            self._last.append(_NOTHING)
+            self._rises.append(_NOTHING)
             self._steps, self._times = np.append(self._steps, origin.step_seconds), np.append(self._times, -np.inf)
             self._scored, self._removed = np.append(self._scored, 0), np.append(self._removed, False)
         self._origins[number], self._steps[number], self._removed[number] = origin, origin.step_seconds, False
@@ -190,7 +191,7 @@ class Incidents:
         more = Members(
             names, np.full(count, detector), np.full(count, WAITING), within, things, begun,
             np.full(count, self._origins[detector].uncertainty_seconds), np.where(anomalous, begun, nothing), np.where(anomalous, time, nothing),
-            np.where(anomalous, nothing, time), score, self._before(detector, found.rows[rows], names), score, found.direction[rows] * anomalous,
+            np.where(anomalous, nothing, time), score, self._before(detector, found.rows[rows], begun), score, found.direction[rows] * anomalous,
             found.feature[rows], found.view[rows],
         )  # fmt: skip
         first = len(self._members)
@@ -198,11 +199,17 @@ class Incidents:
         self._index[detector].update(zip(names, range(first, first + count), strict=True))
         return np.arange(first, first + count)
 
-    def _before(self, detector: int, rows: Ints, names: list[bytes]) -> Floats32:
-        """float32 [n]: the scores of some entities at the step before this one, where they had the same rows (int64 [n])."""
-        score, identities = self._last[detector]
-        there = [row if row < len(score) and identities[row] == name else -1 for row, name in zip(rows.tolist(), names, strict=True)]
-        return np.append(score, np.float32(np.nan))[there]
+    def _rise(self, detector: int, verdicts: Verdicts, identities: Sequence[bytes]) -> None:
+        """Note what rose; from nothing, where the entities have other rows than before."""
+        rises, known = self._rises[detector]
+        if known is not identities and known[: len(rises.onset)] != identities[: len(rises.onset)]:
+            rises = Rises.blank(0)
+        self._rises[detector] = rises.after(verdicts, self._steps[detector]), identities
+
+    def _before(self, detector: int, rows: Ints, begun: Floats) -> Floats32:
+        """float32 [n]: the scores of some rows of a detector's step just before their alarms began; NaN = not known."""
+        rises, _ = self._rises[detector]
+        return np.where(rises.onset[rows] == begun, rises.before[rows], np.float32(np.nan))
 
     def _place(self, rows: Ints, time: float) -> None:
         """Find the incident of some members with one onset, which wait (int64 [n]); those that are missing wait on where there is none."""
@@ -261,7 +268,7 @@ class Incidents:
         """int64 [P, 2]: which of the names are close to each other in the graph."""
         pairs = [np.empty((0, 2), np.int64)]
         if len(self.graph):
-            for within, numbers in grouping.by_within(self._names, np.unique(things[things >= 0]).tolist()).items():
+            for within, numbers in grouping.by_within(self._names, np.unique(things[things >= 0]).tolist(), self.graph.names).items():
                 if len(numbers) > 1:
                     scope = tuple(zip(self._linking.within, self._names.withins[within], strict=True))
                     pairs.append(np.array(list(numbers.values()))[self.graph.near(list(numbers), within=scope)].reshape(-1, 2))
@@ -343,11 +350,11 @@ class Incidents:
             self._members, self._spans, self._origins, self.graph = found.members, found.spans, list(found.origins), found.graph
             self._times, self._removed, self._number = found.times, found.removed, int(found.spans.changed.max(initial=0))
             self._steps = np.array([origin.step_seconds for origin in found.origins])
-            self._scored, self._last = np.zeros(len(found.times), np.int64), [_NOTHING] * len(found.times)
+            self._scored, self._rises = np.zeros(len(found.times), np.int64), [_NOTHING] * len(found.times)
             self._count()
 
 
-_NOTHING = np.empty(0, np.float32), ()
+_NOTHING: tuple[Rises, Sequence[bytes]] = Rises.blank(0), ()
 
 
 def _linking(settings: RootCause) -> Linking:

@@ -12,6 +12,7 @@ from promlstm.engine.columns import Bools, Floats
 from promlstm.incidents.graph import Graph
 from promlstm.incidents.grouping import Linking, Names
 from promlstm.incidents.members import WAITING, Members, Origin
+from promlstm.incidents.rises import Rises
 from promlstm.incidents.spans import Spans
 
 UNKNOWN_SECONDS = 3600.0  # an alarm of a detector that makes no steps goes on for so long, for nothing is known of it
@@ -21,6 +22,8 @@ UNKNOWN_SECONDS = 3600.0  # an alarm of a detector that makes no steps goes on f
 class View:
     """All incidents as of an instant, for readers.
 
+    window       seconds between two onsets in one incident, at most
+    rises        by number of the detector: what rose lately, and whose scores these are
     steps, times  float64 [D]  by number of the detector: seconds of a step, unix seconds of the newest one
     removed       bool [D]     no longer configured
     """
@@ -35,6 +38,8 @@ class View:
     times: Floats
     removed: Bools
     graph: Graph
+    window: float
+    rises: Sequence[tuple[Rises, Sequence[bytes]]]
 
     def active(self) -> Bools:
         """bool [M]: members that are anomalous or missing at the newest step of their detector, if that is no older than two steps."""

@@ -167,10 +167,10 @@ class Gathering:
 
         causes = [
             (
-                text(view.origins[members.detector[row]].name, members.identities[row]) if row >= 0 else prefix('', (found.things[thing],)),
+                text(*who) if who else prefix('', (found.things[thing],)),
                 probability,
             )
-            for found in (self._blame(view, key),) for thing, row, probability in found.causes(listing.MOST_CAUSES)
+            for found in (self._blame(view, key),) for thing, who, probability in found.causes(listing.MOST_CAUSES)
         ]  # fmt: skip
         lines = [text(view.origins[members.detector[row]].name, members.identities[row]) for row in listing.shown(view, rows)]
         return Gauges(key.id, float(view.spans.start[key.number]), len(rows), len(np.unique(members.detector[rows])), lines, causes)
