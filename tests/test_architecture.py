@@ -70,6 +70,7 @@ TIERS = {
     'convert.stages': 20,
     # commands that run it
     'convert.compare': 21,
+    'convert.graph': 21,
     'convert.learning_curve': 21,
     'convert.quantize': 21,
     'convert.external': 21,
@@ -86,7 +87,7 @@ TIERS = {
 # ground of the synthetic telemetry.
 CONVERT_MAY = {
     'promlstm', 'promlstm.errors', 'promlstm.strict_yaml', 'promlstm.logs', 'promlstm.terminal', 'promlstm.engine', 'promlstm.query',
-    'promlstm.config', 'promlstm.card', 'promlstm.demo.fleet',
+    'promlstm.config', 'promlstm.incidents', 'promlstm.card', 'promlstm.demo.fleet',
 }  # fmt: skip
 
 # Of these not even an indirect import: they are the training side, or weigh as much.

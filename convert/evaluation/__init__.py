@@ -13,6 +13,7 @@
     figures          a model's own figures as Markdown tables
     healthy          false alarms on healthy metrics of many shapes
     shapes           these shapes
+    spreading        fleets whose faults spread along known edges
 
 The command `benchmark`, over labelled telemetry of others:
 
@@ -30,5 +31,5 @@ The command `benchmark`, over labelled telemetry of others:
 
 __all__ = [
     'baselines', 'benchmark', 'benchmark_sets', 'evaluate', 'events', 'figures', 'gates', 'healthy', 'measures', 'mistakes', 'nab', 'planting', 'plots',
-    'recurrence', 'replay', 'report', 'review', 'scoreboard', 'scorecard', 'scoring', 'shapes', 'sheets', 'volume',
+    'recurrence', 'replay', 'report', 'review', 'scoreboard', 'scorecard', 'scoring', 'shapes', 'sheets', 'spreading', 'volume',
 ]  # fmt: skip

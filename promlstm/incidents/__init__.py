@@ -2,6 +2,7 @@
 
     graph      what depends on what
     edges      which queries tell of edges, and what their answers mean
+    learnt     edges that were learnt from history, in a file
 """
 
-__all__ = ['edges', 'graph']
+__all__ = ['edges', 'graph', 'learnt']
