@@ -255,10 +255,12 @@ def _healthy(args):
 def _graph(args):
     from convert import graph, places, progress
     from convert.errors import ConvertError
+    from convert.evaluation import spreading
     from promlstm import config
 
     if args.simulated:
-        print('\n'.join(graph.simulated(args.simulated, progress.say)))
+        steps = functools.partial(progress.track, what='steps', total=spreading.STEPS, log=progress.say)
+        print('\n'.join(graph.simulated(args.simulated, steps)))
         return
     if not args.config:
         raise ConvertError('CONFIG: missing; or say --simulated N')

@@ -330,8 +330,7 @@ def _graph(commands):
         'Replays the detectors of a configuration over past weeks and looks which names (services, pods) get strange after which others did. Leaves '
         'a file for root_cause.graph_file, for what no query tells of. Finds only what takes a step or more from one to the next, and what was '
         'seen several times. Needs no TensorFlow.',
-        'examples:\n  python -m convert graph promlstm.yml --label service --out graph.json\n'
-        '  python -m convert graph --simulated 3     (what it finds where the edges are known)',
+        'examples:\n  python -m convert graph promlstm.yml --label service --out graph.json\n  python -m convert graph --simulated 3',
     )
     out.add_argument('config', type=Path, nargs='?', metavar='CONFIG', help='a configuration of promlstm')
     out.add_argument('--days', type=_count, default=14, metavar='N', help='how much history, until now (default: 14)')

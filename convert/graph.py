@@ -231,18 +231,18 @@ def make(config, *, detectors, wanted, days, now, out, say, progress=lambda what
     return text(made, files.digest(out), out)
 
 
-def simulated(count, say):
+def simulated(count, progress=iter):
     """What is found where the edges are known, lines of text: a row for each fleet and each time that faults take."""
     model = session.load(session.resolve('builtin:forecaster'))
+    fleets = [(seed, delays, spreading.fleet(seed, delays=delays or (1,), linked=bool(delays))) for seed in range(count) for delays in DELAYS]
+    latency = np.concatenate([fleet.latency for _, _, fleet in fleets], axis=1)     # entities know nothing of each other
+    found = replay.surprises(model, fleets[0][2].times, latency, step_seconds=spreading.STEP_SECONDS, progress=progress)
     lines = [f'{"fleet":>5}  {"delay in steps":>14}  {"edges":>5}  {"found":>5}  {"precision":>9}  {"recall":>6}']
-    for seed in range(count):
-        for delays in DELAYS:
-            fleet = spreading.fleet(seed, delays=delays, linked=bool(delays))
-            ways = learn(replay.surprises(model, fleet.times, fleet.latency, step_seconds=spreading.STEP_SECONDS))
-            precision, recall = spreading.shares({(way.dependant, way.dependency) for way in ways}, fleet.edges)
-            words = ' or '.join(map(str, delays)) if fleet.edges else 'none'
-            lines.append(f'{seed:>5}  {words:>14}  {len(fleet.edges):>5}  {len(ways):>5}  {precision:>9.2f}  {recall:>6.2f}')
-            say(lines[-1])
+    for (seed, delays, fleet), columns in zip(fleets, np.split(found, len(fleets), axis=1), strict=True):
+        ways = learn(columns)
+        precision, recall = spreading.shares({(way.dependant, way.dependency) for way in ways}, fleet.edges)
+        words = ' or '.join(map(str, delays)) or 'no edges'
+        lines.append(f'{seed:>5}  {words:>14}  {len(fleet.edges):>5}  {len(ways):>5}  {precision:>9.2f}  {recall:>6.2f}')
     return lines
 
 

@@ -12,6 +12,8 @@ STEP_SECONDS = 60.0
 BEGAN = 1_750_000_000.0
 HOURS_BETWEEN = 10.0    # faults of one service
 DAY = 86400.0
+DAYS = 14
+STEPS = int(DAYS * DAY / STEP_SECONDS)
 
 
 class Fleet(NamedTuple):
@@ -22,8 +24,8 @@ class Fleet(NamedTuple):
     edges: dict[tuple[int, int], int]
 
 
-def fleet(seed, *, delays, services=20, days=14, linked=True):
-    """A Fleet; delays are the steps that a fault may take along an edge, linked=False has no edges."""
+def fleet(seed, *, delays, services=20, days=DAYS, linked=True, hours=HOURS_BETWEEN):
+    """A Fleet; delays are the steps that a fault may take along an edge, linked=False has no edges, hours lie between faults."""
     chance = np.random.default_rng(seed)
     steps = int(days * DAY / STEP_SECONDS)
     edges = {
@@ -33,7 +35,7 @@ def fleet(seed, *, delays, services=20, days=14, linked=True):
     }
     excess = np.zeros((steps, services))
     for service in range(services):
-        for begin in np.flatnonzero(chance.random(steps) < STEP_SECONDS / 3600 / HOURS_BETWEEN):
+        for begin in np.flatnonzero(chance.random(steps) < STEP_SECONDS / 3600 / hours):
             excess[begin : begin + chance.integers(3, 20), service] += chance.lognormal(0, 0.5)
     for caller, called in sorted(edges, reverse=True) if linked else ():
         delay = edges[caller, called]

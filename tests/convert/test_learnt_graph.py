@@ -62,7 +62,7 @@ def test_too_little_history_is_refused():
 
 # -- the whole way, from samples to the file that the exporter reads
 
-DAYS, SERVICES = 4, 6
+DAYS, SERVICES = 3, 6
 TREE = {
     'prometheus': {'url': 'http://x'}, 'root_cause': {'labels': ['service']},
     'detectors': [{'name': 'latency', 'expr': 'x', 'delay': '0s', 'history': '0s', 'model': 'builtin:forecaster'}],
@@ -72,7 +72,7 @@ TREE = {
 @pytest.fixture(scope='module')
 def past():
     """A fleet as a source of samples, and when it ends."""
-    fleet = spreading.fleet(5, delays=(1, 2), services=SERVICES, days=DAYS)
+    fleet = spreading.fleet(5, delays=(1, 2), services=SERVICES, days=DAYS, hours=3)
     end = float(fleet.times[-1])
 
     def of(column):
