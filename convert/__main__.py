@@ -17,7 +17,7 @@ from pathlib import Path
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 FAILED, REFUSED, INTERRUPTED, STOPPED = 1, 3, 130, 143      # exit status
-ONCE = {'wrap', 'quantize', 'compare', 'figures', 'healthy'}           # commands that leave nothing before their end
+ONCE = {'wrap', 'quantize', 'compare', 'figures', 'healthy', 'graph'}  # commands that leave nothing before their end
 BY_SETS = '; the sets that were finished are printed and written: --sets measures the others'
 
 
@@ -270,6 +270,26 @@ def _healthy(args):
     print(healthy.text(counts), end='')
 
 
+def _graph(args):
+    from convert import graph, places, progress
+    from convert.errors import ConvertError
+    from convert.evaluation import spreading
+    from promlstm import config
+
+    if args.simulated:
+        steps = functools.partial(progress.track, what='steps', total=spreading.STEPS, log=progress.say)
+        print('\n'.join(graph.simulated(args.simulated, steps)))
+        return
+    if not args.config:
+        raise ConvertError('CONFIG: missing; or say --simulated N')
+    places.to_write(args.out)
+    found = graph.make(
+        config.load(args.config), detectors=args.detector, wanted=args.label, days=args.days, now=time.time(), out=args.out, say=progress.say,
+        progress=lambda name: functools.partial(progress.track, what=f'steps of {name}', log=progress.say),
+    )  # fmt: skip
+    print('\n'.join(found))
+
+
 def _need_tensorflow():
     try:
         import keras  # noqa: F401 (the first of what the extra brings)
@@ -282,6 +302,7 @@ def _need_tensorflow():
 
 COMMANDS = {
     'fetch': _fetch, 'wrap': _wrap, 'quantize': _quantize, 'compare': _compare, 'benchmark': _benchmark, 'figures': _figures, 'healthy': _healthy,
+    'graph': _graph,
 }  # fmt: skip (all others are stages)
 
 if __name__ == '__main__':

@@ -163,6 +163,7 @@ def parser():
     _benchmark(commands)
     _figures(commands)
     _healthy(commands)
+    _graph(commands)
     return out
 
 
@@ -341,6 +342,24 @@ def _healthy(commands):
     out.add_argument('model', metavar='FILE', help='a model file, or builtin:NAME')
     out.add_argument('--days', type=_days, default=14, metavar='N', help='how long, at a step of a minute; 5 or more (default: 14)')
     out.add_argument('--entities', type=_count, default=6, metavar='N', help='of each shape (default: 6)')
+
+
+def _graph(commands):
+    out = _command(
+        commands,
+        'graph',
+        'learn from history what depends on what',
+        'Replays the detectors of a configuration over past weeks and looks which names (services, pods) get strange after which others did. Leaves '
+        'a file for root_cause.graph_file, for what no query tells of. Finds only what takes a step or more from one to the next, and what was '
+        'seen several times. Needs no TensorFlow.',
+        'examples:\n  python -m convert graph promlstm.yml --label service --out graph.json\n  python -m convert graph --simulated 3',
+    )
+    out.add_argument('config', type=Path, nargs='?', metavar='CONFIG', help='a configuration of promlstm')
+    out.add_argument('--days', type=_count, default=14, metavar='N', help='how much history, until now (default: 14)')
+    out.add_argument('--detector', action='append', default=[], metavar='NAME', help='only this detector; once for each (default: all)')
+    out.add_argument('--label', action='append', default=[], metavar='LABEL', help='whose values are the names; once for each (default: all linking labels)')
+    out.add_argument('--out', type=Path, default=Path('graph.json'), metavar='FILE', help='the file to write (default: graph.json)')
+    out.add_argument('--simulated', type=_count, metavar='N', help='learn from N made-up fleets instead, print precision and recall, and write nothing')
 
 
 def _days(text):

@@ -7,12 +7,13 @@ asked once.
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from promlstm.config import Config
 from promlstm.engine import labels
 from promlstm.errors import PromlstmError, QueryRejected, SourceRefused
-from promlstm.incidents import edges
-from promlstm.incidents.edges import Query
+from promlstm.incidents import edges, learnt
+from promlstm.incidents.edges import Found, Query
 from promlstm.incidents.graph import Graph, Name
 from promlstm.query.sources import Sources
 from promlstm.query.victorialogs import asked_every
@@ -58,6 +59,7 @@ def report(config: Config, sources: Sources, online: Mapping[str, bool], entitie
     for query in queries:
         if online.get(query.source):
             graph = _asked(config, query, sources, graph, known if entities else None, out)
+    graph = _read(config, graph, known if entities else None, out)
     count, cycle = graph.cycles()
     if count:
         way = ' -> '.join([*map(_text, cycle[:SHOWN]), '…' if len(cycle) > SHOWN else _text(cycle[0])])
@@ -86,31 +88,50 @@ def _asked(config: Config, query: Query, sources: Sources, graph: Graph, known: 
         out.warn(f'{query.name}: not asked for: {error}')
         return graph
     found = edges.found(query, vector.keys, config.root_cause.within)
-    own = Graph().observed(now, found.edges, query.name, found.within)
-    for text in (*found.odd, *own.messages, *(f'the query API warns: {text}' for text in vector.warnings)):
-        out.warn(f'{query.name}: {text}')
-    if len(own):
-        unknown = own.unknown(known or ())
-        names = len(own.unknown(()))
-        of_entities = '' if known is None else f', of which {names - len(unknown)} are names of entities'
-        out.lines.append(f'edges: {query.name}: {len(own)} between {names} names{of_entities}')
-        if known is not None:
-            _tell_unknown(query, unknown, {label for label, _ in known}, names, out)
-    return graph.observed(now, found.edges, query.identity, found.within)
+    names = {label for pair in query.names for label in pair}
+    return _told(query.name, found, names, graph, known, [f'the query API warns: {text}' for text in vector.warnings], out)
 
 
-def _tell_unknown(query: Query, unknown: Collection[Name], have: Collection[str], names: int, out: Report) -> None:
-    """Where edges lead to nothing that is watched."""
-    wanted = {label for pair in query.names for label in pair}
-    if not wanted & set(have):
-        lacking = ' or '.join(sorted(wanted))
-        out.warn(f'{query.name}: no entity has the label {lacking}, so these edges link none; `label` says which label of entities has these names')
-    elif len(unknown) == names:
+def _read(config: Config, graph: Graph, known: Collection[Name] | None, out: Report) -> Graph:
+    """The same with the edges of the file."""
+    cause = config.root_cause
+    if not cause.graph_file:
+        return graph
+    try:
+        path = Path(config.root) / cause.graph_file
+        content, _ = learnt.load(path, cause.graph_sha256)
+        found = learnt.edges_for(content, cause.within, edges.linking(cause), str(path))
+    except PromlstmError as error:
+        out.errors.append(f'error: root_cause: graph_file: {error}')
+        return graph
+    return _told('graph_file', found, set(content.labels), graph, known, [], out)
+
+
+def _told(
+    name: str, found: Found, wanted: Collection[str], graph: Graph, known: Collection[Name] | None, doubts: Iterable[str], out: Report
+) -> Graph:
+    """The graph with some edges, too; what they are worth is told.
+
+    wanted  labels of entities that the names are values of
+    known   names that entities have; None = no entity is known
+    doubts  more to be told, in words
+    """
+    own = Graph().observed(0, found.edges, name, found.within)
+    for text in (*found.odd, *own.messages, *doubts):
+        out.warn(f'{name}: {text}')
+    if not len(own):
+        return graph
+    unknown, names = own.unknown(known or ()), len(own.unknown(()))
+    of_entities = '' if known is None else f', of which {names - len(unknown)} are names of entities'
+    out.lines.append(f'edges: {name}: {len(own)} between {names} names{of_entities}')
+    if known is not None and len(unknown) == names:
         examples = ', '.join(map(_text, sorted(unknown)[:SHOWN]))
-        out.warn(
-            f'{query.name}: no entity has one of these names, such as {examples}, so these edges link none; `label` says which label of entities has '
-            'these names'
-        )
+        why = f'no entity has one of these names, such as {examples}'
+        if not set(wanted) & {label for label, _ in known}:
+            why = f'no entity has the label {" or ".join(sorted(wanted))}'
+        hint = '' if name == 'graph_file' else '; `label` says which label of entities has these names'
+        out.warn(f'{name}: {why}, so these edges link none{hint}')
+    return graph.observed(0, found.edges, name, found.within)
 
 
 def _text(name: Name) -> str:

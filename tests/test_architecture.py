@@ -71,6 +71,7 @@ TIERS = {
     'convert.stages': 20,
     # commands that run it
     'convert.compare': 21,
+    'convert.graph': 21,
     'convert.learning_curve': 21,
     'convert.quantize': 21,
     'convert.external': 21,

@@ -8,6 +8,7 @@ from wire import Wire
 
 from promlstm import config as configuration
 from promlstm.check import check
+from promlstm.incidents import learnt
 
 CALLS = {'expr': 'calls', 'from': 'client', 'to': 'server', 'label': 'service'}
 
@@ -32,7 +33,7 @@ def checked(answers, *edges, detectors=('up',), **root_cause):
     with Wire(script) as wire:
         tree = {
             'prometheus': {'url': wire.url}, 'root_cause': {'edges': edges, **root_cause},
-            'detectors': [{'name': expr, 'expr': expr} for expr in detectors],
+            'detectors': [{'name': expr, 'expr': expr, 'model': 'builtin:forecaster'} for expr in detectors],
         }  # fmt: skip
         status = check(configuration.parse(json.dumps(tree)), online=True, say=lines.append)
     return status, [line for line in lines if 'edges:' in line or 'root_cause' in line]
@@ -93,3 +94,18 @@ def test_a_source_of_edges_alone_is_asked_by_somebody():
     }  # fmt: skip
     assert check(configuration.parse(json.dumps(tree)), online=True, say=lines.append)
     assert not any('no detector asks it' in line for line in lines)
+
+
+@pytest.mark.parametrize('labels, says', [
+    (['service'], 'edges: graph_file: 1 between 2 names, of which 2 are names of entities'),
+    (['pod'], 'error: root_cause: graph_file: {path}: its names are values of the label service, which links no entities: add it to root_cause.labels'),
+])  # fmt: skip
+def test_a_graph_of_history_is_read(tmp_path, labels, says):
+    """And an error where it does not fit, as a model file that does not."""
+    path = tmp_path / 'graph.json'
+    edge = learnt.Edge(('service', 'shop'), ('service', 'cart'), {}, 0.5, 60.0)
+    path.write_bytes(learnt.encoded(learnt.Learnt(
+        format=1, promlstm='1', start=0.0, end=1.0, step_seconds=60.0, within=(), labels=('service',), detectors={}, names=2, edges=(edge,),
+    )))  # fmt: skip
+    status, lines = checked({'up': SERVICES}, graph_file=str(path), labels=labels)
+    assert (status, says.format(path=path) in lines) == (says.startswith('edges'), True)

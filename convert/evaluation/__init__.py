@@ -13,6 +13,7 @@
     figures          a model's own figures as Markdown tables
     healthy          false alarms on healthy metrics of many shapes
     shapes           these shapes
+    spreading        fleets whose faults spread along known edges
 
 The command `benchmark`, over labelled telemetry of others:
 
@@ -37,5 +38,5 @@ The command `benchmark --root-cause`, over incidents of which the cause is known
 __all__ = [
     'baselines', 'benchmark', 'benchmark_sets', 'evaluate', 'events', 'figures', 'gates', 'healthy', 'measures', 'mistakes', 'nab', 'planting', 'plots',
     'recurrence', 'replay', 'report', 'review', 'root_cause', 'root_cause_cases', 'root_cause_rankings', 'scoreboard', 'scorecard', 'scoring',
-    'shapes', 'sheets', 'volume',
+    'shapes', 'sheets', 'spreading', 'volume',
 ]  # fmt: skip

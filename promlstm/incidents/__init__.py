@@ -2,6 +2,7 @@
 
     edges      which queries tell of edges, and what their answers mean
     graph      what depends on what
+    learnt     edges that were learnt from history, in a file
     kinds      what kind of series a name speaks of: cause-like or effect-like
     ranking    evidence and dependencies to the probability of being the cause
     rises      what a score was before it rose, and which rise without an alarm
@@ -19,6 +20,6 @@
 """
 
 __all__ = [
-    'blame', 'edges', 'graph', 'grouping', 'kinds', 'leaning', 'listing', 'lookback', 'members', 'ranking', 'record', 'rises', 'spans', 'table', 'view',
+    'blame', 'edges', 'graph', 'grouping', 'kinds', 'leaning', 'learnt', 'listing', 'lookback', 'members', 'ranking', 'record', 'rises', 'spans', 'table', 'view',
     'words',
 ]  # fmt: skip

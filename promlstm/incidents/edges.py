@@ -8,7 +8,7 @@ Where the label names of the presets come from
                 https://grafana.com/docs/tempo/latest/metrics-from-traces/service_graphs/. The connector `servicegraph` of the OpenTelemetry
                 collector and Grafana Beyla write the same metric
     istio       https://istio.io/latest/docs/reference/config/metrics/: `unknown` is who is not in the mesh
-    kubernetes  https://github.com/kubernetes/kube-state-metrics/blob/main/docs/metrics/workload/pod-metrics.md; a Deployment owns ReplicaSets,
+    kubernetes  https://github.com/kubernetes/kube-state-metrics, the page on metrics of pods; a Deployment owns ReplicaSets,
                 which own pods, as the rules of https://github.com/kubernetes-monitoring/kubernetes-mixin join them
 """
 

@@ -9,13 +9,15 @@ import logging
 import re
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from promlstm.config import Config
 from promlstm.engine.interfaces import Source
+from promlstm.engine.session import stamp
 from promlstm.errors import PromlstmError
-from promlstm.incidents import edges
-from promlstm.incidents.edges import Query
+from promlstm.incidents import edges, learnt
+from promlstm.incidents.edges import Found, Query
 from promlstm.incidents.graph import Graph
 from promlstm.live.clock import Clock
 from promlstm.logs import event
@@ -25,6 +27,7 @@ from promlstm.serve.telemetry import Telemetry
 log = logging.getLogger('promlstm.dependencies')
 POLL_SECONDS = 1.0
 SERIES = ('promlstm_dependency_edges', 'promlstm_dependency_last_success_timestamp_seconds', 'promlstm_dependency_failures')
+FILE = 'graph_file'  # stands where the name of a query would
 _NUMBER = re.compile(r'\d+')
 
 
@@ -54,21 +57,28 @@ class Dependencies:
         self._queries: list[Query] = []
         self._sources: Sources = {}
         self._said: dict[str, str] = {}  # by name of a query: what was said of it last
+        self._file: tuple[object, Found, str] | None = None  # what was read last: of which file and settings, its edges, and who tells of them
 
     def use(self, config: Config, sources: Sources) -> None:
         """Ask what this configuration says from now on. What others told of is forgotten; what the same queries told of stays."""
         queries = edges.queries(config)
         with self._lock:
-            gone = {query.name for query in self._queries} - {query.name for query in queries}
+            gone = self._names() - {query.name for query in queries} - {FILE if config.root_cause.graph_file else ''}
             for name in SERIES:
                 for each in gone:
                     self._telemetry.drop(name, each)
-            for query in queries:
-                self._telemetry.count('promlstm_dependency_failures', (query.name,), 0)
             self._config, self._queries, self._sources = config, queries, sources
+            for name in self._names():
+                self._telemetry.count('promlstm_dependency_failures', (name,), 0)
+            self._file = self._file if config.root_cause.graph_file else None
             self._said = {name: text for name, text in self._said.items() if name not in gone}
-            self._hold(self._holder.graph.only({query.identity for query in queries}))
+            self._hold(self._holder.graph)
         self._changed.set()
+
+    def _names(self) -> set[str]:
+        """Of all that tells of edges."""
+        file = {FILE} if self._config and self._config.root_cause.graph_file else set()
+        return {query.name for query in self._queries} | file
 
     def start(self) -> None:
         """Begin to ask."""
@@ -84,7 +94,8 @@ class Dependencies:
                     return
 
     def look(self) -> None:
-        """Ask all queries once: those of one source one after the other, the sources at once."""
+        """Ask all queries once: those of one source one after the other, the sources at once; and look at the file."""
+        self._look_at_file()
         with self._lock:
             queries, sources = self._queries, self._sources
         by_source: dict[str, list[Query]] = {}
@@ -113,30 +124,56 @@ class Dependencies:
         except PromlstmError as error:
             with self._lock:
                 if query in self._queries:
-                    self._telemetry.count('promlstm_dependency_failures', (query.name,))
-                    self._say(query, 'edges cannot be asked for, those that are known stay', str(error))
+                    self._failed(query.name, 'edges cannot be asked for, those that are known stay', error)
             return
         with self._lock:
             if query not in self._queries:
                 return  # another configuration is in force
-            graph = self._holder.graph.observed(now, found.edges, query.identity, found.within)
-            self._hold(graph)
-            self._telemetry.set('promlstm_dependency_edges', len(found.edges), query.name)
-            self._telemetry.set('promlstm_dependency_last_success_timestamp_seconds', now, query.name)
-            odd = (*found.odd, *graph.odd[query.identity], *vector.warnings)
-            self._say(query, 'some edges are not of use', '; '.join(odd))
+            self._add(query.name, query.identity, found, now, vector.warnings)
+
+    def _look_at_file(self) -> None:
+        """Read the file, if it has changed; its edges do not grow old."""
+        with self._lock:
+            config = self._config
+            if not config or not config.root_cause.graph_file:
+                return
+            cause, path = config.root_cause, Path(config.root) / config.root_cause.graph_file
+            known = stamp(path), path, cause
+            try:
+                if not self._file or self._file[0] != known:
+                    content, sha256 = learnt.load(path, cause.graph_sha256)
+                    found = learnt.edges_for(content, cause.within, edges.linking(cause), str(path))
+                    self._file = known, found, f'{FILE} {sha256}'
+            except PromlstmError as error:
+                self._failed(FILE, 'the graph cannot be used, what is known of an earlier one stays', error)
+            if self._file:
+                self._add(FILE, self._file[2], self._file[1], self._clock.now(), good=self._file[0] == known)
+
+    def _failed(self, name: str, message: str, error: Exception) -> None:
+        self._telemetry.count('promlstm_dependency_failures', (name,))
+        self._say(name, message, str(error))
+
+    def _add(self, name: str, identity: str, found: Found, now: float, warnings: Sequence[str] = (), *, good: bool = True) -> None:
+        graph = self._holder.graph.observed(now, found.edges, identity, found.within)
+        self._hold(graph)
+        self._telemetry.set('promlstm_dependency_edges', len(found.edges), name)
+        if good:
+            self._telemetry.set('promlstm_dependency_last_success_timestamp_seconds', now, name)
+            self._say(name, 'some edges are not of use', '; '.join((*found.odd, *graph.odd[identity], *warnings)))
 
     def _hold(self, graph: Graph) -> None:
+        sources = {query.identity for query in self._queries} | ({self._file[2]} if self._file else set())
+        graph = graph.only(sources)  # a restart brings back what others told of, at any time
         self._holder.graph = graph
         self._telemetry.set('promlstm_dependency_remembered_edges', len(graph))
 
-    def _say(self, query: Query, message: str, problem: str) -> None:
+    def _say(self, name: str, message: str, problem: str) -> None:
         """Log a problem once, and when it is over; how many series it is about makes no other problem."""
         kind = _NUMBER.sub('', problem)
-        if kind == self._said.get(query.name, ''):
+        if kind == self._said.get(name, ''):
             return
-        self._said[query.name] = kind
+        self._said[name] = kind
         if problem:
-            event(log, 'warn', message, edges=query.name, err=problem)
+            event(log, 'warn', message, edges=name, err=problem)
         else:
-            event(log, 'info', 'edges are as they should be again', edges=query.name)
+            event(log, 'info', 'edges are as they should be again', edges=name)

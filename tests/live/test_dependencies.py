@@ -12,6 +12,7 @@ from http_target import serving
 from wire import Wire
 
 from promlstm import config as configuration
+from promlstm.incidents import learnt
 from promlstm.incidents.graph import REMEMBERED_SECONDS, Graph
 from promlstm.live.clock import Clock
 from promlstm.live.dependencies import Dependencies
@@ -192,6 +193,40 @@ def test_a_day_later_what_was_not_seen_again_is_gone(asked):
     asked.clock.now = lambda: now + REMEMBERED_SECONDS + 1
     asked.look(calls=(400, refusal('no')))
     assert asked.edges == {'a>x'}
+
+
+def graph_of(*pairs, **keys):
+    """The bytes of a learnt graph with these edges between services."""
+    edges = tuple(learnt.Edge(('service', one), ('service', other), {}, 0.5, 60.0) for one, other in pairs)
+    settings = {'within': (), 'labels': ('service',), 'detectors': {}, 'names': 2}
+    return learnt.encoded(learnt.Learnt(format=1, promlstm='1', start=0.0, end=1.0, step_seconds=60.0, edges=edges, **settings | keys))
+
+
+def test_edges_of_history_are_there_from_the_first_look_on(asked, tmp_path):
+    """And do not grow old; a file that is replaced takes its edges along, and one that is damaged leaves what is known."""
+    path = tmp_path / 'graph.json'
+    path.write_bytes(graph_of(('shop', 'cart')))
+    asked.use(PODS, graph_file=str(path), labels=['service'])
+    asked.look()
+    assert asked.edges == {'shop>cart', 'a>x'} and asked.number('edges', 'graph_file') == 1 and asked.number('failures_total', 'graph_file') == 0
+    now = asked.clock.now()
+    asked.clock.now = lambda: now + 2 * REMEMBERED_SECONDS
+    asked.look()
+    assert asked.edges == {'shop>cart', 'a>x'}
+    success = asked.number('last_success_timestamp_seconds', 'graph_file')
+    for damage in (b'', graph_of(('x', 'y'), within=('cluster',)), None):
+        path.unlink()
+        if damage is not None:
+            path.write_bytes(damage)
+        asked.look()
+        assert asked.edges == {'shop>cart', 'a>x'}
+    assert asked.number('failures_total', 'graph_file') == 3 and asked.number('last_success_timestamp_seconds', 'graph_file') == success
+    assert [facts['edges'] for _, _, facts in asked.said] == ['graph_file'] * 3 and 'was learnt within cluster' in asked.said[1][2]['err']
+    path.write_bytes(graph_of(('cart', 'stock')))
+    asked.look()
+    assert asked.edges == {'cart>stock', 'a>x'}
+    asked.use(PODS)
+    assert asked.edges == {'a>x'} and asked.number('edges', 'graph_file') is None
 
 
 WANTED = {
