@@ -23,7 +23,7 @@ SCRAPE_SECONDS = 60.0               # of the uncertainty of an onset
 SEEDS = (1, 2, 3)                   # of the simulated shop
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8)  # lower borders of the reliability table
 RESAMPLES = 2000
-RECORDED = 'recorded'
+RECORDED, SIMULATED = 'recorded', 'simulated'
 # What is published with the data set that recorded incidents mostly come from, of all its issues and of each scenario: [AC@1, AC@3].
 PUBLISHED = {
     'high_traffic': (0.62, 0.88), 'low_traffic': (0.69, 0.77), 'temporal_traffic1': (0.88, 1.0), 'temporal_traffic2': (0.88, 1.0),
@@ -79,19 +79,19 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
     sets: list[Set]
 
 
-def run(session, name, folder, say, log):
+def run(session, name, folder, say, log, seeds=SEEDS):
     """Measure, and give the text of each set to `say` when it is finished; returns the Board.
 
     session  promlstm.engine.session.Session of the model file; name: how it is called
     folder   recorded incidents, see root_cause_cases
+    seeds    of the simulated shop, each with a row of faults; none = only recorded incidents
     raises   CaseError
     """
     board = Board(model=name, sets=[])
-    number = len(root_cause_cases.check(folder))
-    for title, many, source in (
-        (RECORDED, number, root_cause_cases.recorded(folder)),
-        ('simulated', len(SEEDS) * root_cause_cases.SHOP_FAULTS, map(root_cause_cases.simulated, SEEDS)),
-    ):
+    sources = {RECORDED: (len(root_cause_cases.check(folder)), root_cause_cases.recorded(folder))}
+    if seeds:
+        sources[SIMULATED] = (len(seeds) * root_cause_cases.SHOP_FAULTS, map(root_cause_cases.simulated, seeds))
+    for title, (many, source) in sources.items():
         answers, misses = [], []
         for telemetry in source:
             for incident, evidence in evidences(session, telemetry):
