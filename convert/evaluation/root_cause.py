@@ -14,6 +14,7 @@ import numpy as np
 
 from convert.evaluation import replay, root_cause_cases, root_cause_rankings
 from promlstm import terminal
+from promlstm.incidents import words
 from promlstm.incidents.ranking import Evidence
 from promlstm.incidents.rises import Rises
 
@@ -21,6 +22,7 @@ FORMAT = 1                          # of the JSON
 ALARMS_PER_WEEK = 1.0               # the default budget
 SCRAPE_SECONDS = 60.0               # of the uncertainty of an onset
 SEEDS = (1, 2, 3)                   # of the simulated shop
+EXAMPLES = 3                        # that are told in words, of different groups
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8)  # lower borders of the reliability table
 RESAMPLES = 2000
 RECORDED, SIMULATED = 'recorded', 'simulated'
@@ -62,12 +64,15 @@ class Set(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of incidents: figures of all methods, of promlstm by group, and the reliability of its probabilities.
 
     reliability  {method: [[lower border, how many, how many right, mean of what was said], …]}
+    examples     [[incident, its first thing, reason, …], …]
+    misses       a sentence for each incident of which the first thing is not the cause
     """
 
     name: str
     figures: list[Figures]
     groups: dict[str, list[Figures]]
     reliability: dict[str, list[list[float]]]
+    examples: list[list[str]]
     misses: list[str]
 
 
@@ -92,12 +97,14 @@ def run(session, name, folder, say, log, seeds=SEEDS):
     if seeds:
         sources[SIMULATED] = (len(seeds) * root_cause_cases.SHOP_FAULTS, map(root_cause_cases.simulated, seeds))
     for title, (many, source) in sources.items():
-        answers, misses = [], []
+        answers, misses, examples = [], [], {}
         for telemetry in source:
             for incident, evidence in evidences(session, telemetry):
                 answers += asked(telemetry, incident, evidence, misses)
+                if len(examples) < EXAMPLES and incident.group not in examples:
+                    examples[incident.group] = explained(telemetry, incident, evidence)
             log(f'  {title}: {len(answers) // len(_methods())} of {many} incidents')
-        board.sets.append(summary(title, answers, misses))
+        board.sets.append(summary(title, answers, misses, examples.values()))
         say(text(board.sets[-1]))
     return board
 
@@ -156,7 +163,15 @@ def asked(telemetry, incident, evidence, misses):
     return out
 
 
-def summary(name, answers, misses=()):
+def explained(telemetry, incident, evidence):
+    """[name of the incident, its first thing with the probability, reasons in words]."""
+    found = root_cause_rankings.blamed(telemetry, incident, evidence, graph=True, alert=True)
+    first = int(found.order[0])
+    said = f'{telemetry.things[first]}, {found.cause[first]:.2f}'
+    return [incident.name, said, *words.reasons(evidence, found, telemetry.edges, first)]
+
+
+def summary(name, answers, misses=(), examples=()):
     """The Set of all Answers."""
     groups = sorted({answer.group for answer in answers})
     return Set(
@@ -167,6 +182,7 @@ def summary(name, answers, misses=()):
             for group in groups
         },
         reliability={method: reliability([a for a in answers if a.method == method]) for method in root_cause_rankings.PROMLSTM},
+        examples=list(examples),
         misses=list(misses),
     )
 
@@ -220,6 +236,8 @@ def text(one):
         cells = {border: f'{right} of {count}' for border, count, right, _ in levels}
         rows.append([method, *(cells.get(border, '') for border in borders)])
     lines += _table(rows)
+    for incident, said, *why in one.examples:
+        lines += ['', f'  why: {incident}', f'    {said}', *(f'      {reason}' for reason in why)]
     if one.misses:
         lines += ['', '  where promlstm is wrong', *(f'    {miss}' for miss in one.misses)]
     return '\n'.join([*lines, ''])
