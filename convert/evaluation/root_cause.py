@@ -192,7 +192,7 @@ def figures(method, answers):
     ranks = np.array([answer.rank for answer in answers])
     right = np.array([ranks <= 1, ranks <= 3, np.mean([ranks <= k for k in range(1, 6)], axis=0)], float)
     picks = np.random.default_rng(0).integers(0, len(ranks), (RESAMPLES, len(ranks)))
-    intervals = np.percentile(right[:, picks].mean(axis=2), [2.5, 97.5], axis=1).T.tolist()
+    intervals = [tuple(ends) for ends in np.percentile(right[:, picks].mean(axis=2), [2.5, 97.5], axis=1).T.tolist()]
     ac1, ac3, avg5 = right.mean(axis=1).tolist()
     return Figures(
         method=method, incidents=len(ranks), ac1=ac1, ac1_interval=intervals[0], ac3=ac3, ac3_interval=intervals[1], avg5=avg5,

@@ -132,14 +132,13 @@ def rank(evidence: Evidence, things: int, edges: Ints, target: int | None = None
     surge = (evidence.kind == kinds.TRAFFIC) & (evidence.direction > 0)
     candidates = _candidates(suffering, strength, _strength(evidence, np.where(surge, weight, 0), things), edges)
     explained = np.zeros(things)
-    total = suffering.sum()
-    if total > 0:
+    if strength.any():  # an alert whose series nobody sees explains nothing
         reach = _reach(candidates, strength, edges)
         waiting = suffering - strength + _strength(evidence, np.where(surge, 0, weight), things)
         explains = reach * waiting[:, None] if len(edges) else np.maximum(reach, ASIDE) * suffering[:, None]
         for sign in (1, -1):
             explains = np.maximum(explains, _load(evidence, weight, candidates, edges, things, sign))
-        explained[candidates] = np.sum(explains * _order(candidates, begin, end), axis=0) / total
+        explained[candidates] = np.sum(explains * _order(candidates, begin, end), axis=0) / suffering.sum()
     support = explained * (ALONE + (1 - ALONE) * np.minimum(1, strength / ENOUGH))
     sharp = SHARP if len(edges) else BLUNT
     powers = support**sharp
