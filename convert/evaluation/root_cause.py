@@ -14,6 +14,7 @@ import numpy as np
 
 from convert.evaluation import replay, root_cause_cases, root_cause_rankings
 from promlstm import terminal
+from promlstm.incidents import words
 from promlstm.incidents.ranking import Evidence
 from promlstm.incidents.rises import Rises
 
@@ -21,9 +22,10 @@ FORMAT = 1                          # of the JSON
 ALARMS_PER_WEEK = 1.0               # the default budget
 SCRAPE_SECONDS = 60.0               # of the uncertainty of an onset
 SEEDS = (1, 2, 3)                   # of the simulated shop
+EXAMPLES = 3                        # that are told in words, of different groups
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8)  # lower borders of the reliability table
 RESAMPLES = 2000
-RECORDED = 'recorded'
+RECORDED, SIMULATED = 'recorded', 'simulated'
 # What is published with the data set that recorded incidents mostly come from, of all its issues and of each scenario: [AC@1, AC@3].
 PUBLISHED = {
     'high_traffic': (0.62, 0.88), 'low_traffic': (0.69, 0.77), 'temporal_traffic1': (0.88, 1.0), 'temporal_traffic2': (0.88, 1.0),
@@ -62,12 +64,15 @@ class Set(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of incidents: figures of all methods, of promlstm by group, and the reliability of its probabilities.
 
     reliability  {method: [[lower border, how many, how many right, mean of what was said], …]}
+    examples     [[incident, its first thing, reason, …], …]
+    misses       a sentence for each incident of which the first thing is not the cause
     """
 
     name: str
     figures: list[Figures]
     groups: dict[str, list[Figures]]
     reliability: dict[str, list[list[float]]]
+    examples: list[list[str]]
     misses: list[str]
 
 
@@ -79,25 +84,27 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
     sets: list[Set]
 
 
-def run(session, name, folder, say, log):
+def run(session, name, folder, say, log, seeds=SEEDS):
     """Measure, and give the text of each set to `say` when it is finished; returns the Board.
 
     session  promlstm.engine.session.Session of the model file; name: how it is called
     folder   recorded incidents, see root_cause_cases
+    seeds    of the simulated shop, each with a row of faults; none = only recorded incidents
     raises   CaseError
     """
     board = Board(model=name, sets=[])
-    number = len(root_cause_cases.check(folder))
-    for title, many, source in (
-        (RECORDED, number, root_cause_cases.recorded(folder)),
-        ('simulated', len(SEEDS) * root_cause_cases.SHOP_FAULTS, map(root_cause_cases.simulated, SEEDS)),
-    ):
-        answers, misses = [], []
+    sources = {RECORDED: (len(root_cause_cases.check(folder)), root_cause_cases.recorded(folder))}
+    if seeds:
+        sources[SIMULATED] = (len(seeds) * root_cause_cases.SHOP_FAULTS, map(root_cause_cases.simulated, seeds))
+    for title, (many, source) in sources.items():
+        answers, misses, examples = [], [], {}
         for telemetry in source:
             for incident, evidence in evidences(session, telemetry):
                 answers += asked(telemetry, incident, evidence, misses)
+                if len(examples) < EXAMPLES and incident.group not in examples:
+                    examples[incident.group] = explained(telemetry, incident, evidence)
             log(f'  {title}: {len(answers) // len(_methods())} of {many} incidents')
-        board.sets.append(summary(title, answers, misses))
+        board.sets.append(summary(title, answers, misses, examples.values()))
         say(text(board.sets[-1]))
     return board
 
@@ -156,7 +163,15 @@ def asked(telemetry, incident, evidence, misses):
     return out
 
 
-def summary(name, answers, misses=()):
+def explained(telemetry, incident, evidence):
+    """[name of the incident, its first thing with the probability, reasons in words]."""
+    found = root_cause_rankings.blamed(telemetry, incident, evidence, graph=True, alert=True)
+    first = int(found.order[0])
+    said = f'{telemetry.things[first]}, {found.cause[first]:.2f}'
+    return [incident.name, said, *words.reasons(evidence, found, telemetry.edges, first)]
+
+
+def summary(name, answers, misses=(), examples=()):
     """The Set of all Answers."""
     groups = sorted({answer.group for answer in answers})
     return Set(
@@ -167,6 +182,7 @@ def summary(name, answers, misses=()):
             for group in groups
         },
         reliability={method: reliability([a for a in answers if a.method == method]) for method in root_cause_rankings.PROMLSTM},
+        examples=list(examples),
         misses=list(misses),
     )
 
@@ -176,7 +192,7 @@ def figures(method, answers):
     ranks = np.array([answer.rank for answer in answers])
     right = np.array([ranks <= 1, ranks <= 3, np.mean([ranks <= k for k in range(1, 6)], axis=0)], float)
     picks = np.random.default_rng(0).integers(0, len(ranks), (RESAMPLES, len(ranks)))
-    intervals = np.percentile(right[:, picks].mean(axis=2), [2.5, 97.5], axis=1).T.tolist()
+    intervals = [tuple(ends) for ends in np.percentile(right[:, picks].mean(axis=2), [2.5, 97.5], axis=1).T.tolist()]
     ac1, ac3, avg5 = right.mean(axis=1).tolist()
     return Figures(
         method=method, incidents=len(ranks), ac1=ac1, ac1_interval=intervals[0], ac3=ac3, ac3_interval=intervals[1], avg5=avg5,
@@ -220,6 +236,8 @@ def text(one):
         cells = {border: f'{right} of {count}' for border, count, right, _ in levels}
         rows.append([method, *(cells.get(border, '') for border in borders)])
     lines += _table(rows)
+    for incident, said, *why in one.examples:
+        lines += ['', f'  why: {incident}', f'    {said}', *(f'      {reason}' for reason in why)]
     if one.misses:
         lines += ['', '  where promlstm is wrong', *(f'    {miss}' for miss in one.misses)]
     return '\n'.join([*lines, ''])

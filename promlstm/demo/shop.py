@@ -188,6 +188,8 @@ def _changed(x: Floats, metric: str, level: Floats, kind: str, *, at_cause: bool
         return np.minimum(1, x + fails * level)
     if metric == 'service_requests_per_second':
         return x * (1 + surge - (0.25 * level if kind in ('overload', 'bad_release') else 0))
+    if metric == 'service_pool_busy_ratio':  # of the cause, what ran out; of its callers, the calls that wait
+        return x + (0.99 - x) * level * (1.0 if kind == 'overload' and at_cause else 0.1 * min(slow, 3))
     if metric == 'pod_cpu_saturation_ratio':
         return np.minimum(1, x + (0.2 * surge if kind == 'surge' else (1 - x) * 0.9 * level if broken else 0))
     if metric == 'pod_restarts_per_hour':
@@ -221,6 +223,9 @@ def _memory(k: int, t: Floats, size: float) -> Floats:
     return np.clip(0.35 + 0.1 * size + 0.02 * rhythm(t, 20) + 0.01 * wander(k, t, 7200) + 0.002 * jitter(k + 1, t, 15), 0, 1)
 
 
-_SERVICE = {'service_requests_per_second': _requests, 'service_error_ratio': _errors, 'service_latency_seconds': _latency}
+_SERVICE = {
+    'service_requests_per_second': _requests, 'service_error_ratio': _errors, 'service_latency_seconds': _latency,
+    'service_pool_busy_ratio': _saturation,
+}  # fmt: skip
 _POD = {'pod_cpu_saturation_ratio': _saturation, 'pod_restarts_per_hour': _restarts}
 _NODE = {'node_cpu_busy_ratio': _saturation, 'node_memory_used_ratio': _memory}

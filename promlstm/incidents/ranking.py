@@ -11,7 +11,7 @@ incident it explains:
     order(c, j)    1 where c may have begun first, down to LATE where it surely began after j, for all that is known of both onsets
     explained(c)   sum over j of reach * order * strength(j), over the sum of strength(j)
     support(c)     explained, times what the candidate's own evidence is worth: a thing without any can be blamed, but has to explain far more
-    cause(c)       support^SHARP / (NOTHING^SHARP + sum of support^SHARP)
+    cause(c)       support^SHARP / (NOTHING^SHARP + sum of support^SHARP): McFadden's conditional logit of log(support)
 
 `reach` is the walk that MonitorRank (Kim, Sumbaly, Shah, SIGMETRICS 2013) and Microscope (Lin, Chen, Zheng, ICSOC 2018) take at random, from
 what suffers against the direction of its calls, in closed form: the best path instead of the mean of all, so that a thing with many callees
@@ -52,8 +52,11 @@ BUSY = 0.1  # strength of a candidate's own traffic from which it explains all l
 STRONG = 0.6  # share of a thing's strength from which a series tells its onset
 ENOUGH = 1.2  # strength from which a candidate's own evidence is worth all
 SUFFERS = 1.0  # strength that the thing whose alert is looked at has in addition
-SHARP, NOTHING = 6.0, 0.3
-CELLS = 4_000_000  # of candidates times things, at most: the least promising candidates are left out
+SHARP, BLUNT = 5.0, 4.0  # with a graph, and without: then the same lead is worth less
+NOTHING = 0.25
+CANDIDATES = 64  # at most, the most promising ones
+CELLS = 2_000_000  # of candidates times things or edges, at most; but never fewer than FEWEST candidates
+FEWEST = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,20 +129,20 @@ def rank(evidence: Evidence, things: int, edges: Ints, target: int | None = None
     suffering = strength.copy()
     if target is not None and 0 <= target < things and len(edges):
         suffering[target] += SUFFERS
-    candidates = _candidates(suffering, edges)
+    surge = (evidence.kind == kinds.TRAFFIC) & (evidence.direction > 0)
+    candidates = _candidates(suffering, strength, _strength(evidence, np.where(surge, weight, 0), things), edges)
     explained = np.zeros(things)
-    total = suffering.sum()
-    if total > 0:
+    if strength.any():  # an alert whose series nobody sees explains nothing
         reach = _reach(candidates, strength, edges)
-        surge = (evidence.kind == kinds.TRAFFIC) & (evidence.direction > 0)
         waiting = suffering - strength + _strength(evidence, np.where(surge, 0, weight), things)
         explains = reach * waiting[:, None] if len(edges) else np.maximum(reach, ASIDE) * suffering[:, None]
         for sign in (1, -1):
             explains = np.maximum(explains, _load(evidence, weight, candidates, edges, things, sign))
-        explained[candidates] = np.sum(explains * _order(candidates, begin, end), axis=0) / total
+        explained[candidates] = np.sum(explains * _order(candidates, begin, end), axis=0) / suffering.sum()
     support = explained * (ALONE + (1 - ALONE) * np.minimum(1, strength / ENOUGH))
-    powers = support**SHARP
-    cause = powers / (NOTHING**SHARP + powers.sum())
+    sharp = SHARP if len(edges) else BLUNT
+    powers = support**sharp
+    cause = powers / (NOTHING**sharp + powers.sum())
     order = np.lexsort((np.arange(things), -strength, -cause))
     return Ranking(cause, order.astype(np.int64), strength, explained, begin, end, weight)
 
@@ -180,26 +183,39 @@ def _usable(edges: Ints, things: int) -> Ints:
     return np.unique(edges[inside], axis=0)
 
 
-def _candidates(suffering: Floats, edges: Ints) -> Ints:
-    """int64 [K]: things that may be the cause, the most promising ones where there are many: anomalous themselves, or called by what is."""
-    things = len(suffering)
-    callers = np.bincount(edges[:, 1], suffering[edges[:, 0]], minlength=things)
-    promise = suffering + ALONE * callers
-    most = max(16, CELLS // max(1, things))
+def _candidates(suffering: Floats, strength: Floats, traffic: Floats, edges: Ints) -> Ints:
+    """int64 [K]: things that may be the cause, the most promising where there are many, by a random walk with restart.
+
+    It starts where things suffer, and goes down to what they depend on, rather to what is anomalous; or up, to who made more traffic.
+    """
+    promise = suffering + _walk(suffering, strength, edges) + (_walk(traffic, traffic, edges[:, ::-1]) if traffic.any() else 0)
+    most = min(CANDIDATES, max(FEWEST, CELLS // max(1, len(suffering), len(edges))))
     found = np.argsort(-promise, kind='stable')[:most]
     return np.sort(found[promise[found] > 0])
 
 
-def _reach(candidates: Ints, strength: Floats, edges: Ints) -> Floats:
-    """float64 [m, K]: how well each candidate explains each thing, by the best path from the thing down to the candidate."""
+def _walk(start: Floats, pull: Floats, edges: Ints) -> Floats:
+    """float64 [m]: how much of what starts at each thing comes by each other one, along the edges, to what pulls more rather."""
+    things = len(start)
+    pulled = pull[edges[:, 1]] + ALONE
+    share = HOP * pulled / np.bincount(edges[:, 0], pulled, minlength=things)[edges[:, 0]] if len(edges) else pulled
+    out, mass = np.zeros(things), start.astype(np.float64)
+    for _ in range(HOPS if len(edges) else 0):
+        mass = np.bincount(edges[:, 1], mass[edges[:, 0]] * share, minlength=things).astype(np.float64)
+        out += mass
+    return out
+
+
+def _reach(candidates: Ints, strength: Floats, edges: Ints) -> Floats32:
+    """float32 [m, K]: how well each candidate explains each thing, by the best path from the thing down to the candidate."""
     things, columns = len(strength), np.arange(len(candidates))
-    reach = np.zeros((things, len(candidates)))
-    passes = np.where(strength > 0, 1.0, QUIET)[:, None]
+    reach = np.zeros((things, len(candidates)), np.float32)
+    passes = np.where(strength > 0, np.float32(1), np.float32(QUIET))[:, None]
     dependants, starts = np.unique(edges[:, 0], return_index=True)
     for _ in range(HOPS if len(edges) else 0):
         through = reach * passes
         through[candidates, columns] = 1
-        further = np.maximum(reach[dependants], HOP * np.maximum.reduceat(through[edges[:, 1]], starts, axis=0))
+        further = np.maximum(reach[dependants], np.float32(HOP) * np.maximum.reduceat(through[edges[:, 1]], starts, axis=0))
         if np.array_equal(further, reach[dependants]):
             break
         reach[dependants] = further

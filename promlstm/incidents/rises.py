@@ -7,33 +7,39 @@ for the first time in a week is no alarm, but beside fifty alarms of its callers
 """
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from promlstm.engine.columns import Bools, Floats, Floats32, SmallInts, Verdicts
+from promlstm.engine.columns import Bools, Floats, Floats32, Ints, SmallInts, Verdicts
 
 RISE = np.float32(0.35)  # of the score within two steps, from which an entity leans
 RECENT_STEPS = 2.5  # scores older than that are no "before"
 LEAN_STEPS, LEAN_SECONDS = 6, 1800.0  # how long a rise is remembered, whichever is longer
 
 
+_Dtype = TypeVar('_Dtype', bound=np.generic)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rises:
     """Columns of N entities of one detector that are replaced, never changed.
 
-    recent       float32 [N, 2]  the last two scores, the newest first; NaN = none
-    recent_time  float64 [N, 2]  when these were, unix seconds; NaN = never
-    onset        float64 [N]     of the last alarm or rise, unix seconds; NaN = none so far
-    gap          float64 [N]     seconds from the sample before it to that onset: it began somewhere between; infinite where there was none
-    before       float32 [N]     the score before it; NaN = not known
-    peak         float32 [N]     the highest score since the onset
-    direction    int8 [N]        of the deviation at the onset: +1 above, -1 below what was expected, 0 not known
-    alarm        bool [N]        it is or became an alarm
+    last, earlier            float32 [N]  the last two scores, the newest first; NaN = none
+    last_time, earlier_time  float64 [N]  when these were, unix seconds; NaN = never
+    onset                    float64 [N]  of the last alarm or rise, unix seconds; NaN = none so far
+    gap                      float64 [N]  seconds from the sample before it to that onset: it began somewhere between; infinite where there was none
+    before                   float32 [N]  the score before it; NaN = not known
+    peak                     float32 [N]  the highest score since the onset
+    direction                int8 [N]     of the deviation at the onset: +1 above, -1 below what was expected, 0 not known
+    alarm                    bool [N]     it is an alarm, not only a rise
     """
 
-    recent: Floats32
-    recent_time: Floats
+    last: Floats32
+    earlier: Floats32
+    last_time: Floats
+    earlier_time: Floats
     onset: Floats
     gap: Floats
     before: Floats32
@@ -45,9 +51,8 @@ class Rises:
     def blank(cls, rows: int) -> Self:
         """Nothing was seen so far."""
         never, none = np.full(rows, np.nan), np.full(rows, np.nan, np.float32)
-        pairs = np.full((rows, 2), np.nan)
         return cls(
-            recent=pairs.astype(np.float32), recent_time=pairs, onset=never, gap=np.full(rows, np.inf), before=none,
+            last=none, earlier=none, last_time=never, earlier_time=never, onset=never, gap=np.full(rows, np.inf), before=none,
             peak=np.zeros(rows, np.float32), direction=np.zeros(rows, np.int8), alarm=np.zeros(rows, bool),
         )  # fmt: skip
 
@@ -55,25 +60,34 @@ class Rises:
         """The columns after a step; entities that are new in it are added at the end."""
         old = self._grown(len(verdicts.score))
         time, score = verdicts.time, verdicts.score
-        judged = ~np.isnan(score)
-        fresh = time - old.recent_time <= RECENT_STEPS * step_seconds
-        before = np.fmin.reduce(np.where(fresh, old.recent, np.float32(np.nan)), axis=1)
-        alarm = judged & (score >= 1)
-        remembered = time - old.onset <= max(LEAN_SECONDS, LEAN_STEPS * step_seconds)
-        begins = alarm & (verdicts.since == time)
-        leans = judged & ~alarm & (score - before >= RISE) & ~remembered
-        starts = begins | leans
+        oldest = time - RECENT_STEPS * step_seconds
+        none = np.float32(np.nan)
+        before = np.fmin(np.where(old.last_time >= oldest, old.last, none), np.where(old.earlier_time >= oldest, old.earlier, none))
+        alarm = score >= 1
+        remembered = old.onset >= time - max(LEAN_SECONDS, LEAN_STEPS * step_seconds)
+        starts = (alarm & (verdicts.since == time)) | (~alarm & (score - before >= RISE) & ~remembered)
+        after = old._recorded(score, time)
+        peak = np.where(alarm | remembered, np.fmax(old.peak, score), old.peak)
+        rows = np.flatnonzero(starts)
+        if not len(rows):
+            return replace(after, peak=peak)
+        peak[rows] = score[rows]
+        gap = time - old.last_time[rows]
         return replace(
-            old,
-            recent=np.where(judged[:, None], np.stack([score, old.recent[:, 0]], axis=1), old.recent).astype(np.float32),
-            recent_time=np.where(judged[:, None], np.stack([np.full(len(score), time), old.recent_time[:, 0]], axis=1), old.recent_time),
-            onset=np.where(starts, time, old.onset),
-            gap=np.where(starts, np.where(np.isnan(old.recent_time[:, 0]), np.inf, time - old.recent_time[:, 0]), old.gap),
-            before=np.where(starts, before, old.before).astype(np.float32),
-            peak=np.where(starts, score, np.where(alarm | (judged & remembered), np.fmax(old.peak, score), old.peak)),
-            direction=np.where(starts, np.sign(_largest_deviation(verdicts)), old.direction).astype(np.int8),
-            alarm=np.where(starts, begins, old.alarm),
-        )
+            after, peak=peak, onset=_put(old.onset, rows, time), gap=_put(old.gap, rows, np.where(np.isnan(gap), np.inf, gap)),
+            before=_put(old.before, rows, before[rows]), direction=_put(old.direction, rows, np.sign(_largest_deviation(verdicts, rows))),
+            alarm=_put(old.alarm, rows, alarm[rows]),
+        )  # fmt: skip
+
+    def _recorded(self, score: Floats32, time: float) -> Self:
+        """The same with a score as the newest, where there is one."""
+        judged = ~np.isnan(score)
+        if judged.all():
+            return replace(self, last=score, earlier=self.last, last_time=np.full(len(score), time), earlier_time=self.last_time)
+        return replace(
+            self, last=np.where(judged, score, self.last), earlier=np.where(judged, self.last, self.earlier),
+            last_time=np.where(judged, time, self.last_time), earlier_time=np.where(judged, self.last_time, self.earlier_time),
+        )  # fmt: skip
 
     def _grown(self, rows: int) -> Self:
         new = rows - len(self.onset)
@@ -83,7 +97,14 @@ class Rises:
         return type(self)(*(np.concatenate([getattr(self, name), getattr(added, name)]) for name in self.__dataclass_fields__))
 
 
-def _largest_deviation(verdicts: Verdicts) -> Floats:
-    """float64 [N]: the deviation of the feature that contributed most; 0 where it has no direction."""
-    main = np.argmax(np.nan_to_num(verdicts.contribution), axis=1)[:, None]
-    return np.nan_to_num(np.take_along_axis(verdicts.deviation, main, axis=1)[:, 0])
+def _put(column: npt.NDArray[_Dtype], rows: Ints, values: npt.ArrayLike) -> npt.NDArray[_Dtype]:
+    """A copy of a column with new values in some rows."""
+    out = column.copy()
+    out[rows] = values
+    return out
+
+
+def _largest_deviation(verdicts: Verdicts, rows: Ints) -> Floats:
+    """float64 [n]: of some rows (int [n]) the deviation of the feature that contributed most; 0 where it has no direction."""
+    main = np.argmax(np.nan_to_num(verdicts.contribution[rows]), axis=1)[:, None]
+    return np.nan_to_num(np.take_along_axis(verdicts.deviation[rows], main, axis=1)[:, 0])

@@ -28,7 +28,7 @@ def reasons(evidence: Evidence, ranking: Ranking, edges: Ints, thing: int, serie
     >>> from promlstm.incidents.ranking import rank
     >>> edges = np.array([[0, 1]])
     >>> reasons(evidence, rank(evidence, 2, edges), edges, 1)
-    ['errors above what was expected, score 2.4', 'left its band 3 min before its only caller', 'its only caller is anomalous']
+    ['errors above what was expected, score 2.4', 'left its band 3 min before what depends on it', 'the only thing that depends on it is anomalous']
     """
     return [*_series(evidence, ranking, thing, series), *_order(ranking, edges, thing), *_neighbours(ranking, edges, thing)]
 
@@ -49,35 +49,28 @@ def _series(evidence: Evidence, ranking: Ranking, thing: int, series: Callable[[
 
 
 def _order(ranking: Ranking, edges: Ints, thing: int) -> list[str]:
-    callers = _anomalous(ranking, _callers(edges, thing))
     if np.isnan(ranking.end[thing]):
         return []
-    if len(callers):
-        lead = float(np.min(ranking.end[callers]) - ranking.end[thing])
-        sure = np.all(ranking.begin[callers] >= ranking.end[thing])
-        whom = 'its only caller' if len(_callers(edges, thing)) == 1 else 'any of its callers'
-        if lead > 0:
-            return [f'left its band {_minutes(lead)} before {whom}' + ('' if sure else ', within what is known of the onsets')]
-        return [f'left its band {_minutes(-lead)} after its first caller'] if lead < 0 else ['left its band in the same step as its first caller']
+    dependants = _anomalous(ranking, _dependants(edges, thing))
     others = _anomalous(ranking, np.flatnonzero(np.arange(len(ranking.end)) != thing))
+    if len(dependants):
+        lead = float(np.min(ranking.end[dependants]) - ranking.end[thing])
+        unsure = '' if np.all(ranking.begin[dependants] >= ranking.end[thing]) else ', within what is known of the onsets'
+        if lead > 0:
+            return [f'left its band {_minutes(lead)} before what depends on it{unsure}']
+        return [f'left its band {_minutes(-lead)} after the first that depends on it'] if lead < 0 else ['left its band with what depends on it']
     if len(others) and ranking.end[thing] < np.min(ranking.end[others]):
         return [f'left its band {_minutes(float(np.min(ranking.end[others]) - ranking.end[thing]))} before all others']
     return []
 
 
 def _neighbours(ranking: Ranking, edges: Ints, thing: int) -> list[str]:
-    callers, callees = _callers(edges, thing), np.unique(edges[(edges[:, 0] == thing) & (edges[:, 1] != thing), 1])
-    out = []
-    if len(callers):
-        count = len(_anomalous(ranking, callers))
-        out.append(_share(count, len(callers), 'caller'))
-    if len(callees):
-        count = len(_anomalous(ranking, callees))
-        out.append('nothing that it depends on is anomalous' if not count else f'{count} of {len(callees)} that it depends on anomalous')
-    return out
+    dependants, dependencies = _dependants(edges, thing), np.unique(edges[(edges[:, 0] == thing) & (edges[:, 1] != thing), 1])
+    found = [(dependants, 'depends on it', 'depend on it'), (dependencies, 'it depends on', 'it depends on')]
+    return [_share(len(_anomalous(ranking, each)), len(each), one, many) for each, one, many in found if len(each)]
 
 
-def _callers(edges: Ints, thing: int) -> Ints:
+def _dependants(edges: Ints, thing: int) -> Ints:
     return np.unique(edges[(edges[:, 1] == thing) & (edges[:, 0] != thing), 0])
 
 
@@ -85,10 +78,19 @@ def _anomalous(ranking: Ranking, things: Ints) -> Ints:
     return things[~np.isnan(ranking.end[things])]
 
 
-def _share(count: int, of: int, what: str) -> str:
-    if of == 1:
-        return f'its only {what} is anomalous' if count else f'its only {what} is not anomalous'
-    return f'{count} of its {of} {what}s are anomalous' if count else f'none of its {of} {what}s is anomalous'
+def _share(count: int, of: int, one: str, many: str) -> str:
+    """How many of the neighbours are anomalous.
+
+    >>> [_share(count, 2, 'depends on it', 'depend on it') for count in (0, 1, 2)]
+    ['nothing that depends on it is anomalous', '1 of the 2 things that depend on it is anomalous', 'both things that depend on it are anomalous']
+    """
+    if not count:
+        return f'nothing that {one} is anomalous'
+    if count == of:
+        return {1: f'the only thing that {one} is anomalous', 2: f'both things that {many} are anomalous'}.get(
+            of, f'all {of} things that {many} are anomalous'
+        )
+    return f'{count} of the {of} things that {many} {"is" if count == 1 else "are"} anomalous'
 
 
 def _minutes(seconds: float) -> str:

@@ -14,7 +14,7 @@ def test_doctests():
 @pytest.mark.parametrize(
     ('kind', 'names'),
     {
-        'saturation': 'node_cpu_busy_ratio container_memory_working_set_bytes disk_io_util pod_cpu_saturation_ratio jvm_threads_live kafka_queue_size node_load1',
+        'saturation': 'node_cpu_busy_ratio container_memory_working_set_bytes disk_io_util pod_cpu_saturation_ratio jvm_threads_live queue_size node_load1',
         'headroom': 'node_filesystem_avail_bytes node_memory_MemFree_bytes mem_available cpu_idle',
         'errors': 'http_request_errors_total web_error_ratio node_network_receive_drop_total requests_failed grpc_5xx_rate login_failures timeouts',
         'success': 'availability probe_success up request_success_ratio kube_pod_status_ready',

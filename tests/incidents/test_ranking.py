@@ -120,7 +120,7 @@ def test_an_incident_of_one_and_of_none():
     alone = rank(evidence((0, 2)), 1, NO_EDGES)
     assert alone.order.tolist() == [0] and 0 < alone.cause[0] < 1
     nothing = rank(evidence(), 3, edges((0, 1)), target=2)
-    assert not nothing.strength.any() and nothing.cause.sum() < 0.1
+    assert nothing.order.tolist() == [0, 1, 2] and not nothing.strength.any() and not nothing.cause.any()
     assert rank(evidence(), 0, NO_EDGES).order.tolist() == []
 
 
@@ -155,7 +155,7 @@ def test_a_hundred_thousand_edges_between_as_many_things():
     assert len(way) > 4 and rank(rows, things, tree).order[0] == 12_345
     flood = evidence(*((thing, 2.0) for thing in range(0, things, 20)))
     found = rank(flood, things, tree)
-    assert np.isfinite(found.cause).all() and np.count_nonzero(found.explained) * things <= ranking.CELLS
+    assert np.isfinite(found.cause).all() and np.count_nonzero(found.explained) <= ranking.FEWEST + 4
 
 
 @st.composite

@@ -15,11 +15,10 @@ def verdicts(time, scores, since=None, deviation=None):
     """Verdicts of one step, with one feature."""
     scores = np.array(scores, np.float32)
     column = np.array([[1.0]] * len(scores)) if deviation is None else np.array(deviation, float).reshape(len(scores), -1)
-    blank = Verdicts.blank(column.shape[1], 0)
-    return replace(
-        blank, time=time, score=scores, deviation=column, contribution=np.where(np.arange(column.shape[1]) == 0, 0.9, 0.1).astype(np.float32)[None].repeat(len(scores), 0),
-        since=np.array([NONE] * len(scores) if since is None else since, float),
-    )  # fmt: skip
+    contribution = np.full(column.shape, 0.1, np.float32)
+    contribution[:, 0] = 0.9
+    since = np.array([NONE] * len(scores) if since is None else since, float)
+    return replace(Verdicts.blank(column.shape[1], 0), time=time, score=scores, deviation=column, contribution=contribution, since=since)
 
 
 def after(*scores, times=None):
@@ -77,4 +76,4 @@ def test_new_entities_are_added_and_nothing_old_is_changed():
     first = Rises.blank(0).after(verdicts(60.0, [0.2]), STEP)
     second = first.after(verdicts(120.0, [1.4, 0.3], [120.0, NONE]), STEP)
     assert len(first.onset) == 1 and np.isnan(first.onset[0])
-    assert second.onset.tolist()[0] == 120 and len(second.recent) == 2
+    assert second.onset.tolist()[0] == 120 and len(second.last) == 2

@@ -25,8 +25,8 @@ def test_a_cause_is_told_by_its_series_its_lead_and_its_neighbours():
     assert told(rows, CALLS, 2) == [
         'errors above what was expected, score 2.4',
         'latency above what was expected, score 1.2',
-        'left its band 3 min before any of its callers',
-        '2 of its 2 callers are anomalous',
+        'left its band 3 min before what depends on it',
+        'both things that depend on it are anomalous',
         'nothing that it depends on is anomalous',
     ]
 
@@ -35,16 +35,16 @@ def test_an_effect_is_told_as_one():
     rows = evidence((0, 1.5), (2, 2.0, {'onset': NOW + 120, 'direction': -1, 'kind': kinds.SUCCESS}), (3, 1.2))
     assert told(rows, CALLS, 2) == [
         'success rate below what was expected, score 2.0',
-        'left its band 2 min after its first caller',
-        '1 of its 2 callers are anomalous',
-        '1 of 1 that it depends on anomalous',
+        'left its band 2 min after the first that depends on it',
+        '1 of the 2 things that depend on it is anomalous',
+        'the only thing that it depends on is anomalous',
     ]
 
 
 def test_a_lead_that_is_less_than_what_is_known_of_the_onsets_says_so():
     rows = evidence((0, 1.5), (2, 2.0, {'onset': NOW - 60}), uncertainty=300)
-    assert told(rows, edges((0, 2)), 2)[1] == 'left its band 60 s before its only caller, within what is known of the onsets'
-    assert told(evidence((0, 1.5), (2, 2.0)), edges((0, 2)), 2)[1] == 'left its band in the same step as its first caller'
+    assert told(rows, edges((0, 2)), 2)[1] == 'left its band 60 s before what depends on it, within what is known of the onsets'
+    assert told(evidence((0, 1.5), (2, 2.0)), edges((0, 2)), 2)[1] == 'left its band with what depends on it'
 
 
 def test_without_a_graph_the_first_of_all_is_told():
