@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from promlstm.config import Config
@@ -17,8 +18,10 @@ from promlstm.engine.interfaces import Source
 from promlstm.errors import PromlstmError
 from promlstm.incidents import edges, listing
 from promlstm.incidents.blame import blame
+from promlstm.incidents.edges import Found
 from promlstm.incidents.graph import Graph
 from promlstm.incidents.leaning import Leaning
+from promlstm.incidents.learnt import edges_for, load
 from promlstm.incidents.listing import Incident
 from promlstm.incidents.members import Origin
 from promlstm.incidents.table import Incidents
@@ -27,6 +30,7 @@ from promlstm.settings import RootCause
 
 ASKED_SECONDS = 6 * 3600.0  # between two instants of the past at which edges are asked for
 MOST_CAUSES = 3
+LEARNT = 'graph_file'  # who tells of the edges that were learnt
 
 Graphs = Sequence[tuple[float, Graph]]  # what was known from an instant on, in the order of time
 
@@ -40,8 +44,10 @@ class Sources(Protocol):
 def graphs(config: Config, sources: Sources, start: float, end: float, failed: Callable[[str], None]) -> Iterator[tuple[float, Graph]]:
     """What depended on what in a span (unix seconds); `failed` is called with what cannot be asked for, once for each query."""
     graph, silent = Graph(), set[str]()
-    queries = edges.queries(config)
-    while queries and start <= end:
+    queries, learnt = edges.queries(config), _learnt(config, failed)
+    while (queries or learnt) and start <= end:
+        if learnt:
+            graph = graph.observed(start, learnt.edges, LEARNT, learnt.within)
         for query in queries:
             if query.name in silent:
                 continue
@@ -55,6 +61,19 @@ def graphs(config: Config, sources: Sources, start: float, end: float, failed: C
             graph = graph.observed(start, found.edges, query.identity, found.within)
         yield start, graph
         start += ASKED_SECONDS
+
+
+def _learnt(config: Config, failed: Callable[[str], None]) -> Found | None:
+    """The edges of the file that was learnt from history, if one is configured and can be used."""
+    cause = config.root_cause
+    if not cause.graph_file:
+        return None
+    path = Path(config.root) / cause.graph_file
+    try:
+        return edges_for(load(path, cause.graph_sha256)[0], cause.within, edges.linking(cause), str(path))
+    except PromlstmError as error:
+        failed(str(error))
+        return None
 
 
 class PastIncidents:

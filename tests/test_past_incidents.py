@@ -12,7 +12,7 @@ from promlstm.config import parse
 from promlstm.demo import fleet as fleets
 from promlstm.demo.source import Source
 from promlstm.errors import SourceUnavailable
-from promlstm.incidents import listing
+from promlstm.incidents import learnt, listing
 from promlstm.incidents.graph import Graph
 
 DETECTORS = [
@@ -99,3 +99,18 @@ def test_edges_are_those_of_their_time():
     names = [('service', name) for name in ('shop', 'old', 'new')]
     told = {round((time - NOW) / 3600): graph.between(names).tolist() for time, graph in known}
     assert told[0] == told[6] == [[0, 1]] and told[12] == told[24] == [[0, 1], [0, 2]]
+
+
+def test_learnt_edges_are_known_all_the_time(tmp_path):
+    """A file of learnt edges applies to the whole past; one that cannot be used is told, and nothing else is harmed."""
+    edge = learnt.Edge(('service', 'shop'), ('service', 'db'), {}, 0.5, 60.0)
+    file = learnt.Learnt(
+        format=learnt.FORMAT, promlstm='1', start=NOW, end=NOW + 1, step_seconds=60.0, within=(), labels=('service',), detectors={'a': 'f' * 64}, names=2,
+        edges=(edge,),
+    )  # fmt: skip
+    (tmp_path / 'graph.json').write_bytes(learnt.encoded(file))
+    tree = {'prometheus': {'url': 'http://x'}, 'detectors': [{'name': 'a', 'expr': 'a'}]}
+    for name, count in (('graph.json', 1), ('none.json', 0)):
+        config, failed = parse(str(tree | {'root_cause': {'graph_file': str(tmp_path / name)}})), []
+        known = list(past_incidents.graphs(config, {}, NOW, NOW + 2 * 86400, failed.append))
+        assert {len(graph) for _, graph in known} == ({1} if count else set()) and len(failed) == 1 - count

@@ -20,6 +20,6 @@
 """
 
 __all__ = [
-    'blame', 'edges', 'graph', 'grouping', 'kinds', 'leaning', 'learnt', 'listing', 'lookback', 'members', 'ranking', 'record', 'rises', 'spans', 'table', 'view',
-    'words',
+    'blame', 'edges', 'graph', 'grouping', 'kinds', 'leaning', 'learnt', 'listing', 'lookback', 'members', 'ranking', 'record', 'rises', 'spans',
+    'table', 'view', 'words',
 ]  # fmt: skip

@@ -24,8 +24,8 @@ from promlstm.incidents.members import Origin
 from promlstm.incidents.ranking import Evidence, Ranking, rank
 from promlstm.incidents.view import View
 
-MOST_EVIDENCE = 400  # members that are looked at: those that began first, of these the highest
-MOST_BESIDE = 100  # entities that lean beside them: those whose scores rose most
+MOST_EVIDENCE = 1_000  # members that are looked at: those that began first, of these the highest
+MOST_BESIDE = 200  # entities that lean beside them: those whose scores rose most
 MOST_SHARED = 50  # names without series that are looked at, those that most depend on
 WHOLES = ('service', 'workload', 'deployment', 'pod', 'instance', 'container')  # each consists of the next; labels of other names come before
 GROUND = ('node', 'host')  # what all these run on

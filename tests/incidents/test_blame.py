@@ -86,7 +86,7 @@ def test_edges_are_those_from_before_the_onset():
         incidents.graph = incidents.graph.observed(NOW + 120, [], 'calls') if blamed else incidents.graph
         _, incident = causes(incidents, NOW + 60)
         told = ' '.join(reason for cause in incident.cause for reason in cause.reasons)
-        assert ('caller' in told) == blamed
+        assert ('depend' in told) == blamed
 
 
 def test_without_a_graph_what_began_first_is_ahead():
