@@ -94,7 +94,7 @@ class Key:
 
 
 class Rankings:
-    """The rankings of incidents, made anew only where their members or the graph have changed."""
+    """The rankings of incidents, made anew only where their members have changed, or the graph has more edges or fewer."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[int, int, Blame]] = {}
@@ -104,8 +104,8 @@ class Rankings:
         """The ranking of an incident that has an id."""
         name, changed = view.spans.ids[number], int(view.spans.changed[number])
         known = self._known.get(name)
-        if known is None or known[:2] != (changed, id(view.graph)):
-            known = self._known[name] = changed, id(view.graph), blame(view, number, self._leans(view))
+        if known is None or known[:2] != (changed, len(view.graph)):
+            known = self._known[name] = changed, len(view.graph), blame(view, number, self._leans(view))
         return known[2]
 
     def _leans(self, view: View) -> Leaning:
