@@ -129,20 +129,20 @@ def components(nodes: int, pairs: Ints) -> Ints:
             root = up
 
 
-def together(things: Ints, within: Ints, incident: Ints, near: Ints, *, flood: bool) -> Ints:
+def together(things: Ints, flood: Ints, incident: Ints, near: Ints) -> Ints:
     """Which of n members belong together: int64 [n], equal numbers for those that do.
 
     things    int64 [n, K]  numbers of their names; -1 = none
-    within    int64 [n]     numbers of their within values
+    flood     int64 [n]     equal numbers for those that belong together whatever they share; below 0 = none
     incident  int64 [n]     the incident of each; below 0 = none
     near      int64 [P, 2]  names that are near each other in the graph
-    flood     all with equal within values belong together
 
     >>> things = np.array([[0, -1], [1, 0], [2, -1], [3, -1]])
-    >>> together(things, np.array([0, 0, 0, 1]), np.full(4, -1), np.array([[1, 2]]), flood=False).tolist()
+    >>> together(things, np.full(4, -1), np.full(4, -1), np.array([[1, 2]])).tolist()
     [0, 0, 0, 3]
-    >>> together(things, np.array([0, 0, 0, 1]), np.array([-1, 7, -1, 7]), np.empty((0, 2), int), flood=False).tolist()
-    [0, 0, 2, 0]
+    >>> none = np.empty((0, 2), np.int64)
+    >>> together(things, np.full(4, -1), np.array([-1, 7, -1, 7]), none).tolist(), together(things, np.array([5, -1, 5, -1]), np.full(4, -1), none).tolist()
+    ([0, 0, 2, 0], [0, 0, 0, 3])
     """
     rows = len(things)
     used, place = np.unique(np.concatenate([things.ravel(), near.ravel()]), return_inverse=True)
@@ -150,8 +150,8 @@ def together(things: Ints, within: Ints, incident: Ints, near: Ints, *, flood: b
     row, column = np.nonzero(things >= 0)
     pairs = [np.stack([row, place[: things.size].reshape(things.shape)[row, column]], axis=1), place[things.size :].reshape(-1, 2)]
     nodes = rows + len(used)
-    for numbers, counts in ((incident, True), (within, flood)):
-        members = np.flatnonzero(numbers >= 0) if counts else np.empty(0, np.int64)
+    for numbers in (incident, flood):
+        members = np.flatnonzero(numbers >= 0)
         groups, group = np.unique(numbers[members], return_inverse=True)
         pairs.append(np.stack([members, group + nodes], axis=1))
         nodes += len(groups)

@@ -30,6 +30,7 @@ from promlstm.settings import RootCause
 MOST_MEMBERS, MOST_INCIDENTS, MOST_OPEN = 100_000, 1_000, 500
 SPARE = 0.9  # what is left of a limit after the oldest have gone
 LEAST_FLOOD, FLOOD_SHARE = 20, 0.05
+MOST_LINKED = 10_000  # members of a flood whose neighbours in the graph are looked at, too
 SPENT = 256  # missing entities that nothing came of, and incidents that became part of others, are dropped when they are so many
 
 
@@ -219,7 +220,9 @@ class Incidents:
         waits = members.incident == WAITING
         inside = ~waits
         inside[inside] = takes[members.incident[inside]]
-        flood = self._is_flood(onset)
+        detector = int(members.detector[rows[0]])
+        alone, everywhere = self._is_flood(detector, onset)
+        flood = alone or everywhere
         if flood:
             inside &= np.isin(members.within, members.within[rows])
         elif not len(self.graph):
@@ -228,10 +231,11 @@ class Incidents:
         chosen[rows] = True
         pool = np.flatnonzero(chosen)
         own, things, within, incident = np.isin(pool, rows), members.things[pool], members.within[pool], members.incident[pool]
-        near = np.empty((0, 2), np.int64) if flood else self._near(things)
-        groups = grouping.together(things, within, incident, near, flood=flood)
+        near = np.empty((0, 2), np.int64) if flood and len(pool) > MOST_LINKED else self._near(things)
+        recent = (members.onset[pool] >= onset - window - uncertainty) & (everywhere | (members.detector[pool] == detector))
+        groups = grouping.together(things, np.where(flood & recent, within, -1), incident, near)
         if not flood and len(np.unique(groups[own])) + self._count_open() > MOST_OPEN:
-            groups = grouping.together(things, within, incident, near, flood=True)
+            groups = grouping.together(things, within, incident, near)
         order = np.argsort(groups, kind='stable')
         parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
         new: list[int] = []
@@ -256,13 +260,14 @@ class Incidents:
             self._spans = self._spans.joined(Spans.blank(len(new), time))
             self._tell(np.array(sorted(touched)))
 
-    def _is_flood(self, onset: float) -> bool:
-        """Whether so many alarms began within the window before an onset that they are told as one."""
+    def _is_flood(self, detector: int, onset: float) -> tuple[bool, bool]:
+        """Whether so many alarms began within the window before an onset that they are told as one: of a detector, and of all together."""
         members = self._members
         recent = (members.onset <= onset) & (members.onset > onset - self._window) & ~np.isnan(members.last)
-        counts = np.bincount(members.detector[recent], minlength=len(self._origins))
-        alarms, scored = np.append(counts, counts.sum()), np.append(self._scored, self._scored[~self._removed].sum())
-        return bool((alarms > np.maximum(LEAST_FLOOD, FLOOD_SHARE * scored)).any())
+        counts = int((recent & (members.detector == detector)).sum()), int(recent.sum())
+        scored = int(self._scored[detector]), int(self._scored[~self._removed].sum())
+        alone, everywhere = (count > max(LEAST_FLOOD, FLOOD_SHARE * of) for count, of in zip(counts, scored, strict=True))
+        return alone, everywhere
 
     def _near(self, things: Ints) -> Ints:
         """int64 [P, 2]: which of the names are close to each other in the graph."""

@@ -153,7 +153,7 @@ class Gathering:
         shown = [self._gauges(view, key, np.flatnonzero(active & (view.members.incident == key.number)), used) for key in keys[:MOST_SHOWN] if key.open]
         self._prefixes = used
         with self._ranking:
-            self._rankings.keep(key.id for key in keys)
+            self._rankings.keep(key.id for key in keys[:MOST_SHOWN] if key.open)
         self._publish(render(shown), now + KEPT_SECONDS * self._clock.speed)
 
     def _gauges(self, view: View, key: Key, rows: Ints, used: dict[tuple[str, bytes], bytes]) -> Gauges:
@@ -181,7 +181,7 @@ class Gathering:
 
     def _failed(self, stage: str, error: Exception, **facts: str) -> None:
         self._telemetry.count('promlstm_incident_failures', (stage,))
-        key, now = f'{stage}: {error}', time.monotonic()
+        key, now = f'{stage}: {type(error).__name__}', time.monotonic()
         if now - self._said.get(key, -np.inf) >= REPEAT_SECONDS:
             self._said[key] = now
             event(log, 'error', 'incidents: what failed is left out, scores go on', exc_info=error, stage=stage, **facts)

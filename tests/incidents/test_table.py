@@ -158,6 +158,18 @@ def test_what_comes_while_a_flood_lasts_joins_it():
     assert incident.entities == 390 == incident.anomalous
 
 
+def test_the_flood_of_one_detector_takes_no_alarm_of_another():
+    """A detector that is always noisy is an incident of its own; what another sees joins it only by what they share, or where all together are a flood."""
+    incidents = table()
+    noisy = Fleet(incidents, 'noise', {str(number): {'instance': f'h{number}'} for number in range(60)})
+    calm = Fleet(incidents, 'latency', {str(number): {'instance': f'c{number}'} for number in range(1000)} | {'same': {'instance': 'h1'}})
+    calm.step(NOW)
+    noisy.step(NOW, *map(str, range(30)))
+    calm.step(NOW + 60, '5', 'same')
+    noisy.step(NOW + 60, *map(str, range(40)))
+    assert sorted((each.entities, each.detectors) for each in told(incidents, NOW + 60)) == [(1, ['latency']), (41, ['latency', 'noise'])]
+
+
 def test_half_a_million_members_are_bounded():
     """They are one incident of the highest scores, as many as are kept; it is told, and it lets other incidents be once it is over."""
     count = 500_000
