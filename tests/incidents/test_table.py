@@ -5,6 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from alarms import NOW, Fleet, identity, members_of, origin, table, verdicts
+from hypothesis import given
+from hypothesis import strategies as st
 
 from promlstm.errors import CheckpointError
 from promlstm.incidents import listing
@@ -394,3 +396,20 @@ def test_columns_that_are_none_are_refused():
         with pytest.raises(CheckpointError):
             subject.restore(each)
         assert len(subject) == 0 and len(subject.view(NOW).members) == 0
+
+
+@given(
+    schedule=st.lists(st.sets(st.sampled_from(sorted(SHOP))), min_size=1, max_size=40), order=st.permutations(sorted(SHOP)),
+    edges=st.lists(st.tuples(st.sampled_from(sorted(SHOP)), st.sampled_from(sorted(SHOP))), max_size=4), calm=st.integers(0, 30),
+)  # fmt: skip
+def test_order_and_company_of_rows_do_not_matter(schedule, order, edges, calm):
+    """The same alarms in other rows, among calm entities, are the same incidents with the same ids."""
+    found = []
+    for names, more in ((sorted(SHOP), 0), (order, calm)):
+        incidents = table(window='3m')
+        incidents.graph = Graph().observed(NOW - 60, [(('service', one), ('service', other)) for one, other in edges], 'calls')
+        fleet = Fleet(incidents, 'cpu', {name: SHOP[name] for name in names} | {str(number): {'service': str(number)} for number in range(more)})
+        for k, anomalous in enumerate(schedule):
+            fleet.step(NOW + 120 * k, *anomalous)
+        found.append((members_of(incidents), [(each.id, each.start, each.end) for each in told(incidents, NOW + 120 * len(schedule))]))
+    assert found[0] == found[1]

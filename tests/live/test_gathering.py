@@ -10,6 +10,7 @@ from servers import wait_until
 
 from promlstm import config as configuration
 from promlstm.errors import SourceUnavailable
+from promlstm.incidents.graph import Graph
 from promlstm.live.clock import Clock
 from promlstm.serve.api import Asked
 
@@ -112,6 +113,7 @@ def before(tmp_path_factory):
     """(a Running that had an incident and stopped; the gauges of its incident; its folder)."""
     folder = tmp_path_factory.mktemp('before')
     with running(struck(storage=folder)) as subject:
+        subject.incidents.graph = Graph().observed(START, [(('service', 'shop'), ('service', 'db'))], 'calls')
         wait_until(lambda: of_both(subject), 60, 'both detectors in the incident')
         gauges = lines(subject, 'start_timestamp_seconds')
     return subject, gauges, folder
@@ -124,6 +126,7 @@ def test_a_restart_keeps_id_and_start(before, tmp_path):
     with logged('promlstm.storage') as records, running(struck(storage=tmp_path, clock=later(subject, 30.0), begin=STRUCK + 300)) as again:
         wait_until(lambda: of_both(again), 60, 'both detectors in the incident')
         assert lines(again, 'start_timestamp_seconds') == gauges
+        assert len(again.incidents.graph) == 1
     assert [record.getMessage() for record in records].count('incidents restored') == 1
 
 

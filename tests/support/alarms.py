@@ -6,7 +6,7 @@ import numpy as np
 from promlstm.engine.columns import MISSING, READY, Verdicts
 from promlstm.incidents.members import Origin
 from promlstm.incidents.table import Incidents
-from promlstm.settings import RootCause
+from promlstm.settings import RootCause, parsed
 
 NOW = 1_750_000_200.0  # 2025-06-15 15:10:00 UTC
 
@@ -63,7 +63,7 @@ class Fleet:
 
 def table(**settings):
     """Incidents with these keys of root_cause."""
-    return Incidents(msgspec.convert(settings, RootCause, strict=False))
+    return Incidents(msgspec.convert(settings, RootCause, dec_hook=parsed))
 
 
 def members_of(incidents, now=NOW):
