@@ -125,6 +125,22 @@ def test_the_same_oddness_of_more_series_is_no_news(asked):
     assert [facts['err'] for _, _, facts in asked.said] == ['no label server in 1 of 2 series', 'no label client in 1 of 2 series']
 
 
+def test_the_same_answer_is_taken_in_once_in_ten_minutes(asked):
+    """The graph stays the same one meanwhile, so nobody has to look at it again; another answer is taken in at once, and the time of success is told."""
+    asked.use(CALLS)
+    asked.look()
+    first, begun = asked.holder.graph, asked.clock.now()
+    asked.clock.now = lambda: begun + 300
+    asked.look()
+    assert asked.holder.graph is first and asked.number('last_success_timestamp_seconds', 'client -> server') == begun + 300
+    asked.look(calls=(200, vector({'client': 'shop', 'server': 'stock'})))
+    assert asked.edges == {'shop>cart', 'shop>stock'}
+    second = asked.holder.graph
+    asked.clock.now = lambda: begun + 1000
+    asked.look()
+    assert asked.holder.graph is not second and asked.holder.graph.seen.max() == begun + 1000
+
+
 def test_a_changed_configuration_loses_nothing_else(asked):
     """The same query at another place keeps its edges, though the server has none any more; one that is gone leaves graph and page."""
     asked.use(CALLS, PODS)
