@@ -13,7 +13,7 @@ from wire import Wire
 
 from promlstm import config as configuration
 from promlstm.incidents import learnt
-from promlstm.incidents.graph import REMEMBERED_SECONDS, Graph
+from promlstm.incidents.graph import MOST_EDGES, REMEMBERED_SECONDS, Graph
 from promlstm.live.clock import Clock
 from promlstm.live.dependencies import Dependencies
 from promlstm.query.sources import Sources
@@ -125,6 +125,31 @@ def test_the_same_oddness_of_more_series_is_no_news(asked):
     assert [facts['err'] for _, _, facts in asked.said] == ['no label server in 1 of 2 series', 'no label client in 1 of 2 series']
 
 
+def test_an_answer_of_more_edges_than_are_kept(asked):
+    """As many as are kept are there, and a line says so; the edges of the other query are among them."""
+    asked.use(CALLS, PODS)
+    asked.look(calls=(200, vector(*({'client': f'c{number}', 'server': f's{number % 100}'} for number in range(MOST_EDGES + 10)))))
+    asked.look(pods=(200, vector({'pod': 'b', 'node': 'x'})))
+    assert asked.number('remembered_edges') == MOST_EDGES and 'b>x' in asked.edges
+    assert asked.said[0][2]['err'] == f'{MOST_EDGES + 10} edges are more than {MOST_EDGES}: those seen last are kept; ask for fewer'
+
+
+def test_the_same_answer_is_taken_in_once_in_ten_minutes(asked):
+    """The graph stays the same one meanwhile, so nobody has to look at it again; another answer is taken in at once, and the time of success is told."""
+    asked.use(CALLS)
+    asked.look()
+    first, begun = asked.holder.graph, asked.clock.now()
+    asked.clock.now = lambda: begun + 300
+    asked.look()
+    assert asked.holder.graph is first and asked.number('last_success_timestamp_seconds', 'client -> server') == begun + 300
+    asked.look(calls=(200, vector({'client': 'shop', 'server': 'stock'})))
+    assert asked.edges == {'shop>cart', 'shop>stock'}
+    second = asked.holder.graph
+    asked.clock.now = lambda: begun + 1000
+    asked.look()
+    assert asked.holder.graph is not second and asked.holder.graph.seen.max() == begun + 1000
+
+
 def test_a_changed_configuration_loses_nothing_else(asked):
     """The same query at another place keeps its edges, though the server has none any more; one that is gone leaves graph and page."""
     asked.use(CALLS, PODS)
@@ -149,6 +174,17 @@ def test_edges_of_a_restart_are_kept(asked):
     assert asked.edges == {'shop>cart', 'cart>stock'}
 
 
+def test_edges_of_a_restart_that_nobody_tells_of_now_are_forgotten(asked):
+    """The storage may be read after the configuration, and hold what an earlier one asked for; where nothing is asked, too."""
+    asked.use(CALLS)
+    asked.look()
+    before = asked.holder.graph
+    asked.use()
+    asked.holder.graph = before
+    asked.look()
+    assert asked.edges == set() and asked.number('remembered_edges') == 0
+
+
 def test_it_is_asked_every_interval_until_the_end(asked):
     """By the clock, which may run faster; a new configuration is asked at once, and an end is one, whatever the interval."""
     asked.clock.speed = 1000.0
@@ -165,7 +201,7 @@ def test_it_is_asked_every_interval_until_the_end(asked):
 
 
 def test_a_source_that_hangs_keeps_no_other_back(asked):
-    """Its queries wait; those of another source are answered meanwhile."""
+    """Its queries wait; those of another source are answered meanwhile, again and again, and it is asked once."""
     released = threading.Event()
 
     def hanging(peer, number):
@@ -175,13 +211,14 @@ def test_a_source_that_hangs_keeps_no_other_back(asked):
     with Wire(hanging) as slow:
         tree = {
             'sources': {'slow': {'url': slow.url}, 'fast': {'url': asked.wire.url}},
-            'root_cause': {'source': 'fast', 'edges': [{**CALLS, 'source': 'slow'}, PODS]}, 'detectors': [{'name': 'x', 'expr': 'x', 'source': 'fast'}],
+            'root_cause': {'source': 'fast', 'interval': '1s', 'edges': [{**CALLS, 'source': 'slow'}, PODS]},
+            'detectors': [{'name': 'x', 'expr': 'x', 'source': 'fast'}],
         }  # fmt: skip
         config = configuration.parse(json.dumps(tree))
         asked.subject.use(config, Sources(config.named_sources))
         asked.subject.start()
-        servers.wait_until(lambda: 'a>x' in asked.edges, 20, 'the edges of the fast one')
-        assert 'shop>cart' not in asked.edges
+        servers.wait_until(lambda: len(asked.wire.requests) >= 3, 20, 'the fast one to be asked again')
+        assert asked.edges == {'a>x'} and len(slow.requests) == 1
         released.set()
 
 
