@@ -22,7 +22,6 @@ FORMAT = 1                          # of the JSON
 ALARMS_PER_WEEK = 1.0               # the default budget
 SCRAPE_SECONDS = 60.0               # of the uncertainty of an onset
 SEEDS = (1, 2, 3)                   # of the simulated shop
-EXAMPLES = 3                        # that are told in words, of different groups
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8)  # lower borders of the reliability table
 RESAMPLES = 2000
 RECORDED, SIMULATED = 'recorded', 'simulated'
@@ -64,7 +63,7 @@ class Set(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of incidents: figures of all methods, of promlstm by group, and the reliability of its probabilities.
 
     reliability  {method: [[lower border, how many, how many right, mean of what was said], …]}
-    examples     [[incident, its first thing, reason, …], …]
+    examples     [[incident, its first thing, reason, …], …], the first of each group
     misses       a sentence for each incident of which the first thing is not the cause
     """
 
@@ -99,10 +98,10 @@ def run(session, name, folder, say, log, seeds=SEEDS):
     for title, (many, source) in sources.items():
         answers, misses, examples = [], [], {}
         for telemetry in source:
-            for incident, evidence in evidences(session, telemetry):
+            for incident, evidence, rows in evidences(session, telemetry):
                 answers += asked(telemetry, incident, evidence, misses)
-                if len(examples) < EXAMPLES and incident.group not in examples:
-                    examples[incident.group] = explained(telemetry, incident, evidence)
+                if incident.group not in examples:
+                    examples[incident.group] = explained(telemetry, incident, evidence, [telemetry.series[row] for row in rows])
             log(f'  {title}: {len(answers) // len(_methods())} of {many} incidents')
         board.sets.append(summary(title, answers, misses, examples.values()))
         say(text(board.sets[-1]))
@@ -114,7 +113,7 @@ def _methods():
 
 
 def evidences(session, telemetry):
-    """(Incident, Evidence) of each incident of a Telemetry, as the incident table has it at the instant when it is looked at."""
+    """(Incident, Evidence, int [n]: the columns of its series) of each incident, as the incident table has it when it is looked at."""
     waiting = sorted(telemetry.incidents, key=lambda incident: incident.last)
     rises = Rises.blank(telemetry.values.shape[1])
     values, (past_times, past) = telemetry.values[..., None], telemetry.seasonal
@@ -126,11 +125,11 @@ def evidences(session, telemetry):
         following = telemetry.times[t + 1] if t + 1 < len(telemetry.times) else np.inf
         while waiting and following > waiting[0].last:
             incident = waiting.pop(0)
-            yield incident, _evidence(rises, telemetry, incident)
+            rows = np.flatnonzero(rises.onset >= incident.first)
+            yield incident, _evidence(rises, telemetry, rows), rows
 
 
-def _evidence(rises, telemetry, incident):
-    rows = np.flatnonzero(rises.onset >= incident.first)
+def _evidence(rises, telemetry, rows):
     uncertainty = np.maximum(rises.gap[rows], telemetry.step_seconds) + SCRAPE_SECONDS
     return Evidence(
         thing=telemetry.thing[rows], onset=rises.onset[rows], uncertainty=uncertainty, score=rises.peak[rows], direction=rises.direction[rows],
@@ -163,12 +162,12 @@ def asked(telemetry, incident, evidence, misses):
     return out
 
 
-def explained(telemetry, incident, evidence):
-    """[name of the incident, its first thing with the probability, reasons in words]."""
+def explained(telemetry, incident, evidence, names):
+    """[name of the incident, its first thing with the probability, reason in words, …]; names: of the series of the evidence."""
     found = root_cause_rankings.blamed(telemetry, incident, evidence, graph=True, alert=True)
     first = int(found.order[0])
     said = f'{telemetry.things[first]}, {found.cause[first]:.2f}'
-    return [incident.name, said, *words.reasons(evidence, found, telemetry.edges, first)]
+    return [incident.name, said, *words.reasons(evidence, found, telemetry.edges, first, names)]
 
 
 def summary(name, answers, misses=(), examples=()):

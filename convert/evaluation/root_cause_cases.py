@@ -52,6 +52,7 @@ class Telemetry(NamedTuple):
     times: np.ndarray           # float64 [T] unix seconds; a gap is a time without recording
     values: np.ndarray          # float64 [T, S]
     seasonal: tuple             # (times [H], values [H, S]) for the seasonal memory at the start
+    series: tuple               # of str [S]: what each is, within its thing
     thing: np.ndarray           # int64 [S]
     kind: np.ndarray            # int8 [S]
     things: tuple               # of str: their names
@@ -73,8 +74,9 @@ def check(folder):
 def recorded(folder):
     """Telemetry of each incident of a folder, one at a time, in the order of their names."""
     names = check(folder)
-    healthy = {path.stem.removesuffix(HEALTHY): _read(path, ('t', 'x', 'node', 'metric', 'stat')) for path in sorted(Path(folder).glob(f'*{HEALTHY}.npz'))}
-    healthy = {name: data for name, data in healthy.items() if len(data['t'])}
+    files = sorted(Path(folder).glob(f'*{HEALTHY}.npz'))
+    read = {path.stem.removesuffix(HEALTHY): _read(path, ('t', 'x', 'node', 'metric', 'stat')) for path in files}
+    healthy = {name: data for name, data in read.items() if len(data['t'])}
     if not healthy:
         raise CaseError(f'{folder}: no healthy time in it: {EXPECTED}')
     keys = ('t', 'x', 'node', 'metric', 'stat', 'edges', 'target_node', 'target_metric', 'target_stat', 'target_time', 'cause_node')
@@ -118,7 +120,8 @@ def _telemetry(name, issue, healthy, path):
     )  # fmt: skip
     return Telemetry(
         step, np.concatenate([past_times, t]), np.concatenate([past, issue['x']]), (past_times, past),
-        np.array([number[node] for node, _, _ in series]), np.array([kinds.of(metric) for _, metric, _ in series], np.int8), things,
+        tuple(f'{metric} {stat}' for _, metric, stat in series), np.array([number[node] for node, _, _ in series]),
+        np.array([kinds.of(metric) for _, metric, _ in series], np.int8), things,
         np.array([[number[a], number[b]] for a, b in issue['edges'].tolist()], np.int64).reshape(-1, 2), (incident,),
     )  # fmt: skip
 
@@ -164,4 +167,5 @@ def simulated(seed, faults=SHOP_FAULTS):
     )  # fmt: skip
     edges = np.array([[number[a], number[b]] for a, b in shop.edges])
     names = tuple(f'{label}={value}' for label, value in things)
-    return Telemetry(SHOP_STEP, times, shop.values(times), (coarse, shop.values(coarse)), thing, kind, names, edges, incidents)
+    series = tuple(each.metric for each in shop.series)
+    return Telemetry(SHOP_STEP, times, shop.values(times), (coarse, shop.values(coarse)), series, thing, kind, names, edges, incidents)

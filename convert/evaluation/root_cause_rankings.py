@@ -52,23 +52,15 @@ def robust(telemetry, incident, evidence):
 
 
 def correlation(telemetry, incident, evidence):
-    """float64 [m]: the largest absolute correlation of a series with one of the alert's, just before and during the incident.
-
-    The thing of the alert itself, which is like itself in any case, comes last.
-    """
-    inside = _inside(telemetry, incident)
-    values = telemetry.values[max(0, inside[0] - TAIL_STEPS) : inside[-1] + 1]
-    found = np.zeros(values.shape[1])
-    for target in incident.target_series:
-        found = np.fmax(found, [_pearson(values[:, target], column) for column in values.T])
-    out = _largest_of(telemetry, telemetry.thing, found)
+    """float64 [m]: the largest absolute correlation of a series with one of the alert's; the alert's own thing, which is like itself, comes last."""
+    out = _alike(telemetry, incident)
     out[incident.target] = 0
     return out
 
 
 def walk(telemetry, incident, evidence):
     """float64 [m]: how often a random walk with restart is there, which knows the calls and the correlation with the alert alone."""
-    things, alike = len(telemetry.things), correlation(telemetry, incident, evidence)
+    things, alike = len(telemetry.things), _alike(telemetry, incident)
     step = np.zeros((things, things))
     for caller, callee in telemetry.edges.tolist():
         step[caller, callee] += alike[callee]
@@ -102,6 +94,16 @@ def place(scores, thing):
 
 def _inside(telemetry, incident):
     return np.flatnonzero((telemetry.times >= incident.first) & (telemetry.times <= incident.last))
+
+
+def _alike(telemetry, incident):
+    """float64 [m]: the largest absolute correlation of a series of each thing with one of the alert's, just before and during the incident."""
+    inside = _inside(telemetry, incident)
+    values = telemetry.values[max(0, inside[0] - TAIL_STEPS) : inside[-1] + 1]
+    found = np.zeros(values.shape[1])
+    for target in incident.target_series:
+        found = np.fmax(found, [_pearson(values[:, target], column) for column in values.T])
+    return _largest_of(telemetry, telemetry.thing, found)
 
 
 def _largest_of(telemetry, thing, values):

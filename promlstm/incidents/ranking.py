@@ -180,7 +180,8 @@ def _usable(edges: Ints, things: int) -> Ints:
     """int64 [E, 2]: the edges between two different things, each once, by dependant."""
     edges = np.asarray(edges, np.int64).reshape(-1, 2)
     inside = ((edges >= 0) & (edges < things)).all(axis=1) & (edges[:, 0] != edges[:, 1])
-    return np.unique(edges[inside], axis=0)
+    numbers = np.unique(edges[inside, 0] * things + edges[inside, 1])
+    return np.stack([numbers // max(1, things), numbers % max(1, things)], axis=1)
 
 
 def _candidates(suffering: Floats, strength: Floats, traffic: Floats, edges: Ints) -> Ints:
