@@ -17,7 +17,7 @@ from pathlib import Path
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 
 FAILED, REFUSED, INTERRUPTED, STOPPED = 1, 3, 130, 143      # exit status
-ONCE = {'wrap', 'quantize', 'compare', 'figures', 'healthy'}           # commands that leave nothing before their end
+ONCE = {'wrap', 'quantize', 'compare', 'figures', 'healthy', 'graph'}  # commands that leave nothing before their end
 BY_SETS = '; the sets that were finished are printed and written: --sets measures the others'
 
 
@@ -222,6 +222,9 @@ def _benchmark(args):
     from convert import places, progress
     from promlstm.engine import session
 
+    if args.root_cause:
+        _root_cause(args)
+        return
     places.labelled_sets(args.data, args.sets)
     for model in args.model:
         session.load(session.resolve(model))
@@ -232,6 +235,21 @@ def _benchmark(args):
         args.model, args.data, args.sets, args.out, args.json, args.errors, args.standing, args.most_by_one_entity, args.processes
     )
     benchmark.run(options, functools.partial(print, flush=True), progress.say)
+
+
+def _root_cause(args):
+    from convert import places, progress
+    from convert.evaluation import root_cause, root_cause_cases
+    from promlstm.engine import session
+
+    root_cause_cases.check(args.root_cause)
+    if args.json:
+        places.to_write(args.json)
+    models = {name: session.load(session.resolve(name)) for name in dict.fromkeys(args.model)}
+    say = functools.partial(print, flush=True)
+    boards = [root_cause.run(loaded, name, args.root_cause, say, progress.say) for name, loaded in models.items()]
+    if args.json:
+        args.json.write_bytes(root_cause.encoded(boards))
 
 
 def _figures(args):
@@ -252,6 +270,26 @@ def _healthy(args):
     print(healthy.text(counts), end='')
 
 
+def _graph(args):
+    from convert import graph, places, progress
+    from convert.errors import ConvertError
+    from convert.evaluation import spreading
+    from promlstm import config
+
+    if args.simulated:
+        steps = functools.partial(progress.track, what='steps', total=spreading.STEPS, log=progress.say)
+        print('\n'.join(graph.simulated(args.simulated, steps)))
+        return
+    if not args.config:
+        raise ConvertError('CONFIG: missing; or say --simulated N')
+    places.to_write(args.out)
+    found = graph.make(
+        config.load(args.config), detectors=args.detector, wanted=args.label, days=args.days, now=time.time(), out=args.out, say=progress.say,
+        progress=lambda name: functools.partial(progress.track, what=f'steps of {name}', log=progress.say),
+    )  # fmt: skip
+    print('\n'.join(found))
+
+
 def _need_tensorflow():
     try:
         import keras  # noqa: F401 (the first of what the extra brings)
@@ -264,6 +302,7 @@ def _need_tensorflow():
 
 COMMANDS = {
     'fetch': _fetch, 'wrap': _wrap, 'quantize': _quantize, 'compare': _compare, 'benchmark': _benchmark, 'figures': _figures, 'healthy': _healthy,
+    'graph': _graph,
 }  # fmt: skip (all others are stages)
 
 if __name__ == '__main__':

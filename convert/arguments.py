@@ -106,11 +106,13 @@ of a set is found in hindsight, the same way for every method; the gain is the
 first model's recall less that of the row, with its 90 % interval. An event recurs
 where it came at the same time of day, and as large, on two of the seven days before.
 docs/how-to/benchmark.md says where to get labelled sets and how to make your own.
+--root-cause measures how often an incident's cause is named: docs/explanation/root-cause.md.
 
 examples:
   python -m convert benchmark builtin:default --data labelled/
   python -m convert benchmark own.onnx builtin:default --data labelled/ --sets WSD,NAB --errors --out benchmark/
-  python -m convert benchmark own.onnx --data labelled/ --most-by-one-entity 0.1 --json figures.json"""
+  python -m convert benchmark own.onnx --data labelled/ --most-by-one-entity 0.1 --json figures.json
+  python -m convert benchmark --root-cause incidents/"""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -132,7 +134,21 @@ def parse(argv=None):
     refuse = vars(args).pop('refuse')
     if unknown:
         refuse(f'unrecognized arguments: {" ".join(unknown)}')
+    if args.command == 'benchmark':
+        _check_benchmark(args, refuse)
     return args
+
+
+def _check_benchmark(args, refuse):
+    """Models and labelled telemetry are needed, or recorded incidents, but not both."""
+    if args.root_cause is None:
+        if missing := [name for name, given in (('MODEL', args.model), ('--data', args.data)) if not given]:
+            refuse(f'the following arguments are required: {", ".join(missing)}')
+        return
+    given = {'--data': args.data, '--sets': args.sets, '--out': args.out, '--errors': args.errors, '--most-by-one-entity': args.most_by_one_entity}
+    if unfit := [name for name, value in given.items() if value]:
+        refuse(f'argument --root-cause: not allowed with {", ".join(unfit)}')
+    args.model = args.model or ['builtin:default']
 
 
 def parser():
@@ -147,6 +163,7 @@ def parser():
     _benchmark(commands)
     _figures(commands)
     _healthy(commands)
+    _graph(commands)
     return out
 
 
@@ -277,8 +294,14 @@ def _benchmark(commands):
         'each set when it is finished; leaves nothing but the files of --out and --json, which are written anew after each set.',
         BENCHMARK,
     )
-    out.add_argument('model', nargs='+', metavar='MODEL', help='a model file, or builtin:NAME; others are compared with the first')
-    out.add_argument('--data', type=Path, required=True, metavar='DIR', help='labelled telemetry, DIR/SET/ENTITY.npz; never written to')
+    out.add_argument('model', nargs='*', metavar='MODEL', help='a model file, or builtin:NAME; others are compared with the first')
+    out.add_argument('--data', type=Path, metavar='DIR', help='labelled telemetry, DIR/SET/ENTITY.npz; never written to')
+    out.add_argument(
+        '--root-cause',
+        type=Path,
+        metavar='DIR',
+        help='instead: recorded incidents whose cause is known, DIR/SCENARIO__ISSUE.npz, and simulated ones (default model: builtin:default)',
+    )
     out.add_argument('--sets', type=_names, default=(), metavar='NAMES', help='only these of the sets, such as WSD,AIOPS (default: all, and injected faults)')
     out.add_argument('--out', type=Path, metavar='PATH', help='write a page there (a name that ends in .html), or page, text and JSON (a folder)')
     out.add_argument('--json', type=Path, metavar='FILE', help='write all figures as JSON')
@@ -319,6 +342,24 @@ def _healthy(commands):
     out.add_argument('model', metavar='FILE', help='a model file, or builtin:NAME')
     out.add_argument('--days', type=_days, default=14, metavar='N', help='how long, at a step of a minute; 5 or more (default: 14)')
     out.add_argument('--entities', type=_count, default=6, metavar='N', help='of each shape (default: 6)')
+
+
+def _graph(commands):
+    out = _command(
+        commands,
+        'graph',
+        'learn from history what depends on what',
+        'Replays the detectors of a configuration over past weeks and looks which names (services, pods) get strange after which others did. Leaves '
+        'a file for root_cause.graph_file, for what no query tells of. Finds only what takes a step or more from one to the next, and what was '
+        'seen several times. Needs no TensorFlow.',
+        'examples:\n  python -m convert graph promlstm.yml --label service --out graph.json\n  python -m convert graph --simulated 3',
+    )
+    out.add_argument('config', type=Path, nargs='?', metavar='CONFIG', help='a configuration of promlstm')
+    out.add_argument('--days', type=_count, default=14, metavar='N', help='how much history, until now (default: 14)')
+    out.add_argument('--detector', action='append', default=[], metavar='NAME', help='only this detector; once for each (default: all)')
+    out.add_argument('--label', action='append', default=[], metavar='LABEL', help='whose values are the names; once for each (default: all linking labels)')
+    out.add_argument('--out', type=Path, default=Path('graph.json'), metavar='FILE', help='the file to write (default: graph.json)')
+    out.add_argument('--simulated', type=_count, metavar='N', help='learn from N made-up fleets instead, print precision and recall, and write nothing')
 
 
 def _days(text):

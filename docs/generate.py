@@ -19,7 +19,7 @@ import msgspec
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / 'docs'), str(ROOT / 'tests'), str(ROOT / 'tests/support')]  # convert is not installed, nor are the tests
 
-from promlstm.serve.exposition import FAMILIES  # noqa: E402
+from promlstm.serve.exposition import FAMILIES, INCIDENTS  # noqa: E402
 from promlstm.serve.telemetry import METRICS  # noqa: E402
 
 METRICS_PAGE = ROOT / 'docs/reference/metrics.md'
@@ -57,6 +57,14 @@ def metrics():
     for name, (text, labels) in FAMILIES.items():
         further = ', '.join(f'`{label}`' for label in labels)
         lines.append(f'| `{name}` | {further and further + (" if the detector has several" if labels == ("feature",) else "")} | {text} |')
+    lines += [
+        '', '## Gauges of incidents', '',
+        'Of all detectors together. Those with the label `detector` carry the labels of their entity, too; where the cause is a whole, such as a service',
+        'of several pods, `promlstm_incident_cause_score` has its name alone and an empty `detector`. [API](api.md) has the members and the reasons.',
+        '', '| metric | labels | meaning |', '|---|---|---|',
+    ]  # fmt: skip
+    for name, (text, labels) in INCIDENTS.items():
+        lines.append(f'| `{name}` | {", ".join(f"`{label}`" for label in labels)} | {text} |')
     lines += ['', '## Metrics of the exporter', '', 'Those of the process (`process_…`) and of Python (`python_info`) are there, too.', '']
     lines += ['| metric | labels | meaning |', '|---|---|---|']
     for name, (kind, text, labels) in METRICS.items():

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from promlstm import __version__, arguments, logs, signals
@@ -19,6 +20,7 @@ from promlstm.errors import ConfigError, PromlstmError
 
 if TYPE_CHECKING:
     from promlstm.config import Config
+    from promlstm.live.dependencies import Dependencies
     from promlstm.live.scheduler import Scheduler
     from promlstm.query.sources import Sources
 
@@ -57,12 +59,14 @@ def run(args: argparse.Namespace) -> int:
         from promlstm import limits
         from promlstm.engine.session import stamp
         from promlstm.live.clock import Clock
+        from promlstm.live.dependencies import Dependencies
         from promlstm.live.feedback import Feedback
+        from promlstm.live.incidents import Gathering
         from promlstm.live.reload import Reload
         from promlstm.live.scheduler import Scheduler
         from promlstm.live.storage import Storage
         from promlstm.query.sources import Sources
-        from promlstm.serve.page import Page
+        from promlstm.serve.page import OF_INCIDENTS, Page
         from promlstm.serve.server import Server, limits_of
         from promlstm.serve.site import Site, host_of, prefix_of
         from promlstm.serve.telemetry import Telemetry
@@ -82,18 +86,21 @@ def run(args: argparse.Namespace) -> int:
             )  # fmt: skip
         feedback = Feedback(telemetry, clock.stopping)
         feedback.use(config.alertmanager, config.root)
+        incidents = Gathering(config.root_cause, clock, telemetry, partial(page.publish, OF_INCIDENTS))
         scheduler = Scheduler(
             config, sources, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=sources.__getitem__,
-            storage=storage, feedback=feedback,
+            storage=storage, feedback=feedback, incidents=incidents,
         )  # fmt: skip
-        in_force = InForce(scheduler, sources, config)
+        dependencies = Dependencies(incidents, telemetry, clock)
+        dependencies.use(config, sources)
+        in_force = InForce(scheduler, sources, config, dependencies)
         prefix = prefix_of(args.external_url, args.route_prefix)
         reload = Reload(
             None if args.preset else args.config_file, in_force.apply, telemetry, lambda new: _advise(new, log), seen=seen
         )
         site = Site(
             page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready, sources=scheduler.source_names, prefix=prefix,
-            reload=reload.ask if args.enable_lifecycle else None, host=host_of(args.external_url),
+            reload=reload.ask if args.enable_lifecycle else None, host=host_of(args.external_url), incidents=incidents.listing,
         )  # fmt: skip
         web = Web(args.web_config_file, telemetry)
         server = Server(args.listen, site, limits_of(args.max_connections, args.max_connections_per_client), web)
@@ -102,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
     logs.event(log, 'info', 'serving', version=__version__, url=server.url + prefix, config=name, detectors=len(config.detectors))
     feedback.start()
     scheduler.start()
+    dependencies.start()
     reload.start()
     while (number := wait_for_signal()) == signal.SIGHUP:
         web.reread()
@@ -120,8 +128,8 @@ def run(args: argparse.Namespace) -> int:
 class InForce:
     """What the scheduler runs and asks now; a new configuration keeps what is the same."""
 
-    def __init__(self, scheduler: 'Scheduler', sources: 'Sources', config: 'Config') -> None:
-        self._scheduler, self._sources, self._config = scheduler, sources, config
+    def __init__(self, scheduler: 'Scheduler', sources: 'Sources', config: 'Config', dependencies: 'Dependencies') -> None:
+        self._scheduler, self._sources, self._config, self._dependencies = scheduler, sources, config, dependencies
 
     def apply(self, config: 'Config') -> list[str]:
         """Run another configuration from now on; returns what has changed."""
@@ -131,6 +139,7 @@ class InForce:
         changed = self._scheduler.apply(config, sources, sources.__getitem__)
         if self._scheduler.feedback and config.alertmanager != self._config.alertmanager:
             self._scheduler.feedback.use(config.alertmanager, config.root)
+        self._dependencies.use(config, sources)
         self._sources, self._config = sources, config
         sources.share_memory()
         return changed
@@ -142,7 +151,7 @@ def _advise(config: 'Config', log: logging.Logger) -> None:
     from promlstm.config import source_place
 
     for name, source in config.named_sources.items():
-        for text in advice.of_source(source, config.detectors_of(name), limits.memory_bytes()):
+        for text in advice.of_source(source, config.detectors_of(name), limits.memory_bytes(), edges=config.asks_for_edges(name)):
             logs.event(log, 'warn', f'{source_place(config, name)}: {text}')
     for detector in config.detectors:
         for text in advice.of_settings(detector):
@@ -219,6 +228,7 @@ def _width() -> int | None:
 def backtest(args: argparse.Namespace) -> int:
     """`promlstm backtest`: a report for each detector that was asked for."""
     from promlstm import backtest as replay
+    from promlstm import past_incidents as past
     from promlstm.engine.detector import Detector
     from promlstm.engine.session import load, resolve
     from promlstm.engine.trial import Trials
@@ -236,14 +246,22 @@ def backtest(args: argparse.Namespace) -> int:
         raise ConfigError(f'--detector={unknown}: no such detector; {name} has {", ".join(known)}')
     out = _output(args.output)  # before the work, so that a path that cannot be written is reported at once
     sources, sink, progress, trials = Sources(config.named_sources, root=config.root), replay.OpenMetrics(), Progress(), Trials()
-    reports, failed = [], []
+    reports, failed = list[replay.Report](), list[str]()
+    incidents = None
+    if args.incidents:
+        incidents = past.PastIncidents(config.root_cause, list(past.graphs(config, sources, start, end, lambda text: failed.append(f'promlstm: {text}'))))
     for detector in config.detectors:
         if not args.detector or detector.name in args.detector:
             try:
                 session = load(resolve(detector.model, config.root), sha256=detector.sha256, trial=trials)
                 source = asked_every(sources[config.source_name(detector)], detector.step)
                 subject, show_step = Detector(detector, session, source), progress.steps(detector.name)
-                reports.append(replay.run(subject, start, end, progress=show_step, sink=sink if args.format == 'openmetrics' else None))
+                reports.append(
+                    replay.run(
+                        subject, start, end, progress=show_step, sink=sink if args.format == 'openmetrics' else None,
+                        watch=incidents.observe if incidents else None,
+                    )
+                )  # fmt: skip
             except PromlstmError as error:  # the others have their report all the same
                 failed.append(f'promlstm: detector {detector.name}: {error}')
             progress.show('')
@@ -252,7 +270,12 @@ def backtest(args: argparse.Namespace) -> int:
             if args.format == 'openmetrics':
                 sink.write(out)
             else:
-                out.write((replay.table(reports) if args.format == 'table' else replay.as_json(reports) + '\n').encode())
+                found = incidents.found() if incidents else None
+                if args.format == 'table':
+                    text = replay.table(reports) + (f'\n{past.table(found)}' if found is not None else '')
+                else:
+                    text = replay.as_json(reports, None if found is None else past.tree(found)) + '\n'
+                out.write(text.encode())
     except BrokenPipeError:
         raise
     except OSError as error:  # a full disk

@@ -31,10 +31,10 @@ DEFAULT_HISTORY_SECONDS = 8 * 86400.0
 DEFAULT_RETENTION_SECONDS = 15 * 86400.0  # of a Prometheus as it comes
 
 
-def of_source(source: Source, detectors: Iterable[Detector], memory_limit_bytes: int | None = None) -> list[str]:
-    """What the section of a source means where that may not be what was meant, list of sentences."""
+def of_source(source: Source, detectors: Iterable[Detector], memory_limit_bytes: int | None = None, *, edges: bool = False) -> list[str]:
+    """What the section of a source means where that may not be what was meant, list of sentences. edges: it is asked for edges."""
     steps = [detector.step for detector in detectors]
-    found, shortest = [] if steps else ['no detector asks it: say source: NAME in those that are to'], min(steps, default=math.inf)
+    found, shortest = [] if steps or edges else ['no detector asks it: say source: NAME in those that are to'], min(steps, default=math.inf)
     if source.timeout < QUICK_SECONDS:
         found.append(f'timeout of {duration(source.timeout)}: hardly any answer is that fast, so every step may fail; the unit may be missing')
     if source.timeout > max(shortest, DEFAULT_TIMEOUT_SECONDS):

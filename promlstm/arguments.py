@@ -36,6 +36,8 @@ def parse(argv: Sequence[str], commands: Mapping[str, Command]) -> argparse.Name
         if args.checkpoint_interval and not args.storage_path:
             parser.error('--storage.checkpoint-interval is for --storage.path only: without a folder nothing is written')
         args.checkpoint_interval = args.checkpoint_interval or CHECKPOINT_SECONDS
+    if getattr(args, 'incidents', False) and args.format == 'openmetrics':
+        parser.error('--incidents is for --format=table and --format=json: a file of scores has no place for them')
     return args
 
 
@@ -259,7 +261,10 @@ def _add_backtest(commands: 'Commands', command: Command) -> None:
         'To see past scores in Prometheus itself:\n\n'
         '  promlstm backtest --from=-2d --format=openmetrics --output=scores.om\n'
         '  promtool tsdb create-blocks-from openmetrics scores.om DATA_DIR',
-        examples=['promlstm backtest --from=-2d', 'promlstm backtest --from=2026-01-30T00:00:00Z --to=2026-01-31T00:00:00Z --detector=node_cpu --format=json'],
+        examples=[
+            'promlstm backtest --from=-2d', 'promlstm backtest --from=-2d --incidents',
+            'promlstm backtest --from=2026-01-30T00:00:00Z --to=2026-01-31T00:00:00Z --detector=node_cpu --format=json',
+        ],
     )
     _add_config_file(parser)
     parser.add_argument(
@@ -268,4 +273,5 @@ def _add_backtest(commands: 'Commands', command: Command) -> None:
     parser.add_argument('--to', dest='end', default='now', metavar='TIME', help='end, written the same way, or now (default: now)')
     parser.add_argument('--detector', action='append', metavar='NAME', help='replay only this detector; repeatable')
     parser.add_argument('--format', choices=('table', 'json', 'openmetrics'), default='table', help='output format (default: table)')
+    parser.add_argument('--incidents', action='store_true', help='list the incidents of all these detectors together, with their likeliest causes')
     parser.add_argument('--output', metavar='FILE', help='write to a file instead of standard output')

@@ -133,6 +133,7 @@ def run(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
     sink: Callable[[Mapping[str, bytes], float], None] | None = None,
+    watch: Callable[[Detector, Verdicts, Bools], None] | None = None,
 ) -> Report:
     """The Report of one detector over a span.
 
@@ -140,6 +141,7 @@ def run(
     start, end  unix seconds
     progress    called with (steps done, steps to do); steps done are below 0 during warm-up
     sink        called with {family: text block} and the time of each step, or None
+    watch       called with the detector, the verdicts of each step and which entities are missing (bool [N]), or None
     """
     step = detector.config.step
     first, last = aligned(start, step) + step, aligned(end, step)
@@ -156,6 +158,8 @@ def run(
         missing = detector.missing(verdicts)
         report.anomalies += [_anomaly(detector, names, closed) for closed in alarms.add(verdicts, verdicts.score >= 1)]
         report.missing += [_anomaly(detector, names, closed) for closed in absences.add(verdicts, missing)]
+        if watch:
+            watch(detector, verdicts, missing)
         if sink:
             text = text.of(detector.entities.identities)
             sink(exposition.render(verdicts, text, missing=missing), verdicts.time)
@@ -272,10 +276,10 @@ def _summary(report: Report) -> str:
     )
 
 
-def as_json(reports: Iterable[Report]) -> str:
-    """Reports as JSON text; NaN becomes null."""
+def as_json(reports: Iterable[Report], incidents: list[dict[str, Any]] | None = None) -> str:
+    """Reports as JSON text, a list; with incidents an object of both. NaN becomes null."""
     tree = [asdict(report) | {'alarms_per_entity_week': report.alarms_per_entity_week} for report in reports]
-    return json.dumps(_finite(tree), indent=2)
+    return json.dumps(_finite(tree if incidents is None else {'detectors': tree, 'incidents': incidents}), indent=2)
 
 
 def _finite(value: Any) -> Any:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from promlstm import advice, contact, terminal
+from promlstm import advice, check_edges, contact, terminal
 from promlstm.config import Config, source_place
 from promlstm.config import Detector as DetectorConfig
 from promlstm.contact import Api, Contact
@@ -22,6 +22,7 @@ from promlstm.engine.entities import Entities, Placement
 from promlstm.engine.session import Session
 from promlstm.engine.trial import Trials
 from promlstm.errors import PromlstmError, SourceRefused, SourceUnavailable
+from promlstm.incidents import edges
 from promlstm.live.facts import skew_text
 from promlstm.query.newest import last_returned
 from promlstm.query.prometheus import Vector
@@ -59,6 +60,7 @@ class Checked:
     classes: frozenset[int] = frozenset()
     floor: float | None = None
     entities: int | None = None
+    linked: dict[str, set[str]] = field(default_factory=dict)  # values of its entities, by linking label
     reaches_back: bool | None = None  # there are samples from before the warm-up
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -98,21 +100,23 @@ def check(
     sources = Sources(config.named_sources, root=config.root)
     contacts = {name: contact.source(sources[name], source_place(config, name), say, online=online) for name in config.named_sources}
     cache: dict[tuple[Path, str | None], Session] = {}
-    trials, found = Trials(), []
+    trials, found, linking = Trials(), [], edges.linking(config.root_cause)
     for detector in config.detectors:
         progress(detector.name)
         name = config.source_name(detector)
         asked, kind = asked_every(sources[name], detector.step), config.named_sources[name].kind
-        found.append(_checked(detector, config.root, asked, cache, trials, kind=kind, online=contacts[name].online))
+        found.append(_checked(detector, config.root, asked, cache, trials, linking, kind=kind, online=contacts[name].online))
         if contacts[name].online and found[-1].bundle and not found[-1].errors:
             found[-1].warnings += _history(found[-1], asked, contacts[name].retention_seconds)
     progress('')
     for line in _report(found, width, online=any(one.online for one in contacts.values())):
         say(line)
-    for line in [*_of_sources(config, sources, contacts, found, memory_limit_bytes), *_memory(found, memory_limit_bytes)]:
+    asked_of = {each.config.name: (each.entities, each.linked) for each in found if each.entities is not None}
+    linked = check_edges.report(config, sources, {name: one.online for name, one in contacts.items()}, asked_of)
+    for line in [*_of_sources(config, sources, contacts, found, memory_limit_bytes), *linked.lines, *_memory(found, memory_limit_bytes)]:
         for part in terminal.wrapped(line, width):
             say(part)
-    refused = [line for one in contacts.values() for line in one.refused] + contact.alertmanager(config, say, online=online)
+    refused = [line for one in contacts.values() for line in one.refused] + linked.errors + contact.alertmanager(config, say, online=online)
     for line in refused:
         for part in terminal.wrapped(line, width):
             say(part)
@@ -127,7 +131,7 @@ def _of_sources(
     for name, one in contacts.items():
         asking = [each for each in found if config.source_name(each.config) == name]
         first += _first_scores(asking, one.retention_seconds, online=one.online)
-        doubts = advice.of_source(config.named_sources[name], config.detectors_of(name), memory_limit_bytes)
+        doubts = advice.of_source(config.named_sources[name], config.detectors_of(name), memory_limit_bytes, edges=config.asks_for_edges(name))
         if one.online and (skew := skew_text(sources[name].clock_skew_seconds)):
             doubts.append(f'{skew}: samples are judged that much late or are not there yet')
         general += [f'warning: {source_place(config, name)}: {text}' for text in doubts]
@@ -135,8 +139,9 @@ def _of_sources(
 
 
 def _checked(
-    config: DetectorConfig, root: str, source: Api, cache: dict[tuple[Path, str | None], Session], trials: Trials, *, kind: str, online: bool
-) -> Checked:
+    config: DetectorConfig, root: str, source: Api, cache: dict[tuple[Path, str | None], Session], trials: Trials, linking: Sequence[str], *,
+    kind: str, online: bool,
+) -> Checked:  # fmt: skip
     checked, features = Checked(config), len(config.queries)
     try:
         path = sessions.resolve(config.model, root)
@@ -159,7 +164,7 @@ def _checked(
         if counter := kind == 'prometheus' and bare_counter(expr):
             checked.warnings.append(f'{_key(name)} looks like a counter ({counter} without rate): ask for rate(…)')
     if online:
-        _ask(checked, checked.floor, source)
+        _ask(checked, checked.floor, source, linking)
     return checked
 
 
@@ -167,7 +172,7 @@ def _key(feature: str) -> str:
     return f'features.{feature}' if feature else 'expr'
 
 
-def _ask(checked: Checked, floor: float, source: Api) -> None:
+def _ask(checked: Checked, floor: float, source: Api, linking: Sequence[str]) -> None:
     """Ask each expression once. A rejected one is an error; an empty result is a warning, because series may appear later."""
     config = checked.config
     table = Entities(len(config.queries), config.by or None, config.max_entities)
@@ -185,7 +190,7 @@ def _ask(checked: Checked, floor: float, source: Api) -> None:
     except PromlstmError as error:
         checked.errors.append(str(error))
         return
-    checked.entities = len(table)
+    checked.entities, checked.linked = len(table), check_edges.carried(table.identities, linking)
     checked.warnings += [f'the query API warns: {text}' for vector in answers for text in vector.warnings]
     checked.warnings += [f'the query API hints: {text}' for text in dict.fromkeys(text for vector in answers for text in vector.hints)]
     checked.warnings += [

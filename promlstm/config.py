@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -30,7 +30,9 @@ from promlstm.settings import Budget as Budget
 from promlstm.settings import Config as Config
 from promlstm.settings import Detector as Detector
 from promlstm.settings import Duration as Duration
+from promlstm.settings import Edges as Edges
 from promlstm.settings import OAuth2 as OAuth2
+from promlstm.settings import RootCause as RootCause
 from promlstm.settings import Size as Size
 from promlstm.settings import Source as Source
 from promlstm.settings import Zone as Zone
@@ -79,7 +81,7 @@ features, forget, history, hold, max_entities, min_deviation, min_relative_devia
         got = 'nothing' if tree is None else f'a {type(tree).__name__}'
         raise ConfigError(f'{source}: expected the keys prometheus and detectors, got {got}')
     if '-root' in tree:
-        raise ConfigError(f'{source}: -root: unknown key; known: alertmanager, detectors, prometheus, sources')
+        raise ConfigError(f'{source}: -root: unknown key; known: {_known(Config)}')
     try:
         _check_sources(tree.get('sources'))
         config: Config = msgspec.convert({**tree, '-root': root}, Config, dec_hook=parsed)
@@ -98,7 +100,7 @@ def changes(old: Config, new: Config) -> list[str]:
     """
     sources = _differing(old.named_sources, new.named_sources)
     names = _differing(*({detector.name: detector for detector in config.detectors} for config in (old, new)))
-    others = ['alertmanager'] * (old.alertmanager != new.alertmanager)
+    others = [name for name in ('alertmanager', 'root_cause') if getattr(old, name) != getattr(new, name)]
     return [name if name == DEFAULT_SOURCE else f'source {name}' for name in sources] + others + [f'detector {name}' for name in names]
 
 
@@ -139,6 +141,8 @@ _PLACES: dict[str, type[Strict]] = {
     'prometheus.oauth2': OAuth2,
     'prometheus.oauth2.tls_config': TLS,
     'prometheus.tls_config': TLS,
+    'root_cause': RootCause,
+    'root_cause.edges[…]': Edges,
 }
 
 
@@ -159,14 +163,19 @@ def _explain(message: str, tree: dict[str, Any]) -> str:
     if is_key:
         return f'{_place(path, tree)}a key is not text: put it in quotes'
     if unknown and kind:
-        known = ', '.join(sorted(name for name in kind.__struct_encode_fields__ if name != '-root'))
-        return f'{_place(path, tree)}{unknown[1]}: unknown key; known: {known}'
+        return f'{_place(path, tree)}{unknown[1]}: unknown key; known: {_known(kind)}'
     if missing:
         return f'{_place(path, tree)}{missing[1]}: missing'
     if choice and kind:
-        choices = get_args(get_type_hints(kind)[path.rpartition('.')[2]])
+        hint = get_type_hints(kind)[path.rpartition('.')[2]]
+        choices = get_args(next((each for each in get_args(hint) if get_origin(each) is Literal), hint))  # of `Literal[…] | None`, too
         return f'{_place(path, tree)}expected one of {", ".join(choices)}, got {choice[1]}'
     return f'{_place(path, tree)}{re.sub("`([a-z |]+)`", _worded, what[0].lower() + what[1:])}'
+
+
+def _known(kind: type[Strict]) -> str:
+    """The keys of a section, without those that are not in a file."""
+    return ', '.join(sorted(name for name in kind.__struct_encode_fields__ if not name.startswith('-')))
 
 
 def _worded(match: re.Match[str]) -> str:
@@ -199,6 +208,7 @@ def _check(config: Config, source: str) -> None:
         _check_source(config.alertmanager.source, f'{source}: alertmanager')
         if config.alertmanager.interval <= 0:
             raise ConfigError(f'{source}: alertmanager.interval: expected more than 0')
+    _check_root_cause(config, f'{source}: root_cause')
     if not config.detectors:
         raise ConfigError(f'{source}: detectors: none; give at least one with name and expr')
     names = [detector.name for detector in config.detectors]
@@ -220,6 +230,53 @@ def source_place(config: Config, name: str) -> str:
     ['prometheus', 'sources.logs']
     """
     return f'sources.{name}' if name in config.sources else DEFAULT_SOURCE
+
+
+def _check_root_cause(config: Config, where: str) -> None:
+    cause = config.root_cause
+    for key in ('within', 'labels'):
+        for name in (names := getattr(cause, key)):
+            _check_label(name, f'{where}.{key}')
+            if names.count(name) > 1:
+                raise ConfigError(f'{where}.{key}: {name}: stands twice')
+    for key in ('window', 'interval'):
+        if getattr(cause, key) <= 0:
+            raise ConfigError(f'{where}.{key}: expected more than 0')
+    if cause.graph_sha256 and not cause.graph_file:
+        raise ConfigError(f'{where}.graph_sha256: without graph_file')
+    for number, edges in enumerate(cause.edges):
+        _check_edges(edges, f'{where}.edges[{number}]')
+    linking = {*cause.labels, *(name for edges in cause.edges for name in ((edges.label,) if edges.label else (edges.from_, edges.to)))}
+    for name in cause.within:
+        if name in linking:
+            raise ConfigError(f'{where}.within: {name}: it links entities, too (labels, or from, to or label of edges), and nothing is compared across it')
+    for place, name in [(where, cause.source), *((f'{where}.edges[{number}]', edges.source) for number, edges in enumerate(cause.edges))]:
+        if name is not None and name not in config.named_sources:
+            raise ConfigError(f'{place}.source: {name!r} is no source; there are {", ".join(config.named_sources)}')
+    for number, edges in enumerate(cause.edges):
+        if config.source_of_edges(edges) not in config.named_sources:
+            raise ConfigError(f'{where}.edges[{number}].source: missing; there are {", ".join(config.named_sources)}')
+
+
+def _check_edges(edges: Edges, where: str) -> None:
+    if (edges.expr is None) == (edges.preset is None):
+        raise ConfigError(f'{where}: expected either expr with from and to, or preset')
+    for key, name in (('from', edges.from_), ('to', edges.to), ('label', edges.label)):
+        if name is not None:
+            _check_label(name, f'{where}.{key}')
+        if edges.preset and name is not None and (key != 'label' or edges.preset == 'kubernetes'):
+            raise ConfigError(f'{where}.{key}: the preset {edges.preset} has its own; leave it out')
+        if not edges.preset and name is None and key != 'label':
+            raise ConfigError(f'{where}.{key}: missing')
+    if edges.expr is not None and not edges.expr.strip():
+        raise ConfigError(f'{where}.expr: empty')
+    if edges.from_ and edges.from_ == edges.to:
+        raise ConfigError(f'{where}.to: {edges.to}: the same label as from, so each edge would lead to where it begins')
+
+
+def _check_label(name: str, where: str) -> None:
+    if name in ('', '__name__'):
+        raise ConfigError(f'{where}: {name!r} is no label of an entity')
 
 
 def _check_source(source: Source, where: str) -> None:

@@ -185,12 +185,37 @@ class Detector(Strict, frozen=True):
         return self.features or {'': self.expr or ''}
 
 
+class Edges(Strict, frozen=True):
+    """A query whose series say what depends on what: what `from` names suffers from what `to` names."""
+
+    preset: Literal['istio', 'kubernetes', 'tempo'] | None = None  # ready queries; incidents/edges.py has them
+    expr: str | None = None
+    from_: str | None = msgspec.field(default=None, name='from')  # labels of the answer
+    to: str | None = None
+    label: str | None = None  # the label of entities that has these names; None: they have the labels `from` and `to` themselves
+    source: str | None = None  # None: that of root_cause
+
+
+class RootCause(Strict, frozen=True):
+    """How alarms become incidents, and what is known of what depends on what."""
+
+    within: tuple[str, ...] = ()  # labels; entities are never compared across them
+    labels: tuple[str, ...] = ('service', 'workload', 'deployment', 'pod', 'node', 'instance', 'host')  # entities that share a value belong together
+    window: Duration = Duration(900)  # an alarm joins an incident this long after the last one
+    edges: tuple[Edges, ...] = ()
+    interval: Duration = Duration(60)  # between two times that the edges are asked for
+    source: str | None = None  # of the edges; None: `prometheus`, or the only one that there is
+    graph_file: str | None = None  # edges learnt from history
+    graph_sha256: Annotated[str, msgspec.Meta(pattern='^[0-9a-fA-F]{64}$')] | None = None
+
+
 class Config(Strict, frozen=True, kw_only=True):
     """The whole file."""
 
     prometheus: Source | None = None  # the short form of sources.prometheus
     sources: dict[str, Source] = {}
     alertmanager: Alertmanager | None = None  # None: nobody is asked for silences
+    root_cause: RootCause = RootCause()
     detectors: tuple[Detector, ...]
     root: str = msgspec.field(default='.', name='-root')  # the file's folder: relative paths start there; not a key
 
@@ -201,14 +226,24 @@ class Config(Strict, frozen=True, kw_only=True):
 
     def source_name(self, detector: Detector) -> str:
         """The name of the source that a detector asks."""
-        if detector.source is not None:
-            return detector.source
+        return detector.source if detector.source is not None else self._usual_source
+
+    @property
+    def _usual_source(self) -> str:
         named = self.named_sources
         return next(iter(named)) if len(named) == 1 else DEFAULT_SOURCE
+
+    def source_of_edges(self, edges: Edges) -> str:
+        """The name of the source that is asked for edges."""
+        return next((name for name in (edges.source, self.root_cause.source) if name is not None), self._usual_source)
 
     def source_of(self, detector: Detector) -> Source:
         """The source that a detector asks."""
         return self.named_sources[self.source_name(detector)]
+
+    def asks_for_edges(self, name: str) -> bool:
+        """Whether a source is asked for edges."""
+        return any(self.source_of_edges(edges) == name for edges in self.root_cause.edges)
 
     def detectors_of(self, name: str) -> tuple[Detector, ...]:
         """The detectors that ask a source."""

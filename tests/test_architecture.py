@@ -31,13 +31,16 @@ TIERS = {
     # what a user writes; text out
     'promlstm.card': 3,
     'promlstm.config': 3,
+    'promlstm.incidents': 3,
     'promlstm.serve': 3,
     # threads and time; replays
     'promlstm.advice': 4,
+    'promlstm.check_edges': 4,
     'promlstm.contact': 4,
     'promlstm.presets': 4,
     'promlstm.live': 4,
     'promlstm.backtest': 4,
+    'promlstm.past_incidents': 4,
     # what a user starts
     'promlstm.check': 5,
     'promlstm.demo': 5,
@@ -68,6 +71,7 @@ TIERS = {
     'convert.stages': 20,
     # commands that run it
     'convert.compare': 21,
+    'convert.graph': 21,
     'convert.learning_curve': 21,
     'convert.quantize': 21,
     'convert.external': 21,
@@ -84,7 +88,7 @@ TIERS = {
 # ground of the synthetic telemetry.
 CONVERT_MAY = {
     'promlstm', 'promlstm.errors', 'promlstm.strict_yaml', 'promlstm.logs', 'promlstm.terminal', 'promlstm.engine', 'promlstm.query',
-    'promlstm.config', 'promlstm.card', 'promlstm.demo.fleet',
+    'promlstm.config', 'promlstm.card', 'promlstm.incidents', 'promlstm.demo.fleet', 'promlstm.demo.shop',
 }  # fmt: skip
 
 # Of these not even an indirect import: they are the training side, or weigh as much.

@@ -94,10 +94,10 @@ def test_every_key_can_be_set():
     assert (source.headers, source.params, source.proxy_url) == ({'X-Scope-OrgID': '7'}, {'dedup': 'true'}, 'http://proxy:3128')
     assert (detector.step, detector.delay, detector.hold, detector.forget, detector.history) == (90, 0.5, 0, 604800, 216000)
     assert (detector.range, detector.by, list(detector.queries)) == ((0, math.inf), ('instance', 'job'), ['cpu', 'load'])
-    for struct in (source, source.tls_config, source.oauth2, source.oauth2.tls_config, detector):
+    for struct in (source, source.tls_config, source.oauth2, source.oauth2.tls_config, detector, got.root_cause, got.root_cause.edges[0]):
         default = {field.name: field.default for field in msgspec.structs.fields(struct)}
         unset = [name for name, value in msgspec.structs.asdict(struct).items() if value == default[name]]
-        assert unset in ([], ['basic_auth', 'authorization', 'kind'], ['expr'])  # the other ways; of the section prometheus the kind is given
+        assert unset in ([], ['basic_auth', 'authorization', 'kind'], ['expr'], ['preset'])  # the other ways; of the section prometheus the kind is given
 
 
 def test_detectors_name_their_source():

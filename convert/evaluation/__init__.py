@@ -13,6 +13,7 @@
     figures          a model's own figures as Markdown tables
     healthy          false alarms on healthy metrics of many shapes
     shapes           these shapes
+    spreading        fleets whose faults spread along known edges
 
 The command `benchmark`, over labelled telemetry of others:
 
@@ -26,9 +27,16 @@ The command `benchmark`, over labelled telemetry of others:
     mistakes         what is missed, and where it cries wolf
     sheets           contact sheets of mistakes
     scoreboard       all of it as text, JSON and HTML
+
+The command `benchmark --root-cause`, over incidents of which the cause is known:
+
+    root_cause           how often each ranking names the cause
+    root_cause_cases     the incidents
+    root_cause_rankings  the rankings
 """
 
 __all__ = [
     'baselines', 'benchmark', 'benchmark_sets', 'evaluate', 'events', 'figures', 'gates', 'healthy', 'measures', 'mistakes', 'nab', 'planting', 'plots',
-    'recurrence', 'replay', 'report', 'review', 'scoreboard', 'scorecard', 'scoring', 'shapes', 'sheets', 'volume',
+    'recurrence', 'replay', 'report', 'review', 'root_cause', 'root_cause_cases', 'root_cause_rankings', 'scoreboard', 'scorecard', 'scoring',
+    'shapes', 'sheets', 'spreading', 'volume',
 ]  # fmt: skip

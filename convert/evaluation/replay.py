@@ -41,12 +41,12 @@ def surprises_and_classes(session, times, values, *, step_seconds, history=None,
     return out, memory.klass
 
 
-def steps(session, times, values, step_seconds, history=None, progress=iter):
+def steps(session, times, values, step_seconds, history=None, progress=iter, alarms_per_week=None):
     """(number of the step, its promlstm.engine.columns.Verdicts, the memory after it) of all steps; arguments as of `surprises`.
 
-    There is no budget, so the band of the verdicts is that of the nominal threshold.
+    Without a budget there are no scores, and the band of the verdicts is that of the nominal threshold.
     """
-    settings = detector.Settings(step_seconds=step_seconds, zone=UTC, alarms_per_week=None)
+    settings = detector.Settings(step_seconds=step_seconds, zone=UTC, alarms_per_week=alarms_per_week)
     memory = blank(session, UTC, values.shape[1], values.shape[2])
     if history is not None and len(history[0]):
         memory = replace(memory, season=memory.season.fill(*history))

@@ -3,14 +3,18 @@
 Who calls it: run, display. What flows through: a Config and a clock; out come gauges on an HTTP port, and counts of what failed.
 """
 
+from functools import partial
+
 from prometheus_client.samples import Sample
 
 from promlstm.config import Config
 from promlstm.live.clock import Clock
+from promlstm.live.dependencies import Dependencies
+from promlstm.live.incidents import Gathering
 from promlstm.live.runner import Watch
 from promlstm.live.scheduler import Scheduler
 from promlstm.query.sources import Sources
-from promlstm.serve.page import Page
+from promlstm.serve.page import OF_INCIDENTS, Page
 from promlstm.serve.server import Server
 from promlstm.serve.site import Site
 from promlstm.serve.telemetry import Telemetry
@@ -19,7 +23,7 @@ STOP_SECONDS = 5.0
 
 
 class Exporter:
-    """Scheduler, page, telemetry and server.
+    """Scheduler, incidents, page, telemetry and server.
 
     listen  HOST:PORT to serve on
     watch   called with the Detector and the Verdicts of each step
@@ -28,15 +32,20 @@ class Exporter:
     def __init__(self, config: Config, clock: Clock, listen: str, watch: Watch) -> None:
         self.telemetry, page = Telemetry(), Page(clock.now)
         sources = Sources(config.named_sources)
+        self.incidents = Gathering(config.root_cause, clock, self.telemetry, partial(page.publish, OF_INCIDENTS))
+        self._dependencies = Dependencies(self.incidents, self.telemetry, clock)
+        self._dependencies.use(config, sources)
         self.scheduler = Scheduler(
-            config, sources, clock=clock, telemetry=self.telemetry, publish=page.publish, withdraw=page.withdraw, watch=watch
-        )
+            config, sources, clock=clock, telemetry=self.telemetry, publish=page.publish, withdraw=page.withdraw, watch=watch, incidents=self.incidents,
+        )  # fmt: skip
         ready, statuses = self.scheduler.ready, self.scheduler.statuses
-        self.server = Server(listen, Site(page=page, telemetry=self.telemetry, statuses=statuses, ready=ready))
+        site = Site(page=page, telemetry=self.telemetry, statuses=statuses, ready=ready, incidents=self.incidents.listing)
+        self.server = Server(listen, site)
 
     def __enter__(self) -> 'Exporter':
         self.server.start()
         self.scheduler.start()
+        self._dependencies.start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -30,7 +30,7 @@ from promlstm.engine import budget, history, snapshot
 from promlstm.engine import score as scoring
 from promlstm.engine import season as seasonal
 from promlstm.engine.bundle import Calibration, Tensor
-from promlstm.engine.columns import MISSING, READY, WARMING, Bools, Floats32, Frame, Ints, Tensors, Verdicts
+from promlstm.engine.columns import MISSING, READY, WARMING, Bools, Floats, Floats32, Frame, Ints, Tensors, Verdicts
 from promlstm.engine.entities import Entities, Placement
 from promlstm.engine.interfaces import Answer, DetectorConfig, RunQueries, Source, Stage, Vector
 from promlstm.engine.latch import Latch, apply_latch
@@ -377,6 +377,10 @@ class Detector:
             unusual = self.entities.missing(present, verdicts.time, partial=verdicts.partial)
             missing[: len(self.entities)] = unusual & ~self.forgettable(verdicts.time)
         return missing
+
+    def lost(self, missing: Bools) -> Floats:
+        """float64 [N]: unix seconds of the first step without a sample of entities that are missing (bool [N]), after the commit; NaN = it is not."""
+        return np.where(missing, self.entities.lost_since(self.config.step)[: len(missing)], np.nan)
 
     def count_part_time(self, verdicts: Verdicts) -> int:
         """How many of the table are absent at some time of most days, and are present now or reported as missing."""

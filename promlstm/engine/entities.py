@@ -222,6 +222,11 @@ class Entities:
             return absent
         return absent & self.established() & self.presence.after(time, present, absent, self.last_seen).expected(time)
 
+    def lost_since(self, step_seconds: float) -> Floats:
+        """float64 [N]: unix seconds of the first step without a sample of the entities that have none now; when it is overdue for a part-time one."""
+        overdue = self.presence.overdue
+        return np.where(self.presence.part_time & ~np.isnan(overdue), overdue, self.last_seen + step_seconds)
+
     def forgettable(self, now: float, forget_seconds: float, least_seconds: float = 600.0) -> Bools:
         """bool [N]: absent for longer than it had been known, but at least `least_seconds` and at most `forget_seconds`.
 

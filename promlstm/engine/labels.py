@@ -35,13 +35,18 @@ def identity(raw: bytes, by: tuple[str, ...] | None = None) -> bytes:
     >>> identity(b'null')  # how some servers write that there are none
     b'{}'
     """
-    try:
-        labels = _decode(raw) or {}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ResponseError(f'labels of a series are not a JSON object of strings: {bytes(raw[:120])!r}: {error}') from error
+    labels = decoded(raw)
     wanted = {name: value for name, value in labels.items() if value and (name != '__name__' if by is None else name in by)}
     canonical = msgspec.json.encode(wanted, order='sorted')
     return raw if canonical == raw else canonical
+
+
+def decoded(raw: bytes) -> dict[str, str]:
+    """The labels of a series as the query API wrote them; ResponseError if they are not a JSON object of strings."""
+    try:
+        return _decode(raw) or {}
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ResponseError(f'labels of a series are not a JSON object of strings: {bytes(raw[:120])!r}: {error}') from error
 
 
 def pairs(identity: bytes) -> Pairs:

@@ -1,4 +1,4 @@
-r"""A checkpoint: one file with all that a detector remembers. How it is written, and why one is refused.
+r"""A checkpoint: one file with all that a detector remembers, or all that incidents do. How it is written, and why one is refused.
 
     promlstm checkpoint 1\n           format
     uint32, little endian             length of the header
@@ -10,7 +10,7 @@ r"""A checkpoint: one file with all that a detector remembers. How it is written
 Why an own format: a reader must be able to refuse a file by its first bytes, and to check every size against the detector before it reads or
 allocates anything; pickle runs what it reads, and .npz has neither a checksum over all of it nor a place for what it is a checkpoint of.
 
-Who calls it: storage. What flows through: a Snapshot, or its columns by name. A file appears whole or not at all: it is written beside its
+Who calls it: storage. What flows through: a Snapshot or a Record, or its columns by name. A file appears whole or not at all: it is written beside its
 place, flushed to the disk, and renamed.
 """
 
@@ -22,13 +22,13 @@ import time as clock
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import msgspec
 import numpy as np
 
 from promlstm.engine.columns import Tensors
-from promlstm.engine.snapshot import Snapshot, Specs
+from promlstm.engine.snapshot import Specs
 from promlstm.errors import CheckpointError
 
 FORMAT = 1
@@ -44,11 +44,29 @@ class Abandoned(Exception):
     """There is no time left to write the file."""
 
 
+class Content(Protocol):
+    """What is written: a Snapshot of a detector, or a Record of the incidents, which is of no detector and no model."""
+
+    @property
+    def time(self) -> float:
+        """Unix seconds of the newest step in it."""
+
+    @property
+    def model(self) -> str:
+        """sha256 of the model file."""
+
+    def __len__(self) -> int:
+        """How many entities, or members of incidents, it has."""
+
+    def columns(self) -> Tensors:
+        """All of it but time and model, by name."""
+
+
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a checkpoint is of.
 
     time     of the step after which it was taken, unix seconds
-    model    sha256 of the model file
+    detector, model  its name, and the sha256 of its model file; both empty = it is of the incidents
     settings those that memory depends on, see storage.settings
     last     it was taken at a clean stop: no later step was on the page
     columns  (name, dtype, shape) in the order of the file
@@ -71,7 +89,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 def write(
-    path: Path, snapshot: Snapshot, *, version: str, detector: str, settings: Mapping[str, str], last: bool = False,
+    path: Path, snapshot: Content, *, version: str, detector: str, settings: Mapping[str, str], last: bool = False,
     now: Callable[[], float] = clock.time, go_on: Callable[[], bool] = lambda: True,
 ) -> int:  # fmt: skip
     """Write a checkpoint in the place of the one before; returns its size in bytes.

@@ -64,6 +64,12 @@ class Relay:
             if self.state == OPEN:
                 self._withdraw()
 
+    def pass_on(self, say: Callable[[], None]) -> None:
+        """Let something be said, if the detector is its own and in service."""
+        with self._lock:
+            if self.state == OPEN:
+                say()
+
     def set(self, name: str, value: float, *labels: str) -> None:
         """As Telemetry.set."""
         self._say(lambda: self._telemetry.set(name, value, *labels))

@@ -25,9 +25,11 @@ from promlstm.engine.interfaces import RunQueries, Source
 from promlstm.engine.session import Session
 from promlstm.engine.snapshot import Snapshot
 from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable, StageError
+from promlstm.incidents.members import Origin
 from promlstm.live.clock import Clock, Stopping
 from promlstm.live.facts import Server
 from promlstm.live.feedback import Acceptance, Feedback
+from promlstm.live.incidents import Gathering
 from promlstm.live.relay import Blocks, Relay
 from promlstm.live.report import Report
 from promlstm.live.status import Status
@@ -52,6 +54,7 @@ class Shared(Protocol):
 
     feedback: Feedback | None  # what silences say
     storage: Storage | None  # where memory is kept over a restart
+    incidents: Gathering | None  # what alarms of all detectors belong together; None = nobody looks
 
     @property
     def run_queries(self) -> RunQueries:
@@ -93,7 +96,8 @@ class Runner:
     ) -> None:
         self.config, self.settings, self._clock, self._telemetry = config, settings, clock, relay
         self._source, self._shared, self._root = source, shared, root
-        self._publish, self._withdraw, self._watch = relay.publish, relay.withdraw, watch
+        self._relay, self._publish, self._withdraw, self._watch = relay, relay.publish, relay.withdraw, watch
+        self._origin = Origin.of(config, ())
         self._report = Report(config, relay, server, self._last_returned)
         self._acceptance = Acceptance(config.name, self._report.count, self._report.log)
         self._detector: Detector | None = None  # until its model is loaded
@@ -158,6 +162,8 @@ class Runner:
         withdrawn, far = ahead > CLOCK_SECONDS or -moved > CORRECTED_STEPS * step, ahead > BACKWARDS_STEPS * step
         if withdrawn:
             self._withdraw()
+        if self._shared.incidents:
+            self._shared.incidents.rewind(self.config.name)
         self._report.clock_moved_back(-moved, withdrawn=withdrawn, rebuilt=far)
         if far:
             self._attempted = -np.inf
@@ -203,6 +209,7 @@ class Runner:
         if self._clock.now() < expires and not self._telemetry.waits:  # the one in service has newer ones
             self._publish(self._rendered(verdicts, detector.entities.identities, detector.missing(verdicts)), expires)
             self._report.step(detector, verdicts, 0.0, counted=True)
+        self._gather(detector, verdicts)
         self._keep(detector, verdicts)
 
     def _reload(self, detector: Detector) -> Detector:
@@ -229,6 +236,7 @@ class Runner:
         """Report the model in use from now on. Its views decide which labels of the entities collide with ours."""
         bundle = detector.session.bundle
         self._labels = exposition.Labels(self.config.name, tuple(self.config.queries), bundle.manifest.views)
+        self._origin = Origin.of(self.config, bundle.manifest.views)
         first = duration(bundle.manifest.warmup_steps * self.config.step)
         self._report.model(bundle, message, first_score_after=first, **facts)
 
@@ -244,8 +252,9 @@ class Runner:
             raise StageError(self.config.name, 'warm', error) from error
         self._report.log('info', 'warmed up', entities=len(detector.memory), seconds=time.monotonic() - began)
         if verdicts is not None:
-            blocks = self._rendered(verdicts, detector.entities.identities, detector.missing(verdicts))
-            self._publish_step(detector, verdicts, blocks, time.monotonic() - began)
+            missing = detector.missing(verdicts)
+            blocks = self._rendered(verdicts, detector.entities.identities, missing)
+            self._publish_step(detector, verdicts, missing, time.monotonic() - began, blocks)
             self._keep(detector, verdicts)
 
     def _catch_up(self, detector: Detector, behind_seconds: float, due: float) -> None:
@@ -280,6 +289,8 @@ class Runner:
             self._report.count('steps', newest is not None)
             if newest is not None and newest.time > after:
                 self._report.alarms(newest)
+            if newest is not None:
+                self._gather(detector, newest)
             if self._clock.stopping.is_set():
                 raise Stopping
             if time.monotonic() - logged > PROGRESS_SECONDS:
@@ -298,7 +309,7 @@ class Runner:
         took = time.monotonic() - began
         self._slow = took > self.config.step / self._clock.speed
         self._report.count('steps')
-        self._publish_step(detector, step.verdicts, blocks, took)
+        self._publish_step(detector, step.verdicts, step.missing, took, blocks)
         self._keep(detector, step.verdicts)  # with all rows that the verdicts have
         if forgotten := detector.forget():
             self._report.log('info', 'forgot entities that have been absent for long', entities=forgotten)
@@ -308,12 +319,18 @@ class Runner:
         self._labels = self._labels.of(identities)
         return exposition.render(verdicts, self._labels, missing=missing)
 
-    def _publish_step(self, detector: Detector, verdicts: Verdicts, blocks: Blocks, took: float) -> None:
-        """Publish a step and its numbers in telemetry."""
+    def _publish_step(self, detector: Detector, verdicts: Verdicts, missing: Bools, took: float, blocks: Blocks) -> None:
+        """Publish a step and its numbers in telemetry, and let incidents know of it."""
         self._publish(blocks, verdicts.time + 2 * self.config.step)
         self._report.step(detector, verdicts, took)
+        self._gather(detector, verdicts, missing)
         if self._watch:
             self._watch(detector, verdicts)
+
+    def _gather(self, detector: Detector, verdicts: Verdicts, missing: Bools | None = None) -> None:
+        """Let incidents know of a committed step, live or replayed, in the order of time."""
+        if (incidents := self._shared.incidents) and incidents.wait():
+            self._relay.pass_on(lambda: incidents.observe(self._origin, detector, verdicts, missing))
 
     def _keep(self, detector: Detector, verdicts: Verdicts) -> None:
         if self._shared.storage:

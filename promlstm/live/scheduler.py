@@ -27,12 +27,14 @@ from promlstm.live import storage as storages
 from promlstm.live.clock import Clock
 from promlstm.live.facts import Facts, Server
 from promlstm.live.feedback import Feedback
+from promlstm.live.incidents import Gathering
 from promlstm.live.models import Models
 from promlstm.live.relay import Blocks, Relay
 from promlstm.live.runner import Runner, Watch
 from promlstm.live.status import Status
 from promlstm.live.storage import Kept, Storage
 from promlstm.query.victorialogs import asked_every
+from promlstm.serve.page import OF_INCIDENTS
 from promlstm.serve.telemetry import Telemetry
 
 COLLECT_SECONDS = 60.0
@@ -72,6 +74,7 @@ class Scheduler:
     facts     what the source of a name says of itself: facts(name); None = they are no servers
     storage   where memory is kept over a restart; None = nowhere
     feedback  what silences say; None = nobody is asked
+    incidents what alarms belong together; None = nobody looks
     """
 
     def __init__(
@@ -87,8 +90,9 @@ class Scheduler:
         facts: Callable[[str], Facts] | None = None,
         storage: Storage | None = None,
         feedback: Feedback | None = None,
+        incidents: Gathering | None = None,
     ) -> None:
-        self.clock, self.telemetry, self.storage, self.feedback = clock, telemetry, storage, feedback
+        self.clock, self.telemetry, self.storage, self.feedback, self.incidents = clock, telemetry, storage, feedback, incidents
         self._config, self._sources = config, sources
         self._servers = {name: Server(facts and facts(name), name) for name in config.named_sources}
         self._publish, self._withdraw, self._watch = publish, withdraw, watch
@@ -114,6 +118,8 @@ class Scheduler:
         gc.disable()  # a step leaves few cycles, not worth a pause in it; `collect_garbage` frees what errors leave behind
         if self.storage:
             self.storage.start(self._kept)
+        if self.incidents:
+            self.incidents.start(self.storage)
         with self._lock:
             self._started = True
             for running in self._serving.values():
@@ -157,6 +163,8 @@ class Scheduler:
             self._config, self._sources = config, sources
             kept = {name: server for name, server in self._servers.items() if before.get(name) == after.get(name)}
             self._servers = {name: kept.get(name) or Server(facts and facts(name), name) for name in after}
+            if self.incidents:
+                self.incidents.use(config.root_cause)
             for name in self._serving.keys() - {detector.name for detector in config.detectors}:
                 self._remove(name)
             for name in {detector.name for detector in config.detectors} & self._waiting.keys():
@@ -213,12 +221,17 @@ class Scheduler:
             self._waiting.pop(name).end()
         self._withdraw(name)
         self.telemetry.forget(name)
+        if self.incidents:
+            self.incidents.forget(name)
         if self.storage and running.runner.snapshot:
             self.storage.part(name, (running.runner.settings, running.runner.snapshot))
 
     def _kept(self) -> dict[str, Kept]:
-        """{detector: what the storage writes of it}."""
-        return {runner.config.name: (runner.settings, snapshot) for runner in self.runners if (snapshot := runner.snapshot)}
+        """{detector: what the storage writes of it}, and that of the incidents."""
+        kept: dict[str, Kept] = {runner.config.name: (runner.settings, snapshot) for runner in self.runners if (snapshot := runner.snapshot)}
+        if self.incidents and (record := self.incidents.kept()):
+            kept[OF_INCIDENTS] = {}, record
+        return kept
 
     def statuses(self) -> dict[str, Status]:
         """{detector: Status}."""

@@ -1,8 +1,8 @@
-"""The folder of `--storage.path`: a checkpoint of each detector, written beside the steps now and then, and read when the detector starts.
+"""The folder of `--storage.path`: checkpoints of the detectors and of the incidents, written beside the steps now and then, and read at the start.
 
-Who calls it: scheduler (start, stop), runner (restore). What flows through: snapshots of detectors, to and from files. It never computes a score,
-and no step waits for it: one thread of its own opens the folder, reads and writes. A disk that is full, read-only or silent costs the checkpoint,
-which is counted and logged, and neither a score nor the file from before.
+Who calls it: scheduler (start, stop), runner (restore), live.incidents (restore_incidents). What flows through: snapshots of detectors and a record
+of the incidents, to and from files. It never computes a score, and no step waits for it: one thread of its own opens the folder, reads and writes.
+A disk that is full, read-only or silent costs the checkpoint, which is counted and logged, and neither a score nor the file from before.
 
 One process has the folder: it holds a lock, which the system releases however the process ends. Another one goes without, says so, and writes
 once the folder is free.
@@ -28,11 +28,11 @@ from promlstm.config import Detector as DetectorConfig
 from promlstm.config import Source
 from promlstm.engine.columns import Tensors, Verdicts
 from promlstm.engine.detector import Detector
-from promlstm.engine.snapshot import Snapshot
 from promlstm.errors import CheckpointError
 from promlstm.live import checkpoint
-from promlstm.live.checkpoint import Abandoned, Header
+from promlstm.live.checkpoint import Abandoned, Content, Header
 from promlstm.logs import Level, event
+from promlstm.serve.page import OF_INCIDENTS
 from promlstm.serve.telemetry import Telemetry
 from promlstm.terminal import duration
 
@@ -42,6 +42,7 @@ SUFFIX = '.checkpoint'
 LOCK = '.lock'
 LOOK_SECONDS = 0.5  # between two looks whether a checkpoint is due
 SILENT_SECONDS = 30.0  # a checkpoint of 100 000 entities is read in one or two; after this the disk does not answer
+AHEAD_SECONDS = 60.0  # a step of a clock that is corrected by less is not from the future
 WAIT_SECONDS = 0.2  # who waits for the disk looks this often whether the exporter stops
 REPEAT_SECONDS = 300.0  # the same failure is logged again after this
 KEPT_SECONDS = 8 * 86400.0  # how long the checkpoint of a detector that is no longer configured is kept
@@ -49,7 +50,7 @@ KEPT_SECONDS = 8 * 86400.0  # how long the checkpoint of a detector that is no l
 UNRELATED = {'name', 'source', 'model', 'sha256', 'missing', 'forget', 'history', 'max_entities'}
 
 Settings = Mapping[str, str]  # that memory depends on, as `settings` gives them
-Kept = tuple[Settings, Snapshot]  # what is written of a detector
+Kept = tuple[Settings, Content]  # what is written of a detector, or of the incidents
 Snapshots = Callable[[], Mapping[str, Kept]]
 
 
@@ -91,7 +92,7 @@ class Storage:
     ) -> None:  # fmt: skip
         self._folder, self._interval, self._telemetry, self._stopping = Path(folder), interval_seconds, telemetry, stopping
         self._limit, self._now, self._monotonic = limit_bytes, now, monotonic
-        self._ours = {self._path(name).name for name in detectors}  # files that are not swept
+        self._ours = {self._path(name).name for name in (*detectors, OF_INCIDENTS)}  # files that are not swept
         self._lock: int | None = None  # descriptor; None = the folder is not ours
         self._requests: queue.SimpleQueue[_Request | tuple[str, Kept] | None] = queue.SimpleQueue()
         self._snapshots: Snapshots = dict
@@ -128,20 +129,10 @@ class Storage:
         name, path = detector.config.name, self._path(detector.config.name)
         self._telemetry.count('promlstm_checkpoint_failures', (name,), 0)
         self._telemetry.set('promlstm_detector_restored', 0, name)
-        request = _Request(path, lambda header: self._accept(header, detector, ours))
-        self._requests.put(request)
-        while not request.done.wait(WAIT_SECONDS):
-            began = self._began
-            silent_seconds = self._monotonic() - began if began is not None else 0.0
-            if self._stopping.is_set() or silent_seconds > SILENT_SECONDS:
-                self._refused(name, path, f'its disk has not answered for {silent_seconds:.0f} s' if silent_seconds > SILENT_SECONDS else 'stopping')
-                return None
         try:
-            if request.found is None:
+            if (found := self._read(path, lambda header: self._accept(header, detector, ours))) is None:
                 return None
-            if isinstance(request.found, Exception):
-                raise request.found
-            header, columns = request.found
+            header, columns = found
             verdicts = detector.restore(columns, header.time)
         except FileNotFoundError:
             event(log, 'info', 'no checkpoint, memory is built from history', detector=name)
@@ -153,6 +144,43 @@ class Storage:
         age = duration(max(0, round(self._now() - header.time)), units=2)
         event(log, 'info', 'memory restored from its checkpoint', detector=name, entities=header.entities, age=age)
         return Restored(verdicts, header.last)
+
+    def restore_incidents(self, restore: Callable[[Tensors], None]) -> None:
+        """Let incidents go on from their file, if there is one that can be used; else why is logged. `restore` raises CheckpointError.
+
+        It waits for the disk as `restore` does.
+        """
+        path = self._path(OF_INCIDENTS)
+        try:
+            if found := self._read(path, self._accept_incidents):
+                restore(found[1])
+                event(log, 'info', 'incidents restored', members=found[0].entities)
+        except FileNotFoundError:
+            pass
+        except (CheckpointError, OSError, MemoryError) as error:
+            event(log, 'warn', 'file of the incidents is not used, they begin anew', file=str(path), reason=_text(error))
+
+    def _accept_incidents(self, header: Header) -> None:
+        now = self._now()
+        if header.detector != OF_INCIDENTS:
+            raise CheckpointError(f'it is of the detector {header.detector!r}')
+        if not -math.inf < header.time <= now + AHEAD_SECONDS:
+            raise CheckpointError(f'it is from the future: its last step is {duration(round(header.time - now), units=2)} ahead of the clock')
+
+    def _read(self, path: Path, accept: Callable[[Header], None]) -> tuple[Header, Tensors] | None:
+        """What checkpoint.read gives, once the thread has read it; None = the folder cannot be had. CheckpointError where that takes too long."""
+        request = _Request(path, accept)
+        self._requests.put(request)
+        while not request.done.wait(WAIT_SECONDS):
+            began = self._began
+            silent_seconds = self._monotonic() - began if began is not None else 0.0
+            if silent_seconds > SILENT_SECONDS:
+                raise CheckpointError(f'its disk has not answered for {silent_seconds:.0f} s')
+            if self._stopping.is_set():
+                raise CheckpointError('stopping')
+        if isinstance(request.found, Exception):
+            raise request.found
+        return request.found
 
     def _refused(self, name: str, path: Path, reason: str) -> None:
         event(log, 'warn', 'checkpoint is not used, memory is built from history', detector=name, file=str(path), reason=reason)
@@ -177,6 +205,8 @@ class Storage:
         detector.check(header.specs, header.entities)
 
     def _path(self, name: str) -> Path:
+        if name == OF_INCIDENTS:
+            return self._folder / f'incidents{SUFFIX}'  # those of detectors have a digest
         digest = hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()
         return self._folder / f'{re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:60]}-{digest[:12]}{SUFFIX}'
 
@@ -232,9 +262,13 @@ class Storage:
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001 (whatever it is, the next one may succeed, and scores go on)
             self._count_failure(name)
-            self._say('error', 'checkpoint not written, the one before is kept', detector=name, file=str(path), err=_text(error))
+            of = {} if name == OF_INCIDENTS else {'detector': name}
+            self._say('error', 'checkpoint not written, the one before is kept', **of, file=str(path), err=_text(error))
             return
         took, self._written[name] = self._monotonic() - began, (snapshot.time, last)
+        if name == OF_INCIDENTS:
+            event(log, 'debug', 'incidents written', members=len(snapshot), bytes=size, seconds=took)
+            return
         if name not in self._snapshots():  # it has parted: nothing of it is on the page
             return
         for metric, value in (('last_success_timestamp_seconds', self._now()), ('duration_seconds', took), ('size_bytes', size)):
@@ -242,7 +276,9 @@ class Storage:
         event(log, 'debug', 'checkpoint written', detector=name, entities=len(snapshot), bytes=size, seconds=took)
 
     def _count_failure(self, name: str) -> None:
-        if name in self._snapshots():
+        if name == OF_INCIDENTS:
+            self._telemetry.count('promlstm_incident_failures', ('write',))
+        elif name in self._snapshots():
             self._telemetry.count('promlstm_checkpoint_failures', (name,))
 
     def _open(self) -> bool:

@@ -1,10 +1,12 @@
 """Output: gauges as text, the exporter's own metrics, the web server. A scrape never computes anything.
 
     exposition    columns to text, once per step
+    incidents     gauges of incidents as text
     page          the text that is on /metrics now
     telemetry     the exporter's own metrics
     messages      a request and its answer
-    site          which page answers: /metrics, /-/healthy, /-/ready and the landing page
+    api           /api/v1/incidents: what may be asked, and the answer as JSON
+    site          which page answers: /metrics, /api/v1/incidents, /-/healthy, /-/ready and the landing page
     connections   how many are open at once, which one gives way, and whose answer is sent now
     conversation  what is said on one connection
     passwords     bcrypt, once for each pair of user and password, in turn
@@ -16,5 +18,6 @@
 """
 
 __all__ = [
-    'connections', 'conversation', 'door', 'exposition', 'messages', 'page', 'passwords', 'server', 'site', 'telemetry', 'tls', 'web', 'web_config',
+    'api', 'connections', 'conversation', 'door', 'exposition', 'incidents', 'messages', 'page', 'passwords', 'server', 'site', 'telemetry', 'tls',
+    'web', 'web_config',
 ]  # fmt: skip

@@ -29,9 +29,21 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     'promlstm_recurring': ('1 = the sample would be an anomaly, if the like had not come at this time on other days.', ()),
     'promlstm_entity_missing': ('1 = an entity that had samples for a day or more has none now, and at this time of the day that is unusual.', ()),
 }
+# The same of incidents, of all detectors together. Two of them have the labels of an entity, too.
+INCIDENTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    'promlstm_incident_start_timestamp_seconds': ('When the first alarm of an open incident began, unix seconds.', ('incident',)),
+    'promlstm_incident_entities': ('Entities of an open incident that are anomalous or missing now.', ('incident',)),
+    'promlstm_incident_detectors': ('Detectors that these entities are of.', ('incident',)),
+    'promlstm_incident_member': ('Always 1: an entity of an open incident that is anomalous or missing now; up to 1000 of each.', ('incident', 'detector')),
+    'promlstm_incident_cause_score': (
+        'How likely it is, 0 to 1, that this entity is the cause of an open incident; the ten likeliest of each.', ('incident', 'detector'),
+    ),
+}  # fmt: skip
 # Labels that entities have under another name, exported_…: those of the families, and those that the scrape and rules/ add, by which they
 # tell replicas and entities apart. The same for all detectors, so that no rule has to know which detector has several features.
-OURS = frozenset({'detector', 'promlstm_replica', 'promlstm_scope', 'promlstm_entity'}.union(*(labels for _, labels in FAMILIES.values())))
+OURS = frozenset(
+    {'detector', 'promlstm_replica', 'promlstm_scope', 'promlstm_entity'}.union(*(labels for _, labels in (FAMILIES | INCIDENTS).values()))
+)
 RESIDUE = 1e-18  # an expected value below this is a rounding error of 0: no unit is that small
 _PIECES = 4  # per line: family, labels of the entity, label of the family, number
 
@@ -58,12 +70,13 @@ class Labels:
         known = len(self) if identities[: len(self)] == self.identities else 0
         if known == len(self) == len(identities):
             return self
-        new = [self._prefix(identity) for identity in identities[known:]]
+        new = [prefix(self.detector, label_sets.pairs(identity)) for identity in identities[known:]]
         return Labels(self.detector, self.features, self.views, list(identities), self.prefixes[:known] + new)
 
-    def _prefix(self, identity: bytes) -> bytes:
-        own = label_sets.exported(label_sets.pairs(identity), OURS)
-        return label_sets.text((('detector', self.detector), *own))[:-1]
+
+def prefix(detector: str, own: label_sets.Pairs) -> bytes:
+    """The text of the labels of an entity, such as `{detector="cpu",instance="a",job=""`: without the closing brace."""
+    return label_sets.text((('detector', detector), *label_sets.exported(own, OURS)))[:-1]
 
 
 def render(verdicts: Verdicts, labels: Labels, *, missing: Bools) -> dict[str, bytes]:
@@ -167,4 +180,4 @@ def _numbers(column: Floats | Floats32) -> list[bytes]:
 
 def header(family: str) -> bytes:
     """The lines before a family on the page."""
-    return f'# HELP {family} {FAMILIES[family][0]}\n# TYPE {family} gauge\n'.encode()
+    return f'# HELP {family} {(FAMILIES | INCIDENTS)[family][0]}\n# TYPE {family} gauge\n'.encode()

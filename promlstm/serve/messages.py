@@ -16,6 +16,7 @@ _QUALITY_0 = re.compile(r'q=0(\.0*)?\Z')
 class Request:
     """A complete request. headers: names in lower case; of a name that stands several times the values are joined by commas.
 
+    query    what follows the path after a question mark, as it was sent
     trusted  whether whoever asks may see everything; False = nothing beyond whether promlstm is healthy and ready
     """
 
@@ -24,6 +25,7 @@ class Request:
     headers: Mapping[str, str]
     client: str
     trusted: bool = True
+    query: str = ''
 
     def header(self, name: str) -> str:
         """The value of a header, empty if there is none."""
@@ -55,6 +57,20 @@ def path_of(target: str) -> str:
         return target.partition('?')[0].partition('#')[0]
     try:
         return urlsplit(target).path
+    except ValueError:
+        return ''
+
+
+def query_of(target: str) -> str:
+    """The query of a request target.
+
+    >>> query_of('/api/v1/incidents?state=open'), query_of('/metrics'), query_of('http://[')
+    ('state=open', '', '')
+    """
+    if target.startswith('/'):
+        return target.partition('#')[0].partition('?')[2]
+    try:
+        return urlsplit(target).query
     except ValueError:
         return ''
 

@@ -1,7 +1,7 @@
-"""The entity gauges on /metrics now: blocks of text per detector, replaced as a whole; stale blocks are left out.
+"""The gauges of entities and incidents on /metrics now: blocks of text per detector, replaced as a whole; stale blocks are left out.
 
-Who calls it: runner (publish, withdraw), server (parts). What flows through: finished bytes. A scrape only joins them: text is rendered
-once per step and compressed once per step, however many scrapers there are. Compressed blocks can be joined because a gzip stream may
+Who calls it: runner (publish, withdraw), live.incidents (publish), server (parts). What flows through: finished bytes. A scrape only joins
+them: text is rendered once per step and compressed once per step, however many scrapers there are. Compressed blocks can be joined because a gzip stream may
 consist of several members (RFC 1952, section 2.2).
 """
 
@@ -10,7 +10,9 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from promlstm.serve.exposition import FAMILIES, header
+from promlstm.serve.exposition import FAMILIES, INCIDENTS, header
+
+OF_INCIDENTS = ''  # what the incidents are called where detectors have names: no detector has this one
 
 
 def compressed(data: bytes) -> bytes:
@@ -39,7 +41,7 @@ class Page:
     def __init__(self, now: Callable[[], float], steady: Callable[[], float] | None = None) -> None:
         self._now, self._steady, self._lock = now, steady or now, threading.Lock()
         self._detectors: dict[str, _Blocks] = {}
-        self._headers = {family: (header(family), compressed(header(family))) for family in FAMILIES}
+        self._headers = {family: (header(family), compressed(header(family))) for family in (*FAMILIES, *INCIDENTS)}
 
     def publish(self, detector: str, blocks: Mapping[str, bytes], expires: float) -> None:
         """Replace a detector's blocks {family: text}. They are on the page until `expires`, unix seconds."""

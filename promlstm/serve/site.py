@@ -1,4 +1,4 @@
-"""The pages: /metrics, /-/healthy, /-/ready, /-/reload and the landing page. A scrape only hands out text that was rendered before.
+"""The pages: /metrics, /api/v1/incidents, /-/healthy, /-/ready, /-/reload and the landing page. A scrape only hands out text that was rendered before.
 
 Who calls it: server (through door). What flows through: a Request; out comes an Answer. The registry, the metric families and the content
 negotiation are those of prometheus_client.
@@ -17,6 +17,7 @@ from prometheus_client import exposition as text_format
 
 from promlstm import __version__
 from promlstm.errors import ConfigError
+from promlstm.serve import api
 from promlstm.serve.messages import Answer, Request, accepts_gzip, text
 from promlstm.serve.page import Page, compressed
 from promlstm.serve.telemetry import Telemetry
@@ -38,6 +39,7 @@ class Site:
     reload    reads the configuration again: the result is empty, or says why the one in force is kept; None = nobody may ask for it
     host      name under which browsers reach it, beside addresses and localhost
     sources   gives {detector: name of its source}
+    incidents gives what /api/v1/incidents has; None = there is no such page
     """
 
     def __init__(
@@ -51,9 +53,11 @@ class Site:
         reload: 'Callable[[], Future[str]] | None' = None,
         host: str = '',
         sources: Callable[[], Mapping[str, str]] = dict,
+        incidents: api.Incidents | None = None,
     ) -> None:
         self._page, self._statuses, self._ready, self._prefix, self._sources = page, statuses, ready, prefix, sources
         self._own, self._reload, self._host = _Own(telemetry), reload, host
+        self._incidents, self._thread = incidents, ThreadPoolExecutor(1, 'promlstm-api')
 
     def is_probe(self, path: str) -> bool:
         """Whether a path says nothing but whether promlstm is healthy and ready to whoever is not trusted."""
@@ -78,6 +82,8 @@ class Site:
         match request.path.removeprefix(self._prefix) if request.path.startswith(self._prefix) else '':
             case '/metrics':
                 return await self._metrics(request)
+            case api.INCIDENTS if self._incidents:
+                return await asyncio.get_running_loop().run_in_executor(self._thread, api.answer, request, self._incidents)
             case '/-/healthy':
                 return text(200, 'promlstm is healthy.\n')
             case '/-/ready':
@@ -116,12 +122,13 @@ class Site:
         sources = self._sources()
         several = len(set(sources.values())) > 1
         cells = [(name, *[sources.get(name, '')] * several, str(status)) for name, status in statuses.items()]
+        incidents = f' <a href="{api.INCIDENTS[1:]}">Incidents</a> ·' if self._incidents else ''
         rows = ''.join(f'<tr>{"".join(f"<td>{html.escape(cell)}</td>" for cell in row)}</tr>' for row in cells)
         page = (
             '<!doctype html><html lang="en"><meta charset="utf-8"><title>promlstm</title>'
             '<style>body{font:16px/1.5 sans-serif;max-width:50em;margin:3em auto;padding:0 1em}td,th{text-align:left;padding:.2em 1.5em .2em 0}</style>'
             f'<h1>promlstm</h1><p>Anomaly gauges for Prometheus, version {__version__}.</p>'
-            '<p><a href="metrics">Metrics</a> · <a href="-/ready">Readiness</a> · <a href="-/healthy">Health</a></p>'
+            f'<p><a href="metrics">Metrics</a> ·{incidents} <a href="-/ready">Readiness</a> · <a href="-/healthy">Health</a></p>'
             f'<table><tr><th>Detector</th>{"<th>Source</th>" * several}<th>State</th></tr>{rows}</table></html>\n'
         )
         return Answer(200, 'text/html; charset=utf-8', [page.encode()], {'Content-Security-Policy': _POLICY})

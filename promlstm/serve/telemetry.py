@@ -25,6 +25,10 @@ METRICS: dict[str, tuple[Literal['gauge', 'counter'], str, tuple[str, ...]]] = {
     'promlstm_web_config_last_reload_successful': ('gauge', '1 = the web configuration in use is the one in the files when they were last read.', ()),
     'promlstm_web_config_last_reload_success_timestamp_seconds': ('gauge', 'When the web configuration in use was read, unix seconds.', ()),
     'promlstm_alertmanager_last_read_successful': ('gauge', '1 = the silences of the Alertmanager were read at the last try.', ('alertmanager',)),
+    'promlstm_dependency_edges': ('gauge', 'Edges in the last answer to a query of `root_cause.edges`.', ('edges',)),
+    'promlstm_dependency_remembered_edges': ('gauge', 'Edges that are known: of all queries, each for a day after it was last there.', ()),
+    'promlstm_dependency_last_success_timestamp_seconds': ('gauge', 'When a query for edges was last answered, unix seconds.', ('edges',)),
+    'promlstm_dependency_failures': ('counter', 'Queries for edges that failed; those that are known stay.', ('edges',)),
     'promlstm_model_info': ('gauge', 'Always 1: the model that a detector runs.', ('detector', 'model', 'family', 'sha256')),
     'promlstm_model_created_timestamp_seconds': ('gauge', 'When the model of a detector was made, unix seconds.', ('detector',)),
     'promlstm_model_reload_successful': ('gauge', '1 = the detector runs the model file as it is now.', ('detector',)),
@@ -59,6 +63,7 @@ METRICS: dict[str, tuple[Literal['gauge', 'counter'], str, tuple[str, ...]]] = {
     'promlstm_detector_partial_answers': ('counter', 'Steps and spans of history whose answers may lack series; such entities are not missing.', ('detector',)),
     'promlstm_detector_unread_series': ('counter', 'Series left out: labels or samples that cannot be read, native histograms.', ('detector',)),
     'promlstm_detector_mistimed_answers': ('counter', 'Answers whose samples are of another instant than was asked for.', ('detector',)),
+    'promlstm_incident_failures': ('counter', 'Steps that were not taken into incidents, or incidents not shown or written; scores go on.', ('stage',)),
     'promlstm_detector_clock_backwards': ('counter', 'How often the clock went backwards, so that steps had to wait or the memory was reset.', ('detector',)),
 }  # fmt: skip
 
@@ -99,8 +104,8 @@ class Telemetry:
         self._counters[name].labels(*labels).inc(amount)
 
     def drop(self, name: str, *labels: str) -> None:
-        """Take all series of a gauge whose first labels have these values off the page."""
-        self._gauges[name].remove_by_labels(dict(zip(METRICS[name][2], labels, strict=False)))
+        """Take all series of a metric whose first labels have these values off the page."""
+        (self._gauges.get(name) or self._counters[name]).remove_by_labels(dict(zip(METRICS[name][2], labels, strict=False)))
 
     def forget(self, detector: str) -> None:
         """Take all series of a detector off the page, those of counters too."""

@@ -12,7 +12,7 @@ from servers import ROOT
 from convert import arguments
 from convert.__main__ import main
 
-OWN = ('wrap', 'quantize', 'compare', 'benchmark', 'figures', 'healthy')
+OWN = ('wrap', 'quantize', 'compare', 'benchmark', 'figures', 'healthy', 'graph')
 COMMANDS = (*arguments.STAGES, *OWN)
 RECIPE = 'convert/recipes/default.yml'
 HEAVY = 'import sys; from convert.__main__ import main; status = main(sys.argv[1:]); print(sorted({"tensorflow", "keras", "onnx"} & set(sys.modules)))'
@@ -68,9 +68,10 @@ def test_every_command_shows_an_example_that_parses(command, capsys):
         ('wrap', '--scaling --feature --step --slowest-step --window --output --name --description --healthy --out'),
         ('quantize', '--out'),
         ('compare', '--recipe --data --html --json'),
-        ('benchmark', '--data --sets --out --json --errors --standing --most-by-one-entity --processes'),
+        ('benchmark', '--data --root-cause --sets --out --json --errors --standing --most-by-one-entity --processes'),
         ('figures', ''),
         ('healthy', '--days --entities'),
+        ('graph', '--days --detector --label --out --simulated'),
     ],
 )
 def test_the_help_of_a_command_has_its_options_only(command, options, capsys):

@@ -81,6 +81,11 @@ WITHIN = {
          'max_entities': 10, 'timezone': 'UTC', 'model': 'builtin:default', 'sha256': 'a' * 64},
         {'name': 'two', 'features': {'a': 'up', 'b': 'up'}, 'by': ['job', 'instance']},
     ],
+    'root_cause': {
+        'within': ['cluster'], 'labels': ['pod'], 'window': '5m', 'interval': '30s', 'source': 'prometheus',
+        'graph_file': '/models/g', 'graph_sha256': 'a' * 64,
+        'edges': [{'expr': 'x', 'from': 'pod', 'to': 'node', 'label': 'host', 'source': 'prometheus'}, {'preset': 'tempo', 'label': 'app'}],
+    },
     'retraining': {
         'detectors': ['two'],
         'exclude': {

@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from promlstm.engine.columns import MISSING, READY, WARMING, Verdicts
-from promlstm.serve.exposition import FAMILIES, Labels, header, render
+from promlstm.serve.exposition import FAMILIES, INCIDENTS, Labels, header, render
 from promlstm.serve.page import Page
 
 GOLDEN = servers.ROOT / 'tests/golden' / 'metrics.txt'
@@ -188,9 +188,9 @@ def test_rounding_errors_of_0_are_shown_as_0():
 
 def test_headers_are_one_line_each():
     """Help texts need no escaping, and every family is a gauge."""
-    for family, (help_text, labels) in FAMILIES.items():
+    for family, (help_text, labels) in (FAMILIES | INCIDENTS).items():
         assert header(family) == f'# HELP {family} {help_text}\n# TYPE {family} gauge\n'.encode()
-        assert not set(help_text) & set('\\\n"') and help_text.endswith('.') and set(labels) <= {'feature', 'view'}
+        assert not set(help_text) & set('\\\n"') and help_text.endswith('.') and set(labels) <= {'feature', 'view', 'incident', 'detector'}
 
 
 if __name__ == '__main__':  # PYTHONPATH=.:tests/support python tests/serve/test_exposition.py writes the golden text, to be read before it is committed

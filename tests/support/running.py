@@ -4,14 +4,16 @@ import logging
 import threading
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 
 from fakes import Samples, noisy, raw
 
 from promlstm import config as configuration
 from promlstm.live.clock import Clock
+from promlstm.live.incidents import Gathering
 from promlstm.live.scheduler import Scheduler
 from promlstm.live.storage import Storage
-from promlstm.serve.page import Page
+from promlstm.serve.page import OF_INCIDENTS, Page
 from promlstm.serve.telemetry import Telemetry
 
 START = 1_750_000_200.0
@@ -47,17 +49,19 @@ class Running:
 
     facts    what the server says of itself, or None
     storage  folder of checkpoints, or None
+    root_cause  that section of the configuration, or None
     keys     {detector: its configuration}, beside the defaults here: the light model, which starts from a few hundred steps
     """
 
-    def __init__(self, clock=None, kind=FaultySamples, facts=None, storage=None, interval=0.05, url='http://localhost:9090', **keys):
+    def __init__(self, clock=None, kind=FaultySamples, facts=None, storage=None, interval=0.05, url='http://localhost:9090', root_cause=None, **keys):
         self.source = kind({raw(instance=f'i{i}'): noisy(i) for i in range(3)})
         self.clock = clock or Clock(start=START, speed=SPEED)
         self.telemetry, self.gauges, self.watched = Telemetry(process=False), Page(self.clock.now, self.clock.steady), []
         light = {'model': 'builtin:forecaster', 'delay': '0s', 'history': '0s'}
         detectors = [{'name': name, 'expr': name, **light} | keys.get(name, {}) for name in 'ab']
-        config = configuration.parse(str({'prometheus': {'url': url}, 'detectors': detectors}))
+        config = configuration.parse(str({'prometheus': {'url': url}, 'detectors': detectors, 'root_cause': root_cause or {}}))
         self.storage = storage and Storage(storage, interval, 'ab', self.telemetry, self.clock.stopping, now=self.clock.now)
+        self.incidents = Gathering(config.root_cause, self.clock, self.telemetry, partial(self.gauges.publish, OF_INCIDENTS))
         self.scheduler = Scheduler(
             config,
             {'prometheus': self.source},
@@ -68,6 +72,7 @@ class Running:
             watch=lambda detector, verdicts: self.watched.append((detector.config.name, verdicts.time)),
             facts=facts and (lambda name: facts),
             storage=self.storage,
+            incidents=self.incidents,
         )
 
     @property

@@ -90,14 +90,17 @@ class Errors(logging.Handler):
 
 
 class Served(_Serving):
-    """An exporter with a web configuration file in a folder."""
+    """An exporter with a web configuration file in a folder.
 
-    def __init__(self, folder, **settings):
+    site  further arguments of the Site
+    """
+
+    def __init__(self, folder, site=None, **settings):
         self.file, self.telemetry = folder / 'web.yml', Telemetry(process=False)
         self.write(settings)
         self.page = page = Page(lambda: 0.0)
         page.publish('cpu', {'promlstm_anomaly_score': BLOCK}, expires=1)
-        site = Site(page=page, telemetry=self.telemetry, statuses=lambda: {'cpu': Status(scored=True)}, ready=lambda: True)
+        site = Site(page=page, telemetry=self.telemetry, statuses=lambda: {'cpu': Status(scored=True)}, ready=lambda: True, **(site or {}))
         self.web = Web(self.file, self.telemetry)
         self.server = Server('127.0.0.1:0', site, Limits(request_seconds=READY_SECONDS), self.web)
 

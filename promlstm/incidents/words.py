@@ -1,0 +1,102 @@
+"""Why a thing of an incident is blamed, in words that a person on call can check. Pure.
+
+Who calls it: the incident table, for the few things that it shows. What flows through: Evidence, Ranking and edges; out come short phrases.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from promlstm.engine.columns import Ints
+from promlstm.incidents import kinds
+from promlstm.incidents.ranking import Evidence, Ranking
+
+SERIES = 2  # that are told of each thing
+LABELS = {
+    kinds.SATURATION: 'saturation', kinds.HEADROOM: 'headroom', kinds.ERRORS: 'errors', kinds.SUCCESS: 'success rate', kinds.RESTARTS: 'restarts',
+    kinds.LATENCY: 'latency', kinds.TRAFFIC: 'traffic', kinds.OTHER: 'value',
+}  # fmt: skip
+
+
+def reasons(evidence: Evidence, ranking: Ranking, edges: Ints, thing: int, series: Callable[[int], str] | Sequence[str] | None = None) -> list[str]:
+    """Phrases about one thing of an incident, the weightiest first.
+
+    series   the name of each series by its number in the evidence, or None: the kind is named
+
+    >>> evidence = Evidence(np.array([0, 1]), np.array([240., 60.]), np.array([60., 60.]), np.float32([1.5, 2.4]), np.int8([1, 1]),
+    ...     np.int8([kinds.LATENCY, kinds.ERRORS]), np.zeros(2, bool), np.float32([0.3, 0.2]))
+    >>> from promlstm.incidents.ranking import rank
+    >>> edges = np.array([[0, 1]])
+    >>> reasons(evidence, rank(evidence, 2, edges), edges, 1)
+    ['errors above what was expected, score 2.4', 'left its band 3 min before what depends on it', 'the only thing that depends on it is anomalous']
+    """
+    return [*_series(evidence, ranking, thing, series), *_order(ranking, edges, thing), *_neighbours(ranking, edges, thing)]
+
+
+def _series(evidence: Evidence, ranking: Ranking, thing: int, series: Callable[[int], str] | Sequence[str] | None) -> list[str]:
+    mine = np.flatnonzero((evidence.thing == thing) & (ranking.weight > 0))
+    out = []
+    for number in mine[np.argsort(-ranking.weight[mine], kind='stable')][:SERIES].tolist():
+        kind = LABELS[int(evidence.kind[number])]
+        name = kind if series is None else series(number) if callable(series) else series[number]
+        if evidence.missing[number]:
+            out.append(f'{name} went missing')
+            continue
+        where = {1: 'above what was expected', -1: 'below what was expected', 0: 'not as expected'}[int(np.sign(evidence.direction[number]))]
+        leans = '' if evidence.score[number] >= 1 else ', no alarm yet'
+        out.append(f'{name} {where}, score {evidence.score[number]:.1f}{leans}')
+    return out or ['nothing of it is anomalous']
+
+
+def _order(ranking: Ranking, edges: Ints, thing: int) -> list[str]:
+    if np.isnan(ranking.end[thing]):
+        return []
+    dependants = _anomalous(ranking, _dependants(edges, thing))
+    others = _anomalous(ranking, np.flatnonzero(np.arange(len(ranking.end)) != thing))
+    if len(dependants):
+        lead = float(np.min(ranking.end[dependants]) - ranking.end[thing])
+        unsure = '' if np.all(ranking.begin[dependants] >= ranking.end[thing]) else ', within what is known of the onsets'
+        if lead > 0:
+            return [f'left its band {_minutes(lead)} before what depends on it{unsure}']
+        return [f'left its band {_minutes(-lead)} after the first that depends on it'] if lead < 0 else ['left its band with what depends on it']
+    if len(others) and ranking.end[thing] < np.min(ranking.end[others]):
+        return [f'left its band {_minutes(float(np.min(ranking.end[others]) - ranking.end[thing]))} before all others']
+    return []
+
+
+def _neighbours(ranking: Ranking, edges: Ints, thing: int) -> list[str]:
+    dependants, dependencies = _dependants(edges, thing), np.unique(edges[(edges[:, 0] == thing) & (edges[:, 1] != thing), 1])
+    found = [(dependants, 'depends on it', 'depend on it'), (dependencies, 'it depends on', 'it depends on')]
+    return [_share(len(_anomalous(ranking, each)), len(each), one, many) for each, one, many in found if len(each)]
+
+
+def _dependants(edges: Ints, thing: int) -> Ints:
+    return np.unique(edges[(edges[:, 1] == thing) & (edges[:, 0] != thing), 0])
+
+
+def _anomalous(ranking: Ranking, things: Ints) -> Ints:
+    return things[~np.isnan(ranking.end[things])]
+
+
+def _share(count: int, of: int, one: str, many: str) -> str:
+    """How many of the neighbours are anomalous.
+
+    >>> [_share(count, 2, 'depends on it', 'depend on it') for count in (0, 1, 2)]
+    ['nothing that depends on it is anomalous', '1 of the 2 things that depend on it is anomalous', 'both things that depend on it are anomalous']
+    """
+    if not count:
+        return f'nothing that {one} is anomalous'
+    if count == of:
+        return {1: f'the only thing that {one} is anomalous', 2: f'both things that {many} are anomalous'}.get(
+            of, f'all {of} things that {many} are anomalous'
+        )
+    return f'{count} of the {of} things that {many} {"is" if count == 1 else "are"} anomalous'
+
+
+def _minutes(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> _minutes(45), _minutes(200), _minutes(7300)
+    ('45 s', '3 min', '2 h')
+    """
+    return f'{seconds:.0f} s' if seconds < 90 else f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.0f} h'
