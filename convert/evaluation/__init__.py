@@ -12,6 +12,7 @@
     review           the stage `evaluate`: benchmark, gates, report
     figures          a model's own figures as Markdown tables
     healthy          false alarms on healthy metrics of many shapes
+    alerts           what the shipped rules make of recorded scores
     shapes           these shapes
 
 The command `benchmark`, over labelled telemetry of others:
@@ -29,6 +30,6 @@ The command `benchmark`, over labelled telemetry of others:
 """
 
 __all__ = [
-    'baselines', 'benchmark', 'benchmark_sets', 'evaluate', 'events', 'figures', 'gates', 'healthy', 'measures', 'mistakes', 'nab', 'planting', 'plots',
-    'recurrence', 'replay', 'report', 'review', 'scoreboard', 'scorecard', 'scoring', 'shapes', 'sheets', 'volume',
+    'alerts', 'baselines', 'benchmark', 'benchmark_sets', 'evaluate', 'events', 'figures', 'gates', 'healthy', 'measures', 'mistakes', 'nab', 'planting',
+    'plots', 'recurrence', 'replay', 'report', 'review', 'scoreboard', 'scorecard', 'scoring', 'shapes', 'sheets', 'volume',
 ]  # fmt: skip
