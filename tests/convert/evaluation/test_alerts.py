@@ -135,12 +135,9 @@ def test_promtool_finds_the_same_in_the_same_scores(tmp_path):
     scores = np.where(np.repeat(rng.random((12, steps // 12)) < 0.3, 12, axis=1), 1.3, 0.2)
     found = of_scores(*scores)
     rules = Rules(found, detector, 60.0)
-    series = []
-    for row in range(12):
-        labels = f'detector="d{detector[row]}",instance="h{host[row]}"'
-        series.append((f'promlstm_anomaly_score{{{labels}}}', scores[row]))
-    for name in ('d0', 'd1', 'd2'):
-        series.append((f'promlstm_detector_step_seconds{{job="promlstm",instance="p",detector="{name}"}}', np.full(steps, 60.0)))
+    step = 'promlstm_detector_step_seconds{{job="promlstm",instance="p",detector="d{}"}}'
+    series = [(step.format(number), np.full(steps, 60.0)) for number in range(3)]
+    series += [(f'promlstm_anomaly_score{{detector="d{detector[row]}",instance="h{host[row]}"}}', scores[row]) for row in range(12)]
     for place in range(4):
         mine = [alarm for alarm in found if host[alarm.row] == place]
         for number, members in enumerate(incidents(mine, 60.0)):
