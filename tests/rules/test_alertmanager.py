@@ -245,6 +245,21 @@ def test_the_title_is_that_of_the_first_alert_and_tells_how_many_there_are(tmp_p
 
 
 @pytest.mark.real
+@pytest.mark.parametrize('template', ['promlstm.title', 'promlstm.slack', 'promlstm.text'])
+def test_every_message_of_an_incident_names_its_likely_cause_and_how_sure_that_is(tmp_path, template):
+    """However long the labels are. The summary is that of rules/tests/annotations.yml."""
+    cases = yaml.safe_load((FOLDER.parent / 'tests/annotations.yml').read_text())['tests']
+    (summary,) = [
+        case['alert_rule_test'][0]['exp_alerts'][0]['exp_annotations']['summary'] for case in cases if case['name'].startswith('incident whose cause is likely')
+    ]
+    notes = {**MESSAGE['alerts'][0]['annotations'], 'summary': summary.replace('instance=h1', f'instance={"h" * 2000}')}
+    message = {**MESSAGE, 'alerts': [{**MESSAGE['alerts'][0], 'annotations': notes}]}
+    assert 'incident: likely cause (82%) is memory of instance=h' in rendered(tmp_path, template, message)
+    for shape in (robot.wecom, robot.dingtalk):
+        assert 'likely cause (82%) is memory' in str(shape(message, {}))
+
+
+@pytest.mark.real
 def test_the_mail_has_the_reason_as_html_and_as_text(tmp_path):
     """What is seen in a label cannot become markup."""
     page = rendered(tmp_path, 'promlstm.html', kind='html')
