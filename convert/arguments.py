@@ -335,13 +335,13 @@ def _healthy(commands):
         'healthy',
         'count false alarms on healthy metrics of many shapes',
         'Replays a model over made-up metrics of the shapes that real fleets have: nightly jobs, leader elections, saw teeth, counts, heavy tails. '
-        'Nothing in them is a fault, so every alarm is false. Prints a table by shape, and how many alerts the shipped rules would make of them. '
-        'Needs no TensorFlow and no data; two minutes on one core.',
-        'example:\n  python -m convert healthy builtin:default\n  python -m convert healthy own.onnx --days 30 --entities 12',
+        'Nothing in them is a fault, so every alarm is false. Prints a table by shape, and how many warnings and pages the shipped rules would make of them. '
+        'Needs no TensorFlow and no data; five minutes on one core.',
+        'example:\n  python -m convert healthy builtin:default\n  python -m convert healthy own.onnx --days 30 --entities 6',
     )
     out.add_argument('model', metavar='FILE', help='a model file, or builtin:NAME')
     out.add_argument('--days', type=_days, default=14, metavar='N', help='how long, at a step of a minute; 5 or more (default: 14)')
-    out.add_argument('--entities', type=_count, default=6, metavar='N', help='of each shape (default: 6)')
+    out.add_argument('--entities', type=_count, default=32, metavar='N', help='of each shape (default: 32)')
 
 
 def _graph(commands):

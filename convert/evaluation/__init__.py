@@ -12,6 +12,7 @@
     review           the stage `evaluate`: benchmark, gates, report
     figures          a model's own figures as Markdown tables
     healthy          false alarms on healthy metrics of many shapes
+    alerts           what the shipped rules make of recorded scores
     shapes           these shapes
     spreading        fleets whose faults spread along known edges
 
@@ -36,7 +37,7 @@ The command `benchmark --root-cause`, over incidents of which the cause is known
 """
 
 __all__ = [
-    'baselines', 'benchmark', 'benchmark_sets', 'evaluate', 'events', 'figures', 'gates', 'healthy', 'measures', 'mistakes', 'nab', 'planting', 'plots',
-    'recurrence', 'replay', 'report', 'review', 'root_cause', 'root_cause_cases', 'root_cause_rankings', 'scoreboard', 'scorecard', 'scoring',
+    'alerts', 'baselines', 'benchmark', 'benchmark_sets', 'evaluate', 'events', 'figures', 'gates', 'healthy', 'measures', 'mistakes', 'nab', 'planting',
+    'plots', 'recurrence', 'replay', 'report', 'review', 'root_cause', 'root_cause_cases', 'root_cause_rankings', 'scoreboard', 'scorecard', 'scoring',
     'shapes', 'sheets', 'spreading', 'volume',
 ]  # fmt: skip

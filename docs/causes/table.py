@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-from causes import scores, told
+from causes import incidents, scores, told
 from causes.telemetry import CAUSES
 from causes.told import Alert, Notification
 from promlstm.engine import session
@@ -17,7 +17,7 @@ Sent = dict[tuple[str, str], list[Notification]]
 def outcome(names: Iterable[str], directory: Path) -> tuple[Found, Sent]:
     """({(preset, cause): {minute: alerts}}, {(preset, cause): messages})."""
     loaded = session.load(session.resolve('builtin:forecaster'))
-    gauges = {f'{preset}/{cause}': of for preset in names for cause, of in scores.of_preset(preset, loaded).items()}
+    gauges = {f'{preset}/{cause}': of | incidents.of_gauges(of) for preset in names for cause, of in scores.of_preset(preset, loaded).items()}
     found = told.firing(gauges, directory)
     sent = told.notifications(found, directory)
     key = lambda name: tuple(name.split('/'))  # noqa: E731
@@ -70,4 +70,4 @@ def first(minutes: Mapping[int, frozenset[Alert]]) -> dict[Alert, int]:
 
 
 def _labels(alert: Alert) -> str:
-    return ' '.join(f'{name}={value}' for name, value in sorted(alert) if name not in ('promlstm_scope', 'promlstm_entity'))
+    return ' '.join(f'{name}={value}' for name, value in sorted(alert) if name not in ('promlstm_scope', 'promlstm_entity', 'incident'))

@@ -167,7 +167,8 @@ def _messages(passed) -> list[Notification]:
                 if (receiver, alert) in told:
                     continue
                 told.add((receiver, alert))
-                group = (receiver, tuple(labels.get(label, '') for label in ('job', 'namespace', 'service')))
+                place = (labels['incident'],) if 'incident' in labels else tuple(labels.get(label, '') for label in ('job', 'namespace', 'service'))
+                group = (receiver, place)
                 times = sent.setdefault(group, [])
                 due = max(minute, times[-1] + GROUP_INTERVAL_MINUTES) if times and minute > times[-1] else times[-1] if times else minute
                 if due not in times:

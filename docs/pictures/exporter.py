@@ -25,6 +25,7 @@ def main(config_file, address, start, began, speed):
     with Exporter(config.load(config_file), clock(float(start), float(began), float(speed)), address, lambda *_: None) as exporter:
         exporter.telemetry.set('promlstm_config_last_reload_successful', 1)  # what `run` does besides
         exporter.telemetry.set('promlstm_config_last_reload_success_timestamp_seconds', float(start))
+        exporter.telemetry.set('promlstm_web_config_last_reload_successful', 1)
         while True:
             signal.pause()
 

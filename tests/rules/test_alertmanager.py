@@ -64,6 +64,7 @@ def alert(name, severity='critical', **labels):
 ENTITY = {'detector': 'cpu', 'instance': 'a', 'job': 'node', 'promlstm_entity': 'instance=a, job=node'}
 OTHER = {**ENTITY, 'instance': 'b', 'promlstm_entity': 'instance=b, job=node'}
 SAME_INSTANCE = {**ENTITY, 'device': 'x', 'promlstm_entity': 'device=x, instance=a, job=node'}
+LOAD = {**ENTITY, 'detector': 'node_load'}
 NOWHERE = {'detector': 'lag', 'topic': 'a', 'promlstm_entity': 'topic=a'}
 NOWHERE_ELSE = {'detector': 'lag', 'topic': 'b', 'promlstm_entity': 'topic=b'}
 INHIBITIONS = [
@@ -77,17 +78,22 @@ INHIBITIONS = [
     (alert('PromlstmEntityMissing', 'warning', **ENTITY), alert('PromlstmAnomaly', **ENTITY), True),
     (alert('PromlstmInstanceMissing', job='node', instance='a'), alert('PromlstmEntityMissing', 'warning', **SAME_INSTANCE), True),
     (alert('PromlstmInstanceMissing', job='node', instance='a'), alert('PromlstmEntityMissing', 'warning', **OTHER), False),
-    (alert('PromlstmInstanceMissing', job='node', instance='a'), alert('PromlstmAnomalyOnInstance', job='node', instance='a'), True),
+    (alert('PromlstmInstanceMissing', job='node', instance='a'), alert('PromlstmIncident', incident='i'), False),
     (alert('PromlstmInstanceMissing', job='mq', instance='a'), alert('PromlstmAnomaly', detector='connections', job='mq'), True),
     (alert('PromlstmInstanceMissing', job='mq', instance='a'), alert('PromlstmAnomaly', **OTHER), False),
     (alert('PromlstmInstanceMissing', instance='a'), alert('PromlstmAnomaly', **NOWHERE), False),
     (alert('PromlstmJobMissing', job='node'), alert('PromlstmInstanceMissing', job='node', instance='a'), True),
     (alert('PromlstmJobMissing', job='shop'), alert('PromlstmEntityMissing', 'warning', detector='cpu', promlstm_entity='all'), False),
     (alert('PromlstmEntityMissing', 'warning', **ENTITY), alert('PromlstmAnomaly', **SAME_INSTANCE), False),
-    (alert('PromlstmAnomalyInJob', job='node'), alert('PromlstmAnomalyOnInstance', job='node', instance='a'), True),
+    (alert('PromlstmIncident', incident='i'), alert('PromlstmAnomaly', 'warning', incident='i', **ENTITY), True),
+    (alert('PromlstmIncident', incident='i'), alert('PromlstmAnomaly', incident='i', **NOWHERE), True),
+    (alert('PromlstmIncident', incident='i'), alert('PromlstmAnomaly', 'warning', incident='j', **ENTITY), False),
+    (alert('PromlstmIncident', incident='i'), alert('PromlstmAnomaly', 'warning', **ENTITY), False),
+    (alert('PromlstmIncident', incident='i'), alert('PromlstmIncident', incident='j'), False),
+    (alert('PromlstmIncident', incident='i'), alert('PromlstmEntityMissing', 'warning', **ENTITY), False),
+    (alert('PromlstmDown', 'warning'), alert('PromlstmIncident', incident='i'), True),
+    (alert('PromlstmAnomalyInJob', job='node'), alert('PromlstmAnomaly', 'warning', incident='i', **ENTITY), True),
     (alert('PromlstmAnomalyInJob', job='shop'), alert('PromlstmAnomaly', detector='cpu', promlstm_entity='all'), False),
-    (alert('PromlstmAnomalyOnInstance', job='node', instance='a'), alert('PromlstmAnomaly', **SAME_INSTANCE), True),
-    (alert('PromlstmAnomalyOnInstance', job='node', instance='a'), alert('PromlstmAnomaly', **OTHER), False),
     (alert('PromlstmAnomalyInDetector', detector='cpu'), alert('PromlstmAnomaly', **ENTITY), True),
     (alert('PromlstmAnomaly', **ENTITY), alert('PromlstmAnomaly', 'warning', **ENTITY), True),
     (alert('PromlstmAnomaly', **ENTITY), alert('PromlstmAnomaly', 'warning', **SAME_INSTANCE), True),
@@ -95,6 +101,8 @@ INHIBITIONS = [
     (alert('PromlstmAnomaly', **ENTITY), alert('PromlstmAnomaly', **SAME_INSTANCE), False),
     (alert('PromlstmAnomaly', **NOWHERE), alert('PromlstmAnomaly', 'warning', **NOWHERE_ELSE), False),
     (alert('PromlstmAnomaly', **ENTITY), alert('PromlstmEntityMissing', 'warning', **ENTITY), False),
+    (alert('PromlstmAnomaly', 'warning', **{**ENTITY, 'detector': 'node_cpu'}), alert('PromlstmAnomaly', 'warning', **LOAD), True),
+    (alert('PromlstmAnomaly', 'warning', **{**ENTITY, 'detector': 'node_cpu'}), alert('PromlstmAnomaly', **LOAD), False),
 ]
 
 
@@ -122,8 +130,10 @@ def test_the_wider_inhibits_the_narrower_and_nothing_else(alertmanager, case):
 
 
 def mine(alert, case):
+    matchers = [matcher for rule in CONFIG['inhibit_rules'] for matcher in rule['source_matchers'] + rule['target_matchers']]
+    named = {name for matcher in matchers if matcher.startswith('detector') for name in re.findall(r'\w+', matcher.partition('"')[2])}
     labels = {
-        name: f'{value} {case}' if name in ('detector', 'job', 'instance', 'promlstm_entity') else value
+        name: f'{value} {case}' if name in ('detector', 'job', 'instance', 'incident', 'promlstm_entity') and value not in named else value
         for name, value in alert['labels'].items()
     }
     return {**alert, 'labels': labels}
@@ -143,6 +153,42 @@ def status(alertmanager, alert):
         ),
         None,
     )
+
+
+@pytest.mark.real
+def test_an_incident_is_one_message_to_each_who_is_told(tmp_path):
+    """Its page and what single detectors told before are in one group, whoever sends them, and another incident is in another."""
+    config = {**CONFIG, 'templates': [], 'inhibit_rules': [], 'receivers': [{'name': receiver['name']} for receiver in CONFIG['receivers']]}
+    told = [
+        alert('PromlstmIncident', incident='i'),
+        alert('PromlstmAnomaly', incident='i', **ENTITY),
+        alert('PromlstmAnomaly', incident='i', **NOWHERE),
+        alert('PromlstmAnomaly', 'warning', incident='i', **OTHER),
+        alert('PromlstmIncident', incident='j'),
+        alert('PromlstmAnomaly', 'warning', **ENTITY),
+    ]
+    with servers.Alertmanager(tmp_path, config) as server:
+        for prometheus in ('http://one', 'http://other'):
+            post(server, [{**one, 'generatorURL': f'{prometheus}/graph'} for one in told])
+        groups = servers.wait_until(lambda: grouped(server, len(told)), 30, 'the alerts to be grouped')
+    assert groups == {
+        ('pager', 'incident=i'): ['PromlstmAnomaly', 'PromlstmAnomaly', 'PromlstmIncident'],
+        ('chat', 'incident=i'): ['PromlstmAnomaly'],
+        ('pager', 'incident=j'): ['PromlstmIncident'],
+        ('chat', 'job=node'): ['PromlstmAnomaly'],
+    }
+
+
+def grouped(server, count):
+    """{(receiver, labels of the group): names of its alerts} once all alerts are in one."""
+    groups = servers.http.get(server.url + '/api/v2/alerts/groups', timeout=10).json()
+    found = {
+        (group['receiver']['name'], ', '.join(f'{name}={value}' for name, value in sorted(group['labels'].items()))): sorted(
+            one['labels']['alertname'] for one in group['alerts']
+        )
+        for group in groups
+    }
+    return found if sum(map(len, found.values())) == count else None
 
 
 MESSAGE = {
@@ -196,6 +242,21 @@ def test_the_title_is_that_of_the_first_alert_and_tells_how_many_there_are(tmp_p
     assert rendered(tmp_path, 'promlstm.title') == '[critical] cpu of instance=web-3:9100 is anomalous: 0.93 observed, 0.21 expected'
     assert rendered(tmp_path, 'promlstm.title', twice).endswith('0.21 expected (1 of 2)')
     assert rendered(tmp_path, 'promlstm.title', {**MESSAGE, 'alerts': MESSAGE['alerts'][1:]}).startswith('[over] disk of')
+
+
+@pytest.mark.real
+@pytest.mark.parametrize('template', ['promlstm.title', 'promlstm.slack', 'promlstm.text'])
+def test_every_message_of_an_incident_names_its_likely_cause_and_how_sure_that_is(tmp_path, template):
+    """However long the labels are. The summary is that of rules/tests/annotations.yml."""
+    cases = yaml.safe_load((FOLDER.parent / 'tests/annotations.yml').read_text())['tests']
+    (summary,) = [
+        case['alert_rule_test'][0]['exp_alerts'][0]['exp_annotations']['summary'] for case in cases if case['name'].startswith('incident whose cause is likely')
+    ]
+    notes = {**MESSAGE['alerts'][0]['annotations'], 'summary': summary.replace('instance=h1', f'instance={"h" * 2000}')}
+    message = {**MESSAGE, 'alerts': [{**MESSAGE['alerts'][0], 'annotations': notes}]}
+    assert 'incident: likely cause (82%) is memory of instance=h' in rendered(tmp_path, template, message)
+    for shape in (robot.wecom, robot.dingtalk):
+        assert 'likely cause (82%) is memory' in str(shape(message, {}))
 
 
 @pytest.mark.real

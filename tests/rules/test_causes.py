@@ -8,7 +8,7 @@ import servers
 
 sys.path.append(str(servers.ROOT / 'docs'))
 
-from causes import table
+from causes import incidents, table
 from causes.telemetry import CALM, CAUSES, EFFECTS, LOST
 
 from promlstm import presets
@@ -31,6 +31,18 @@ def test_every_detector_of_a_preset_sees_something_on_a_calm_day():
     }  # fmt: skip
     assert names.keys() - CALM.keys() == {'node_temperature', 'node_memory_errors'} and CALM.keys() <= names.keys()
     assert all(names[name] == preset for of in EFFECTS.values() for preset, effects in of.items() for name in effects)
+
+
+def test_alarms_that_share_a_thing_are_one_incident():
+    """The host of two detectors, or equal labels where none of them links; another host is another one."""
+    minutes = dict.fromkeys(range(40, 50), 2.0)
+    of_hosts = ['detector="cpu",instance="a"', 'detector="disk",device="x",instance="a"', 'detector="cpu",instance="b"']
+    series = [*of_hosts, 'detector="errors",job="x"', 'detector="seconds",job="x"']
+    made = incidents.of_gauges({f'promlstm_anomaly_score{{{of}}}': minutes for of in series})
+    members = [re.findall(r'member\{incident="(.*?)",(.*)\}', name)[0] for name in made if 'member' in name]
+    assert [[of for name, of in members if name == each] for each in dict.fromkeys(name for name, _ in members)] == [series[:2], series[2:3], series[3:]]
+    assert sorted(of[45] for name, of in made.items() if 'entities' in name) == [1, 2, 2]
+    assert all(of[45] == 2400 for name, of in made.items() if 'start' in name)
 
 
 @pytest.mark.real

@@ -11,6 +11,7 @@ from rule_files import (
     FILES,
     LABELS,
     OF_EXPORTER,
+    OF_INCIDENTS,
     OF_TARGETS,
     ORDER,
     OURS,
@@ -83,7 +84,7 @@ def test_foreign_metrics_of_rules_are_asked_for_labels_that_they_have():
 
 def test_the_labels_that_rules_rely_on_are_exported():
     """The words in LABELS are not made up: each is a label of a table in the code, or one that every scrape gives."""
-    exported = {label for _, labels in exposition.FAMILIES.values() for label in labels}.union(*OF_EXPORTER.values())
+    exported = {label for _, labels in exposition.FAMILIES.values() for label in labels}.union(*OF_EXPORTER.values(), *OF_INCIDENTS.values())
     assert not LABELS - OURS - exported - OF_TARGETS
 
 
@@ -111,7 +112,7 @@ def test_every_alert_has_what_people_and_routes_need():
     """Severity and scope for the routes; for people what is the matter, the reason, a graph, a dashboard, and the runbook's section."""
     for rule in ALERTS:
         assert rule['labels']['severity'] in ('warning', 'critical')
-        assert rule['labels']['promlstm_scope'] in ('entity', 'instance', 'job', 'detector', 'exporter')
+        assert rule['labels']['promlstm_scope'] in ('incident', 'entity', 'instance', 'job', 'detector', 'exporter')
         assert {'summary', 'description', 'graph', 'dashboard', 'runbook_url'} == set(rule['annotations'])
         assert rule['annotations']['runbook_url'] == f'runbook.md#{rule["alert"].lower()}'
 

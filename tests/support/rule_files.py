@@ -14,7 +14,15 @@ FILES = sorted(RULES.glob('*.yml'))
 COMPAT = sorted(RULES.glob('compat/*.yml'))
 TESTS = sorted(RULES.glob('tests/*.yml'))
 RUNBOOK = (RULES / 'runbook.md').read_text()
-OF_ENTITIES = set(exposition.FAMILIES)
+# {gauge: labels beside those of an entity} of the incidents.
+OF_INCIDENTS = {
+    'promlstm_incident_member': {'incident', 'detector'},
+    'promlstm_incident_cause_score': {'incident', 'detector'},
+    'promlstm_incident_entities': {'incident'},
+    'promlstm_incident_detectors': {'incident'},
+    'promlstm_incident_start_timestamp_seconds': {'incident'},
+}
+OF_ENTITIES = set(exposition.FAMILIES) | set(OF_INCIDENTS)
 OF_EXPORTER = {
     name + ('_total' if kind == 'counter' else ''): {*labels, 'job', 'instance'} for name, (kind, _, labels) in telemetry.METRICS.items()
 }
@@ -67,7 +75,7 @@ def grouped(text):
 
 
 OF_TARGETS = {'job', 'instance', 'namespace', 'pod', 'container', 'service', 'endpoint', 'node'}  # those that scrapes in a cluster give
-LABELS = OF_TARGETS | {'reason', 'detector', 'promlstm_replica', 'feature', 'view', 'state', 'stage'}
+LABELS = OF_TARGETS | {'reason', 'detector', 'incident', 'promlstm_replica', 'feature', 'view', 'state', 'stage'}
 
 
 def recorded(path):

@@ -1,51 +1,37 @@
-"""Alerts of the shipped rules, counted from scores."""
+"""Healthy entities on hosts, and the alerts of the shipped rules."""
 
 import numpy as np
-import pytest
-import yaml
-from rule_files import RULES
 
 from convert.evaluation import healthy
-from convert.evaluation.healthy import _Alerts
+from convert.evaluation.alerts import Alarm
+from convert.evaluation.shapes import DAY, SHAPES
 
 
-@pytest.mark.parametrize(
-    ('scores', 'warnings', 'critical'),
-    [
-        ([2, 2, 2, 2, 0], 0, 0),
-        ([1.2] * 5 + [0], 1, 0),
-        ([1.6] * 5 + [0], 1, 1),
-        ([1.1] * 29, 1, 0),
-        ([1.3] * 30, 1, 1),
-        ([1.1] * 40, 1, 0),
-        ([1.6] * 5 + [0] + [1.6] * 5, 2, 2),
-    ],
-)
-def test_an_alert_fires_as_the_rules_say(scores, warnings, critical):
-    """At a step of a minute: five steps; critical from 1.5 on, or from 1.2 on after thirty."""
-    alerts = _Alerts(1, 60.0)
-    for score in scores:
-        alerts.add(np.array([score]), counts=True)
-    assert (alerts.warnings[0], alerts.critical[0]) == (warnings, critical)
+def minutes(row, first, count):
+    return Alarm(row, 60.0 * first, [60.0 * (first + k) for k in range(count)])
 
 
-def test_an_alert_of_an_hourly_detector_fires_at_once():
-    alerts = _Alerts(2, 3600.0)
-    alerts.add(np.array([1.3, 0.9]), counts=True)
-    assert alerts.warnings.tolist() == alerts.critical.tolist() == [1, 0]
+def test_entities_of_a_shape_are_never_on_one_host():
+    """All entities of one shape at once, whoever is beside whom: nobody agrees with them."""
+    warnings, pages = healthy.told([minutes(row, 100, 10) for row in range(4)], 4, 60.0, 0, np.random.default_rng(1))
+    assert (warnings, pages) == (4, 0)
+
+
+def test_pages_are_the_mean_over_who_is_beside_whom():
+    """Two entities of two shapes meet on a host with a chance of 3 in 31 that the shapes are of one kind, and one in three that they are the two."""
+    warnings, pages = healthy.told([minutes(0, 100, 10), minutes(3, 102, 10)], 3, 60.0, 0, np.random.default_rng(1))
+    assert warnings == 2 and 0 < pages < 0.2
 
 
 def test_what_began_before_it_counts_is_not_counted():
-    alerts = _Alerts(1, 60.0)
-    for step in range(10):
-        alerts.add(np.array([1.6]), counts=step > 6)
-    assert alerts.warnings[0] == 0
+    """The first days, in which a model learns what is normal."""
+    alarms = [minutes(0, 100, 10), minutes(0, DAY / 60, 10)]
+    assert healthy.told(alarms, 1, 60.0, DAY, np.random.default_rng(1)) == (1, 0)
+    assert healthy.told(alarms, 1, 60.0, 0, np.random.default_rng(1)) == (2, 0)
 
 
-def test_the_thresholds_are_those_of_the_rules():
-    """Whoever changes a default in recording.yml or alerts.yml is told that the count says something else."""
-    recorded = {rule.get('record'): rule['expr'] for group in yaml.safe_load((RULES / 'recording.yml').read_text())['groups'] for rule in group['rules']}
-    assert recorded['promlstm:critical_score_threshold'].endswith(f'+ {healthy.CRITICAL}')
-    assert recorded['promlstm:steps_threshold'].endswith('clamp_max(floor(1800 / promlstm:step_seconds), 5)')
-    assert recorded['promlstm:critical_steps_threshold'].endswith('clamp(floor(3000 / promlstm:step_seconds), 1, 30)')
-    assert f'promlstm:critical_score_threshold / {healthy.LASTING})' in (RULES / 'alerts.yml').read_text()
+def test_the_text_tells_warnings_and_pages_for_a_thousand_entities():
+    shapes = [healthy.Count(name, np.zeros(0)) for name in SHAPES]
+    weeks = len(SHAPES) * 4 * 7 / 7
+    text = healthy.text(healthy.Counts(shapes, 4, 10, warnings=weeks / 10, pages=weeks / 1000))
+    assert text.endswith('With the shipped rules 1000 of these entities, on hosts with 4 detectors each, make 100 warnings and 1.0 pages a week.\n')
