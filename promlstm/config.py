@@ -71,7 +71,7 @@ def parse(text: str, *, source: str = 'config', root: str = '.') -> Config:
     >>> parse('prometheus: {url: http://localhost:9090}\\ndetectors: [{name: up, expr: up, stepp: 30s}]')
     Traceback (most recent call last):
     promlstm.errors.ConfigError: config: detectors[0] (up): stepp: unknown key; known: absent, by, delay, direction, expr, false_alarms, \
-features, forget, history, hold, max_entities, min_deviation, min_relative_deviation, missing, model, name, range, sha256, source, step, timezone
+features, forget, history, hold, max_entities, min_deviation, min_relative_deviation, missing, model, name, noisy, range, sha256, source, step, timezone
     """
     try:
         tree = strict_yaml.load(text)

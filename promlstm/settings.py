@@ -175,6 +175,7 @@ class Detector(Strict, frozen=True):
     hold: Duration | None = None  # None: an hour, or 15 steps where that is longer (detector.py)
     absent: Literal['missing', 'zero'] = 'missing'  # what it means that an entity is not in the answer; zero: as counts have it
     missing: Literal['alert', 'ignore'] = 'alert'
+    noisy: Literal['alert', 'tolerate'] = 'alert'  # an entity that alarms again and again; tolerate: each alarm raises its threshold (tolerance.py)
     forget: Duration = Duration(86400)  # an absent entity is forgotten after this, younger ones sooner
     history: Duration = Duration(8 * 86400)  # coarse history for the seasonal memory at a warm start; 0 = none
     max_entities: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000

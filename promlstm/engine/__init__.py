@@ -18,6 +18,7 @@
     tables     tables of the time of day
     score      surprise to score; policy
     latch      a lasting shift stays an alarm
+    tolerance  alarms of a noisy entity raise its threshold for some days
     memory     everything that is carried from step to step
     snapshot   all of it at one instant, as columns by name
     history    the past, frame by frame
@@ -26,5 +27,5 @@
 
 __all__ = [
     'budget', 'bundle', 'columns', 'detector', 'digest', 'entities', 'history', 'interfaces', 'labels', 'latch', 'manifest', 'memory',
-    'presence', 'proof', 'score', 'season', 'session', 'snapshot', 'tables', 'tensors', 'trial', 'wire',
+    'presence', 'proof', 'score', 'season', 'session', 'snapshot', 'tables', 'tensors', 'tolerance', 'trial', 'wire',
 ]  # fmt: skip

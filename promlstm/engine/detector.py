@@ -62,6 +62,7 @@ class Settings:
     zone             for the clock and the seasonal memory
     alarms_per_week  budget of one entity; None = no budget: `threshold` gives the score, without it there is only surprise
     threshold        the surprise at which the score is 1, instead of a budget
+    largest_surprise that the model can give: bounds what alarms add to a threshold
     """
 
     step_seconds: float
@@ -69,6 +70,7 @@ class Settings:
     policy: Policy = DEFAULT_POLICY
     alarms_per_week: float | None = None
     threshold: float | None = None
+    largest_surprise: float = math.inf
 
     @classmethod
     def of(cls, config: DetectorConfig) -> Self:
@@ -107,7 +109,10 @@ def advance(session: Session, settings: Settings, memory: Memory, frame: Frame, 
         local_seconds = seasonal.local_seconds(frame.time, settings.zone)
         table = memory.tables.recall(local_seconds)
     with stage('judge'):
-        threshold = settings.thresholds(session.bundle.calibration, memory.klass)
+        threshold, tolerance = settings.thresholds(session.bundle.calibration, memory.klass), memory.tolerance
+        if tolerance is not None:
+            tolerance = tolerance.after(frame.time, memory.alarm, memory.latch.alarms, settings.step_seconds)
+            threshold = tolerance.raised(threshold, frame.time, settings.largest_surprise)
         accepted = memory.latch.expires(frame.time, settings.policy, observed)
         inputs: Tensors = {
             'value': observed,
@@ -138,7 +143,7 @@ def advance(session: Session, settings: Settings, memory: Memory, frame: Frame, 
         partial=frame.partial,
         **shown,
     )
-    return verdicts, Memory(state, season, tables, latch, alarm, out.get('class', memory.klass))
+    return verdicts, Memory(state, season, tables, latch, alarm, out.get('class', memory.klass), tolerance)
 
 
 def _run(session: Session, inputs: Tensors, state: Tensors, invalid: Bools) -> tuple[Tensors, Tensors]:
@@ -253,6 +258,8 @@ class Detector:
                 f'model {manifest.name} is made for the features {", ".join(manifest.features)}, the detector has {len(config.queries)}'
             )
         self._settings = Settings.of(config)
+        if config.noisy == 'tolerate':
+            self._settings = replace(self._settings, largest_surprise=budget.largest_surprise(self.session, len(config.queries), config.step))
         self._classes = budget.possible_classes(self.session, len(config.queries))
         budget.check(self.session.bundle.calibration, self.alarms_per_entity_week(1), config.step, self._classes)
         self.forget_all()
@@ -260,8 +267,13 @@ class Detector:
     def forget_all(self) -> None:
         """Make the memory blank, as at the start."""
         self.entities = self._table()
-        self.memory = blank(self.session, self._settings.zone, 0, len(self.config.queries))
+        self.memory = self._blank(0)
         self.time = None
+
+    def _blank(self, rows: int) -> Memory:
+        """The memory of so many entities that were never seen."""
+        config = self.config
+        return blank(self.session, self._settings.zone, rows, len(config.queries), tolerant=config.noisy == 'tolerate')
 
     def _table(self) -> Entities:
         """A table without entities."""
@@ -278,16 +290,14 @@ class Detector:
     def check(self, specs: Specs, entities: int) -> None:
         """CheckpointError unless columns of these dtypes and shapes can be what this detector remembers of so many entities."""
         features, manifest = len(self.config.queries), self.session.bundle.manifest
-        memory = blank(self.session, self._settings.zone, 0, features)
-        snapshot.check(specs, entities, memory, self._table(), Verdicts.blank(features, len(manifest.views)))
+        snapshot.check(specs, entities, self._blank(0), self._table(), Verdicts.blank(features, len(manifest.views)))
 
     def restore(self, columns: Tensors, time: float) -> Verdicts:
         """Go on from the columns of a snapshot that passed `check`; gives the verdicts of its step.
 
         raises  CheckpointError, and then nothing has changed
         """
-        memory = blank(self.session, self._settings.zone, 0, len(self.config.queries))
-        self.memory, self.entities, verdicts = snapshot.restored(columns, time, memory, self._table())
+        self.memory, self.entities, verdicts = snapshot.restored(columns, time, self._blank(0), self._table())
         self.time, self._partial = time, verdicts.partial
         return verdicts
 
@@ -414,8 +424,7 @@ class Detector:
         season, tables = self.memory.season, self.memory.tables
         for season, tables in self._fill(start, count):  # noqa: B007 (the last ones are used)
             yield 0, steps, None
-        empty = blank(self.session, self._settings.zone, len(self.entities), self.entities.features)
-        self.memory = replace(empty, season=season.grown(len(self.entities)), tables=tables.grown(len(self.entities)))
+        self.memory = replace(self._blank(len(self.entities)), season=season.grown(len(self.entities)), tables=tables.grown(len(self.entities)))
         yield from self._replay(start, now, count, most=2 * steps)
 
     def replay(self, start: float, end: float) -> Iterator[tuple[int, int, Verdicts]]:

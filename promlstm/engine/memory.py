@@ -17,8 +17,9 @@ from promlstm.engine.score import Alarm
 from promlstm.engine.season import Season
 from promlstm.engine.session import Session
 from promlstm.engine.tables import Tables
+from promlstm.engine.tolerance import Tolerance
 
-_Columns = TypeVar('_Columns', Latch, Alarm)
+_Columns = TypeVar('_Columns', Latch, Alarm, Tolerance)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +32,7 @@ class Memory:
     latch   Latch
     alarm   Alarm
     klass   int64 [N]       which calibration rows apply, from the last output `class` of the graph
+    tolerance  Tolerance    None = alarms raise no threshold
     """
 
     state: Tensors
@@ -39,6 +41,7 @@ class Memory:
     latch: Latch
     alarm: Alarm
     klass: Ints
+    tolerance: Tolerance | None = None
 
     def __len__(self) -> int:
         return len(self.klass)
@@ -46,13 +49,14 @@ class Memory:
     def nbytes(self) -> int:
         """Size of all columns in bytes."""
         columns = [*_columns(self.latch), *_columns(self.alarm), self.season.anchor, *self.season.columns, *self.state.values(), self.klass]
+        columns += _columns(self.tolerance) if self.tolerance else []
         return sum(column.nbytes for column in columns) + self.tables.nbytes()
 
     def grown(self, session: Session, rows: int) -> 'Memory':
         """The same with blank memory for new entities, so that it has as many rows as asked for."""
         if rows == len(self):
             return self
-        new = blank(session, self.season.zone, rows - len(self), self.season.anchor.shape[1])
+        new = blank(session, self.season.zone, rows - len(self), self.season.anchor.shape[1], tolerant=self.tolerance is not None)
         return Memory(
             {name: np.concatenate([array, new.state[name]]) for name, array in self.state.items()},
             self.season.grown(rows),
@@ -60,6 +64,7 @@ class Memory:
             _map_columns(_joined, self.latch, new.latch),
             _map_columns(_joined, self.alarm, new.alarm),
             np.concatenate([self.klass, new.klass]),
+            _map_columns(_joined, self.tolerance, new.tolerance) if self.tolerance and new.tolerance else None,
         )
 
     def stored(self) -> Tensors:
@@ -67,8 +72,8 @@ class Memory:
         columns = {f'state.{name}': array for name, array in self.state.items()} | {'season.anchor': self.season.anchor, 'class': self.klass}
         columns |= {f'season.{k}': column for k, column in enumerate(self.season.columns)}
         columns |= {f'table.{i}.{k}': column for i, slots in enumerate(self.tables.columns) for k, column in enumerate(slots)}
-        for part in ('latch', 'alarm'):
-            columns |= {f'{part}.{field.name}': getattr(getattr(self, part), field.name) for field in fields(getattr(self, part))}
+        for name, part in (('latch', self.latch), ('alarm', self.alarm), ('tolerance', self.tolerance)):
+            columns |= {f'{name}.{field.name}': getattr(part, field.name) for field in fields(part)} if part else {}
         return columns
 
     def restored(self, columns: Tensors) -> 'Memory':
@@ -83,6 +88,7 @@ class Memory:
             Latch(**{field.name: columns[f'latch.{field.name}'] for field in fields(self.latch)}),
             Alarm(**{field.name: columns[f'alarm.{field.name}'] for field in fields(self.alarm)}),
             columns['class'],
+            Tolerance(**{field.name: columns[f'tolerance.{field.name}'] for field in fields(self.tolerance)}) if self.tolerance else None,
         )
 
     def take(self, rows: Ints) -> 'Memory':
@@ -94,14 +100,15 @@ class Memory:
             _map_columns(lambda column: column[rows], self.latch),
             _map_columns(lambda column: column[rows], self.alarm),
             self.klass[rows],
+            _map_columns(lambda column: column[rows], self.tolerance) if self.tolerance else None,
         )
-
 
     def is_like(self, other: 'Memory') -> bool:
         """Whether the columns of both are of the same kind, so that rows of one can be put into the other."""
         mine, theirs = ({name: (array.dtype, array.shape[1:]) for name, array in each.state.items()} for each in (self, other))
         view = self.latch.view.shape[1:] == other.latch.view.shape[1:]
-        return mine == theirs and view and len(self.season.columns) == len(other.season.columns)
+        tolerance = (self.tolerance is None) == (other.tolerance is None)
+        return mine == theirs and view and tolerance and len(self.season.columns) == len(other.season.columns)
 
     def put(self, rows: Ints, part: 'Memory') -> 'Memory':
         """The same with the memory of some rows (int [n]) replaced by that of `part`, but for the tables of the time of day."""
@@ -118,11 +125,15 @@ class Memory:
             _map_columns(replaced, self.latch, part.latch),
             _map_columns(replaced, self.alarm, part.alarm),
             replaced(self.klass, part.klass),
+            _map_columns(replaced, self.tolerance, part.tolerance) if self.tolerance and part.tolerance else None,
         )
 
 
-def blank(session: Session, zone: ZoneInfo, rows: int, features: int) -> Memory:
-    """The memory of entities that were never seen, for a model and the time zone of its seasonal memory."""
+def blank(session: Session, zone: ZoneInfo, rows: int, features: int, *, tolerant: bool = False) -> Memory:
+    """The memory of entities that were never seen, for a model and the time zone of its seasonal memory.
+
+    tolerant  alarms of an entity raise its threshold
+    """
     manifest = session.bundle.manifest
     return Memory(
         session.blank(rows, features),
@@ -131,10 +142,11 @@ def blank(session: Session, zone: ZoneInfo, rows: int, features: int) -> Memory:
         Latch.blank(rows, features, len(manifest.views)),
         Alarm.blank(rows),
         np.zeros(rows, np.int64),
+        Tolerance.blank(rows) if tolerant else None,
     )
 
 
-def _columns(part: Latch | Alarm) -> list[npt.NDArray[Any]]:
+def _columns(part: Latch | Alarm | Tolerance) -> list[npt.NDArray[Any]]:
     """All columns of a dataclass of columns."""
     return [getattr(part, field.name) for field in fields(part)]
 

@@ -49,6 +49,8 @@ KEPT_SECONDS = 8 * 86400.0  # how long the checkpoint of a detector that is no l
 # What memory does not depend on: who a detector is, where its model lies (its digest is compared), whom it reports, how long it waits and reads.
 UNRELATED = {'name', 'source', 'model', 'sha256', 'missing', 'forget', 'history', 'max_entities'}
 
+LATER = {'absent': 'missing', 'noisy': 'alert'}  # keys that came later: at their default, memory is as it was before there was the key
+
 Settings = Mapping[str, str]  # that memory depends on, as `settings` gives them
 Kept = tuple[Settings, Content]  # what is written of a detector, or of the incidents
 Snapshots = Callable[[], Mapping[str, Kept]]
@@ -320,8 +322,9 @@ class Storage:
 def settings(config: DetectorConfig, source: Source) -> dict[str, str]:
     """What memory depends on beside the model, as texts that are compared: what is asked, of whom, when, and what counts as a deviation."""
     texts = {name: _written(getattr(config, name)) for name in config.__struct_fields__ if name not in UNRELATED}
-    if config.absent == 'missing':  # as before there was the key
-        del texts['absent']
+    for key, default in LATER.items():
+        if texts[key] == default:
+            del texts[key]
     kind = () if source.kind == 'prometheus' else (source.kind,)
     asked = repr((source.url.rstrip('/'), sorted(source.params.items()), sorted(source.headers.items()), *kind))
     return texts | {'prometheus': hashlib.sha256(asked.encode('utf-8', 'surrogatepass')).hexdigest()}
