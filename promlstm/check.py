@@ -14,7 +14,7 @@ from promlstm import advice, check_edges, contact, terminal
 from promlstm.config import Config, source_place
 from promlstm.config import Detector as DetectorConfig
 from promlstm.contact import Api, Contact
-from promlstm.engine import budget, labels
+from promlstm.engine import budget, labels, tolerance
 from promlstm.engine import session as sessions
 from promlstm.engine.bundle import Bundle
 from promlstm.engine.detector import Detector
@@ -150,6 +150,7 @@ def _checked(
         session = cache[path, config.sha256]
         checked.bundle = session.bundle
         checked.per_entity_bytes = session.bundle.state_bytes(features) + session.bundle.season_bytes(features) + LABEL_BYTES
+        checked.per_entity_bytes += tolerance.BYTES if config.noisy == 'tolerate' else 0
         checked.classes = budget.possible_classes(session, features)
         checked.floor = budget.floor(session.bundle.calibration, config.step, checked.classes)
         Detector(config, session, source)  # refuses a model that does not fit

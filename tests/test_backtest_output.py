@@ -3,11 +3,15 @@
 import time
 
 import pytest
+import tiny_model
+from fakes import Samples, noisy, raw
 
-from promlstm import backtest
+from promlstm import backtest, config
 from promlstm.__main__ import main
 from promlstm.demo.fleet import Fleet
 from promlstm.demo.source import Source
+from promlstm.engine.detector import Detector
+from promlstm.engine.session import load
 
 MIDNIGHT = 1_750_032_000.0  # 2025-06-16 00:00 UTC
 NONE = {'': float('nan')}
@@ -62,3 +66,23 @@ def test_a_full_disk_is_one_line_with_its_path(tmp_path, capfd):
         status = main(['backtest', f'--config.file={tmp_path / "promlstm.yml"}', '--from=-30m', '--output=/dev/full'])
     assert status == 1
     assert capfd.readouterr().err == 'promlstm: --output=/dev/full: cannot be written: No space left on device\n'
+
+
+def test_a_noisy_entity_is_tolerated_in_a_backtest_too(tmp_path):
+    """Of alarms that are little above the threshold fewer are left; what is far above it is found, and another entity's alarms are the same."""
+    session = load(tiny_model.write(tmp_path / 'tiny.onnx'), prove=False)
+    every = lambda period, size: lambda time: size * (round(time - MIDNIGHT) % period == 0)  # noqa: E731
+    far = lambda time: every(14400, 3.9)(time) + 30.0 * (time == MIDNIGHT + 79200)  # noqa: E731
+    source = Samples({
+        raw(host='noisy'): lambda time: 10 + 0.01 * noisy(1)(time) + far(time),
+        raw(host='calm'): lambda time: 10 + 0.01 * noisy(2)(time) + every(86400, 3.9)(time - 3600),
+    })  # fmt: skip
+    found = {}
+    for noisy_key in ('alert', 'tolerate'):
+        tree = {'name': 'd', 'expr': 'x', 'delay': '0s', 'history': '0s', 'noisy': noisy_key, 'false_alarms': '2/week each'}
+        (detector,) = config.parse(str({'prometheus': {'url': 'http://localhost'}, 'detectors': [tree]})).detectors
+        report = backtest.run(Detector(detector, session, source), MIDNIGHT, MIDNIGHT + 86340)
+        found[noisy_key] = {each.start - MIDNIGHT for each in report.anomalies if 'noisy' in each.entity}
+        assert [each.start - MIDNIGHT for each in report.anomalies if 'calm' in each.entity] == [3600.0]
+    assert found['alert'] == {14400.0 * k for k in range(1, 6)} | {79200.0}
+    assert found['tolerate'] == {14400.0, 28800.0, 79200.0}, '1.15 times the threshold, until two alarms have raised it by 1.19'

@@ -15,10 +15,11 @@ import numpy as np
 from promlstm.engine.columns import Bools, Floats, Floats32
 from promlstm.engine.score import Alarm, same_alarm
 
-RAISE = 0.06  # of the threshold, by each alarm
-MOST = 0.3  # of the threshold, by all of them
+RAISE = 0.1  # of the threshold, by each alarm
+MOST = 0.5  # of the threshold, by all of them
 HALF_SECONDS = 2 * 86400.0  # after which half of a raise is left
 REACHABLE = 0.9  # of the largest surprise of the model: a raised threshold is no higher, so that a far larger deviation still alarms
+BYTES = 12  # of an entity
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -105,6 +105,45 @@ def test_every_kind_of_state_and_table_goes_both_ways(name, tmp_path):
     assert by_entity(kept, stepped(kept, T0 + 120)[0]) == by_entity(new, stepped(new, T0 + 120)[0])
 
 
+def test_who_goes_on_tolerates_the_noisy_as_before(tmp_path):
+    """What alarms added to thresholds is kept: live, caught up over a gap, and in a replay of all of it, scores and bands are the same."""
+    session = load(tiny_model.write(tmp_path / 'tiny.onnx'), prove=False)
+    keys = {'noisy': 'tolerate', 'history': '0s'}
+    twice_a_day = noisy(1, struck=lambda time: 60.0 * (round(time - T0) % 43200 in (-7200 % 43200, 3600)))
+    source = Samples({raw(instance='noisy'): twice_a_day, raw(instance='calm'): noisy(2)})
+    kept = Detector(config(**keys), session, source)
+    verdicts = warmed(kept, T0 - 3 * 3600)
+    *_, (_, _, verdicts) = kept.replay(T0 - 3 * 3600 + 60, T0)
+    new, _ = moved(kept, verdicts, source, **keys)
+    (raised,) = kept.memory.tolerance.share[kept.memory.tolerance.share > 0]
+    assert raised == np.float32(0.1)
+    for i in range(1, 181):
+        stepped(kept, T0 + 60 * i)
+    assert len(list(new.catch_up(T0 + 60 * 181))) == 180
+    one, other = stepped(kept, T0 + 60 * 181)[0], stepped(new, T0 + 60 * 181)[0]
+    assert by_entity(kept, one) == by_entity(new, other)
+    assert kept.memory.tolerance.share.max() > 0.19
+    stored, again = (each.snapshot(one).columns() for each in (kept, new))
+    assert {name for name in stored if 'tolerance' in name} == {'memory.tolerance.share', 'memory.tolerance.ended'}
+    assert all(stored[name].tobytes() == again[name].tobytes() for name in stored if name.startswith('memory.'))
+
+
+def test_without_tolerance_the_columns_are_those_of_before(tmp_path):
+    """So checkpoints from before there was the key are read; those of the other kind are refused with the column's name."""
+    session = load(tiny_model.write(tmp_path / 'tiny.onnx'), prove=False)
+    source = Samples({raw(instance='a'): noisy(1)})
+    plain, tolerant = (Detector(config(history='0s', **keys), session, source) for keys in ({}, {'noisy': 'tolerate'}))
+    specs = []
+    for subject in (plain, tolerant):
+        columns = subject.snapshot(warmed(subject, T0)).columns()
+        specs.append({name: (column.dtype.str, column.shape) for name, column in columns.items()})
+        subject.check(specs[-1], 1)
+    assert sorted(specs[1].keys() - specs[0].keys()) == ['memory.tolerance.ended', 'memory.tolerance.share'] and not specs[0].keys() - specs[1].keys()
+    for subject, other in ((plain, specs[1]), (tolerant, specs[0])):
+        with pytest.raises(CheckpointError, match=r'memory\.tolerance\.ended'):
+            subject.check(other, 1)
+
+
 def test_a_snapshot_is_of_its_instant(tmp_path):
     """Steps that follow, new entities and forgotten ones change nothing in it: whoever writes it down may take his time."""
     session = load(tiny_model.write(tmp_path / 'tiny.onnx'), prove=False)

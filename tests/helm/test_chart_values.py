@@ -312,6 +312,7 @@ TRIED = {
     ('detector', 'source'): ('prometheus', '', 'a b', 1),
     ('detector', 'absent'): ('missing', 'zero', 'ignore', True),
     ('detector', 'missing'): ('alert', 'ignore', 'drop', True),
+    ('detector', 'noisy'): ('alert', 'tolerate', 'ignore', True),
     ('detector', 'min_deviation'): (0, 0.5, -1, '1'),
     ('detector', 'min_relative_deviation'): (0, 0.5, -1, '1'),
     ('detector', 'range'): ([0, 1.5], [0], [0, 1, 2], [0, None], ['0', 1]),

@@ -153,6 +153,7 @@ REFUSED = {
     'timezone': (another('timezone', 'Europe/Berlin'), 'its timezone is UTC, the configuration says Europe/Berlin'),
     'range': (another('range', [0, 100]), r'its range is none, the configuration says \[0\.0, 100\.0\]'),
     'false_alarms': (another('false_alarms', '2/week each'), 'its false_alarms is 1/week each, the configuration says 2/week each'),
+    'noisy': (another('noisy', 'tolerate'), 'its noisy is not set, the configuration says tolerate'),
     'max_entities': (another('max_entities', 2), 'it has 3 entities, max_entities is 2'),
     'model': (lambda _, path: {'a': {'model': other_model(path)}}, 'it is of another model: sha256 [0-9a-f]{12}, '),
     'the future': (lambda *_: {'clock': Clock(start=START - 90000, speed=SPEED)}, 'it is from the future: its last step is 1d'),
