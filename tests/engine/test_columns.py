@@ -31,10 +31,10 @@ def loaded(request, tmp_path_factory):
     return session.load(tiny_model.write(tmp_path_factory.mktemp('model') / 'tiny.onnx', views=views))
 
 
-def steps(loaded, blocks, policy=None):
+def steps(loaded, blocks, policy=None, tolerant=False):
     """The Verdicts for frames with these values, [T, N, F]."""
     settings_ = detector.Settings(60, policy=policy or Policy(), alarms_per_week=1)
-    memory = blank(loaded, settings_.zone, *blocks.shape[1:])
+    memory = blank(loaded, settings_.zone, *blocks.shape[1:], tolerant=tolerant)
     frames = (Frame(60.0 * number, values) for number, values in enumerate(blocks))
     return [verdicts for verdicts, _ in detector.replay(loaded, settings_, memory, frames)]
 
@@ -74,13 +74,14 @@ VALUES = st.floats(-1e15, 1e15) | st.floats(-1, 1) | st.just(np.nan) | st.just(5
 @given(
     blocks=arrays.arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(1, 3), st.integers(1, 3)), elements=VALUES),
     policy=st.sampled_from([Policy(), Policy(valid_range=(0, 1)), Policy(direction='above', min_deviation=1, hold_seconds=120)]),
+    tolerant=st.booleans(),
 )
 @settings(max_examples=40, deadline=None)
-def test_a_step_gives_columns_as_documented(loaded, blocks, policy):
+def test_a_step_gives_columns_as_documented(loaded, blocks, policy, tolerant):
     """Shapes, types and the meaning of NaN hold after a warm-up too, for values of any size and any missing samples."""
     calm = np.random.default_rng(1).normal(5, 1, (loaded.bundle.manifest.warmup_steps + 2, *blocks.shape[1:]))
     whole = np.concatenate([calm, blocks])
-    for values, verdicts in zip(whole, steps(loaded, whole, policy), strict=True):
+    for values, verdicts in zip(whole, steps(loaded, whole, policy, tolerant), strict=True):
         check(loaded, values, verdicts, policy)
 
 
