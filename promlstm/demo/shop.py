@@ -6,6 +6,7 @@
     shop.faults(begin, end)            # tuple of Fault(kind, cause, start, end) that touch [begin, end)
     shop.value(i, times)               # float64 [T], one of them
     shop.affects(fault, thing)         # whether the fault shows in a service, pod or node
+    shop.passes(fault)                 # unix seconds: when it has left them all
     shop.edges                         # ((dependant, dependency), …) of names (label, value): services, pods, nodes
 
 A value is a pure function of (seed, series, time), as in fleet. Before `start` the shop is healthy; from `start + first_fault_seconds` on one
@@ -142,6 +143,10 @@ class Shop:
     def affects(self, fault: Fault, thing: Name) -> bool:
         """Whether a fault, or what is loud meanwhile, shows in a thing."""
         return thing in self._effects(fault) or thing == fault.loud
+
+    def passes(self, fault: Fault) -> float:
+        """When a fault has left all that it reached, unix seconds."""
+        return fault.end + max(effect.delay for effect in self._effects(fault).values())
 
     def faults(self, begin: float, end: float) -> tuple[Fault, ...]:
         """The faults that touch [begin, end), in time order."""
