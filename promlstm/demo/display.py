@@ -150,7 +150,7 @@ def summary(demo: Demo, reasons: Sequence[str]) -> list[str]:
         ('entities scored', f'{len(scoring.scored)} of {len(scoring.entities)}'),
         ('faults', f'{len(findings)} injected, {counts}'),
         *(('', _fault_line(demo, *finding)) for finding in findings),
-        ('faults that spread', f'{len(spread)}, the culprit is on top in {len(spread) - _mistaken(spread)}'),
+        ('faults that spread', f'{len(spread)}, the culprit is on top in {len(spread) - _mistaken(spread)}' if spread else 'none yet'),
         *(('', f'{clock_text(fault.start)} {fault_text(fault)}: {told or "in no incident that spread"}') for fault, told in spread),
         ('false alarms', f'{len(scoring.false_alarms())} in {len(scoring.entities) * seconds / 3600:.0f} entity-hours'),
         ('failed stages', ', '.join(f'{name} {stage} × {n}' for (name, stage), n in demo.exporter.failures().items()) or 'none'),

@@ -1,8 +1,9 @@
 """`promlstm demo`: the whole exporter against an embedded source, many times faster than real time, with injected faults to find.
 
-    source      a small fleet and a shop behind a Prometheus-compatible API on a free loopback port
+    source      a small fleet and a shop of services behind a Prometheus-compatible API on a free loopback port
     exporter    scheduler, HTTP client, server and gauges as in production, with the configuration that --print-config shows
     scoring     which faults were found, and which alarms were false
+    spreading   what the incidents say of a fault that spreads
     display     a live table on a terminal, else one line per event
 
 The demo's clock stands still until every detector has warmed up from the fleet's history, so the same seed gives the same demo on a slow
@@ -43,17 +44,6 @@ REFRESH_SECONDS = 0.25
 CONFIG = """\
 prometheus:
   url: {url}
-
-# Alarms that began within five minutes and can reach each other are one incident.
-root_cause:
-  window: 5m
-  within: [namespace]
-  edges:
-    # Who calls whom, from a service graph. With traces in Prometheus, `preset: tempo` asks for the like.
-    - expr: traces_service_graph_request_total
-      from: client
-      to: server
-      label: service            # the label of entities that has these names
 
 detectors:
   # One number per entity: the series of an expression.
@@ -126,6 +116,17 @@ detectors:
       network: node_network_receive_bytes_per_second
     step: 15s
     model: {model}
+
+# Alarms that began within five minutes and can reach each other are one incident, whose likeliest cause promlstm names.
+root_cause:
+  window: 5m
+  within: [namespace]           # never compared across these
+  edges:
+    # Who calls whom, from a service graph. With traces in your Prometheus, `preset: tempo` asks for the same.
+    - expr: traces_service_graph_request_total
+      from: client
+      to: server
+      label: service            # the label of entities that has these names
 """
 
 
