@@ -5,6 +5,7 @@ what was found and what was missed.
 """
 
 import shutil
+import textwrap
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from promlstm.demo.spreading import Told
 from promlstm.live.clock import Clock
 
 EVENTS = 8  # the newest ones, below the live table
+REASONS = 3  # lines of them, below the live table
 OPEN_SECONDS = 60.0  # an incident of which nothing was said for so long is over
 
 
@@ -251,7 +253,8 @@ class Screen:
         colours = {'found': terminal.GREEN, 'MISSED': terminal.RED, 'FALSE ALARM': terminal.RED, 'injected': terminal.BOLD, 'incident': terminal.YELLOW}
         for when, kind, text in events(self._demo, self._shown):
             self._recent.append(f'{clock_text(when)}  {colours[kind]}{kind:11}{terminal.PLAIN}  {text}')
-        size, incident = shutil.get_terminal_size(), self._incident()
+        size = shutil.get_terminal_size()
+        incident = self._incident(size.columns)
         lines = [*self._head(), '', *self._rows(size.lines - 6 - len(incident) - EVENTS), '', *incident, *self._recent]
         self._out.write('\x1b[H' + ''.join(terminal.clipped(line, size.columns) + '\x1b[K\n' for line in lines[: size.lines - 1]) + '\x1b[J')
         self._out.flush()
@@ -266,11 +269,13 @@ class Screen:
             f'{terminal.DIM}metrics: {demo.url}   Ctrl-C ends{terminal.PLAIN}',
         ]
 
-    def _incident(self) -> list[str]:
-        """The newest incident that spread, while it is open."""
+    def _incident(self, width: int) -> list[str]:
+        """The newest incident that spread, while it is open, and why its cause is blamed."""
         now = self._demo.clock.now()
         told = [each for each in self._demo.exporter.spreading.latest() if now - each.time < OPEN_SECONDS]
-        return [f'{terminal.BOLD}{told[-1]}{terminal.PLAIN}', f'  {told[-1].reasons}', ''] if told else []
+        if not told:
+            return []
+        return [f'{terminal.BOLD}{told[-1]}{terminal.PLAIN}', *('  ' + line for line in textwrap.wrap(told[-1].reasons, width - 2)[:REASONS]), '']
 
     def _rows(self, room: int) -> list[str]:
         """The entities with the highest scores."""

@@ -132,11 +132,11 @@ def test_scores_are_on_the_page_within_a_minute_and_ctrl_c_ends_with_the_summary
 
 
 def test_a_terminal_gets_a_live_table_and_its_screen_back():
-    """On a terminal the demo draws entities with score, band and events on the alternate screen, fits the size, and leaves it at the end."""
+    """On a terminal the demo draws entities with score, band, the incident and events on the alternate screen, fits the size, and leaves it at the end."""
     process, terminal = pty.fork()
     if not process:
         environment = {name: value for name, value in os.environ.items() if name not in ('COLUMNS', 'LINES')}
-        os.execve(sys.executable, servers.promlstm('demo', '--for=3s', '--web.listen-address=127.0.0.1:0'), environment)
+        os.execve(sys.executable, servers.promlstm('demo', '--for=6s', '--web.listen-address=127.0.0.1:0'), environment)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('HHHH', 30, 120, 0, 0))
     text = _read_all(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
@@ -153,6 +153,9 @@ def test_a_terminal_gets_a_live_table_and_its_screen_back():
         'metric',
     ]
     assert any('cpu_burn' in line for line in frame)
+    [incident] = [number for number, line in enumerate(frame) if line.startswith('incident ')]
+    assert re.fullmatch(r'incident \S+: \d+ entities, cause: database \(\d+ %\)', frame[incident])
+    assert 'above what was expected, score' in frame[incident + 1] and 'incident' in frame[-1] + frame[-2]
     assert '\nOK' in after.replace('\r', '')
 
 
