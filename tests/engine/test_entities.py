@@ -1,6 +1,7 @@
 """The table of entities: which entity has which row, whatever the answers look like."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -277,3 +278,18 @@ def test_identities_are_those_of_labels():
     table = Entities()
     step(table, {b'{"job":"node","__name__":"up","instance":"a"}': 1})
     assert labels.pairs(table.identities[0]) == (('instance', 'a'), ('job', 'node'))
+
+
+def test_when_a_missing_entity_was_lost():
+    """At the first step without a sample, however much later that is asked; a part-time one when it should have been back."""
+    table, both = Entities(), np.ones(2, bool)
+    step(table, {HOSTS[0]: 1, HOSTS[1]: 2})
+    for time in (0.0, 1.5 * DAY):
+        table.mark_seen(both, time)
+    for time in (1.5 * DAY + 60, 1.5 * DAY + 120):
+        present = np.array([True, False])
+        assert table.missing(present, time, partial=False).tolist() == [False, True]
+        table.mark_seen(present, time)
+    assert table.lost_since(60.0)[1] == 1.5 * DAY + 60
+    table.presence = replace(table.presence, part_time=both, overdue=np.array([np.nan, 1.5 * DAY + 90]))
+    assert table.lost_since(60.0)[1] == 1.5 * DAY + 90
