@@ -58,12 +58,13 @@ class Demo:
 
     def spread(self) -> list[tuple[shop.Fault, Told | None]]:
         """The faults that spread, and what the newest incident with one of their alarms says; None = it ended with no such incident."""
-        told, now = self.exporter.spreading.latest()[::-1], self.clock.now()
-        found = [
-            (fault, next((each for each in told for alarm in alarms if each.has(alarm.entity.pairs, alarm.reading.time)), None))
-            for fault, _, alarms in self.findings() if isinstance(fault, shop.Fault)
-        ]  # fmt: skip
-        return [(fault, incident) for fault, incident in found if incident or fault.end < now]
+        told, now, found = self.exporter.spreading.latest()[::-1], self.clock.now(), list[tuple[shop.Fault, Told | None]]()
+        for fault, state, alarms in self.findings():
+            if isinstance(fault, shop.Fault):
+                incident = next((each for each in told for alarm in alarms if each.has(alarm.entity.pairs, alarm.reading.time)), None)
+                if incident or (state != 'open' and fault.end < now):
+                    found.append((fault, incident))
+        return found
 
     def reasons(self) -> list[str]:
         """Why the demo failed, in words; empty = it did not."""

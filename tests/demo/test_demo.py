@@ -211,6 +211,19 @@ def test_a_hidden_fault_is_missed_and_status_1():
     assert re.search(r'FAILED:\n  cpu_burn on \S+ was missed', out)
 
 
+def test_whoever_is_blamed_wrongly_is_counted():
+    """Where the service graph says the opposite of what is so, the database is not on top, and the last line says so: the edges are asked for."""
+
+    def turned(selection):
+        series = [{**each, 'client': each['server'], 'server': each['client']} if 'client' in each else each for each in selection.series]
+        return replace(selection, series=series)
+
+    status, out = run('--for=8s', '--plain', prepare=lambda source: source.faults.hold(turned))
+    *_, (_, _, blamed, _, _) = SPREADS.findall(out)
+    assert blamed != 'database' and summary(out)['faults that spread'] == '1, the culprit is on top in 0'
+    assert status == 0 and '\nOK, with 1 wrong cause.\n' in out
+
+
 def test_the_printed_configuration_is_the_one_that_runs():
     """--print-config prints a configuration that the strict parser takes, with detectors of one and of several features, and nothing else."""
     status, out = run('--print-config')
