@@ -51,7 +51,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     delay_steps         median, of the events found at one a week
     in_alarm            share of the judged samples at or above the threshold
     auc_pr, vus_pr      of samples, mean over entities that have events; vus_pr of sets with several features
-    hit_early, hit_end  HitRate@100 % of the contributions accumulated in an event: after its first samples, and at its end
+    hit_early, hit_end  HitRate@100 % of the contributions: soon after the first alarm in an event, and at the event's end
     kept                {budget: Kept} at the calibrated thresholds
     inside, width       share of the healthy samples inside the band; its median width in the 99 % range of the series
     nab                 NAB's own score, where labels are NAB's windows

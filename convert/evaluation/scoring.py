@@ -16,9 +16,11 @@ import numpy as np
 
 from convert.data import labelled
 from convert.evaluation import baselines, benchmark_sets, measures, planting, recurrence, replay
+from promlstm.card import BUDGETS
+from promlstm.engine import detector, latch
 from promlstm.engine import session as sessions
 
-EARLY = 5           # samples of an event, after which an operator looks at the contributions
+EARLY = 5           # samples of an alarm, after which an operator looks at the contributions
 COLUMNS = 200       # series that simple detectors judge at once, and that faults are planted into where entities have several features
 SEED = 6_000_043    # of the planted faults and of the synthetic telemetry, which no recipe learns from
 
@@ -76,7 +78,7 @@ class Judged(NamedTuple):
 
     scores: np.ndarray          # float32 [n], NaN = not judged
     peaks: np.ndarray           # float32 [planted faults]: the largest score that counts for each
-    blame: np.ndarray | None    # float [events, 2]: HitRate@100 %, EARLY samples in and at the end; NaN = not known
+    blame: np.ndarray | None    # float [events, 2]: HitRate@100 %, EARLY samples into the alarm and at the event's end; NaN = not known
     klass: int = 0              # which calibration rows apply
     band: tuple = (0, 0, float('nan'))      # healthy samples inside it, samples that have one, median width in the series' own 99 % range
     lower: np.ndarray | None = None         # float32 [n, F]
@@ -178,19 +180,22 @@ def _by_model(source, part, prepared, progress):
     shape, many = prepared.values.shape, prepared.entities
     surprise = np.full(shape[:2], np.nan, np.float32)
     share = np.full((len(prepared.times), many, shape[2]), np.nan, np.float32) if part.features > 1 else None
-    lower, upper = np.full((2, len(prepared.times), many, shape[2]), np.nan)
+    expected, lower, upper = np.full((3, len(prepared.times), many, shape[2]), np.nan)
     steps = replay.steps(_session(source.path), prepared.times, prepared.values, part.step_seconds, prepared.history, progress)
     for t, verdicts, after in steps:
         surprise[t], memory = verdicts.surprise, after
-        lower[t], upper[t] = verdicts.lower[:many], verdicts.upper[:many]
+        expected[t], lower[t], upper[t] = verdicts.expected[:many], verdicts.lower[:many], verdicts.upper[:many]
         if share is not None:
             share[t] = verdicts.contribution[:many]
     out = {}
     for series in prepared.series:
         scores, borders = series.take(surprise), (series.take(lower), series.take(upper))
         drawn = [border.astype(np.float32) if source.drawn else None for border in borders]
-        blame = _blame(series, series.take(share) * scores[:, None]) if share is not None else None
         klass = int(memory.klass[series.pieces[-1][0]])
+        blame = None
+        if share is not None:
+            alarmed = scores >= _threshold(source.path, part.step_seconds, klass)
+            blame = _blame(series, series.take(share) * scores[:, None], (alarmed, series.take(expected), *borders))
         out[series.name] = Judged(scores, _peaks(series, surprise), blame, klass, _band(series, *borders), *drawn)
     return Scores({source.name: out}, None)
 
@@ -233,10 +238,21 @@ def _peaks(series, scores):
     return np.array([np.nanmax(span, initial=-np.inf) for span in spans], np.float32)
 
 
-def _blame(series, weight):
-    """float [events, 2]: HitRate@100 % of what was accumulated in an event, EARLY samples in and at its end; None where it is not known.
+def _threshold(path, step_seconds, klass):
+    """The surprise from which on a model alarms at a budget of one a week."""
+    calibration = _session(path).bundle.calibration
+    if calibration.status == 'none':
+        return detector.NOMINAL_THRESHOLD
+    return calibration.threshold(BUDGETS['1/week'], step_seconds=step_seconds, klass=klass)
 
-    weight  float [n, F]: what each feature adds at each sample, NaN = nothing
+
+def _blame(series, weight, of_model=None):
+    """float [events, 2]: HitRate@100 % of the contributions, EARLY samples in and at an event's end; None where it is not known.
+
+    weight    float [n, F]: what each feature adds at each sample, NaN = nothing
+    of_model  what an operator sees of a model: (bool [n]: alarms, expected, lower, upper: float [n, F] each). The contributions are those of the
+              latch from the first alarm in the event on; without an alarm from its first sample on. None: of a simple detector, which adds
+              up weights
     """
     if series.culprits is None:
         return None
@@ -244,11 +260,23 @@ def _blame(series, weight):
     out = np.full((len(events), 2), np.nan)
     for k, (first, end) in enumerate(events):
         culprits = series.culprits[first:end].any(0)
-        for column, until in enumerate((min(end, first + EARLY), end)):
-            added = np.nansum(weight[first:until], 0)
+        begin = first if of_model is None or not of_model[0][first:end].any() else first + int(of_model[0][first:end].argmax())
+        for column, until in enumerate((min(end, begin + EARLY), end)):
+            added = np.nansum(weight[begin:until], 0)
+            if of_model is not None and begin:
+                added = _held_blame(series.values[begin:until], weight[begin:until], *(each[begin - 1] for each in of_model[1:]), added)
             if culprits.any():
                 out[k, column] = measures.hit_rate(added[None], culprits[None]) if added.any() else 0.0
     return out
+
+
+def _held_blame(observed, weight, expected, lower, upper, otherwise):
+    """float [F]: the blame of each feature as the latch has it, which holds the expectation and band [F] of the sample before the alarm."""
+    deviation = observed - expected
+    with np.errstate(divide='ignore', invalid='ignore'):
+        distance = np.abs(deviation) / np.where(deviation > 0, upper - expected, expected - lower)
+    distance = np.where(np.isnan(observed), 0, np.where(np.isnan(distance), 1, distance))
+    return latch.blame(distance.max(0)[None], np.nan_to_num(weight).max(0)[None], otherwise[None].astype(np.float32))[0]
 
 
 def _band(series, lower, upper):

@@ -5,6 +5,7 @@ what was found and what was missed.
 """
 
 import shutil
+import textwrap
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +13,16 @@ from datetime import UTC, datetime
 from typing import Protocol, TextIO
 
 from promlstm import logs, terminal
+from promlstm.demo import fleet, shop
+from promlstm.demo.estate import Fault
 from promlstm.demo.exporter import Exporter
-from promlstm.demo.fleet import SERVICES, Fault
 from promlstm.demo.scoring import Alarm, Finding, Reading, Scoring, Watched
+from promlstm.demo.spreading import Told
 from promlstm.live.clock import Clock
 
 EVENTS = 8  # the newest ones, below the live table
+REASONS = 3  # lines of them, below the live table
+OPEN_SECONDS = 60.0  # an incident of which nothing was said for so long is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class Demo:
 
     speed                  seconds of the fleet in a second
     seed                   of the fleet and its faults
-    hosts                  how many the fleet has
+    hosts, services        how many there are
     begin                  unix seconds: when the clock began
     log_level, log_format  as logs.setup takes them
     """
@@ -37,6 +42,7 @@ class Demo:
     speed: float
     seed: int
     hosts: int
+    services: int
     begin: float
     log_level: str
     log_format: str
@@ -49,6 +55,16 @@ class Demo:
     def findings(self) -> list[Finding]:
         """As Scoring.findings, at this moment."""
         return self.scoring.findings(self.clock.now())
+
+    def spread(self) -> list[tuple[shop.Fault, Told | None]]:
+        """The faults that spread, and what the newest incident with one of their alarms says; None = it ended with no such incident."""
+        told, now, found = self.exporter.spreading.latest()[::-1], self.clock.now(), list[tuple[shop.Fault, Told | None]]()
+        for fault, state, alarms in self.findings():
+            if isinstance(fault, shop.Fault):
+                incident = next((each for each in told for alarm in alarms if each.has(alarm.entity.pairs, alarm.reading.time)), None)
+                if incident or (state != 'open' and fault.end < now):
+                    found.append((fault, incident))
+        return found
 
     def reasons(self) -> list[str]:
         """Why the demo failed, in words; empty = it did not."""
@@ -85,7 +101,7 @@ Event = tuple[float, str, str]  # time, kind, text
 
 def fault_text(fault: Fault) -> str:
     """An injected fault in words: `cpu_burn on host-03:9100`."""
-    return f'{fault.kind} on {fault.labels["instance"]}'
+    return f'{fault.kind} on {fault.labels["instance"] if isinstance(fault, fleet.Fault) else fault.cause[1]}'
 
 
 def reading_text(reading: Reading) -> str:
@@ -114,6 +130,8 @@ def events(demo: Demo, shown: set[object]) -> list[Event]:
     for alarm in demo.scoring.false_alarms():
         text = f'{alarm.entity.detector} on {alarm.entity}: {reading_text(alarm.reading)}'
         found['false', alarm] = (alarm.reading.time, 'FALSE ALARM', text)
+    for told in demo.exporter.spreading.told():
+        found['incident', told.incident, told.time] = (told.time, 'incident', f'{told}: {told.reasons}'.removesuffix(': '))
     new = [event for key, event in found.items() if key not in shown]
     shown.update(found)
     return sorted(new)
@@ -128,18 +146,20 @@ def delay_text(demo: Demo, alarm: Alarm) -> str:
 def summary(demo: Demo, reasons: Sequence[str]) -> list[str]:
     """The lines at the end of a demo; reasons = why it was no success."""
     scoring, findings = demo.scoring, demo.findings()
-    states = [state for _, state, _ in findings]
+    states, spread = [state for _, state, _ in findings], demo.spread()
     counts = f'{states.count("found")} found, {states.count("missed")} missed, {states.count("open")} not over yet'
     seconds = demo.clock.now() - demo.begin
     rows = [
         ('entities scored', f'{len(scoring.scored)} of {len(scoring.entities)}'),
         ('faults', f'{len(findings)} injected, {counts}'),
         *(('', _fault_line(demo, *finding)) for finding in findings),
+        ('faults that spread', f'{len(spread)}, the culprit is on top in {len(spread) - _mistaken(spread)}' if spread else 'none yet'),
+        *(('', f'{clock_text(fault.start)} {fault_text(fault)}: {told or "in no incident that spread"}') for fault, told in spread),
         ('false alarms', f'{len(scoring.false_alarms())} in {len(scoring.entities) * seconds / 3600:.0f} entity-hours'),
         ('failed stages', ', '.join(f'{name} {stage} × {n}' for (name, stage), n in demo.exporter.failures().items()) or 'none'),
         ('skipped steps', f'{demo.exporter.missed_steps()}'),
     ]
-    what = f'{seconds / 60:.0f} minutes of {demo.hosts} hosts and {len(SERVICES)} services in {seconds / demo.speed:.0f} s, seed {demo.seed}'
+    what = f'{seconds / 60:.0f} minutes of {demo.hosts} hosts and {demo.services} services in {seconds / demo.speed:.0f} s, seed {demo.seed}'
     return ['', f'promlstm demo: {what}', *('  ' + line for line in terminal.columns(rows)), '', *_result(demo, reasons), '', *_next(demo)]
 
 
@@ -153,8 +173,14 @@ def _fault_line(demo: Demo, fault: Fault, state: str, alarms: Sequence[Alarm]) -
 def _result(demo: Demo, reasons: Sequence[str]) -> list[str]:
     if reasons:
         return ['FAILED:', *(f'  {reason}' for reason in reasons)]
-    false = len(demo.scoring.false_alarms())
-    return [f'OK{f", with {false} false alarm" + "s" * (false != 1) if false else ""}.']
+    counts = {'false alarm': len(demo.scoring.false_alarms()), 'wrong cause': _mistaken(demo.spread())}
+    words = [f'{count} {what}{"s" * (count != 1)}' for what, count in counts.items() if count]
+    return [f'OK{", with " + " and ".join(words) if words else ""}.']
+
+
+def _mistaken(spread: Sequence[tuple[shop.Fault, Told | None]]) -> int:
+    """How many faults spread whose cause is not on top."""
+    return sum(told is None or not told.blames(fault.cause) for fault, told in spread)
 
 
 def _next(demo: Demo) -> list[str]:
@@ -225,11 +251,12 @@ class Screen:
 
     def refresh(self) -> None:
         """Draw the whole screen."""
-        colours = {'found': terminal.GREEN, 'MISSED': terminal.RED, 'FALSE ALARM': terminal.RED, 'injected': terminal.BOLD}
+        colours = {'found': terminal.GREEN, 'MISSED': terminal.RED, 'FALSE ALARM': terminal.RED, 'injected': terminal.BOLD, 'incident': terminal.YELLOW}
         for when, kind, text in events(self._demo, self._shown):
             self._recent.append(f'{clock_text(when)}  {colours[kind]}{kind:11}{terminal.PLAIN}  {text}')
         size = shutil.get_terminal_size()
-        lines = [*self._head(), '', *self._rows(size.lines - 6 - EVENTS), '', *self._recent]
+        incident = self._incident(size.columns)
+        lines = [*self._head(), '', *self._rows(size.lines - 6 - len(incident) - EVENTS), '', *incident, *self._recent]
         self._out.write('\x1b[H' + ''.join(terminal.clipped(line, size.columns) + '\x1b[K\n' for line in lines[: size.lines - 1]) + '\x1b[J')
         self._out.flush()
 
@@ -242,6 +269,14 @@ class Screen:
             f'{len(scoring.scored)} of {len(scoring.entities)} entities scored   {counts}, {len(scoring.false_alarms())} false alarms',
             f'{terminal.DIM}metrics: {demo.url}   Ctrl-C ends{terminal.PLAIN}',
         ]
+
+    def _incident(self, width: int) -> list[str]:
+        """The newest incident that spread, while it is open, and why its cause is blamed."""
+        now = self._demo.clock.now()
+        told = [each for each in self._demo.exporter.spreading.latest() if now - each.time < OPEN_SECONDS]
+        if not told:
+            return []
+        return [f'{terminal.BOLD}{told[-1]}{terminal.PLAIN}', *('  ' + line for line in textwrap.wrap(told[-1].reasons, width - 2)[:REASONS]), '']
 
     def _rows(self, room: int) -> list[str]:
         """The entities with the highest scores."""

@@ -8,6 +8,7 @@ from functools import partial
 from prometheus_client.samples import Sample
 
 from promlstm.config import Config
+from promlstm.demo.spreading import Spreading
 from promlstm.live.clock import Clock
 from promlstm.live.dependencies import Dependencies
 from promlstm.live.incidents import Gathering
@@ -20,10 +21,13 @@ from promlstm.serve.site import Site
 from promlstm.serve.telemetry import Telemetry
 
 STOP_SECONDS = 5.0
+FAILURES = ('promlstm_detector_failures_total', 'promlstm_incident_failures_total', 'promlstm_dependency_failures_total')
 
 
 class Exporter:
     """Scheduler, incidents, page, telemetry and server.
+
+    spreading  what the incidents say
 
     listen  HOST:PORT to serve on
     watch   called with the Detector and the Verdicts of each step
@@ -32,7 +36,8 @@ class Exporter:
     def __init__(self, config: Config, clock: Clock, listen: str, watch: Watch) -> None:
         self.telemetry, page = Telemetry(), Page(clock.now)
         sources = Sources(config.named_sources)
-        self.incidents = Gathering(config.root_cause, clock, self.telemetry, partial(page.publish, OF_INCIDENTS))
+        self.spreading = Spreading(config.root_cause, [detector.name for detector in config.detectors])
+        self.incidents = Gathering(config.root_cause, clock, self.telemetry, partial(page.publish, OF_INCIDENTS), self.spreading)
         self._dependencies = Dependencies(self.incidents, self.telemetry, clock)
         self._dependencies.use(config, sources)
         self.scheduler = Scheduler(
@@ -53,9 +58,12 @@ class Exporter:
         self.server.stop()
 
     def failures(self) -> dict[tuple[str, str], int]:
-        """Stages that failed: {(detector, stage): how often}."""
-        failed = (sample for sample in self._samples('promlstm_detector_failures_total') if sample.value)
-        return {(sample.labels['detector'], sample.labels['stage']): int(sample.value) for sample in failed}
+        """Stages that failed: {(detector, stage): how often}; those of incidents and of the queries for edges, too."""
+        failed = (sample for name in FAILURES for sample in self._samples(name) if sample.value)
+        return {
+            (sample.labels.get('detector', 'incidents'), sample.labels.get('stage') or sample.labels['edges']): int(sample.value)
+            for sample in failed
+        }
 
     def missed_steps(self) -> int:
         """Steps that were skipped because this machine is too slow for the speed."""

@@ -14,7 +14,7 @@ are as large as in an incident: everybody would see them in a graph.
 Who calls it: source (the demo's Prometheus-compatible API), tests, convert.data.synthesis. Pure numpy; reads no clock, keeps no state.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -224,6 +224,10 @@ class Fleet:
         """The faults that touch [begin, end), in time order."""
         found = (self._fault(number) for number in self._numbers(begin, end))
         return tuple(fault for fault in found if fault.start < end and fault.end > begin)
+
+    def affects(self, fault: Fault, metric: str, labels: Mapping[str, str]) -> bool:
+        """Whether a fault changes a series of this metric that has these labels."""
+        return metric in KINDS[fault.kind][1] and labels.items() <= fault.labels.items()
 
     def _numbers(self, first: float, last: float) -> range:
         """The numbers of the faults that may touch [first, last]."""

@@ -1,8 +1,9 @@
 """`promlstm demo`: the whole exporter against an embedded source, many times faster than real time, with injected faults to find.
 
-    source      a small fleet behind a Prometheus-compatible API on a free loopback port
+    source      a small fleet and a shop of services behind a Prometheus-compatible API on a free loopback port
     exporter    scheduler, HTTP client, server and gauges as in production, with the configuration that --print-config shows
     scoring     which faults were found, and which alarms were false
+    spreading   what the incidents say of a fault that spreads
     display     a live table on a terminal, else one line per event
 
 The demo's clock stands still until every detector has warmed up from the fleet's history, so the same seed gives the same demo on a slow
@@ -21,9 +22,11 @@ from typing import TextIO
 from promlstm import config as configuration
 from promlstm import logs
 from promlstm.demo.display import Demo, Display, Lines, Screen, summary
+from promlstm.demo.estate import CALLS, CAUSES, KINDS, Estate
 from promlstm.demo.exporter import Exporter
-from promlstm.demo.fleet import Fleet
+from promlstm.demo.fleet import SERVICES, Fleet
 from promlstm.demo.scoring import Scoring
+from promlstm.demo.shop import Shop
 from promlstm.demo.source import Source
 from promlstm.live.clock import Clock
 
@@ -33,6 +36,7 @@ BEGIN = datetime(2026, 3, 3, 10, tzinfo=UTC).timestamp()  # a busy Tuesday morni
 WITHIN_STEP_SECONDS = 10  # the clock begins this far into a step: detectors start a little apart, and the clock stands still meanwhile
 HOSTS = 12
 FIRST_FAULT_SECONDS, FAULT_SECONDS, QUIET_SECONDS = 90, 150, 150  # at a step of 15 s: ten samples of each fault, ten of quiet
+FIRST_SPREADING_SECONDS, SPREADING_SECONDS, APART_SECONDS = 150, 180, 720  # in the shop; a new incident begins when the one before is over
 GRACE_SECONDS = 60  # an alarm this long after the end of a fault still counts as finding it
 WARM_LIMIT_SECONDS = 60.0  # then the clock starts, even if a detector has not warmed up
 REFRESH_SECONDS = 0.25
@@ -89,6 +93,19 @@ detectors:
     model: {model}
     direction: above
 
+  # A shop of services that call each other. What breaks in one slows those that call it.
+  - name: service_latency
+    expr: service_latency_seconds
+    step: 15s
+    model: {model}
+    direction: above
+  - name: service_pool
+    expr: service_pool_busy_ratio
+    step: 15s
+    model: {model}
+    direction: above
+    min_deviation: 0.1
+
   # Several numbers per entity: one expression per feature, joined by labels.
   - name: host
     by: [instance]
@@ -99,6 +116,17 @@ detectors:
       network: node_network_receive_bytes_per_second
     step: 15s
     model: {model}
+
+# Alarms that began within five minutes and can reach each other are one incident, whose likeliest cause promlstm names.
+root_cause:
+  window: 5m
+  within: [namespace]           # never compared across these
+  edges:
+    # Who calls whom, from a service graph. With traces in your Prometheus, `preset: tempo` asks for the same.
+    - expr: traces_service_graph_request_total
+      from: client
+      to: server
+      label: service            # the label of entities that has these names
 """
 
 
@@ -148,21 +176,29 @@ def main(args: argparse.Namespace, *, out: TextIO | None = None, prepare: Callab
     logs.setup(log_level, args.log_format)
     stopwatch = Stopwatch()
     clock = Clock(start=BEGIN + WITHIN_STEP_SECONDS, speed=args.speed, monotonic=stopwatch)
-    fleet = Fleet(
-        args.seed, BEGIN, hosts=HOSTS, first_fault_seconds=FIRST_FAULT_SECONDS, fault_seconds=FAULT_SECONDS, quiet_seconds=QUIET_SECONDS
-    )
-    with Source(fleet, clock.now) as source:
+    with Source(telemetry := estate(args.seed), clock.now) as source:
         prepare(source)
         config = configuration.parse(CONFIG.format(url=source.url, model=args.model), source='demo')
-        scoring = Scoring(config, fleet, BEGIN, grace_seconds=GRACE_SECONDS)
+        scoring = Scoring(config, telemetry, BEGIN, grace_seconds=GRACE_SECONDS)
         with Exporter(config, clock, args.listen, scoring.record) as exporter:
-            demo = Demo(clock, scoring, exporter, args.speed, args.seed, HOSTS, BEGIN, log_level, args.log_format)
+            demo = Demo(clock, scoring, exporter, args.speed, args.seed, HOSTS, len(SERVICES) + len(CALLS), BEGIN, log_level, args.log_format)
             screen: Display = Lines(demo, out) if args.plain or not out.isatty() else Screen(demo, out)
             _show(demo, screen, stopwatch, args.seconds)
     reasons = demo.reasons()
     out.write('\n'.join(summary(demo, reasons)) + '\n')
     out.flush()
     return 1 if reasons else 0
+
+
+def estate(seed: int) -> Estate:
+    """What a demo with this seed watches."""
+    return Estate(
+        Fleet(seed, BEGIN, hosts=HOSTS, first_fault_seconds=FIRST_FAULT_SECONDS, fault_seconds=FAULT_SECONDS, quiet_seconds=QUIET_SECONDS),
+        Shop(
+            seed, BEGIN, first_fault_seconds=FIRST_SPREADING_SECONDS, fault_seconds=SPREADING_SECONDS, quiet_seconds=APART_SECONDS,
+            calls=CALLS, kinds=KINDS, causes=CAUSES,
+        ),
+    )  # fmt: skip
 
 
 class Stopwatch:

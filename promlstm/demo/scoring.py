@@ -10,20 +10,34 @@ Who calls it: demo. What flows through: Verdicts, from the threads of the detect
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
 from promlstm.config import Config
-from promlstm.demo import fleet
+from promlstm.demo.estate import Fault
+from promlstm.demo.fleet import Series
 from promlstm.engine import labels
 from promlstm.engine.columns import Verdicts
 from promlstm.engine.detector import Detector
 from promlstm.query.selector import matches, selector
 
 State = Literal['found', 'missed', 'open']  # open = neither of the two yet
+
+
+class Telemetry(Protocol):
+    """What is watched, and the faults in it; Estate is one."""
+
+    @property
+    def series(self) -> Sequence[Series]: ...
+
+    def faults(self, begin: float, end: float) -> Sequence[Fault]:
+        """The faults that touch [begin, end), in time order."""
+
+    def affects(self, fault: Fault, metric: str, labels: Mapping[str, str]) -> bool:
+        """Whether a fault changes a series of this metric that has these labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +52,9 @@ class Watched:
     pairs: tuple[tuple[str, str], ...]
     metrics: tuple[str, ...]
 
-    def affected_by(self, fault: fleet.Fault) -> bool:
-        """Whether a fault changes a metric of this entity."""
-        changed = fleet.KINDS[fault.kind][1]
-        return any(metric in changed for metric in self.metrics) and set(self.pairs) <= set(fault.labels.items())
-
     def __str__(self) -> str:
-        return dict(self.pairs).get('instance', labels.selector(self.pairs))
+        named = dict(self.pairs)
+        return named.get('instance') or named.get('service') or labels.selector(self.pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +80,13 @@ class Alarm:
 
     entity: Watched
     reading: Reading
-    fault: fleet.Fault | None
+    fault: Fault | None
 
 
-Finding = tuple[fleet.Fault, State, list[Alarm]]
+Finding = tuple[Fault, State, list[Alarm]]
 
 
-def watched(config: Config, telemetry: fleet.Fleet) -> tuple[Watched, ...]:
+def watched(config: Config, telemetry: Telemetry) -> tuple[Watched, ...]:
     """All entities of a fleet that the detectors of a configuration have to score."""
     found: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = {}
     for detector in config.detectors:
@@ -96,7 +106,7 @@ class Scoring:
     grace_seconds  an alarm up to this long after the end of a fault still counts as finding it
     """
 
-    def __init__(self, config: Config, telemetry: fleet.Fleet, begin: float, *, grace_seconds: float) -> None:
+    def __init__(self, config: Config, telemetry: Telemetry, begin: float, *, grace_seconds: float) -> None:
         self.entities = watched(config, telemetry)
         self.readings: dict[Watched, Reading] = {}
         self.alarms: list[Alarm] = []
@@ -130,18 +140,22 @@ class Scoring:
             self._open[entity] = Alarm(entity, reading, fault)
             self.alarms.append(self._open[entity])
 
-    def _fault_at(self, entity: Watched, time: float) -> fleet.Fault | None:
+    def _fault_at(self, entity: Watched, time: float) -> Fault | None:
         """The fault that affects an entity at an instant, grace period included."""
         sampled = time - self._config[entity.detector].delay
         near = self._telemetry.faults(sampled - self._grace, float(np.nextafter(sampled, np.inf)))
-        return next((fault for fault in near[::-1] if entity.affected_by(fault)), None)
+        return next((fault for fault in near[::-1] if self._affects(fault, entity)), None)
+
+    def _affects(self, fault: Fault, entity: Watched) -> bool:
+        """Whether a fault changes a metric of an entity."""
+        return any(self._telemetry.affects(fault, metric, dict(entity.pairs)) for metric in entity.metrics)
 
     def findings(self, now: float) -> list[Finding]:
         """The faults that began before `now`: (Fault, `found`, `missed` or `open`, alarms that found it)."""
         with self._lock:
             return [self._finding(fault) for fault in self._telemetry.faults(self._begin, now)]
 
-    def _finding(self, fault: fleet.Fault) -> Finding:
+    def _finding(self, fault: Fault) -> Finding:
         alarms = sorted((alarm for alarm in self.alarms if alarm.fault == fault), key=self._order)
         return fault, 'found' if alarms else 'missed' if self._passed(fault) else 'open', alarms
 
@@ -149,9 +163,9 @@ class Scoring:
         """By time; within a step in the order of the configuration, because the threads of the detectors race."""
         return alarm.reading.time, self.entities.index(alarm.entity)
 
-    def _passed(self, fault: fleet.Fault) -> bool:
+    def _passed(self, fault: Fault) -> bool:
         """Whether all detectors that could have found a fault are past its grace period."""
-        able = {entity.detector for entity in self.entities if entity.affected_by(fault)}
+        able = {entity.detector for entity in self.entities if self._affects(fault, entity)}
         return all(self._reached[name] >= fault.end + self._grace + self._config[name].delay for name in able)
 
     def steps_until(self, alarm: Alarm) -> int:

@@ -4,6 +4,9 @@
     shop.series                        # tuple of Series(metric, labels): row i of every array below
     shop.values(times)                 # float64 [T, S], in the unit of the metric: any times, in any order, past or future
     shop.faults(begin, end)            # tuple of Fault(kind, cause, start, end) that touch [begin, end)
+    shop.value(i, times)               # float64 [T], one of them
+    shop.affects(fault, thing)         # whether the fault shows in a service, pod or node
+    shop.passes(fault)                 # unix seconds: when it has left them all
     shop.edges                         # ((dependant, dependency), …) of names (label, value): services, pods, nodes
 
 A value is a pure function of (seed, series, time), as in fleet. Before `start` the shop is healthy; from `start + first_fault_seconds` on one
@@ -12,10 +15,12 @@ dependant a few seconds to a minute later, hop by hop, and is damped on the way 
 database slows the shop, not the other way round. A surge of traffic travels down instead, from who is called to whom it calls. In every other
 fault something that has nothing to do with it becomes loud in the same minute, and is no fault of the shop.
 
-Who calls it: `convert benchmark --root-cause`, tests. Pure numpy; reads no clock, keeps no state.
+Who calls it: `convert benchmark --root-cause`, estate (the demo), tests. Pure numpy; reads no clock, keeps no state.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +54,7 @@ KINDS = {
 }  # fmt: skip
 POD_SHARE = 0.6  # of a service's trouble that one of its two pods makes
 NODE_SHARE = 0.9  # of a pod's trouble that its node makes
+SLOWEST_SECONDS = 300  # after this a fault has reached all that it reaches, and after its end has left it
 
 
 @dataclass(frozen=True)
@@ -71,23 +77,42 @@ class _Effect:
 
 
 class Shop:
-    """Services, their pods and nodes over time; see the top of the file."""
+    """Services, their pods and nodes over time; see the top of the file.
+
+    calls   service: what it calls, with the share of its work that waits for it
+    kinds   of faults, of KINDS, in the order in which they come
+    causes  services that break; empty = all that are no frontend
+    """
 
     def __init__(
-        self, seed: int, start: float, *, first_fault_seconds: float = 600, fault_seconds: float = 900, quiet_seconds: float = 2700
+        self,
+        seed: int,
+        start: float,
+        *,
+        first_fault_seconds: float = 600,
+        fault_seconds: float = 900,
+        quiet_seconds: float = 2700,
+        calls: Mapping[str, Mapping[str, float]] = CALLS,
+        kinds: Sequence[str] = tuple(KINDS),
+        causes: Sequence[str] = (),
     ) -> None:
         self.seed, self.start = seed, float(start)
         self.first_fault_seconds, self.fault_seconds, self.quiet_seconds = first_fault_seconds, fault_seconds, quiet_seconds
-        self.pods = {f'{service}-{n}': service for service in CALLS for n in range(PODS_EACH)}
+        self._kinds, self._apart = tuple(kinds), [service for service in APART if service in calls]
+        inside = [service for service in calls if service not in APART and service != 'reports-db']
+        self._causes = causes or [service for service in inside if service != 'frontend']
+        self.pods = {f'{service}-{n}': service for service in calls for n in range(PODS_EACH)}
+        self._effects = lru_cache(16)(self._spread)
+        self._inside = [pod for pod, service in self.pods.items() if service in inside]
         self.node_of = {pod: f'node-{key(seed, "node", pod) % NODES + 1}' for pod in self.pods}
-        calls = tuple((('service', a), ('service', b)) for a, called in CALLS.items() for b in called)
+        called = tuple((('service', a), ('service', b)) for a, each in calls.items() for b in each)
         pods = tuple((('service', service), ('pod', pod)) for pod, service in self.pods.items())
         nodes = tuple((('pod', pod), ('node', node)) for pod, node in self.node_of.items())
-        self.edges: tuple[tuple[Name, Name], ...] = calls + pods + nodes
+        self.edges: tuple[tuple[Name, Name], ...] = called + pods + nodes
         self._share = {
-            **{edge: CALLS[edge[0][1]][edge[1][1]] for edge in calls}, **dict.fromkeys(pods, POD_SHARE), **dict.fromkeys(nodes, NODE_SHARE)
+            **{edge: calls[edge[0][1]][edge[1][1]] for edge in called}, **dict.fromkeys(pods, POD_SHARE), **dict.fromkeys(nodes, NODE_SHARE)
         }  # fmt: skip
-        services = [{'service': service} for service in CALLS]
+        services = [{'service': service} for service in calls]
         pods_labels = [{'service': service, 'pod': pod, 'node': self.node_of[pod]} for pod, service in self.pods.items()]
         node_labels = [{'node': f'node-{n + 1}'} for n in range(NODES)]
         self.series = tuple(
@@ -104,13 +129,24 @@ class Shop:
 
     def values(self, times: npt.ArrayLike) -> Floats:
         """All series at these times: float64 [T, S], in the unit of the metric's name, never NaN."""
-        at = np.asarray(times, np.float64)
-        out = np.stack([self._healthy(series, at) for series in self.series], axis=-1)
+        return np.stack([self.value(i, times) for i in range(len(self.series))], axis=-1)
+
+    def value(self, i: int, times: npt.ArrayLike) -> Floats:
+        """Series i at these times (unix seconds, [T], any order): float64 [T]."""
+        at, series = np.asarray(times, np.float64), self.series[i]
+        x = self._healthy(series, at)
         if at.size:
-            for fault in self.faults(float(at.min()), float(at.max()) + 1):
-                for column, series in enumerate(self.series):
-                    out[:, column] = self._with_fault(out[:, column], series, at, fault)
-        return out
+            for fault in self.faults(float(at.min()) - SLOWEST_SECONDS, float(at.max()) + 1):
+                x = self._with_fault(x, series, at, fault)
+        return x
+
+    def affects(self, fault: Fault, thing: Name) -> bool:
+        """Whether a fault, or what is loud meanwhile, shows in a thing."""
+        return thing in self._effects(fault) or thing == fault.loud
+
+    def passes(self, fault: Fault) -> float:
+        """When a fault has left all that it reached, unix seconds."""
+        return fault.end + max(effect.delay for effect in self._effects(fault).values())
 
     def faults(self, begin: float, end: float) -> tuple[Fault, ...]:
         """The faults that touch [begin, end), in time order."""
@@ -120,18 +156,17 @@ class Shop:
         return tuple(fault for fault in found if fault.start < end and fault.end > begin)
 
     def _fault(self, number: int) -> Fault:
-        kind = tuple(KINDS)[number % len(KINDS)]
-        shop = [service for service in CALLS if service not in APART and service != 'reports-db']
+        kind = self._kinds[number % len(self._kinds)]
         owners = {
-            'service': ENTRIES if kind == 'surge' else [service for service in shop if service != 'frontend'],
-            'pod': [pod for pod, service in self.pods.items() if service in shop],
+            'service': ENTRIES if kind == 'surge' else self._causes,
+            'pod': self._inside,
             'node': [f'node-{n + 1}' for n in range(NODES)],
-        }[KINDS[kind]]  # fmt: skip
+        }[KINDS[kind]]
         cause = KINDS[kind], owners[key(self.seed, 'cause', number) % len(owners)]
-        apart = APART[key(self.seed, 'apart', number) % len(APART)]
+        loud = ('service', self._apart[key(self.seed, 'apart', number) % len(self._apart)]) if self._apart and number % 2 else None
         start = self.start + self.first_fault_seconds + number * (self.fault_seconds + self.quiet_seconds)
         start += 60 * (key(self.seed, 'offset', number) % 1000) / 1000  # in any second of a step
-        return Fault(kind, cause, start, start + self.fault_seconds, ('service', apart) if number % 2 else None)
+        return Fault(kind, cause, start, start + self.fault_seconds, loud)
 
     def _healthy(self, series: Series, times: Floats) -> Floats:
         owner = key(self.seed, self.thing(series))
@@ -149,7 +184,7 @@ class Shop:
             x = {'service_requests_per_second': x * (1 + 9 * level), 'service_latency_seconds': x * (1 + 5 * level)}.get(series.metric, x)
         return x
 
-    def _effects(self, fault: Fault) -> dict[Name, _Effect]:
+    def _spread(self, fault: Fault) -> dict[Name, _Effect]:
         """What a fault does to each thing, by the way on which most of it arrives."""
         found = {fault.cause: _Effect(1.0, 0.0)}
         border = [fault.cause]

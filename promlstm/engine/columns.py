@@ -48,7 +48,7 @@ class Verdicts:
     expected, lower, upper  float64 [N, F]   what was expected before the sample was seen; NaN = none
     deviation     float64 [N, F]   observed - expected, signed
     usual_lower, usual_upper  float64 [N, F]   the range of nearly all healthy samples; NaN = not known
-    contribution  float32 [N, F]   rows sum to 1, or are NaN
+    contribution  float32 [N, F]   share of each feature in the surprise, or in the alarm that is held; rows sum to 1, or are NaN
     view          float32 [N, V]   share of each view of the model; V may be 0
     since         float64 [N]      unix seconds of the first sample of the alarm; NaN = no alarm now
     recurring     float32 [N]      1 = it would be an anomaly, if the like had not come at this time on other days

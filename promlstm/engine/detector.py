@@ -178,7 +178,7 @@ def _score(settings: Settings, latch: Latch, frame: Frame, threshold: Floats32, 
     deviations = {name: model[name] for name in ('expected', 'deviation', 'contribution')}
     scores = scoring.apply_policy(raw, policy, observed=observed, **deviations)
     scores, after, by_latch = apply_latch(latch, policy, frame.time, scores, raw=raw, observed=observed, **model)
-    return scores, after, latch.explained(frame.time, policy, observed, by_latch, model | usual)
+    return scores, after, latch.explained(frame.time, policy, observed, by_latch, model | usual, after.blame())
 
 
 def replay(session: Session, settings: Settings, memory: Memory, frames: Iterable[Frame]) -> Iterator[tuple[Verdicts, Memory]]:

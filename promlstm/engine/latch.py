@@ -18,6 +18,7 @@ from promlstm.engine.score import Policy, shares
 MAX_DISTANCE = 1e30  # of a sample from a band without width; still a finite float32
 CALM_SAMPLES = 3  # samples in a row inside the held band that end an alarm
 RETURN_SECONDS = 86400.0  # after a shift has become the new normal level, the way back is no alarm for this long
+MOST_WIDTHS = 100.0  # of a feature's distance, for its blame: beyond, farther says no more
 NEAR = 0.5  # of the band, or of the deviation from what the model expects: a sample closer to the held expectation is on the way back
 ANY_DEVIATION = Policy()
 
@@ -38,6 +39,8 @@ class Latch:
     expected, lower, upper    float64 [N, F]  the expectation from before, and its band before the policy, at whose borders the score is 1
     weight    float32 [N, F]  contribution of each feature when it began
     view      float32 [N, V]  share of each view when it began
+    farthest, strongest       float32 [N, F]  since it began, of each feature: its largest distance from the held expectation, 1 = at the border of
+                              its band, and its largest part of a score; no columns where there is one feature
     """
 
     since: Floats
@@ -49,14 +52,17 @@ class Latch:
     upper: Floats
     weight: Floats32
     view: Floats32
+    farthest: Floats32
+    strongest: Floats32
 
     @classmethod
     def blank(cls, rows: int, features: int, views: int = 0) -> Self:
         """Nothing is held."""
         never, band = np.full(rows, np.nan), np.full((rows, features), np.nan)
+        nothing = np.zeros((rows, features if features > 1 else 0), np.float32)
         return cls(
             since=never, until=never, peak=np.zeros(rows, np.float32), calm=np.zeros(rows, np.int8), expected=band, lower=band, upper=band,
-            weight=np.zeros((rows, features), np.float32), view=np.zeros((rows, views), np.float32),
+            weight=np.zeros((rows, features), np.float32), view=np.zeros((rows, views), np.float32), farthest=nothing, strongest=nothing,
         )  # fmt: skip
 
     @property
@@ -89,14 +95,37 @@ class Latch:
 
         Each feature counts by its contribution when the alarm began, so the features that caused the alarm must return to the band.
         """
+        distance = self._distances(observed, policy)
+        weighted: Floats = np.sum(np.where(np.isnan(distance), 0, distance) * self.weight, axis=1)
+        return weighted.astype(np.float32)
+
+    def _distances(self, observed: Floats, policy: Policy) -> Floats:
+        """Distance of each feature from its held expectation, float64 [N, F]: 0 = it does not matter, NaN = no sample, or no band."""
         deviation = observed - self.expected
         width = np.where(deviation > 0, self.upper - self.expected, self.expected - self.lower)
         with np.errstate(divide='ignore', invalid='ignore'):
-            distance = np.abs(deviation) / width
-        ignored = np.isnan(distance) | ~policy.matters(deviation, self.expected)
-        distance = np.where(ignored, 0, np.minimum(distance, MAX_DISTANCE))
-        weighted: Floats = np.sum(distance * self.weight, axis=1)
-        return weighted.astype(np.float32)
+            distance = np.minimum(np.abs(deviation) / width, MAX_DISTANCE)
+        return np.where(policy.matters(deviation, self.expected), distance, 0)
+
+    def blaming(self, before: Self, begins: Bools, policy: Policy, observed: Floats, raw: Floats32, contribution: Floats32) -> Self:
+        """The same, with what a sample adds to the blame of each feature.
+
+        before  the latch before the sample; begins  bool [N]: an alarm begins with it
+        """
+        if not self.farthest.shape[1] or not self.held.any():
+            return self
+        distance = self._distances(observed, policy)
+        distance = np.where(np.isnan(observed), 0, np.where(np.isnan(distance), 1, np.minimum(distance, MOST_WIDTHS)))
+        part = shares(contribution) * np.nan_to_num(raw)[:, None]
+        farthest, strongest = (
+            np.where(begins[:, None], new, np.where(self.held[:, None], np.fmax(old, new), old)).astype(np.float32)
+            for old, new in ((before.farthest, distance), (before.strongest, part))
+        )
+        return replace(self, farthest=farthest, strongest=strongest)
+
+    def blame(self) -> Floats32:
+        """Share of each feature in what is held, float32 [N, F]; rows sum to 1."""
+        return blame(self.farthest, self.strongest, self.weight) if self.farthest.shape[1] else self.weight
 
     def nearer(self, observed: Floats, deviation: Floats) -> Bools:
         """bool [N]: the sample is near the held expectation, by its band or by what the model expects: on the way back, not somewhere else.
@@ -116,10 +145,11 @@ class Latch:
             return known
         return known & (self.distance(observed, ANY_DEVIATION) < 1) & self.nearer(observed, deviation)
 
-    def explained(self, time: float, policy: Policy, observed: Floats, by_latch: Bools, model: Tensors) -> Tensors:
+    def explained(self, time: float, policy: Policy, observed: Floats, by_latch: Bools, model: Tensors, blame: Floats32) -> Tensors:
         """The columns that explain the score: those of the latch where it judged (bool [N]), else those of the model.
 
         model    expected, lower, upper, usual_lower, usual_upper, deviation, contribution, view: {name: column} as the graph gave them
+        blame    float32 [N, F] of the latch after the sample: the contribution where it judged
         returns  the same names; lower and upper are the border of score 1 after the policy, the usual range is moved to what is held;
                  NaN where a sample became the new normal level
         """
@@ -131,7 +161,7 @@ class Latch:
                 'upper': self.upper,
                 'usual_lower': self.expected + (model['usual_lower'] - model['expected']),
                 'usual_upper': self.expected + (model['usual_upper'] - model['expected']),
-                'contribution': self.weight,
+                'contribution': blame,
                 'view': self.view,
             }
             held['deviation'] = observed - self.expected
@@ -201,13 +231,29 @@ def apply_latch(
     )
     by_latch = by_held | (returned & (score >= 1))
     if not begins.any():
-        return scored, after, by_latch
+        return scored, after.blaming(latch, begins, policy, observed, raw, contribution), by_latch
     after = replace(
         after, expected=_replaced(latch.expected, begins, expected), lower=_replaced(latch.lower, begins, lower),
         upper=_replaced(latch.upper, begins, upper), weight=_replaced(latch.weight, begins, shares(contribution)),
         view=_replaced(latch.view, begins, view),
     )  # fmt: skip
-    return scored, after, by_latch
+    return scored, after.blaming(latch, begins, policy, observed, raw, contribution), by_latch
+
+
+def blame(farthest: npt.NDArray[np.floating], strongest: npt.NDArray[np.floating], otherwise: Floats32) -> Floats32:
+    """Share of each feature in an alarm, float32 [N, F]; rows sum to 1.
+
+    farthest   float [N, F]    its largest distance from what was expected before, 1 = at the border of its band
+    strongest  float [N, F]    its largest part of a surprise
+    otherwise  float32 [N, F]  where nothing is known of them
+
+    The product: how far says which features are odd still, the surprise says which began it. A feature that drifts as it does every day gets far
+    from what was expected hours ago without surprise, and one wild sample surprises without going far.
+    """
+    both = np.minimum(farthest, MOST_WIDTHS) * strongest
+    total = both.sum(axis=1, keepdims=True)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return np.where(total > 0, both / total, otherwise).astype(np.float32)
 
 
 def _replaced(old: npt.NDArray[_Dtype], rows: Bools, new: npt.NDArray[_Dtype]) -> npt.NDArray[_Dtype]:

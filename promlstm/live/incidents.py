@@ -48,11 +48,19 @@ class Gathering:
     """The incidents of a running exporter.
 
     publish  publish(blocks, expires): {family: text}, instant of the clock after which they are stale
+    table    where they are; None = a new one. The demo has one of its own
     """
 
-    def __init__(self, settings: RootCause, clock: Clock, telemetry: Telemetry, publish: Callable[[Mapping[str, bytes], float], None]) -> None:
+    def __init__(
+        self,
+        settings: RootCause,
+        clock: Clock,
+        telemetry: Telemetry,
+        publish: Callable[[Mapping[str, bytes], float], None],
+        table: Incidents | None = None,
+    ) -> None:
         self._clock, self._telemetry, self._publish = clock, telemetry, publish
-        self._table, self._rankings = Incidents(settings), Rankings()
+        self._table, self._rankings = Incidents(settings) if table is None else table, Rankings()
         self._changed, self._ready, self._ranking = threading.Event(), threading.Event(), threading.Lock()
         self._prefixes: dict[tuple[str, bytes], bytes] = {}
         self._said: dict[str, float] = {}

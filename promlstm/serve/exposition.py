@@ -23,7 +23,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     'promlstm_expected_upper': ('Upper border of the expected band: above it the score is 1 or more.', ('feature',)),
     'promlstm_usual_lower': ('Lower border of the usual range: 99 % of the healthy samples are between this and promlstm_usual_upper.', ('feature',)),
     'promlstm_usual_upper': ('Upper border of the usual range, see promlstm_usual_lower.', ('feature',)),
-    'promlstm_contribution': ('Share of each feature in the surprise, 0 to 1.', ('feature',)),
+    'promlstm_contribution': ('Share of each feature in the surprise, or in the alarm that lasts, 0 to 1.', ('feature',)),
     'promlstm_view': ('Share of each view of the model in the surprise, 0 to 1; only for anomalous entities.', ('view',)),
     'promlstm_anomaly_start_timestamp_seconds': ('When the current anomaly of the entity began, unix seconds.', ()),
     'promlstm_recurring': ('1 = the sample would be an anomaly, if the like had not come at this time on other days.', ()),

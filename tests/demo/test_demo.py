@@ -24,7 +24,8 @@ from promlstm.demo import answers
 from promlstm.demo import run as demo
 from promlstm.demo.fleet import Fleet
 
-EVENT = re.compile(r'\d\d:\d\d:\d\d  (injected|found|MISSED|FALSE ALARM)')
+EVENT = re.compile(r'\d\d:\d\d:\d\d  (injected|found|incident|MISSED|FALSE ALARM)')
+SPREADS = re.compile(r'^\d\d:\d\d:\d\d  incident     incident (\S+): (\d+) entities, cause: (\w+) \((\d+) %\): (.+)$', re.M)
 
 
 def arguments(*flags):
@@ -59,7 +60,7 @@ def child():
 
 def summary(text):
     """The summary's rows: {name: value}."""
-    return dict(re.findall(r'^  (entities scored|faults|false alarms|failed stages|skipped steps) +(.*)$', text, re.M))
+    return dict(re.findall(r'^  (entities scored|faults that spread|faults|false alarms|failed stages|skipped steps) +(.*)$', text, re.M))
 
 
 @pytest.fixture(scope='module')
@@ -74,12 +75,25 @@ def test_twenty_seconds_score_all_and_find_what_was_injected(twenty_seconds):
     """In twenty seconds every entity is scored, several faults are injected and found, nothing is missed, nothing fails: status 0."""
     status, out, err = twenty_seconds
     rows = summary(out)
-    assert rows['entities scored'] == '78 of 78'
+    assert rows['entities scored'] == '94 of 94'
     injected, found, missed, _ = map(int, re.findall(r'\d+', rows['faults']))
     assert injected >= 4 and found >= 3 and missed == 0
     assert rows['failed stages'] == 'none'
     assert (status, err) == (0, '') and '\nOK' in out
     assert re.search(r'found +\w+ on [\w:-]+ after \d+ steps? by \w+: score [\d.]+, .+ observed, .+ expected \(.+ … .+\)', out)
+
+
+def test_a_fault_that_spreads_is_one_incident_with_the_right_culprit_on_top(twenty_seconds):
+    """Two faults spread in the shop in twenty seconds: for each there is one incident, which names what broke, how sure it is and why."""
+    out = twenty_seconds[1]
+    broken = re.findall(r'injected +(?:overload|slow_dependency) on (\w+)$', out, re.M)
+    incidents = {name: (cause, reasons) for name, _, cause, _, reasons in SPREADS.findall(out)}
+    assert len(broken) == 2 and [cause for cause, _ in incidents.values()] == broken
+    assert all('above what was expected, score' in reasons and 'depends on it' in reasons for _, reasons in incidents.values())
+    assert summary(out)['faults that spread'] == '2, the culprit is on top in 2'
+    last = re.findall(r'^ +\S+ \w+ on (\w+): incident (\S+): (\d+) entities, cause: (\w+) ', out, re.M)
+    assert [(cause, name) for cause, name, _, _ in last] == list(zip(broken, incidents, strict=True))
+    assert all(int(entities) >= 4 and cause == blamed for cause, _, entities, blamed in last)
 
 
 def test_the_summary_says_where_the_metrics_were_and_what_to_try_next(twenty_seconds):
@@ -107,29 +121,29 @@ def test_scores_are_on_the_page_within_a_minute_and_ctrl_c_ends_with_the_summary
         lambda: 'promlstm_anomaly_score' in requests.get(url, timeout=5).text and requests.get(url, timeout=5).text, 60, 'scores'
     )
     assert time.monotonic() - began < 60
-    servers.wait_until(lambda: requests.get(url, timeout=5).text.count('\npromlstm_anomaly_score{') == 78, 60, 'the scores of all entities')
+    servers.wait_until(lambda: requests.get(url, timeout=5).text.count('\npromlstm_anomaly_score{') == 94, 60, 'the scores of all entities')
     assert '# TYPE promlstm_anomaly_score gauge' in page
     stopped = time.monotonic()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert time.monotonic() - stopped < 10
     assert (process.returncode, err) == (0, '')
-    assert summary(out)['entities scored'] == '78 of 78'
+    assert summary(out)['entities scored'] == '94 of 94'
 
 
 def test_a_terminal_gets_a_live_table_and_its_screen_back():
-    """On a terminal the demo draws entities with score, band and events on the alternate screen, fits the size, and leaves it at the end."""
+    """On a terminal the demo draws entities with score, band, the incident and events on the alternate screen, fits the size, and leaves it at the end."""
     process, terminal = pty.fork()
     if not process:
         environment = {name: value for name, value in os.environ.items() if name not in ('COLUMNS', 'LINES')}
-        os.execve(sys.executable, servers.promlstm('demo', '--for=3s', '--web.listen-address=127.0.0.1:0'), environment)
+        os.execve(sys.executable, servers.promlstm('demo', '--for=6s', '--web.listen-address=127.0.0.1:0'), environment)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack('HHHH', 30, 120, 0, 0))
     text = _read_all(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
     page, after = text.split('\x1b[?1049h')[1].split('\x1b[?1049l')
     frame = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', page.split('\x1b[H')[-1]).splitlines()
     assert len(frame) < 30 and max(map(len, frame)) <= 120
-    assert '78 of 78 entities scored' in frame[0] and frame[3].split() == [
+    assert '94 of 94 entities scored' in frame[0] and frame[3].split() == [
         'detector',
         'entity',
         'score',
@@ -139,6 +153,9 @@ def test_a_terminal_gets_a_live_table_and_its_screen_back():
         'metric',
     ]
     assert any('cpu_burn' in line for line in frame)
+    [incident] = [number for number, line in enumerate(frame) if line.startswith('incident ')]
+    assert re.fullmatch(r'incident \S+: \d+ entities, cause: database \(\d+ %\)', frame[incident])
+    assert 'above what was expected, score' in frame[incident + 1] and 'incident' in frame[-1] + frame[-2]
     assert '\nOK' in after.replace('\r', '')
 
 
@@ -156,10 +173,12 @@ def test_a_dead_source_is_status_1_with_the_reason():
     """Where Prometheus only ever answers 503, no entity is scored; the status is 1 and the reasons hold the message of the source."""
     status, out = run('--for=1s', '--plain', prepare=lambda source: source.faults.hold(answers.unavailable))
     assert status == 1
-    assert summary(out)['entities scored'] == '0 of 78'
+    assert summary(out)['entities scored'] == '0 of 94'
     assert 'FAILED:' in out
     assert re.search(r'cpu: 12 entities were never scored \(warm: .*503 unavailable: Service Unavailable', out)
     assert re.search(r'cpu: stage warm failed \d+ time', out)
+    assert re.search(r'incidents: stage client -> server failed \d+ time', out)
+    assert summary(out)['faults that spread'] == 'none yet'
 
 
 def test_one_failed_step_is_status_1():
@@ -171,7 +190,7 @@ def test_one_failed_step_is_status_1():
 
     status, out = run('--for=3s', '--plain', prepare=lambda source: source.faults.hold(fault))
     assert (status, summary(out)['failed stages']) == (1, 'errors query × 1')
-    assert summary(out)['entities scored'] == '78 of 78'
+    assert summary(out)['entities scored'] == '94 of 94'
     assert 'errors: stage query failed 1 time\n' in out
 
 
@@ -181,6 +200,8 @@ def test_a_hidden_fault_is_missed_and_status_1():
     rows = {(series.metric, series.labels['instance']): i for i, series in enumerate(healthy.series)}
 
     def hidden(selection):
+        if 'instance' not in selection.series[0]:
+            return selection  # of the shop
         columns = [healthy.value(rows[series['__name__'], series['instance']], selection.times) for series in selection.series]
         return replace(selection, values=np.stack(columns, axis=-1))
 
@@ -188,6 +209,19 @@ def test_a_hidden_fault_is_missed_and_status_1():
     assert status == 1
     assert re.search(r'MISSED +cpu_burn on ', out)
     assert re.search(r'FAILED:\n  cpu_burn on \S+ was missed', out)
+
+
+def test_whoever_is_blamed_wrongly_is_counted():
+    """Where the service graph says the opposite of what is so, the database is not on top, and the last line says so: the edges are asked for."""
+
+    def turned(selection):
+        series = [{**each, 'client': each['server'], 'server': each['client']} if 'client' in each else each for each in selection.series]
+        return replace(selection, series=series)
+
+    status, out = run('--for=8s', '--plain', prepare=lambda source: source.faults.hold(turned))
+    *_, (_, _, blamed, _, _) = SPREADS.findall(out)
+    assert blamed != 'database' and summary(out)['faults that spread'] == '1, the culprit is on top in 0'
+    assert status == 0 and '\nOK, with 1 wrong cause.\n' in out
 
 
 def test_the_printed_configuration_is_the_one_that_runs():

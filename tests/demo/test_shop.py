@@ -29,6 +29,31 @@ def test_a_value_does_not_depend_on_what_else_was_asked(times):
         assert np.array_equal(Shop(1, START).values(np.array([t]))[0], row)
 
 
+def test_what_a_fault_does_later_lasts_longer_than_the_fault_whatever_was_asked():
+    """A caller is slow until what it calls has been well again for as long as the trouble takes to come; a single query sees that, too."""
+    watched = Shop(1, START)
+    [fault] = watched.faults(START, START + PERIOD)
+    size, delay = effects(watched, fault)['service', 'frontend']
+    assert size > 0.1 and delay > 10
+    (column,) = columns(watched, ('service', 'frontend'), 'service_latency_seconds')
+    times = fault.end + np.array([-60.0, delay / 2, delay + 1])
+    during, ending, after = watched.value(column, times)
+    assert [watched.value(column, [t])[0] for t in times] == [during, ending, after]
+    assert ending > during / 1.3 and after < during / 1.3
+
+
+def test_a_shop_of_its_own_breaks_where_it_is_told_to():
+    calls = {'frontend': {'cart': 0.7}, 'cart': {'database': 0.8}, 'database': {}, 'backup': {}}
+    watched = Shop(1, START, calls=calls, kinds=('overload', 'bad_release'), causes=('database',))
+    found = watched.faults(START, START + 4 * PERIOD)
+    assert [(fault.kind, fault.cause, fault.loud) for fault in found] == [
+        ('overload', ('service', 'database'), None), ('bad_release', ('service', 'database'), ('service', 'backup')),
+    ] * 2  # fmt: skip
+    assert {watched.thing(series)[1] for series in watched.series if series.metric == 'service_error_ratio'} == set(calls)
+    assert [watched.affects(found[1], ('service', name)) for name in ('frontend', 'backup')] == [True, True]
+    assert not watched.affects(found[0], ('service', 'backup'))
+
+
 def test_values_are_finite_and_shares_stay_shares():
     watched = Shop(2, START)
     values = watched.values(START + 60.0 * np.arange(-500, 500))
