@@ -48,6 +48,7 @@ FLAGS = {
         '--to',
         '--detector',
         '--format',
+        '--incidents',
         '--output',
         '--log.level',
         '--log.format',
