@@ -21,7 +21,7 @@ from promlstm.incidents.rises import Rises
 FORMAT = 1                          # of the JSON
 ALARMS_PER_WEEK = 1.0               # the default budget
 SCRAPE_SECONDS = 60.0               # of the uncertainty of an onset
-SEEDS = (1, 2, 3)                   # of the simulated shop
+SEEDS = (11, 12, 13)                # of the simulated shop: not those that the numbers of the ranking were chosen with
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8)  # lower borders of the reliability table
 RESAMPLES = 2000
 RECORDED, SIMULATED = 'recorded', 'simulated'
