@@ -36,7 +36,7 @@ def reasons(
     >>> reasons(evidence, rank(evidence, 2, edges), edges, 1)
     ['errors above what was expected, score 2.4', 'left its band 3 min before what depends on it', 'thing 0, which depends on it, is anomalous']
     """
-    return [*_series(evidence, ranking, thing, series), *_order(evidence, ranking, edges, thing), *_neighbours(ranking, edges, thing, names)]
+    return [*_series(evidence, ranking, thing, series), *_order(evidence, ranking, edges, thing), *_neighbours(evidence, ranking, edges, thing, names)]
 
 
 def _series(evidence: Evidence, ranking: Ranking, thing: int, series: Callable[[int], str] | Sequence[str] | None) -> list[str]:
@@ -75,10 +75,22 @@ def _order(evidence: Evidence, ranking: Ranking, edges: Ints, thing: int) -> lis
     return [f'{began} at the same time as what depends on it']
 
 
-def _neighbours(ranking: Ranking, edges: Ints, thing: int, names: Sequence[str] | None) -> list[str]:
+def _neighbours(evidence: Evidence, ranking: Ranking, edges: Ints, thing: int, names: Sequence[str] | None) -> list[str]:
     dependants, dependencies = _dependants(edges, thing), np.unique(edges[(edges[:, 0] == thing) & (edges[:, 1] != thing), 1])
     found = [(dependants, 'depends on it', 'depend on it'), (dependencies, 'it depends on', 'it depends on')]
-    return [_share(_names(_anomalous(ranking, each), names), len(each), one, many) for each, one, many in found if len(each)]
+    out = [_share(_names(_anomalous(ranking, each), names), len(each), one, many) for each, one, many in found if len(each)]
+    if len(_anomalous(ranking, dependencies)) and _is_busy(evidence, ranking, thing):
+        out[-1] += ', and its traffic goes there'
+    return out
+
+
+def _is_busy(evidence: Evidence, ranking: Ranking, thing: int) -> bool:
+    """Whether more traffic is what says most of a thing: then what it depends on suffers from it, and not the other way round."""
+    mine = np.flatnonzero((evidence.thing == thing) & (ranking.weight > 0))
+    if not len(mine):
+        return False
+    most = mine[np.argmax(ranking.weight[mine])]
+    return bool(evidence.kind[most] == kinds.TRAFFIC and evidence.direction[most] > 0)
 
 
 def _names(things: Ints, names: Sequence[str] | None) -> list[str]:

@@ -65,3 +65,10 @@ def test_what_is_missing_leans_or_shows_nothing_is_told_so():
     assert told(rows, edges((0, 2)), 2)[0] == 'nothing of it is anomalous'
     gone = evidence((0, 1.5), (2, np.nan, {'missing': True, 'onset': NOW - 600}))
     assert told(gone, edges((0, 2)), 2)[1] == 'went missing 10 min before what depends on it'
+
+
+def test_what_more_traffic_reaches_is_no_evidence_against_where_it_arrives():
+    rows = evidence((0, 2.0, {'kind': kinds.TRAFFIC}), (2, 1.5))
+    assert told(rows, edges((0, 2)), 0)[-1] == 'api, which it depends on, is anomalous, and its traffic goes there'
+    less = evidence((0, 2.0, {'kind': kinds.TRAFFIC, 'direction': -1}), (2, 1.5))
+    assert told(less, edges((0, 2)), 0)[-1] == 'api, which it depends on, is anomalous'
