@@ -30,11 +30,8 @@ DETECTORS = [
     {'name': 'errors', 'expr': f'sum {BY} (rate(service_errors_total[5s]))'},
     {'name': 'requests', 'expr': f'sum {BY} (rate(service_requests_total[5s]))'},
 ]
-ROOT_CAUSE = {
-    'edges': [{'expr': 'sum by (client, server) (rate(traces_service_graph_request_total[10s]))', 'from': 'client', 'to': 'server', 'label': 'service'}],
-    'window': '15s',
-    'interval': '1s',
-}
+EDGES = {'expr': 'sum by (client, server) (rate(traces_service_graph_request_total[10s]))', 'from': 'client', 'to': 'server', 'label': 'service'}
+SETTINGS = {'root_cause': {'edges': [EDGES], 'window': '15s', 'interval': '1s'}}
 
 
 class Services:
@@ -106,7 +103,8 @@ def running(tmp_path_factory):
     ):
         prometheus.wait_for('count(rate(service_seconds_sum[5s])) == 4 and count(rate(traces_service_graph_request_total[5s])) == 2')
         detectors = [{**each, **PACE} for each in DETECTORS]
-        with Exporter(directory / 'promlstm', prometheus.url, detectors, settings={'root_cause': ROOT_CAUSE}, hurried=True) as exporter:
+        storage = f'--storage.path={directory / "storage"}'
+        with Exporter(directory / 'promlstm', prometheus.url, detectors, storage, settings=SETTINGS, hurried=True) as exporter:
             prometheus.scrape_configs.append(exporter.scrape_config())
             prometheus.reload()
             prometheus.wait_for('count(promlstm_anomaly_score) == 16 and on () promlstm_dependency_remembered_edges == 2', limit_seconds=180)
@@ -132,7 +130,7 @@ def is_page(receiver, labels, notes):
 
 
 def test_a_fault_is_one_page_that_names_its_cause(running):
-    """All that it reaches is in the page of the database, with how sure that is; the louder stranger is not, and pages nobody; then all is over."""
+    """All that it reaches is in the page of the database, with how sure that is; the louder stranger is not, and pages nobody."""
     services, alertmanager, receivers, exporter = running
     assert not listed(exporter)
     services.fault = began = time.monotonic()
@@ -156,8 +154,14 @@ def test_a_fault_is_one_page_that_names_its_cause(running):
     ours = {'name': 'PromlstmAnomaly', 'severity': 'warning', 'incident': labels['incident']}
     servers.wait_until(lambda: all_held_back(held(alertmanager, **ours)), 60, 'alerts of its entities, and them to be held back')
 
-    services.fault, ended = None, time.monotonic()
-    receivers.wait_for(0, is_page, 'the end of the page', 'resolved')
+    # A restart begins no other incident.
+    assert exporter.stop() == 0, exporter.tail()
+    exporter.start()
+    again, _ = servers.wait_until(lambda: reached(exporter), 60, 'the incidents after a restart')
+    assert (again['id'], again['start']) == (told['id'], told['start']) and again['cause'][0]['labels'] == likely['labels']
+
+    services.fault, ended, since = None, time.monotonic(), len(receivers.told)
+    receivers.wait_for(since, is_page, 'the end of the page', 'resolved')
     print(f'from the end of the fault to that of the page: {time.monotonic() - ended:.1f} s')
     servers.wait_until(lambda: not listed(exporter, 'open'), 60, 'the end of the incidents')
     over = listed(exporter, 'closed')[frozenset(REACHED)]
