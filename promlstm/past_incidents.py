@@ -28,7 +28,7 @@ from promlstm.incidents.table import Incidents
 from promlstm.query.victorialogs import asked_every
 from promlstm.settings import RootCause
 
-ASKED_SECONDS = 6 * 3600.0  # between two instants of the past at which edges are asked for
+ASKED_SECONDS, ASKED_TIMES = 6 * 3600.0, 24  # between two instants of the past at which edges are asked for, at most; how often, at least
 MOST_CAUSES = 3
 LEARNT = 'graph_file'  # who tells of the edges that were learnt
 
@@ -45,6 +45,8 @@ def graphs(config: Config, sources: Sources, start: float, end: float, failed: C
     """What depended on what in a span (unix seconds); `failed` is called with what cannot be asked for, once for each query."""
     graph, silent = Graph(), set[str]()
     queries, learnt = edges.queries(config), _learnt(config, failed)
+    # What was first seen after the start, such as where a server keeps less than the span, is known a little later.
+    interval = min(ASKED_SECONDS, max(config.root_cause.interval, (end - start) / ASKED_TIMES))
     while (queries or learnt) and start <= end:
         if learnt:
             graph = graph.observed(start, learnt.edges, LEARNT, learnt.within)
@@ -52,7 +54,7 @@ def graphs(config: Config, sources: Sources, start: float, end: float, failed: C
             if query.name in silent:
                 continue
             try:
-                vector = asked_every(sources[query.source], ASKED_SECONDS).instant(query.expr, start)
+                vector = asked_every(sources[query.source], interval).instant(query.expr, start)
                 found = edges.found(query, vector.keys, config.root_cause.within)
             except PromlstmError as error:
                 silent.add(query.name)
@@ -60,7 +62,7 @@ def graphs(config: Config, sources: Sources, start: float, end: float, failed: C
                 continue
             graph = graph.observed(start, found.edges, query.identity, found.within)
         yield start, graph
-        start += ASKED_SECONDS
+        start += interval
 
 
 def _learnt(config: Config, failed: Callable[[str], None]) -> Found | None:

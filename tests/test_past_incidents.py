@@ -101,6 +101,16 @@ def test_edges_are_those_of_their_time():
     assert told[0] == told[6] == [[0, 1]] and told[12] == told[24] == [[0, 1], [0, 2]]
 
 
+@pytest.mark.parametrize(('hours', 'interval', 'times'), [(0.01, 60, 1), (1, 60, 25), (24, 60, 25), (240, 60, 41), (1, 1200, 4)])
+def test_edges_of_a_short_span_are_asked_for_more_often(hours, interval, times):
+    """A day is no reason to ask each minute, and an hour none to ask only at its start; never more often than the exporter does."""
+    edges = [{'expr': 'calls', 'from': 'client', 'to': 'server', 'label': 'service'}]
+    cause = {'edges': edges, 'interval': f'{interval}s'}
+    config = parse(str({'prometheus': {'url': 'http://x'}, 'root_cause': cause, 'detectors': [{'name': 'a', 'expr': 'a'}]}))
+    asked = [time for time, _ in past_incidents.graphs(config, {'prometheus': Calls()}, NOW, NOW + 3600 * hours, pytest.fail)]
+    assert len(asked) == times and asked[0] == NOW
+
+
 def test_learnt_edges_are_known_all_the_time(tmp_path):
     """A file of learnt edges applies to the whole past; one that cannot be used is told, and nothing else is harmed."""
     edge = learnt.Edge(('service', 'shop'), ('service', 'db'), {}, 0.5, 60.0)

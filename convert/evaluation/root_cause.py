@@ -167,7 +167,7 @@ def explained(telemetry, incident, evidence, names):
     found = root_cause_rankings.blamed(telemetry, incident, evidence, graph=True, alert=True)
     first = int(found.order[0])
     said = f'{telemetry.things[first]}, {found.cause[first]:.2f}'
-    return [incident.name, said, *words.reasons(evidence, found, telemetry.edges, first, names)]
+    return [incident.name, said, *words.reasons(evidence, found, telemetry.edges, first, names, telemetry.things)]
 
 
 def summary(name, answers, misses=(), examples=()):

@@ -63,7 +63,8 @@ class Blame:
 
     def reasons(self, thing: int) -> list[str]:
         """Why a thing is blamed, or what there is of it."""
-        return words.reasons(self.evidence, self.ranking, self.edges, thing, self.series)
+        names = [f'{label}={value}' for label, value in self.things]
+        return words.reasons(self.evidence, self.ranking, self.edges, thing, self.series, names)
 
 
 def blame(view: View, incident: int, leaning: Leaning) -> Blame:

@@ -9,17 +9,15 @@ import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
 
 import pytest
 import servers
-import yaml
 from exporter import Exporter
+from paging import alertmanager_config, held, receiving, rule_files
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 pytestmark = pytest.mark.real
 
-FACTOR = 60  # a minute of the rules is a second of the test
 PODS = 6
 TICK_SECONDS = 0.05
 DETECTORS = [
@@ -38,16 +36,6 @@ DETECTORS = [
     # An entity without any label.
     {'name': 'all_traffic', 'expr': 'sum(rate(shop_requests_total[5s]))', 'direction': 'below', 'min_relative_deviation': 0.3},
 ]
-
-
-def shortened(text):
-    """Rules or routes with each duration divided by FACTOR: those in ranges, and those of the keys that wait."""
-
-    def short(match):
-        seconds = int(match[2]) * {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}[match[3]]
-        return f'{match[1]}{max(1, round(seconds / FACTOR))}s'
-
-    return re.sub(r'(\[|\b(?:for|keep_firing_for|group_wait|group_interval|repeat_interval): )(\d+)([smhd])\b', short, text)
 
 
 class Shop(BaseHTTPRequestHandler):
@@ -86,46 +74,10 @@ class Shop(BaseHTTPRequestHandler):
                     seconds.observe(chance.gammavariate(4, 0.2 if pod in cls.failing else 0.005))
 
 
-class Pager(BaseHTTPRequestHandler):
-    """What the receivers were told: (path, message, when)."""
-
-    told: ClassVar = []
-
-    def do_POST(self):
-        self.told.append((self.path, json.loads(self.rfile.read(int(self.headers['Content-Length']))), time.monotonic()))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-    @classmethod
-    def alerts(cls, since=0, status='firing'):
-        """The alerts that were told of after the n-th message, each as (receiver, labels, annotations)."""
-        messages = cls.told[since:]
-        return [
-            (path, one['labels'], one['annotations'])
-            for path, message, _ in messages
-            for one in message['alerts']
-            if one['status'] == status
-        ]
-
-
 def serve(handler):
     server = ThreadingHTTPServer(('127.0.0.1', 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server, f'127.0.0.1:{server.server_port}'
-
-
-def alertmanager_config(directory, pager):
-    """Ours, with the receiver in the place of all of its receivers, and working hours all day and night."""
-    shipped = yaml.safe_load(shortened((servers.ROOT / 'rules/alertmanager/alertmanager.yml').read_text()))
-    shipped['receivers'] = [
-        {'name': one['name'], 'webhook_configs': [{'url': f'http://{pager}/{one["name"]}'}]} for one in shipped['receivers']
-    ]
-    shipped['time_intervals'][0]['time_intervals'] = [{'times': [{'start_time': '00:00', 'end_time': '24:00'}]}]
-    shipped['templates'] = [str(servers.ROOT / 'rules/alertmanager/promlstm.tmpl')]
-    return shipped
 
 
 # What the runbook tells people to record: one pod of the shop is a reason to get up, even if it is not far off.
@@ -142,15 +94,6 @@ groups:
 """
 
 
-def rule_files(directory):
-    """Ours, shortened, and an override."""
-    (directory / 'mine.yml').write_text(OVERRIDE)
-    yield directory / 'mine.yml'
-    for name in ('recording', 'alerts', 'self'):
-        (directory / f'{name}.yml').write_text(shortened((servers.ROOT / f'rules/{name}.yml').read_text()))
-        yield directory / f'{name}.yml'
-
-
 def scrape_config(address):
     """Pods as a service discovery gives them: each a target with an instance and a pod of its own."""
     targets = [
@@ -164,13 +107,15 @@ def scrape_config(address):
 def running(tmp_path_factory):
     """All of it, healthy, and every entity scored."""
     directory, stop = tmp_path_factory.mktemp('alerting'), threading.Event()
-    Pager.told.clear()
     worker = threading.Thread(target=Shop.work, args=[stop], daemon=True)
     worker.start()
-    (shop, address), (pager, pager_address) = serve(Shop), serve(Pager)
-    with servers.Alertmanager(directory / 'alertmanager', alertmanager_config(directory, pager_address)) as alertmanager:
+    shop, address = serve(Shop)
+    with (
+        receiving() as (receivers, receivers_address),
+        servers.Alertmanager(directory / 'alertmanager', alertmanager_config(receivers_address)) as alertmanager,
+    ):
         prometheus = servers.Prometheus(
-            directory / 'prometheus', [scrape_config(address)], list(rule_files(directory)), alertmanagers=[alertmanager.address]
+            directory / 'prometheus', [scrape_config(address)], list(rule_files(directory, OVERRIDE)), alertmanagers=[alertmanager.address]
         )
         with prometheus:
             prometheus.wait_for('count(rate(shop_requests_total[5s])) == 6')
@@ -181,26 +126,20 @@ def running(tmp_path_factory):
                 prometheus.scrape_configs.append(exporter.scrape_config())
                 prometheus.reload()
                 prometheus.wait_for(f'count(promlstm_anomaly_score) == {2 * PODS + 1}', limit_seconds=180)
-                yield prometheus, alertmanager
+                yield prometheus, alertmanager, receivers
     stop.set()
-    for server in (shop, pager):
-        server.shutdown()
-
-
-def wait_for_alert(since, matches, what, status='firing', limit_seconds=90):
-    """The first alert told of that matches."""
-    return servers.wait_until(lambda: next((one for one in Pager.alerts(since, status) if matches(*one)), None), limit_seconds, what)
+    shop.shutdown()
 
 
 def test_one_pod_that_fails_is_one_notification_that_says_why(running):
     """Entity, observed, expected and culprit are in the text; labels are the entity's own; it resolves after recovery."""
-    prometheus, alertmanager = running
-    since, began = len(Pager.told), time.monotonic()
+    prometheus, alertmanager, receivers = running
+    since, began = len(receivers.told), time.monotonic()
     Shop.failing = frozenset({3})
     wanted = lambda path, labels, notes: labels.get('detector') == 'shop_pod' and labels['severity'] == 'critical'  # noqa: E731
-    path, labels, notes = wait_for_alert(since, wanted, 'the pager to be told of the pod')
+    path, labels, notes = receivers.wait_for(since, wanted, 'the pager to be told of the pod')
     print(f'\nfrom fault to notification: {time.monotonic() - began:.1f} s at a step of 1 s')
-    assert path == '/pager'
+    assert path == 'pager'
     own = {name: value for name, value in labels.items() if name in ('job', 'instance', 'pod')}
     assert own == {'job': 'shop', 'instance': '10.0.0.3:8080', 'pod': 'shop-3'}
     assert labels['promlstm_entity'] == 'instance=10.0.0.3:8080, job=shop, pod=shop-3'
@@ -213,45 +152,39 @@ def test_one_pod_that_fails_is_one_notification_that_says_why(running):
     # The warning of the same anomaly fires too, and is held back by the critical one.
     (warning,) = servers.wait_until(lambda: held(alertmanager, 'PromlstmAnomaly', 'warning', detector='shop_pod'), 30, 'the warning')
     assert warning['status']['inhibitedBy']
-    told = [labels for _, labels, _ in Pager.alerts(since) if labels['promlstm_scope'] != 'exporter']
+    told = [labels for _, labels, _ in receivers.alerts(since) if labels['promlstm_scope'] != 'exporter']
     assert {(one.get('detector'), one.get('pod')) for one in told} == {('shop_pod', 'shop-3')}, told
-    assert len({json.dumps(message['groupLabels']) for _, message, _ in Pager.told[since:]}) == 1
+    assert len({json.dumps(message['groupLabels']) for _, message in receivers.told[since:]}) == 1
 
     Shop.failing = frozenset()
-    wait_for_alert(since, wanted, 'the pager to be told that it is over', 'resolved')
+    receivers.wait_for(since, wanted, 'the pager to be told that it is over', 'resolved')
     prometheus.wait_for('count(ALERTS{alertstate="firing",alertname="PromlstmAnomaly"}) or vector(0)', quiet)
 
 
 def test_traffic_that_stops_everywhere_is_told_once_for_all(running):
     """The detector's alert stands for those of its six entities; the entity without labels comes through without any."""
-    prometheus, _ = running
-    since, began = len(Pager.told), time.monotonic()
+    prometheus, _, receivers = running
+    since, began = len(receivers.told), time.monotonic()
     Shop.open = False
-    wait_for_alert(
+    receivers.wait_for(
         since,
         lambda _, labels, __: labels['alertname'] == 'PromlstmAnomalyInDetector' and labels.get('detector') == 'shop_traffic',
         'the many',
     )
     print(f'\nfrom fault to notification: {time.monotonic() - began:.1f} s at a step of 1 s')
-    _, labels, notes = wait_for_alert(since, lambda _, labels, __: labels.get('detector') == 'all_traffic', 'the one without labels')
+    _, labels, notes = receivers.wait_for(since, lambda _, labels, __: labels.get('detector') == 'all_traffic', 'the one without labels')
     assert not {'job', 'instance', 'pod'} & set(labels) and labels['promlstm_entity'] == 'all'
     assert re.search(r'^all_traffic is anomalous: 0 observed, \d+ expected', notes['summary'])
-    many = next(notes for _, labels, notes in Pager.alerts(since) if labels['alertname'] == 'PromlstmAnomalyInDetector')
+    many = next(notes for _, labels, notes in receivers.alerts(since) if labels['alertname'] == 'PromlstmAnomalyInDetector')
     assert re.search(r'[56] of 6 entities are anomalous at once', many['summary'])
     # Of the detector that tells of all. What the pod of the test before is told of by another one, on its way out of its own fault, is another matter.
-    for_pods = [labels for _, labels, _ in Pager.alerts(since) if 'pod' in labels and labels['detector'] == 'shop_traffic']
+    for_pods = [labels for _, labels, _ in receivers.alerts(since) if 'pod' in labels and labels['detector'] == 'shop_traffic']
     assert not for_pods, for_pods
 
     Shop.open = True
-    wait_for_alert(since, lambda _, labels, __: labels.get('detector') == 'all_traffic', 'the end of it', 'resolved')
+    receivers.wait_for(since, lambda _, labels, __: labels.get('detector') == 'all_traffic', 'the end of it', 'resolved')
     prometheus.wait_for('count(ALERTS{alertstate="firing",alertname=~"PromlstmAnomaly.*"}) or vector(0)', quiet)
 
 
 def quiet(result):
     return result[0]['value'][1] == '0'
-
-
-def held(alertmanager, name, severity, **labels):
-    """The alerts of a name that Alertmanager holds."""
-    wanted = {'alertname': name, 'severity': severity, **labels}
-    return [one for one in alertmanager.alerts() if wanted.items() <= one['labels'].items()]

@@ -75,7 +75,7 @@ def grouped(text):
 
 
 OF_TARGETS = {'job', 'instance', 'namespace', 'pod', 'container', 'service', 'endpoint', 'node'}  # those that scrapes in a cluster give
-LABELS = OF_TARGETS | {'reason', 'detector', 'incident', 'promlstm_replica', 'feature', 'view', 'state', 'stage'}
+LABELS = OF_TARGETS | {'reason', 'detector', 'incident', 'promlstm_replica', 'feature', 'view', 'state', 'stage', 'edges'}
 
 
 def recorded(path):
