@@ -37,8 +37,8 @@ class Report:
 def carried(identities: Iterable[bytes], linking: Collection[str]) -> dict[str, set[str]]:
     """{linking label: its values among entities}.
 
-    >>> carried([b'{"pod":"a","job":"x"}', b'{"pod":"b"}'], ['pod', 'node'])
-    {'pod': {'a', 'b'}}
+    >>> carried([b'{"pod":"a","job":"x"}', b'{"pod":"b"}'], ['pod', 'node']) == {'pod': {'a', 'b'}}
+    True
     """
     found: dict[str, set[str]] = {}
     for identity in identities:
