@@ -7,7 +7,6 @@ asked once.
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from promlstm.config import Config
 from promlstm.engine import labels
@@ -94,17 +93,15 @@ def _asked(config: Config, query: Query, sources: Sources, graph: Graph, known: 
 
 def _read(config: Config, graph: Graph, known: Collection[Name] | None, out: Report) -> Graph:
     """The same with the edges of the file."""
-    cause = config.root_cause
-    if not cause.graph_file:
+    path = learnt.path_of(config)
+    if path is None:
         return graph
     try:
-        path = Path(config.root) / cause.graph_file
-        content, _ = learnt.load(path, cause.graph_sha256)
-        found = learnt.edges_for(content, cause.within, edges.linking(cause), str(path))
+        content, found, _ = learnt.configured(config, path)
     except PromlstmError as error:
-        out.errors.append(f'error: root_cause: graph_file: {error}')
+        out.errors.append(f'error: root_cause: {learnt.NAME}: {error}')
         return graph
-    return _told('graph_file', found, set(content.labels), graph, known, [], out)
+    return _told(learnt.NAME, found, set(content.labels), graph, known, [], out)
 
 
 def _told(
@@ -129,7 +126,7 @@ def _told(
         why = f'no entity has one of these names, such as {examples}'
         if not set(wanted) & {label for label, _ in known}:
             why = f'no entity has the label {" or ".join(sorted(wanted))}'
-        hint = '' if name == 'graph_file' else '; `label` says which label of entities has these names'
+        hint = '' if name == learnt.NAME else '; `label` says which label of entities has these names'
         out.warn(f'{name}: {why}, so these edges link none{hint}')
     return graph.observed(0, found.edges, name, found.within)
 

@@ -8,20 +8,18 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from promlstm.config import Config
 from promlstm.engine.columns import Bools, Verdicts
 from promlstm.engine.detector import Detector
-from promlstm.engine.interfaces import Source
+from promlstm.engine.interfaces import Sources
 from promlstm.errors import PromlstmError
-from promlstm.incidents import edges, listing
+from promlstm.incidents import edges, learnt, listing
 from promlstm.incidents.blame import blame
 from promlstm.incidents.edges import Found
 from promlstm.incidents.graph import Graph
 from promlstm.incidents.leaning import Leaning
-from promlstm.incidents.learnt import edges_for, load
 from promlstm.incidents.listing import Incident
 from promlstm.incidents.members import Origin
 from promlstm.incidents.table import Incidents
@@ -30,26 +28,19 @@ from promlstm.settings import RootCause
 
 ASKED_SECONDS, ASKED_TIMES = 6 * 3600.0, 24  # between two instants of the past at which edges are asked for, at most; how often, at least
 MOST_CAUSES = 3
-LEARNT = 'graph_file'  # who tells of the edges that were learnt
 
 Graphs = Sequence[tuple[float, Graph]]  # what was known from an instant on, in the order of time
-
-
-class Sources(Protocol):
-    """Where edges come from, by the name of the source."""
-
-    def __getitem__(self, name: str) -> Source: ...
 
 
 def graphs(config: Config, sources: Sources, start: float, end: float, failed: Callable[[str], None]) -> Iterator[tuple[float, Graph]]:
     """What depended on what in a span (unix seconds); `failed` is called with what cannot be asked for, once for each query."""
     graph, silent = Graph(), set[str]()
-    queries, learnt = edges.queries(config), _learnt(config, failed)
+    queries, of_file = edges.queries(config), _of_file(config, failed)
     # What was first seen after the start, such as where a server keeps less than the span, is known a little later.
     interval = min(ASKED_SECONDS, max(config.root_cause.interval, (end - start) / ASKED_TIMES))
-    while (queries or learnt) and start <= end:
-        if learnt:
-            graph = graph.observed(start, learnt.edges, LEARNT, learnt.within)
+    while (queries or of_file) and start <= end:
+        if of_file:
+            graph = graph.observed(start, of_file.edges, learnt.NAME, of_file.within)
         for query in queries:
             if query.name in silent:
                 continue
@@ -65,14 +56,11 @@ def graphs(config: Config, sources: Sources, start: float, end: float, failed: C
         start += interval
 
 
-def _learnt(config: Config, failed: Callable[[str], None]) -> Found | None:
+def _of_file(config: Config, failed: Callable[[str], None]) -> Found | None:
     """The edges of the file that was learnt from history, if one is configured and can be used."""
-    cause = config.root_cause
-    if not cause.graph_file:
-        return None
-    path = Path(config.root) / cause.graph_file
+    path = learnt.path_of(config)
     try:
-        return edges_for(load(path, cause.graph_sha256)[0], cause.within, edges.linking(cause), str(path))
+        return learnt.configured(config, path)[1] if path else None
     except PromlstmError as error:
         failed(str(error))
         return None

@@ -62,6 +62,12 @@ class Source(Protocol):
         """The values of an expression at start, start + step, … end, in time order; `series` is how many to expect."""
 
 
+class Sources(Protocol):
+    """All sources of a configuration by name; promlstm.query.sources.Sources is one."""
+
+    def __getitem__(self, name: str) -> Source: ...
+
+
 class RunQueries(Protocol):
     """Runs the queries of several features: `map` does it one after the other, the `map` of a thread pool at once."""
 

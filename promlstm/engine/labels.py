@@ -5,11 +5,14 @@ API wrote it, tuples of (name, value) sorted by name, exposition bytes. It never
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
-from promlstm.errors import ResponseError
+from promlstm.engine.columns import Ints
+from promlstm.errors import CheckpointError, ResponseError
 
 Pairs = tuple[tuple[str, str], ...]  # (label name, value), sorted by name
 
@@ -47,6 +50,23 @@ def decoded(raw: bytes) -> dict[str, str]:
         return _decode(raw) or {}
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ResponseError(f'labels of a series are not a JSON object of strings: {bytes(raw[:120])!r}: {error}') from error
+
+
+def stored(identities: Sequence[bytes]) -> tuple[npt.NDArray[np.uint8], Ints]:
+    """Identities as columns: (their text one after the other, uint8; int64 [n], how long each is)."""
+    return np.frombuffer(b''.join(identities), np.uint8), np.fromiter(map(len, identities), np.int64, len(identities))
+
+
+def restored(text: npt.NDArray[np.uint8], lengths: Ints) -> list[bytes]:
+    """The identities of stored columns; CheckpointError where these do not fit each other.
+
+    >>> restored(*stored([b'{}', b'{"a":"b"}']))
+    [b'{}', b'{"a":"b"}']
+    """
+    whole, ends = text.tobytes(), np.cumsum(lengths).tolist()
+    if lengths.dtype != np.int64 or lengths.ndim != 1 or (lengths < 2).any() or (ends[-1] if ends else 0) != len(whole):
+        raise CheckpointError('its identities are not as long as it says')
+    return [whole[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def pairs(identity: bytes) -> Pairs:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from promlstm.engine import labels
 from promlstm.engine.columns import Tensors, Verdicts
 from promlstm.engine.entities import Entities
 from promlstm.engine.memory import Memory
@@ -51,8 +52,7 @@ class Snapshot:
         columns |= {f'entities.{name}': column for name, column in self.entities.items()}
         columns |= {f'verdicts.{name}': getattr(self.verdicts, name) for name in _verdict_columns()}
         columns['verdicts.partial'] = np.array([self.verdicts.partial])
-        columns['identities'] = np.frombuffer(b''.join(identities), np.uint8)
-        columns['identity_lengths'] = np.fromiter(map(len, identities), np.int64, len(identities))
+        columns['identities'], columns['identity_lengths'] = labels.stored(identities)
         return columns
 
 
@@ -88,11 +88,7 @@ def restored(columns: Tensors, time: float, memory: Memory, table: Entities) -> 
     memory, table  those of a detector like the one that the snapshot is for
     raises         CheckpointError where the identities are not those of as many different entities
     """
-    ends = np.cumsum(columns['identity_lengths'])
-    text = columns['identities'].tobytes()
-    if (columns['identity_lengths'] < 2).any() or (ends[-1] if len(ends) else 0) != len(text):
-        raise CheckpointError('its identities are not as long as it says')
-    identities = [text[start:end] for start, end in zip([0, *ends.tolist()], ends.tolist(), strict=False)]
+    identities = labels.restored(columns['identities'], columns['identity_lengths'])
     if len(set(identities)) != len(identities):
         raise CheckpointError('two of its entities have the same identity')
     parts: dict[str, Tensors] = {'memory': {}, 'entities': {}, 'verdicts': {}}

@@ -124,7 +124,8 @@ def _shared(graph: Graph, names: Sequence[Name]) -> list[Name]:
     leads = np.isin(graph.dependant, numbers) & ~np.isin(graph.dependency, numbers)
     pairs = np.unique(np.stack([graph.dependency[leads], graph.dependant[leads]], axis=1), axis=0)
     shared, counts = np.unique(pairs[:, 0], return_counts=True)
-    chosen = shared[np.argsort(-counts, kind='stable')][: MOST_SHARED][np.sort(counts)[::-1][:MOST_SHARED] > 1]
+    shared, counts = shared[counts > 1], counts[counts > 1]
+    chosen = shared[np.argsort(-counts, kind='stable')[:MOST_SHARED]]
     known = list(graph.names) if len(chosen) else []
     return [known[number] for number in chosen.tolist()]
 

@@ -3,7 +3,7 @@
 `python -m convert graph` writes it, for what no query tells of. Like a model file it says what it was made from, and carries a digest of all that
 is in it.
 
-Who calls it: live.dependencies and check_edges (read), convert.graph (writes, and reads back what it wrote).
+Who calls it: live.dependencies, past_incidents and check_edges (read), convert.graph (writes, and reads back what it wrote).
 """
 
 import hashlib
@@ -16,10 +16,12 @@ from typing import Annotated
 import msgspec
 
 from promlstm.errors import ConfigError
-from promlstm.incidents.edges import Found
+from promlstm.incidents.edges import Found, linking
 from promlstm.incidents.graph import MOST_EDGES, Name, Scope
+from promlstm.settings import Config
 
 FORMAT = 1
+NAME = 'graph_file'  # who tells of these edges, where a query has its name: the key of root_cause
 LARGEST_BYTES = 64_000_000
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -87,6 +89,19 @@ def _digest(learnt: Learnt) -> str:
     return hashlib.sha256(msgspec.json.encode(learnt)).hexdigest()
 
 
+def path_of(config: Config) -> Path | None:
+    """Where the file of a configuration is; None = it has none."""
+    file = config.root_cause.graph_file
+    return Path(config.root) / file if file else None
+
+
+def configured(config: Config, path: Path) -> tuple[Learnt, Found, str]:
+    """(what the file of a configuration holds, its edges as Graph.observed takes them, its SHA-256); ConfigError where it cannot be used."""
+    cause = config.root_cause
+    content, sha256 = load(path, cause.graph_sha256)
+    return content, edges_for(content, cause.within, linking(cause), str(path)), sha256
+
+
 def load(path: str | Path, sha256: str | None = None) -> tuple[Learnt, str]:
     """(what a file holds, its SHA-256), as `decoded`; ConfigError also where it cannot be read. A pipe is not waited for."""
     try:
@@ -123,12 +138,12 @@ def decoded(data: bytes, source: str, *, sha256: str | None = None) -> Learnt:
     return sealed.graph
 
 
-def edges_for(learnt: Learnt, within: Sequence[str], linking: Sequence[str], source: str) -> Found:
+def edges_for(learnt: Learnt, within: Sequence[str], links: Sequence[str], source: str) -> Found:
     """Its edges as Graph.observed takes them; ConfigError where it does not fit the configuration."""
     if set(learnt.within) != set(within):
         raise ConfigError(f'{source}: it was learnt within {_listed(learnt.within)}, and root_cause.within is {_listed(within)}: learn it again')
     used = {label for edge in learnt.edges for label in (edge.dependant[0], edge.dependency[0])}
-    if unknown := sorted(used - set(linking)):
+    if unknown := sorted(used - set(links)):
         raise ConfigError(f'{source}: its names are values of the label {unknown[0]}, which links no entities: add it to root_cause.labels')
     pairs: list[tuple[Name, Name]] = [(edge.dependant, edge.dependency) for edge in learnt.edges]
     scopes: list[Scope] = [tuple(edge.within.items()) for edge in learnt.edges]

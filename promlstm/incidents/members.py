@@ -11,9 +11,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from promlstm.engine import labels
 from promlstm.engine.columns import Bools, Floats, Floats32, Ints, SmallInts, Tensors, Verdicts
 from promlstm.engine.interfaces import DetectorConfig
-from promlstm.engine.score import shares
 from promlstm.errors import CheckpointError
 from promlstm.incidents.lookback import lookback_seconds
 
@@ -83,13 +83,12 @@ def seen(verdicts: Verdicts, gone: Floats) -> Seen:
     anomalous = verdicts.score >= 1
     rows = np.flatnonzero(anomalous | ~np.isnan(gone))
     anomalous = anomalous[rows]
-    feature = shares(verdicts.contribution[rows]).argmax(axis=1).astype(np.int16)
-    deviation = np.take_along_axis(verdicts.deviation[rows], feature[:, None].astype(np.int64), axis=1)[:, 0]
+    feature, direction = verdicts.main_features(rows)
     view = np.nan_to_num(verdicts.view[rows], nan=0).argmax(axis=1) if verdicts.view.shape[1] else np.full(len(rows), -1)
     since = verdicts.since[rows]
     return Seen(
         rows, anomalous, np.where(anomalous, np.where(np.isnan(since), verdicts.time, since), gone[rows]), verdicts.score[rows],
-        np.sign(np.nan_to_num(deviation, nan=0.0, posinf=1.0, neginf=-1.0)).astype(np.int8), feature, view.astype(np.int16),
+        direction, feature.astype(np.int16), view.astype(np.int16),
     )  # fmt: skip
 
 
@@ -157,20 +156,15 @@ class Members:
     def stored(self) -> Tensors:
         """All columns by name, but for those that follow from the labels."""
         columns = {name: getattr(self, name) for name in COLUMNS if name not in ('within', 'things')}
-        columns['identities'] = np.frombuffer(b''.join(self.identities), np.uint8)
-        columns['identity_lengths'] = np.fromiter(map(len, self.identities), np.int64, len(self))
+        columns['identities'], columns['identity_lengths'] = labels.stored(self.identities)
         return columns
 
     @classmethod
     def restored(cls, columns: Tensors, links: int) -> Self:
         """The rows of stored columns, with no links yet; CheckpointError where they are not of as many rows."""
         like = cls.blank(links)
-        lengths = columns['identity_lengths']
-        ends, text = np.cumsum(lengths), columns['identities'].tobytes()
-        if lengths.dtype != np.int64 or lengths.ndim != 1 or (lengths < 2).any() or (ends[-1] if len(ends) else 0) != len(text):
-            raise CheckpointError('its identities are not as long as it says')
-        rows = len(lengths)
-        identities = [text[start:end] for start, end in zip([0, *ends.tolist()], ends.tolist(), strict=False)]
+        identities = labels.restored(columns['identities'], columns['identity_lengths'])
+        rows = len(identities)
         found: Tensors = {'within': np.zeros(rows, np.int64), 'things': np.full((rows, links), -1, np.int64)}
         for name in COLUMNS:
             column = found[name] if name in found else columns[name]

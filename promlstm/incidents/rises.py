@@ -75,7 +75,7 @@ class Rises:
         gap = time - old.last_time[rows]
         return replace(
             after, peak=peak, onset=_put(old.onset, rows, time), gap=_put(old.gap, rows, np.where(np.isnan(gap), np.inf, gap)),
-            before=_put(old.before, rows, before[rows]), direction=_put(old.direction, rows, np.sign(_largest_deviation(verdicts, rows))),
+            before=_put(old.before, rows, before[rows]), direction=_put(old.direction, rows, verdicts.main_features(rows)[1]),
             alarm=_put(old.alarm, rows, alarm[rows]),
         )  # fmt: skip
 
@@ -102,9 +102,3 @@ def _put(column: npt.NDArray[_Dtype], rows: Ints, values: npt.ArrayLike) -> npt.
     out = column.copy()
     out[rows] = values
     return out
-
-
-def _largest_deviation(verdicts: Verdicts, rows: Ints) -> Floats:
-    """float64 [n]: of some rows (int [n]) the deviation of the feature that contributed most; 0 where it has no direction."""
-    main = np.argmax(np.nan_to_num(verdicts.contribution[rows]), axis=1)[:, None]
-    return np.nan_to_num(np.take_along_axis(verdicts.deviation[rows], main, axis=1)[:, 0])

@@ -10,11 +10,10 @@ import re
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 from promlstm.config import Config
-from promlstm.engine.interfaces import Source
+from promlstm.engine.interfaces import Source, Sources
 from promlstm.engine.session import stamp
 from promlstm.errors import PromlstmError
 from promlstm.incidents import edges, learnt
@@ -29,14 +28,7 @@ log = logging.getLogger('promlstm.dependencies')
 POLL_SECONDS = 1.0
 SAME_SECONDS = 600.0  # for so long the same answer is not taken in again; edges are remembered for a day
 SERIES = ('promlstm_dependency_edges', 'promlstm_dependency_last_success_timestamp_seconds', 'promlstm_dependency_failures')
-FILE = 'graph_file'  # stands where the name of a query would
 _NUMBER = re.compile(r'\d+')
-
-
-class Sources(Protocol):
-    """Where edges come from, by the name of the source; promlstm.query.sources.Sources is one."""
-
-    def __getitem__(self, name: str) -> Source: ...
 
 
 class Holder(Protocol):
@@ -67,7 +59,7 @@ class Dependencies:
         """Ask what this configuration says from now on. What others told of is forgotten; what the same queries told of stays."""
         queries = edges.queries(config)
         with self._lock:
-            gone = self._names() - {query.name for query in queries} - {FILE if config.root_cause.graph_file else ''}
+            gone = self._names() - {query.name for query in queries} - {learnt.NAME if config.root_cause.graph_file else ''}
             for name in SERIES:
                 for each in gone:
                     self._telemetry.drop(name, each)
@@ -81,7 +73,7 @@ class Dependencies:
 
     def _names(self) -> set[str]:
         """Of all that tells of edges."""
-        file = {FILE} if self._config and self._config.root_cause.graph_file else set()
+        file = {learnt.NAME} if self._config and self._config.root_cause.graph_file else set()
         return {query.name for query in self._queries} | file
 
     def start(self) -> None:
@@ -164,19 +156,18 @@ class Dependencies:
         """Read the file, if it has changed; its edges do not grow old."""
         with self._lock:
             config = self._config
-            if not config or not config.root_cause.graph_file:
+            path = learnt.path_of(config) if config else None
+            if not config or path is None:
                 return
-            cause, path = config.root_cause, Path(config.root) / config.root_cause.graph_file
-            known = stamp(path), path, cause
+            known = stamp(path), path, config.root_cause
             try:
                 if not self._file or self._file[0] != known:
-                    content, sha256 = learnt.load(path, cause.graph_sha256)
-                    found = learnt.edges_for(content, cause.within, edges.linking(cause), str(path))
-                    self._file = known, found, f'{FILE} {sha256}'
+                    _, found, sha256 = learnt.configured(config, path)
+                    self._file = known, found, f'{learnt.NAME} {sha256}'
             except PromlstmError as error:
-                self._failed(FILE, 'the graph cannot be used, what is known of an earlier one stays', error)
+                self._failed(learnt.NAME, 'the graph cannot be used, what is known of an earlier one stays', error)
             if self._file:
-                self._add(FILE, self._file[2], self._file[1], self._clock.now(), good=self._file[0] == known)
+                self._add(learnt.NAME, self._file[2], self._file[1], self._clock.now(), good=self._file[0] == known)
 
     def _failed(self, name: str, message: str, error: Exception) -> None:
         self._answers.pop(name, None)

@@ -157,11 +157,12 @@ class Gathering:
         """Put the open incidents on the page."""
         now = self._clock.now()
         view = self._table.view(now)
-        keys, active, used = listing.keys(view), view.active(), dict[tuple[str, bytes], bytes]()
-        shown = [self._gauges(view, key, np.flatnonzero(active & (view.members.incident == key.number)), used) for key in keys[:MOST_SHOWN] if key.open]
+        keys = [key for key in listing.keys(view)[:MOST_SHOWN] if key.open]
+        active, used = view.active(), dict[tuple[str, bytes], bytes]()
+        shown = [self._gauges(view, key, np.flatnonzero(active & (view.members.incident == key.number)), used) for key in keys]
         self._prefixes = used
         with self._ranking:
-            self._rankings.keep(key.id for key in keys[:MOST_SHOWN] if key.open)
+            self._rankings.keep(key.id for key in keys)
         self._publish(render(shown), now + KEPT_SECONDS * self._clock.speed)
 
     def _gauges(self, view: View, key: Key, rows: Ints, used: dict[tuple[str, bytes], bytes]) -> Gauges:
@@ -173,13 +174,10 @@ class Gathering:
                 used[of] = self._prefixes.get(of) or prefix(detector, labels.pairs(identity))
             return used[of]
 
+        found = self._blame(view, key)
         causes = [
-            (
-                text(*who) if who else prefix('', (found.things[thing],)),
-                probability,
-            )
-            for found in (self._blame(view, key),) for thing, who, probability in found.causes(listing.MOST_CAUSES)
-        ]  # fmt: skip
+            (text(*who) if who else prefix('', (found.things[thing],)), probability) for thing, who, probability in found.causes(listing.MOST_CAUSES)
+        ]
         lines = [text(view.origins[members.detector[row]].name, members.identities[row]) for row in listing.shown(view, rows)]
         return Gauges(key.id, float(view.spans.start[key.number]), len(rows), len(np.unique(members.detector[rows])), lines, causes)
 

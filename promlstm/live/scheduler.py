@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from promlstm import config as configuration
 from promlstm.config import Config
 from promlstm.config import Detector as DetectorConfig
 from promlstm.engine.detector import Detector
-from promlstm.engine.interfaces import Source
+from promlstm.engine.interfaces import Sources
 from promlstm.engine.session import Session
 from promlstm.errors import BundleError, ConfigError
 from promlstm.live import storage as storages
@@ -56,12 +56,6 @@ class _Running:
         """Let it say nothing any more, and stop after the chunk of work at hand."""
         self.relay.close()
         self.clock.stopping.set()
-
-
-class Sources(Protocol):
-    """Where samples come from, by the name of the source; promlstm.query.sources.Sources is one."""
-
-    def __getitem__(self, name: str) -> Source: ...
 
 
 class Scheduler:

@@ -19,7 +19,7 @@ import h11
 
 from promlstm.logs import event
 from promlstm.serve.connections import Connections, Limits, Place, State
-from promlstm.serve.messages import Answer, Request, path_of, query_of, text
+from promlstm.serve.messages import Answer, Request, path_and_query, text
 
 log = logging.getLogger('promlstm.server')
 PIECE_BYTES = 64 << 10  # of an answer, that is copied for one connection at a time
@@ -221,7 +221,8 @@ class Conversation:
         if {'content-length', 'transfer-encoding'} <= headers.keys():  # whoever stands in between may have believed the other one
             raise _Refused(400)
         target = head.target.decode('latin-1')
-        return Request(head.method.decode('latin-1'), path_of(target), headers, self._client, query=query_of(target))
+        path, query = path_and_query(target)
+        return Request(head.method.decode('latin-1'), path, headers, self._client, query=query)
 
     async def _skip_body(self, head: h11.Request) -> bool:
         """Read the body away, as no page takes one; False = it is left unread, because it is too large or the client waits to be asked for it."""

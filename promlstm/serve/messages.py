@@ -47,32 +47,20 @@ def text(status: int, said: str, headers: Mapping[str, str] | None = None) -> An
     return Answer(status, TEXT, [said.encode()], headers or {})
 
 
-def path_of(target: str) -> str:
-    """The path of a request target; empty if it is not a URL.
+def path_and_query(target: str) -> tuple[str, str]:
+    """The path and the query of a request target; both are empty if it is not a URL.
 
-    >>> path_of('/metrics?x=1'), path_of('http://host/metrics'), path_of('http://[')
-    ('/metrics', '/metrics', '')
+    >>> path_and_query('/metrics?x=1'), path_and_query('http://host/metrics'), path_and_query('http://[')
+    (('/metrics', 'x=1'), ('/metrics', ''), ('', ''))
     """
     if target.startswith('/'):
-        return target.partition('?')[0].partition('#')[0]
+        path, _, query = target.partition('#')[0].partition('?')
+        return path, query
     try:
-        return urlsplit(target).path
+        url = urlsplit(target)
     except ValueError:
-        return ''
-
-
-def query_of(target: str) -> str:
-    """The query of a request target.
-
-    >>> query_of('/api/v1/incidents?state=open'), query_of('/metrics'), query_of('http://[')
-    ('state=open', '', '')
-    """
-    if target.startswith('/'):
-        return target.partition('#')[0].partition('?')[2]
-    try:
-        return urlsplit(target).query
-    except ValueError:
-        return ''
+        return '', ''
+    return url.path, url.query
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
