@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from promlstm.config import RootCause
+from promlstm.incidents.members import SCRAPE_SECONDS
+from promlstm.incidents.spans import QUIET_SECONDS, QUIET_STEPS
+
 MINUTE = 60.0
 KEPT = 5 * MINUTE               # keep_firing_for
-WINDOW = 15 * MINUTE            # root_cause.window
-CALM, CALM_STEPS = 10 * MINUTE, 3   # an incident is over after so many calm seconds, or steps where these are longer
-LOOKBACK = 6 * MINUTE           # an onset is uncertain by a step and by this: rate(…[5m]) and a scrape interval
+WINDOW = float(RootCause().window)
+LOOKBACK = 5 * MINUTE + SCRAPE_SECONDS      # an onset is uncertain by a step and by this: rate(…[5m]) and a scrape interval
 SHARE, FEW, MANY = 0.3, 5, 50   # of a detector's entities, or a job's, that are many
 WITNESSES, OF_JOB = 2, 3        # detectors that have to agree: on an incident, or on several detectors with many; on a job
 
@@ -157,7 +160,7 @@ def incidents(alarms, step_seconds):
         for members in found:
             last = max(alarms[member].onset for member in members)
             calm = onset - max(time for member in members for time in alarms[member].times if time <= onset)
-            if onset - step_seconds - LOOKBACK - last <= WINDOW and calm <= max(CALM, CALM_STEPS * step_seconds):
+            if onset - step_seconds - LOOKBACK - last <= WINDOW and calm <= max(QUIET_SECONDS, QUIET_STEPS * step_seconds):
                 members.append(number)
                 break
         else:

@@ -15,12 +15,12 @@ import numpy as np
 from convert.evaluation import replay, root_cause_cases, root_cause_rankings
 from promlstm import terminal
 from promlstm.incidents import words
+from promlstm.incidents.members import SCRAPE_SECONDS
 from promlstm.incidents.ranking import Evidence
 from promlstm.incidents.rises import Rises
 
 FORMAT = 1                          # of the JSON
 ALARMS_PER_WEEK = 1.0               # the default budget
-SCRAPE_SECONDS = 60.0               # of the uncertainty of an onset
 SEEDS = (11, 12, 13)                # of the simulated shop: not those that the numbers of the ranking were chosen with
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8)  # lower borders of the reliability table
 RESAMPLES = 2000

@@ -272,10 +272,7 @@ def _blame(series, weight, of_model=None):
 
 def _held_blame(observed, weight, expected, lower, upper, otherwise):
     """float [F]: the blame of each feature as the latch has it, which holds the expectation and band [F] of the sample before the alarm."""
-    deviation = observed - expected
-    with np.errstate(divide='ignore', invalid='ignore'):
-        distance = np.abs(deviation) / np.where(deviation > 0, upper - expected, expected - lower)
-    distance = np.where(np.isnan(observed), 0, np.where(np.isnan(distance), 1, distance))
+    distance = latch.blamed_distances(observed, latch.distances(observed, expected, lower, upper))
     return latch.blame(distance.max(0)[None], np.nan_to_num(weight).max(0)[None], otherwise[None].astype(np.float32))[0]
 
 

@@ -131,16 +131,19 @@ def _free(k: int, t: Floats, size: float) -> Floats:
     return 500 * GIB * (0.4 + 0.2 * size - 0.02 * (t % WEEK) / WEEK) + 0.05 * GIB * jitter(k, t, 60)
 
 
-def _requests(k: int, t: Floats, size: float) -> Floats:
-    return 900 * size * (0.15 + rhythm(t, 20)) * np.exp(0.025 * jitter(k, t, 15) + 0.04 * wander(k + 1, t, 1800))
+def requests(most: float, night: float, noise: float) -> Healthy:
+    """Requests per second of a service; night: what is left of the rhythm at its lowest."""
+    return lambda k, t, size: most * size * (night + rhythm(t, 20)) * np.exp(noise * jitter(k, t, 15) + 0.04 * wander(k + 1, t, 1800))
 
 
-def _errors(k: int, t: Floats, size: float) -> Floats:
-    return np.clip(0.004 * size * np.exp(0.3 * jitter(k, t, 30) + 0.2 * wander(k + 1, t, 1800)), 0, 1)
+def errors(share: float) -> Healthy:
+    """Share of the requests that fail."""
+    return lambda k, t, size: np.clip(share * size * np.exp(0.3 * jitter(k, t, 30) + 0.2 * wander(k + 1, t, 1800)), 0, 1)
 
 
-def _latency(k: int, t: Floats, size: float) -> Floats:
-    return 0.08 * size * (1 + 0.4 * rhythm(t, 20)) * np.exp(0.05 * jitter(k, t, 15) + 0.05 * wander(k + 1, t, 1200))
+def latency(seconds: float, busy: float, noise: float) -> Healthy:
+    """Seconds that a request takes; busy: by how much of itself it is longer at the busiest hour."""
+    return lambda k, t, size: seconds * size * (1 + busy * rhythm(t, 20)) * np.exp(noise * jitter(k, t, 15) + 0.05 * wander(k + 1, t, 1200))
 
 
 HOST_METRICS: dict[str, Healthy] = {
@@ -151,9 +154,9 @@ HOST_METRICS: dict[str, Healthy] = {
     'node_filesystem_free_bytes': _free,
 }
 SERVICE_METRICS: dict[str, Healthy] = {
-    'web_requests_per_second': _requests,
-    'web_error_ratio': _errors,
-    'web_latency_seconds': _latency,
+    'web_requests_per_second': requests(900, night=0.15, noise=0.025),
+    'web_error_ratio': errors(0.004),
+    'web_latency_seconds': latency(0.08, busy=0.4, noise=0.05),
 }
 SERVICES = ('shop', 'search')
 

@@ -25,7 +25,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from promlstm.demo.fleet import Series, gaussian, jitter, key, rhythm, wander
+from promlstm.demo.fleet import Series, errors, gaussian, jitter, key, latency, requests, rhythm, wander
 from promlstm.engine.columns import Floats
 
 Name = tuple[str, str]  # a label and its value
@@ -234,18 +234,6 @@ def _changed(x: Floats, metric: str, level: Floats, kind: str, *, at_cause: bool
     return x
 
 
-def _requests(k: int, t: Floats, size: float) -> Floats:
-    return 400 * size * (0.2 + rhythm(t, 20)) * np.exp(0.03 * jitter(k, t, 15) + 0.04 * wander(k + 1, t, 1800))
-
-
-def _errors(k: int, t: Floats, size: float) -> Floats:
-    return np.clip(0.003 * size * np.exp(0.3 * jitter(k, t, 30) + 0.2 * wander(k + 1, t, 1800)), 0, 1)
-
-
-def _latency(k: int, t: Floats, size: float) -> Floats:
-    return 0.06 * size * (1 + 0.3 * rhythm(t, 20)) * np.exp(0.06 * jitter(k, t, 15) + 0.05 * wander(k + 1, t, 1200))
-
-
 def _saturation(k: int, t: Floats, size: float) -> Floats:
     return np.clip(0.1 + 0.1 * size + 0.2 * size * rhythm(t, 20) + 0.015 * jitter(k, t, 30) + 0.02 * wander(k + 1, t, 1800), 0.01, 1)
 
@@ -259,7 +247,8 @@ def _memory(k: int, t: Floats, size: float) -> Floats:
 
 
 _SERVICE = {
-    'service_requests_per_second': _requests, 'service_error_ratio': _errors, 'service_latency_seconds': _latency,
+    'service_requests_per_second': requests(400, night=0.2, noise=0.03), 'service_error_ratio': errors(0.003),
+    'service_latency_seconds': latency(0.06, busy=0.3, noise=0.06),
     'service_pool_busy_ratio': _saturation,
 }  # fmt: skip
 _POD = {'pod_cpu_saturation_ratio': _saturation, 'pod_restarts_per_hour': _restarts}

@@ -101,11 +101,8 @@ class Latch:
 
     def _distances(self, observed: Floats, policy: Policy) -> Floats:
         """Distance of each feature from its held expectation, float64 [N, F]: 0 = it does not matter, NaN = no sample, or no band."""
-        deviation = observed - self.expected
-        width = np.where(deviation > 0, self.upper - self.expected, self.expected - self.lower)
-        with np.errstate(divide='ignore', invalid='ignore'):
-            distance = np.minimum(np.abs(deviation) / width, MAX_DISTANCE)
-        return np.where(policy.matters(deviation, self.expected), distance, 0)
+        distance = np.minimum(distances(observed, self.expected, self.lower, self.upper), MAX_DISTANCE)
+        return np.where(policy.matters(observed - self.expected, self.expected), distance, 0)
 
     def blaming(self, before: Self, begins: Bools, policy: Policy, observed: Floats, raw: Floats32, contribution: Floats32) -> Self:
         """The same, with what a sample adds to the blame of each feature.
@@ -114,8 +111,7 @@ class Latch:
         """
         if not self.farthest.shape[1] or not self.held.any():
             return self
-        distance = self._distances(observed, policy)
-        distance = np.where(np.isnan(observed), 0, np.where(np.isnan(distance), 1, np.minimum(distance, MOST_WIDTHS)))
+        distance = blamed_distances(observed, self._distances(observed, policy))
         part = shares(contribution) * np.nan_to_num(raw)[:, None]
         farthest, strongest = (
             np.where(begins[:, None], new, np.where(self.held[:, None], np.fmax(old, new), old)).astype(np.float32)
@@ -240,6 +236,19 @@ def apply_latch(
     return scored, after.blaming(latch, begins, policy, observed, raw, contribution), by_latch
 
 
+def distances(observed: Floats, expected: Floats, lower: Floats, upper: Floats) -> Floats:
+    """How far samples are from what is expected, 1 = at the border of the band; arrays of one shape, NaN = no sample, or no band."""
+    deviation = observed - expected
+    with np.errstate(divide='ignore', invalid='ignore'):
+        distance: Floats = np.abs(deviation) / np.where(deviation > 0, upper - expected, expected - lower)
+    return distance
+
+
+def blamed_distances(observed: Floats, distance: Floats) -> Floats:
+    """The distances that count for the blame, MOST_WIDTHS at most: 0 without a sample; 1 where the view of the feature has no band."""
+    return np.where(np.isnan(observed), 0, np.where(np.isnan(distance), 1, np.minimum(distance, MOST_WIDTHS)))
+
+
 def blame(farthest: npt.NDArray[np.floating], strongest: npt.NDArray[np.floating], otherwise: Floats32) -> Floats32:
     """Share of each feature in an alarm, float32 [N, F]; rows sum to 1.
 
@@ -250,7 +259,7 @@ def blame(farthest: npt.NDArray[np.floating], strongest: npt.NDArray[np.floating
     The product: how far says which features are odd still, the surprise says which began it. A feature that drifts as it does every day gets far
     from what was expected hours ago without surprise, and one wild sample surprises without going far.
     """
-    both = np.minimum(farthest, MOST_WIDTHS) * strongest
+    both = farthest * strongest
     total = both.sum(axis=1, keepdims=True)
     with np.errstate(divide='ignore', invalid='ignore'):
         return np.where(total > 0, both / total, otherwise).astype(np.float32)
