@@ -1,14 +1,13 @@
 """The example for Alertmanager on the real amtool and a real Alertmanager: who is told, who is not, and with which words."""
 
-import http.server
 import json
 import re
 import subprocess
 import sys
-import threading
 import urllib.parse
 from contextlib import contextmanager
 
+import http_target
 import pytest
 import servers
 import yaml
@@ -360,23 +359,12 @@ def receiver(answers):
     """A loopback HTTP server that keeps what is posted and answers from a list: (path, body) pairs, and its address."""
     posted = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            posted.append((self.path, json.loads(self.rfile.read(int(self.headers['Content-Length'])))))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps(answers.pop(0) if answers else {'errcode': 0}).encode())
+    def keep(path, body):
+        posted.append((path, body))
+        return answers.pop(0) if answers else {'errcode': 0}
 
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield posted, f'http://127.0.0.1:{server.server_port}'
-    finally:
-        server.shutdown()
-        server.server_close()
+    with http_target.receiving(keep) as address:
+        yield posted, f'http://{address}'
 
 
 @pytest.mark.real

@@ -1,11 +1,9 @@
 """From an alert to who is told: the rules and routes that are shipped, with their waiting times shortened, and receivers that keep what they get."""
 
-import json
 import re
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import http_target
 import servers
 import yaml
 
@@ -67,22 +65,12 @@ def receiving():
     """(Receivers, the address that they listen on)."""
     receivers = Receivers()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            receivers.told.append((self.path.strip('/'), json.loads(self.rfile.read(int(self.headers['Content-Length'])))))
-            self.send_response(200)
-            self.end_headers()
+    def keep(path, message):
+        receivers.told.append((path.strip('/'), message))
+        return {}
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield receivers, f'127.0.0.1:{server.server_port}'
-    finally:
-        server.shutdown()
-        server.server_close()
+    with http_target.receiving(keep) as address:
+        yield receivers, address
 
 
 def held(alertmanager, name, severity, **labels):
