@@ -31,6 +31,7 @@ TIERS = {
     # what a user writes; text out
     'promlstm.card': 3,
     'promlstm.config': 3,
+    'promlstm.forecasts': 3,
     'promlstm.incidents': 3,
     'promlstm.serve': 3,
     # threads and time; replays
