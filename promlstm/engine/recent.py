@@ -24,6 +24,7 @@ IN_QUARTER = 12  # half-hours
 QUARTERS = 32  # quarters of a day that are kept: eight days
 WEIGHTS = (1.0, 2 / (4 + 1), 2 / (12 + 1))  # of the newest sample in each level
 NOISE_WEIGHT, NOISE_SAMPLES = 0.03, 30  # of a difference in the noise, which is the plain mean of the first so many
+BYTES = 4 * (SLOTS + QUARTERS) + 8 * 4 + 4 * 4  # of an entity and feature, once all is known
 _BY_ROW = ('anchor', 'total', 'count', 'levels', 'noise', 'differences')
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime
 
 from promlstm import limits
+from promlstm.engine import digest
 from promlstm.engine import session as sessions
 from promlstm.engine.columns import Floats, Tensors
 from promlstm.engine.manifest import PREFIX, Training
@@ -150,6 +151,14 @@ def load(path: str | Path, *, sha256: str | None = None, threads: int | None = N
     if prove and not proven:
         model.prove()
     return model
+
+
+def is_one(path: str | Path) -> bool:
+    """Whether a file says that it forecasts; False where it cannot be read or is no model file: `load` says why."""
+    try:
+        return KEY in digest.properties(sessions.read(path)[0])
+    except (BundleFormatError, ValueError):
+        return False
 
 
 def of(data: bytes, source: str, *, sha256: str = '', threads: int | None = None) -> Model:

@@ -7,7 +7,7 @@ A forecast is made anew after a fifth of the shortest horizon, but at least ever
 """
 
 import time as clock
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -57,6 +57,8 @@ class Forecasts:
         self._names = [duration(seconds) for seconds in self._horizons]
         self._ahead = sorted({*self._horizons, *(limits.looks(max(self._horizons)) if settings.limited else ())})
         self._every = max(config.step, min(min(self._horizons) / SHARE, LONGEST_SECONDS))
+        self._model: Model | None = None  # in use
+        self._refused = ''  # why the present model file is not the one in use
         self._made = -np.inf  # the step of the last forecast
         self._compared: list[bytes] = []  # identities
         self._qualities = [Quality(seconds) for seconds in self._horizons]
@@ -65,6 +67,26 @@ class Forecasts:
     def forget(self) -> None:
         """Make a forecast at the next step, whatever was made before."""
         self._made = -np.inf
+
+    def use(self, newest: Callable[[], Model]) -> tuple[Model, str]:
+        """(the model to forecast with, why that is not the one of the file now, if that is news).
+
+        newest  gives the model of the file as it is now, or raises BundleError; a model that works stays in use
+        raises  BundleError where there was none before
+        """
+        try:
+            model = newest()
+            check(model, self._config)
+        except BundleError as error:
+            if self._model is None:
+                raise
+            news, self._refused = str(error) if str(error) != self._refused else '', str(error)
+            return self._model, news
+        if self._model is None or model.sha256 != self._model.sha256:
+            self._relay.drop('promlstm_forecast_model_info', self._config.name)
+            self._relay.set('promlstm_forecast_model_info', 1, self._config.name, model.about.name, model.sha256)
+        self._model, self._refused = model, ''
+        return model, ''
 
     def step(self, model: Model, detector: Detector, verdicts: Verdicts, text: Labels) -> Blocks | None:
         """The blocks of a new forecast from the memory after a step; None = the one before is still good.
@@ -76,7 +98,6 @@ class Forecasts:
         memory = detector.memory
         if verdicts.time - self._made < self._every - self._config.step / 2 or memory.recent is None:
             return None
-        check(model, self._config)
         began = clock.monotonic()
         found = predict(model, memory.recent, memory.season, verdicts.time, self._ahead, self._config.step)
         self._note(detector, found)

@@ -340,9 +340,12 @@ class Runner:
 
     def _forecast(self, forecasts: Forecasts, detector: Detector, verdicts: Verdicts) -> None:
         """Put a new forecast on the page, if one is due. What fails there costs the forecast alone."""
-        assert self.config.forecast
+        settings = self.config.forecast
+        assert settings
         try:
-            model = self._shared.forecaster(self.config.forecast, self._root)
+            model, refused = forecasts.use(lambda: self._shared.forecaster(settings, self._root))
+            if refused:
+                self._report.log('error', 'the file of the forecast model has changed and cannot be used, the old model is kept', err=refused)
             self._labels = self._labels.of(detector.entities.identities[: len(verdicts.observed)])
             blocks = forecasts.step(model, detector, verdicts, self._labels)
         except Stopping:

@@ -63,6 +63,7 @@ METRICS: dict[str, tuple[Literal['gauge', 'counter'], str, tuple[str, ...]]] = {
     'promlstm_detector_partial_answers': ('counter', 'Steps and spans of history whose answers may lack series; such entities are not missing.', ('detector',)),
     'promlstm_detector_unread_series': ('counter', 'Series left out: labels or samples that cannot be read, native histograms.', ('detector',)),
     'promlstm_detector_mistimed_answers': ('counter', 'Answers whose samples are of another instant than was asked for.', ('detector',)),
+    'promlstm_forecast_model_info': ('gauge', 'Always 1: the model that a detector forecasts with.', ('detector', 'model', 'sha256')),
     'promlstm_forecast_error_ratio': (
         'gauge', 'Error of the forecasts that came due lately, as a share of that of "as at this time of the day before"; below 1 is better.',
         ('detector', 'horizon'),

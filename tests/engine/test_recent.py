@@ -12,7 +12,7 @@ from promlstm import config as configuration
 from promlstm.engine import session, snapshot
 from promlstm.engine.detector import Detector
 from promlstm.engine.memory import blank
-from promlstm.engine.recent import IN_QUARTER, QUARTERS, SLOT_SECONDS, SLOTS, Recent, number_at
+from promlstm.engine.recent import BYTES, IN_QUARTER, QUARTERS, SLOT_SECONDS, SLOTS, Recent, number_at
 
 UTC, BERLIN = ZoneInfo('UTC'), ZoneInfo('Europe/Berlin')
 NOON = 1_750_000_000 // 86400 * 86400 + 43200.0
@@ -108,7 +108,7 @@ def test_it_grows_and_rows_are_taken_and_put():
 
 def test_its_size_is_within_half_a_kilobyte_an_entity():
     recent = after(np.ones((24 * 9 * 6, 50)))
-    assert 300 < recent.nbytes() / 50 < 512
+    assert recent.nbytes() == 50 * BYTES and BYTES < 512
     assert all(map(len, (*recent.halves, *recent.quarters)))
 
 

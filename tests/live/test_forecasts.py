@@ -1,10 +1,13 @@
 """Forecasts beside the scores: on the page, off it when they fail, compared with what came, limits by expression."""
 
+from pathlib import Path
+
 import numpy as np
+import prometheus_client
 import pytest
 import tiny_forecast
 from fakes import raw
-from running import START, FaultySamples, Running, running
+from running import START, FaultySamples, Running, logged, running
 from servers import wait_until
 
 from promlstm.errors import QueryRejected
@@ -104,6 +107,17 @@ def test_a_model_that_cannot_forecast_is_refused(tmp_path):
     with running(started(path)) as subject:
         wait_until(lambda: (subject.metric('promlstm_forecast_failures_total', detector='a') or 0) >= 1, 60, 'the failure')
         assert subject.on_page('a') or wait_until(lambda: subject.on_page('a'), 30, 'the scores')
+
+
+def test_a_broken_new_model_file_leaves_the_old_one_in_use(path):
+    with running(started(path, horizons=['5m'])) as subject, logged('promlstm.detector') as records:
+        wait_until(lambda: b'promlstm_forecast{' in subject.page, 60, 'a forecast')
+        tiny_forecast.write(Path(path), wrong=1.0)
+        wait_until(lambda: any('the old model is kept' in record.getMessage() for record in records), 60, 'the refusal')
+        assert b'promlstm_forecast{' in subject.page and not subject.metric('promlstm_forecast_failures_total', detector='a')
+        tiny_forecast.write(Path(path), edit={'name': 'second'})
+        shown = lambda: b'model="second"' in prometheus_client.generate_latest(subject.telemetry.registry)  # noqa: E731
+        wait_until(shown, 60, 'the new model')
 
 
 def test_limits_of_entities():
