@@ -1,10 +1,10 @@
-"""Run all measurements, or those that are named: `python -m bench footprint memory step scrape start checkpoint collect incidents`; `retrain`,
+"""Run all measurements, or those that are named: `python -m bench footprint memory step scrape start checkpoint collect incidents forecast`; `retrain`,
 `servers` and `tolerate`, minutes, only where they are named."""
 
 import importlib
 import sys
 
-NAMES = ('footprint', 'memory', 'step', 'scrape', 'start', 'checkpoint', 'collect', 'incidents')
+NAMES = ('footprint', 'memory', 'step', 'scrape', 'start', 'checkpoint', 'collect', 'incidents', 'forecast')
 LONG = ('retrain', 'servers', 'tolerate')  # only where they are named
 
 
