@@ -207,13 +207,15 @@ def _row(name, compared, values, mase=None, wql=None):
 
 
 def summaries(found, rows):
-    """A Set for each step and one for all, in which each set of telemetry counts the same, whatever the number of its series.
+    """A Set for each step that several sets have, and one for all, in which each set counts the same, whatever the number of its series.
 
     found   {(set, step, horizon, method): Compared}
     """
-    out, steps = [], sorted({key[1] for key in found})
-    for step in [*steps, None] if len(steps) > 1 else steps:
+    out = []
+    for step in (*sorted({key[1] for key in found}), None):
         chosen = {key: each for key, each in found.items() if step in (key[1], None)}
+        if len({key[0] for key in chosen}) < 2:
+            continue
         horizons = []
         for horizon in sorted({key[2] for key in chosen}, key=config.seconds):
             sets = {name: _by_set({key: each for key, each in chosen.items() if key[2:] == (horizon, name)}) for name in rows}
