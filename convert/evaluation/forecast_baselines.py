@@ -169,7 +169,7 @@ def predict_linear(window_seconds=None):
             known = ~np.isnan(column)
             if not known.any():
                 continue
-            centre = column[known].mean()       # keeps the running sums small, and so exact
+            centre = column[past.first[n]]      # keeps the running sums small, and so exact
             above = np.where(known, column - centre, 0)
             count, si, sii, sy, siy = (_between(each, first, last) for each in (known, known * number, known * number**2, above, above * number))
             o = origins[:, None]                # as predict_linear has it, time is counted from the origin

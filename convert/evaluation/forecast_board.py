@@ -87,6 +87,8 @@ def _number(value):
 
 
 def _time(microseconds):
+    if microseconds >= 99_500:
+        return f'{microseconds / 1e6:.1f} s'
     return f'{microseconds:.1f}' if microseconds < 9.95 else f'{microseconds:.0f}'
 
 

@@ -53,9 +53,9 @@ class Ridge:
             for block in np.array_split(np.arange(len(origins)), min(FITS, len(origins))):
                 weights = _fit(rows, targets, at <= origins[block[0]])
                 begin = time.perf_counter()
-                middle = taken[block] + now.scale[block] * (features[block] @ weights)
+                middle = taken[block] + now.reach[block] * (features[block] @ weights)
                 self.seconds += time.perf_counter() - begin
-                found = np.ascontiguousarray((came - base - before.scale * (rows @ weights)).T)
+                found = np.ascontiguousarray((came - base - before.reach * (rows @ weights)).T)
                 low, high = forecast_baselines.bounds(middle, found, grid, origins[block], k, step)
                 out[block, :, j] = np.stack([low, middle, high], axis=-1)
         return out
@@ -75,7 +75,8 @@ class _Series:
         self.level = past.filled[origins]
         scale = forecast_measures.scale(past.values, origins, round(DAY / self.step))
         self.scale = np.where(scale > 0, scale, np.nan)
-        self.centre = past.filled[-1]
+        self.reach = np.nan_to_num(self.scale)      # a series that never changed is forecast as it is
+        self.centre = past.values[past.first, np.arange(past.values.shape[1])]      # keeps the running sums small, and so exact
         above = np.nan_to_num(past.filled - self.centre)
         self.sums = np.concatenate([np.zeros((1, above.shape[1])), np.cumsum(above, axis=0)])
 

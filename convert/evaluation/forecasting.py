@@ -168,7 +168,9 @@ def measured(part, answers, against, notes=()):
                 compared[horizon, name] = each
         if found:
             horizons.append(Horizon(name=horizon, figures=list(found.values())))
-    notes = [*(f'{name}: no row: too few samples in its window at this step' for name in silent), *notes]
+    said = [f'{name}: no row: it forecast {answers[name].answered:.0%} of the values' for name in silent]
+    said += [f'{name}: it forecast {each.answered:.1%} of the values; of the others that of {NAIVE} counts' for name, each in kept.items() if each.answered < 1]
+    notes = [*said, *notes]
     return Set(name=part.name, horizons=horizons, notes=notes), compared
 
 
