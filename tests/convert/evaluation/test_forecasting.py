@@ -70,7 +70,7 @@ def test_all_methods_are_measured_at_the_same_values_and_compared_with_the_first
             assert (silent.mase, silent.wql, silent.coverage) == (rows[NAIVE].mase, rows[NAIVE].wql, rows[NAIVE].coverage), 'the naive counts instead'
     assert '  silent at night: it forecast 7' in told[0] and told[0].count('it forecast') == 2
     assert told[0].startswith('one at 1h\n\n  1h ahead, ') and 'of oracle' in told[0]
-    assert '  predict_linear [1h]: no row: it forecast 0% of the values' in told[0] and '\n  predict_linear [1h] ' not in told[0]
+    assert '  predict_linear [1h]: no row for 1h, 6h, 1d, 7d: it forecast less than half of the values' in told[0] and '\n  predict_linear [1h] ' not in told[0]
     assert msgspec.json.decode(forecast_board.encoded(board), type=forecast_board.Board) == board
 
 
@@ -120,6 +120,23 @@ def test_a_forecaster_says_how_long_its_forecasts_took(folder):
 
     board, _ = run(folder, {'quick': Quick()}, sets=('made_hourly',))
     assert board.sets[0].horizons[0].figures[0].microseconds == pytest.approx(1500)
+
+
+def test_a_forecaster_has_no_row_where_it_does_not_forecast(folder):
+    """One that ends at six hours; the others keep their rows at all horizons."""
+
+    def near(times, values, origins, ahead):
+        return np.where(np.asarray(ahead)[:, None] <= 6 * HOUR, oracle(times, values, origins, ahead), np.nan)
+
+    board, told = run(folder, {'near': near}, sets=('one',), against=NAIVE)
+    rows = {horizon.name: {each.method for each in horizon.figures} for horizon in board.sets[0].horizons}
+    assert {name for name, found in rows.items() if 'near' in found} == {'1h', '6h'} and all(NAIVE in found for found in rows.values())
+    assert '  near: no row for 1d, 7d: it forecast less than half of the values' in told[0]
+
+
+def test_forecasts_of_another_shape_are_refused(folder):
+    with pytest.raises(ForecastError, match=r'flat: forecasts of one at 1h are \[2\], expected \[\d+, 3, 4, 3\]'):
+        run(folder, {'flat': lambda *given: np.zeros(2)})
 
 
 def test_slow_methods_forecast_a_sample_and_are_compared_at_the_values_of_it(folder, monkeypatch):
