@@ -230,5 +230,5 @@ POINTS = {
     'predict_linear [4h]': predict_linear(4 * HOUR),
     'predict_linear [horizon]': predict_linear(),
     'double_exponential_smoothing [4h]': double_exponential_smoothing(4 * HOUR, carried_on=False),
-    'the same, its trend carried on': double_exponential_smoothing(4 * HOUR, carried_on=True),
+    'double_exponential_smoothing [4h] + trend': double_exponential_smoothing(4 * HOUR, carried_on=True),
 }
