@@ -45,7 +45,7 @@ def test_what_is_labelled_or_missing_or_not_tested_does_not_count(tmp_path):
     """A label an hour before an origin, one at a target, a target without a sample; and nothing before the split."""
     folder = weeks(tmp_path / 'set', faults=[401, 444], split=300)
     data = dict(np.load(folder / 'e.npz'))
-    data['x'][480 + 6] = data['x'][498] = np.nan
+    data['x'][480 + 6], data['x'][498] = np.nan, np.inf
     np.savez(folder / 'e.npz', **data)
     part = only(tmp_path)
     at = {int(origin): n for n, origin in enumerate(part.origins)}
@@ -106,7 +106,12 @@ def test_what_is_no_folder_of_series_is_said_so(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ('arrays', 'why'),
-    [({'a_train': np.arange(9.0)}, 'no a_test in it'), ({'x': np.arange(9.0)}, 'no SERIES_train in it'), (None, 'not a file of numpy')],
+    [
+        ({'a_train': np.arange(9.0)}, 'no a_test in it'),
+        ({'x': np.arange(9.0)}, 'no SERIES_train in it'),
+        ({'a_train': np.arange(9.0), 'a_test': np.empty(0)}, 'a: expected samples of one series, float [n], in a_train and a_test'),
+        (None, 'not a file of numpy'),
+    ],
 )
 def test_a_damaged_hourly_file_is_named(tmp_path, arrays, why):
     path = tmp_path / 'bad_hourly.npz'
@@ -116,4 +121,4 @@ def test_a_damaged_hourly_file_is_named(tmp_path, arrays, why):
         np.savez(path, **arrays)
     with pytest.raises(ForecastSetError) as error:
         forecast_sets.check(tmp_path)
-    assert str(error.value).startswith(f'{path}: {why}: ')
+    assert str(error.value).startswith(f'{path}: {why}')
