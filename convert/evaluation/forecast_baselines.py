@@ -2,6 +2,7 @@
 
     last value, drift              of every textbook
     seasonal naive, day and week   the value at the same time of the last day or week that is known
+    mean of seven days             at this time of the last seven of them
     predict_linear                 as Prometheus computes it: least squares over a range, left-open as in Prometheus 3
     double_exponential_smoothing   as Prometheus computes it (called holt_winters before 3.0): the smoothed value that PromQL gives, and that
                                    value with the last trend carried on, which PromQL does not give
@@ -20,6 +21,7 @@ from convert.evaluation.forecast_measures import QUANTILES
 
 HOUR, DAY = 3600, 86400
 ERRORS_SECONDS = 14 * DAY           # of past forecasts whose errors give the interval
+DAYS = 7                            # of mean_of_days
 LEAST_ERRORS = 10                   # or there is no interval
 LEAST_SAMPLES = 12                  # in the window of predict_linear that fits the horizon
 SMOOTHING, TREND = 0.3, 0.1         # factors of double_exponential_smoothing
@@ -129,6 +131,17 @@ def seasonal(period_seconds):
     return point
 
 
+def mean_of_days(past, origins, steps):
+    """float [O, N, H]: mean of the samples at the target's time of day of the last DAYS days, or of as many as there are."""
+    period = round(DAY / past.step_seconds)
+    total, count = (np.zeros((len(origins), len(steps), past.values.shape[1])) for _ in range(2))
+    for day in range(DAYS):
+        at = origins[:, None] + steps - (-(-steps // period) + day) * period
+        found = np.where((at >= 0)[..., None], past.filled[np.maximum(at, 0)], np.nan)
+        total, count = total + np.nan_to_num(found), count + ~np.isnan(found)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).swapaxes(1, 2)
+
+
 def drift(past, origins, steps):
     """float [O, N, H]: the line through the first and the newest sample.
 
@@ -156,7 +169,7 @@ def predict_linear(window_seconds=None):
             known = ~np.isnan(column)
             if not known.any():
                 continue
-            centre = column[known].mean()       # keeps the running sums small, and so exact
+            centre = column[past.first[n]]      # keeps the running sums small, and so exact
             above = np.where(known, column - centre, 0)
             count, si, sii, sy, siy = (_between(each, first, last) for each in (known, known * number, known * number**2, above, above * number))
             o = origins[:, None]                # as predict_linear has it, time is counted from the origin
@@ -210,11 +223,12 @@ NAIVE = 'seasonal naive, day'       # what all others are measured by
 POINTS = {
     NAIVE: seasonal(DAY),
     'seasonal naive, week': seasonal(7 * DAY),
+    'mean of seven days': mean_of_days,
     'last value': last_value,
     'drift': drift,
     'predict_linear [1h]': predict_linear(HOUR),
     'predict_linear [4h]': predict_linear(4 * HOUR),
     'predict_linear [horizon]': predict_linear(),
     'double_exponential_smoothing [4h]': double_exponential_smoothing(4 * HOUR, carried_on=False),
-    'the same, its trend carried on': double_exponential_smoothing(4 * HOUR, carried_on=True),
+    'double_exponential_smoothing [4h] + trend': double_exponential_smoothing(4 * HOUR, carried_on=True),
 }

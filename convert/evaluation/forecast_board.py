@@ -59,20 +59,24 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
 def text(one, against):
     """One Set for a terminal; against: the row that others are compared with."""
     lines = [one.name]
-    compared = [] if against == NAIVE else [f'of {terminal.shortened(against, 24)}']     # the share of the naive is there anyway
+    ratio = [] if against == NAIVE else [f'of {terminal.shortened(against, 24)}']    # the share of the naive is there anyway
     for horizon in one.horizons:
         most = max(each.values for each in horizon.figures)
         lines += ['', f'  {horizon.name} ahead' + (f', {most} values' if most else '')]
-        heads = ['', 'series', 'MASE', 'of naive', *compared, '95 %', 'WQL', 'of naive', *compared, '95 %', 'coverage', 'µs']
-        lines += [f'  {line}' for line in terminal.columns([heads, *(_row(each, compared) for each in horizon.figures)], right=True)]
+        plain = any(each.mase is not None for each in horizon.figures)      # not in a summary
+        head = [['MASE', 'of naive', *ratio, '95 %'], ['WQL', 'of naive', *ratio, '95 %']]
+        if not plain:
+            head = [[f'MASE {head[0][1]}', *head[0][2:]], [f'WQL {head[1][1]}', *head[1][2:]]]
+        rows = [['', 'series', *head[0], *head[1], 'coverage', 'µs'], *(_row(each, plain, bool(ratio)) for each in horizon.figures)]
+        lines += [f'  {line}' for line in terminal.columns(rows, right=True)]
     return '\n'.join([*lines, *(['', *(f'  {note}' for note in one.notes)] if one.notes else []), ''])
 
 
-def _row(f, compared):
+def _row(f, plain, shows_ratio):
     cells = [f.method, str(f.series)]
     for value, share, ratio in ((f.mase, f.mase_of_naive, f.mase_ratio), (f.wql, f.wql_of_naive, f.wql_ratio)):
         middle, low, high = map(_number, ratio or (None, None, None))
-        cells += [_number(value), _number(share), *(middle for _ in compared), f'[{low}, {high}]' if ratio else '']
+        cells += [*([_number(value)] if plain else []), _number(share), *([middle] if shows_ratio else []), f'[{low}, {high}]' if ratio else '']
     return [*cells, '' if f.coverage is None else f'{f.coverage:.0%}', _time(f.microseconds)]
 
 
@@ -83,6 +87,8 @@ def _number(value):
 
 
 def _time(microseconds):
+    if microseconds >= 99_500:
+        return f'{microseconds / 1e6:.1f} s'
     return f'{microseconds:.1f}' if microseconds < 9.95 else f'{microseconds:.0f}'
 
 

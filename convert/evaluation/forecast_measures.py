@@ -66,10 +66,8 @@ def scale(values, origins, period):
     period   steps of a day
     returns  float [O, N], NaN where there is no pair
 
-    >>> scale(np.array([[1.0], [2], [4], [8]]), [1, 2, 3], 1)
-    array([[1. ],
-           [1.5],
-           [2.33333333]])
+    >>> scale(np.array([[1.0], [2], [4], [9]]), [1, 2, 3], 1).ravel()
+    array([1.        , 1.5       , 2.66666667])
     """
     out = np.full((len(origins), values.shape[1]), np.nan)
     for n in range(values.shape[1]):            # a column at a time: a set may have hundreds of millions of samples

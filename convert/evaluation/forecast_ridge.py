@@ -18,7 +18,7 @@ MEANS_SECONDS = (900, 3600, 6 * 3600, 86400, 7 * 86400)
 DAY, WEEK = 86400, 7 * 86400
 AROUND_SECONDS = 1800                       # either side: what was at a time is also taken as a mean
 FITS = 4
-PENALTY = 1e-3                              # of standardised features, times the rows
+PENALTIES = (1e-3, 1e-2, 0.1, 1.0, 10.0)    # of standardised features, times the rows
 MOST_ROWS = 40_000
 FARTHEST = 20.0                             # in the series' scale: so far a feature or a target counts, or one burst would rule the fit
 
@@ -53,9 +53,9 @@ class Ridge:
             for block in np.array_split(np.arange(len(origins)), min(FITS, len(origins))):
                 weights = _fit(rows, targets, at <= origins[block[0]])
                 begin = time.perf_counter()
-                middle = taken[block] + now.scale[block] * (features[block] @ weights)
+                middle = taken[block] + now.reach[block] * (features[block] @ weights)
                 self.seconds += time.perf_counter() - begin
-                found = np.ascontiguousarray((came - base - before.scale * (rows @ weights)).T)
+                found = np.ascontiguousarray((came - base - before.reach * (rows @ weights)).T)
                 low, high = forecast_baselines.bounds(middle, found, grid, origins[block], k, step)
                 out[block, :, j] = np.stack([low, middle, high], axis=-1)
         return out
@@ -75,7 +75,8 @@ class _Series:
         self.level = past.filled[origins]
         scale = forecast_measures.scale(past.values, origins, round(DAY / self.step))
         self.scale = np.where(scale > 0, scale, np.nan)
-        self.centre = past.filled[-1]
+        self.reach = np.nan_to_num(self.scale)      # a series that never changed is forecast as it is
+        self.centre = past.values[past.first, np.arange(past.values.shape[1])]      # keeps the running sums small, and so exact
         above = np.nan_to_num(past.filled - self.centre)
         self.sums = np.concatenate([np.zeros((1, above.shape[1])), np.cumsum(above, axis=0)])
 
@@ -119,19 +120,27 @@ class _Series:
 
 
 def _fit(features, targets, due):
-    """Weights, float [F], of the rows that had come due: features [G, N, F], targets [G, N], due bool [G]; zeros where there are too few."""
+    """Weights, float [F], of the rows that had come due: features [G, N, F], targets [G, N], due bool [G]; zeros where there are too few.
+
+    The penalty is that of PENALTIES with the least mean absolute error on the last fifth of the rows, fitted on those before.
+    """
     rows, columns = np.nonzero(~np.isnan(targets) & due[:, None])
     if len(rows) > MOST_ROWS:
-        chosen = np.random.default_rng(0).choice(len(rows), MOST_ROWS, replace=False)
+        chosen = np.sort(np.random.default_rng(0).choice(len(rows), MOST_ROWS, replace=False))
         rows, columns = rows[chosen], columns[chosen]
-    out = np.zeros(features.shape[2])
-    if len(rows) < len(out):
-        return out
+    if len(rows) < 2 * features.shape[2]:
+        return np.zeros(features.shape[2])
     x, y = features[rows, columns], targets[rows, columns]
+    cut = len(rows) - len(rows) // 5
+    tried = [np.abs(y[cut:] - x[cut:] @ _solved(x[:cut], y[:cut], penalty)).mean() for penalty in PENALTIES]
+    return _solved(x, y, PENALTIES[int(np.argmin(tried))])
+
+
+def _solved(x, y, penalty):
     spread = x.std(axis=0)
     used = spread > 1e-9
     z = (x[:, used] - x[:, used].mean(axis=0)) / spread[used]
-    slope = np.linalg.solve(z.T @ z + PENALTY * len(z) * np.eye(z.shape[1]), z.T @ (y - y.mean())) / spread[used]
-    out[used] = slope
-    out[-1] = y.mean() - x[:, used].mean(axis=0) @ slope        # the last feature is 1
+    out = np.zeros(x.shape[1])
+    out[used] = np.linalg.solve(z.T @ z + penalty * len(z) * np.eye(z.shape[1]), z.T @ (y - y.mean())) / spread[used]
+    out[-1] = y.mean() - x.mean(axis=0) @ out                   # the last feature is 1
     return out

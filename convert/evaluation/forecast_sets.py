@@ -102,6 +102,8 @@ def _pairs(path):
             if missing := [name + TEST for name in names if name + TEST not in data.files]:
                 raise ForecastSetError(f'{path}: no {missing[0]} in it: {EXPECTED}')
             found = [(data[name + TRAIN].astype(float), data[name + TEST].astype(float)) for name in names]
+            if unfit := [name for name, pair in zip(names, found, strict=True) if any(each.ndim != 1 or not len(each) for each in pair)]:
+                raise ForecastSetError(f'{path}: {unfit[0]}: expected samples of one series, float [n], in {unfit[0] + TRAIN} and {unfit[0] + TEST}')
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise ForecastSetError(f'{path}: not a file of numpy: {error}') from error
     if not found:
@@ -115,6 +117,7 @@ def _continued(name, pairs):
     for n, (before, after) in enumerate(pairs):
         values[past - len(before) : past, n] = before
         values[past : past + len(after), n] = after
+    values[np.isinf(values)] = np.nan
     hours = np.arange(1, following + 1)
     spans = [(first, min(last, following)) for first, last in SPANS if first <= following]
     horizons = {f'{first}h to {last}h': np.arange(first - 1, last) for first, last in [*spans, (1, following)]}
@@ -135,7 +138,7 @@ def _healthy(name, recordings):
             tested[first[n] + r.place, n] = True
             bad[first[n] + r.place, n] = r.labels
         entity = np.repeat(np.arange(len(group)), features)
-        values = values.reshape(len(times), -1)
+        values = np.where(np.isfinite(values), values, np.nan).reshape(len(times), -1)
         origins = _origins(times, step)
         counted = _counted(values, tested[:, entity], bad[:, entity], origins, np.round(ahead / step).astype(int), step)
         some = counted.any(axis=(1, 2))

@@ -28,7 +28,7 @@ from promlstm import config, terminal
 
 SAMPLE = 5                          # series of a set that slow methods forecast
 SAMPLE_ORIGINS = 3                  # of each
-LEAST_ANSWERED = 0.5                # share of the forecasts, or a method has no row
+LEAST_ANSWERED = 0.5                # share of the values of a horizon, or a method has no row there
 RIDGE = 'ridge on lags'
 
 
@@ -52,7 +52,7 @@ class Answer(NamedTuple):
 
     losses: forecast_measures.Losses
     asked: np.ndarray               # bool [O, N, H]
-    answered: float                 # share of what was asked
+    answered: np.ndarray            # bool [O, N, H]: what it gave a forecast for
     microseconds: float
     least: int                      # values of a series, or it has no figure
 
@@ -109,12 +109,14 @@ def _write(path, board):
 
 
 def _answers(part, fast, slow, sample, log):
-    """{method: Answer}; {} where nothing of the Part counts."""
+    """{method: Answer}"""
     scales = forecast_measures.scale(part.values, part.origins, round(forecast_sets.DAY / part.step_seconds))
     actual, instead, out = part.actual, None, {}
     for name in (NAIVE, *(each for each in fast if each != NAIVE)):
         begin = time.perf_counter()
         forecast = fast[name](part.times, part.values, part.origins, part.ahead)
+        if forecast.shape != (expected := (*part.counted.shape, 3)):
+            raise ForecastError(f'{name}: forecasts of {part.name} are {list(forecast.shape)}, expected {list(expected)}')
         seconds = getattr(fast[name], 'seconds', time.perf_counter() - begin)
         instead = forecast if instead is None else instead
         each = seconds / (len(part.origins) * part.values.shape[1])
@@ -135,9 +137,8 @@ def _answers(part, fast, slow, sample, log):
 
 def _answer(forecast, instead, actual, scales, counted, asked, seconds, least):
     known = ~np.isnan(forecast).any(axis=-1)
-    answered = float(known[asked].mean()) if asked.any() else 0.0
     found = forecast_measures.losses(actual, np.where(known[..., None], forecast, instead), scales, counted)
-    return Answer(found, asked, answered, 1e6 * seconds, least)
+    return Answer(found, asked, known, 1e6 * seconds, least)
 
 
 def _sample(part, many):
@@ -154,22 +155,28 @@ def _sample(part, many):
 
 def measured(part, answers, against, notes=()):
     """(Set, {(horizon, method): Compared}) of the Answers on a Part."""
-    horizons, compared = [], {}
-    silent = [name for name, answer in answers.items() if answer.answered < LEAST_ANSWERED]
-    kept = {name: answer for name, answer in answers.items() if name not in silent}
+    horizons, compared, silent = [], {}, {}
     for horizon, places in part.horizons.items():
         where = np.zeros(part.counted.shape, bool)
         where[..., places] = True
-        found = {}
+        found, kept = {}, {}
+        for name, answer in answers.items():
+            if (asked := where & answer.asked).any():
+                if answer.answered[asked].mean() < LEAST_ANSWERED:
+                    silent.setdefault(name, []).append(horizon)
+                else:
+                    kept[name] = answer
         for name, answer in kept.items():
-            figures, each = _figures(name, answer, kept[NAIVE], kept.get(against) if name != against else None, where, part.entity)
+            figures, each = _figures(name, answer, answers[NAIVE], kept.get(against) if name != against else None, where, part.entity)
             if figures.series:
                 found[name] = figures
                 compared[horizon, name] = each
         if found:
             horizons.append(Horizon(name=horizon, figures=list(found.values())))
-    notes = [*(f'{name}: no row: too few samples in its window at this step' for name in silent), *notes]
-    return Set(name=part.name, horizons=horizons, notes=notes), compared
+    said = [f'{name}: no row for {", ".join(where)}: it forecast less than half of the values' for name, where in silent.items()]
+    shares = {name: each.answered[each.asked].mean() for name, each in answers.items() if name not in silent and each.asked.any()}
+    said += [f'{name}: it forecast {share:.1%} of the values; of the others that of {NAIVE} counts' for name, share in shares.items() if share < 1]
+    return Set(name=part.name, horizons=horizons, notes=[*said, *notes]), compared
 
 
 def _figures(name, answer, naive, other, where, entity):
@@ -207,13 +214,15 @@ def _row(name, compared, values, mase=None, wql=None):
 
 
 def summaries(found, rows):
-    """A Set for each step and one for all, in which each set of telemetry counts the same, whatever the number of its series.
+    """A Set for each step that several sets have, and one for all, in which each set counts the same, whatever the number of its series.
 
     found   {(set, step, horizon, method): Compared}
     """
-    out, steps = [], sorted({key[1] for key in found})
-    for step in [*steps, None] if len(steps) > 1 else steps:
+    out = []
+    for step in (*sorted({key[1] for key in found}), None):
         chosen = {key: each for key, each in found.items() if step in (key[1], None)}
+        if len({key[0] for key in chosen}) < 2:
+            continue
         horizons = []
         for horizon in sorted({key[2] for key in chosen}, key=config.seconds):
             sets = {name: _by_set({key: each for key, each in chosen.items() if key[2:] == (horizon, name)}) for name in rows}
