@@ -87,11 +87,35 @@ def _parser():
     parser = argparse.ArgumentParser(prog='python -m bench scaling', description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument('--data', metavar='DIR', help='labelled telemetry, DIR/SET/ENTITY.npz: its traffic beside the shop\'s')
     parser.add_argument('--model', metavar='MODEL', action='append', default=[], help='a forecast model, or builtin:NAME; may be given again')
-    parser.add_argument('--start-up', metavar='DURATION', type=durations.seconds, default=180, help='of a pod (default 3m)')
-    parser.add_argument('--target', metavar='SHARE', type=float, default=0.8, help='of what a pod serves (default 0.8)')
-    parser.add_argument('--pods', metavar='N', type=int, default=20, help='that serve the 99th percentile (default 20)')
-    parser.add_argument('--days', metavar='N', type=float, default=7, help='to simulate, the last of each series (default 7)')
+    parser.add_argument('--start-up', metavar='DURATION', type=_startup, default=180, help='of a pod (default 3m)')
+    parser.add_argument('--target', metavar='SHARE', type=_within(float, 0.1, 1), default=0.8, help='of what a pod serves (default 0.8)')
+    parser.add_argument('--pods', metavar='N', type=_within(int, 1, 1000), default=20, help='that serve the 99th percentile (default 20)')
+    parser.add_argument('--days', metavar='N', type=_within(float, 0.1, 365), default=7, help='to simulate, the last of each series (default 7)')
     return parser
+
+
+def _within(kind, least, most):
+    """A type of argparse: a number of that kind between two others."""
+
+    def number(text):
+        found = kind(text)
+        if not least <= found <= most:
+            raise argparse.ArgumentTypeError(f'expected {least} to {most}, got {text}')
+        return found
+
+    number.__name__ = kind.__name__     # in argparse's words for what is no number
+    return number
+
+
+def _startup(text):
+    """A type of argparse: a duration of up to an hour."""
+    try:
+        found = durations.seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if not 0 < found <= 3600:
+        raise argparse.ArgumentTypeError(f'expected up to 1h, got {text}')
+    return found
 
 
 def _sets(options):

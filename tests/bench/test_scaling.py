@@ -215,6 +215,25 @@ def test_the_command_prints_each_set_and_all_of_them(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ('option', 'told'),
+    [
+        ('--start-up=0s', 'expected up to 1h, got 0s'),
+        ('--start-up=3', "expected a duration such as 30s, 5m or 1h30m, got '3'"),
+        ('--target=0', 'expected 0.1 to 1, got 0'),
+        ('--target=nan', 'expected 0.1 to 1, got nan'),
+        ('--pods=0', 'expected 1 to 1000, got 0'),
+        ('--pods=2.5', "invalid int value: '2.5'"),
+        ('--days=-1', 'expected 0.1 to 365, got -1'),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(option, told, capsys):
+    """Before anything is measured."""
+    with pytest.raises(SystemExit):
+        bench.main(['scaling', option])
+    assert told in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
     ('arguments', 'status', 'told'),
     [
         (['scaling', '--model', 'none.onnx'], 1, 'bench: none.onnx: '),

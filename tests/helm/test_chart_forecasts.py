@@ -1,9 +1,12 @@
 """ScaledObjects: KEDA asks for the forecast and for the load, nothing else in the values reaches a query, and what KEDA would refuse is refused before."""
 
 import json
+import re
 
 import pytest
 from chart import CHART, HELMS, SCHEMA, URL, objects, template
+
+from promlstm import durations, terminal
 
 pytestmark = pytest.mark.usefixtures('helms')
 
@@ -100,6 +103,16 @@ def test_what_keda_could_not_use_is_refused_with_the_reason(case):
         done = rendering(*scaled, helm=helm, check=False)
         assert done.returncode != 0
         assert message in done.stderr
+
+
+def test_a_horizon_is_written_as_the_label_of_the_exporter_has_it():
+    """However the values have it; another text would match no series, and nobody would be told."""
+    horizons = ('60m', '1h', '1w', '24h', '90m', '300s', '1d12h', '5m0s', '36h15m', '604800s', '3650d')
+    scaled = [ONE | {'name': f'web-{n}', 'target': {'name': f'web-{n}'}, 'horizon': each} for n, each in enumerate(horizons)]
+    for helm in HELMS:
+        queries = [each['spec']['triggers'][0]['metadata']['query'] for each in objects(rendering(*scaled, helm=helm).stdout, 'ScaledObject')]
+        found = [re.search('horizon="(.*?)"', query)[1] for query in queries]
+        assert found == [terminal.duration(durations.seconds(each)) for each in horizons]
 
 
 def test_the_same_name_in_another_namespace_is_another():
