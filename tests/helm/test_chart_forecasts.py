@@ -115,6 +115,24 @@ def test_a_horizon_is_written_as_the_label_of_the_exporter_has_it():
         assert found == [terminal.duration(durations.seconds(each)) for each in horizons]
 
 
+@pytest.mark.parametrize(
+    ('horizons', 'horizon', 'told'),
+    [
+        (['5m', '1h'], '5m', None),
+        (['1h'], '60m', None),
+        (['1h', '7d'], '5m', 'scaledObjects[0].horizon: detector shop forecasts 1h, 7d, not 5m: add it to its forecast.horizons'),
+        (None, '1d', None),
+        (None, '5m', 'scaledObjects[0].horizon: detector shop forecasts 1h, 1d, 7d, not 5m'),
+    ],
+)
+def test_a_horizon_that_the_detector_does_not_forecast_is_refused(horizons, horizon, told):
+    """Nobody would see that the load alone scales."""
+    detectors = [DETECTORS[0] | {'forecast': {'limit': 0, **({'horizons': horizons} if horizons else {})}}]
+    more = [f'--set-json=detectors={json.dumps(detectors)}', '--skip-schema-validation']
+    done = rendering(ONE | {'horizon': horizon}, more=more, check=told is None)
+    assert told is None or told in done.stderr
+
+
 def test_the_same_name_in_another_namespace_is_another():
     """And so is a target of another kind."""
     others = [ONE, ONE | {'namespace': 'shop'}, ONE | {'name': 'more', 'target': {'kind': 'StatefulSet', 'name': 'web'}}]
