@@ -6,8 +6,8 @@ The same autoscaler (autoscaler.py) and the same pods for all; what differs is t
 as a metric, and the higher of its two metrics counts; a forecast that is missing is the load, as in the guard of docs/how-to/scaling.md.
 
     reactive              the load alone
-    reactive, 10 % more   the same, for a target that is 10 % lower: what one gets without a forecast for that many more pods
-    predict_linear [1h]   what PromQL forecasts, at the horizon: a value, no bound
+    reactive, 10 % more   the same, for the target divided by 1.1: what one gets without a forecast for that many more pods
+    predict_linear [1h]   over --window, what PromQL forecasts, at the horizon: a value, no bound
     a forecast, bound     its middle and its upper bound at the horizon: of the seasonal naive, and of --model
     oracle                the most that will come until a pod that is ordered now serves
 
@@ -23,12 +23,12 @@ from typing import NamedTuple
 import numpy as np
 
 from bench import autoscaler, traffic
-from promlstm import durations
+from promlstm import durations, terminal
 
 POD = 1000.0                # of the load's unit, what one pod serves: everything is brought to it
 DELAY_SECONDS = 45          # a scrape, and half of a rate() over a minute
 LEAST_HORIZON_SECONDS = 300
-REACTIVE, MORE, LINEAR, ORACLE = 'reactive', 'reactive, 10 % more', 'predict_linear [1h]', 'oracle'
+REACTIVE, MORE, LINEAR, ORACLE = 'reactive', 'reactive, 10 % more', 'predict_linear', 'oracle'
 BOUNDS = {'middle': 1, 'upper': 2}  # places in a forecast
 RESAMPLES = 1000
 
@@ -63,7 +63,11 @@ def main(arguments=()):
     from convert.errors import ConvertError
     from convert.evaluation import forecast_baselines, forecasting
 
-    forecasters = {name: forecast_baselines.Baseline(forecast_baselines.POINTS[name]) for name in (LINEAR, forecast_baselines.NAIVE)}
+    points = {
+        f'{LINEAR} [{terminal.duration(options.window)}]': forecast_baselines.predict_linear(options.window),
+        forecast_baselines.NAIVE: forecast_baselines.POINTS[forecast_baselines.NAIVE],
+    }
+    forecasters = {name: forecast_baselines.Baseline(point) for name, point in points.items()}
     setting = Setting(options.start_up, options.target, options.pods)
     try:
         forecasters |= {name: forecasting.forecaster_of(name) for name in options.model}
@@ -87,7 +91,8 @@ def _parser():
     parser = argparse.ArgumentParser(prog='python -m bench scaling', description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument('--data', metavar='DIR', help='labelled telemetry, DIR/SET/ENTITY.npz: its traffic beside the shop\'s')
     parser.add_argument('--model', metavar='MODEL', action='append', default=[], help='a forecast model, or builtin:NAME; may be given again')
-    parser.add_argument('--start-up', metavar='DURATION', type=_startup, default=180, help='of a pod (default 3m)')
+    parser.add_argument('--window', metavar='DURATION', type=_up_to_an_hour, default=3600, help='of predict_linear (default 1h)')
+    parser.add_argument('--start-up', metavar='DURATION', type=_up_to_an_hour, default=180, help='of a pod (default 3m)')
     parser.add_argument('--target', metavar='SHARE', type=_within(float, 0.1, 1), default=0.8, help='of what a pod serves (default 0.8)')
     parser.add_argument('--pods', metavar='N', type=_within(int, 1, 1000), default=20, help='that serve the 99th percentile (default 20)')
     parser.add_argument('--days', metavar='N', type=_within(float, 0.1, 365), default=7, help='to simulate, the last of each series (default 7)')
@@ -107,7 +112,7 @@ def _within(kind, least, most):
     return number
 
 
-def _startup(text):
+def _up_to_an_hour(text):
     """A type of argparse: a duration of up to an hour."""
     try:
         found = durations.seconds(text)
@@ -151,8 +156,10 @@ def simulated(source, forecasters, setting):
     for name, forecast in forecasters.items():
         found = forecast(source.times, values, origins, ahead)[which, :, 0]
         for bound, place in BOUNDS.items():
-            if name != LINEAR or bound == 'middle':
-                metrics[name if name == LINEAR else f'{name}, {bound}'] = ([seen, np.where(np.isfinite(found[..., place]), found[..., place], seen)], target)
+            plain = name.startswith(LINEAR)
+            if not plain or bound == 'middle':
+                said = np.where(np.isfinite(found[..., place]), found[..., place], seen)
+                metrics[name if plain else f'{name}, {bound}'] = ([seen, said], target)
     metrics[ORACLE] = ([ahead_most(load, setting)], target)
     return {name: _measured(load, autoscaler.run(each, aim, setting.rules, clock.alive), clock) for name, (each, aim) in metrics.items()}
 

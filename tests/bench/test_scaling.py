@@ -205,13 +205,13 @@ def test_the_command_prints_each_set_and_all_of_them(tmp_path, capsys):
     """With the folder's traffic beside the shop."""
     pytest.importorskip('convert')
     write(tmp_path / 'set', 'a', daily(10, noise=5))
-    assert bench.main(['scaling', '--data', str(tmp_path), '--days', '0.5', '--start-up', '2m', '--target', '0.7', '--pods', '10']) == 0
+    assert bench.main(['scaling', '--data', str(tmp_path), '--days', '0.5', '--start-up', '2m', '--window', '30m', '--target', '0.7', '--pods', '10']) == 0
     out = capsys.readouterr().out
     assert 'pods start in 120 s, 10 of them serve the 99th percentile, aimed at 70%' in out
     for head in ('shop: 18 workloads, steps of 60 s, 9 days', 'set: 1 workloads, steps of 300 s', 'all: '):
         assert head in out
     rows = [line.split('  ')[1] for line in out.split('all: ')[1].splitlines()[2:]]
-    assert rows == [REACTIVE, MORE, scaling.LINEAR, 'seasonal naive, day, middle', 'seasonal naive, day, upper', ORACLE]
+    assert rows == [REACTIVE, MORE, 'predict_linear [30m]', 'seasonal naive, day, middle', 'seasonal naive, day, upper', ORACLE]
 
 
 @pytest.mark.parametrize(
