@@ -1,11 +1,11 @@
-"""Run all measurements, or those that are named: `python -m bench footprint memory step scrape start checkpoint collect incidents`; `retrain`,
-`servers` and `tolerate`, minutes, only where they are named."""
+"""Run all measurements, or those that are named: `python -m bench footprint memory step scrape start checkpoint collect incidents`; `failures`,
+`retrain`, `servers` and `tolerate`, minutes, only where they are named."""
 
 import importlib
 import sys
 
 NAMES = ('footprint', 'memory', 'step', 'scrape', 'start', 'checkpoint', 'collect', 'incidents')
-LONG = ('retrain', 'servers', 'tolerate')  # only where they are named
+LONG = ('failures', 'retrain', 'servers', 'tolerate')  # only where they are named
 
 
 def main(names):

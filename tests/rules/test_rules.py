@@ -19,6 +19,7 @@ from rule_files import (
     RULES,
     RUNBOOK,
     TESTS,
+    asked_of_others,
     expressions,
     foreign,
     grouped,
@@ -71,14 +72,15 @@ def test_rules_read_only_what_is_exported(path):
         asked = expressions(rule)
         assert not foreign(asked), rule
         assert grouped(asked) <= labels, rule
-        assert set(re.findall(r'\bkube_\w+', asked)) <= set(others), rule
-    assert others.keys() <= set(re.findall(r'\bkube_\w+', path.read_text()))
+        assert {metric for metric, _ in asked_of_others(asked)} <= set(others), rule
+    assert others.keys() <= {metric for rule in rules(path) for metric, _ in asked_of_others(expressions(rule))}
 
 
-def test_foreign_metrics_of_rules_are_asked_for_labels_that_they_have():
-    """The selectors of rules/retraining.yml, label by label."""
-    path = RULES / 'retraining.yml'
-    found = [(metric, set(re.findall(r'(\w+)=', labels))) for metric, labels in re.findall(r'\b(kube_\w+)\{([^{}]*)\}', path.read_text())]
+@pytest.mark.parametrize('name', ['node-health', 'retraining'])
+def test_foreign_metrics_of_rules_are_asked_for_labels_that_they_have(name):
+    """The selectors of what other exporters give, label by label."""
+    path = RULES / f'{name}.yml'
+    found = [one for rule in rules(path) for one in asked_of_others(expressions(rule)) if one[1]]
     assert found and all(labels <= recorded(path)[metric] for metric, labels in found)
 
 
