@@ -11,6 +11,7 @@ from rule_files import (
     FILES,
     LABELS,
     OF_EXPORTER,
+    OF_FORECASTS,
     OF_INCIDENTS,
     OF_TARGETS,
     ORDER,
@@ -60,7 +61,7 @@ def test_every_alert_has_a_case_that_fires_and_a_text_that_was_read():
     for name in {rule['alert'] for rule in ALERTS}:
         assert f'alertname="{name}"' in logic, name
         assert any(text['alertname'] == name and text['exp_alerts'] for text in texts), name
-    assert 'error' not in str(texts) and '%!' not in str(texts)
+    assert '<error' not in str(texts) and '%!' not in str(texts)  # what Prometheus makes of a template that fails
 
 
 @pytest.mark.parametrize('path', [*FILES, *COMPAT], ids=lambda path: path.stem)
@@ -86,7 +87,9 @@ def test_foreign_metrics_of_rules_are_asked_for_labels_that_they_have(name):
 
 def test_the_labels_that_rules_rely_on_are_exported():
     """The words in LABELS are not made up: each is a label of a table in the code, or one that every scrape gives."""
-    exported = {label for _, labels in exposition.FAMILIES.values() for label in labels}.union(*OF_EXPORTER.values(), *OF_INCIDENTS.values())
+    exported = {label for _, labels in exposition.FAMILIES.values() for label in labels}.union(
+        *OF_EXPORTER.values(), *OF_INCIDENTS.values(), *OF_FORECASTS.values()
+    )
     assert not LABELS - OURS - exported - OF_TARGETS
 
 

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from promlstm.serve import exposition, telemetry
 
 RULES = servers.ROOT / 'rules'
-ORDER = ('alerts', 'node-health', 'self', 'retraining')
+ORDER = ('alerts', 'forecast', 'node-health', 'self', 'retraining')
 FILES = sorted(RULES.glob('*.yml'))
 COMPAT = sorted(RULES.glob('compat/*.yml'))
 TESTS = sorted(RULES.glob('tests/*.yml'))
@@ -22,7 +22,15 @@ OF_INCIDENTS = {
     'promlstm_incident_detectors': {'incident'},
     'promlstm_incident_start_timestamp_seconds': {'incident'},
 }
-OF_ENTITIES = set(exposition.FAMILIES) | set(OF_INCIDENTS)
+# The same of forecasts, and of their quality.
+OF_FORECASTS = {
+    'promlstm_forecast': {'horizon', 'bound'},
+    'promlstm_forecast_limit': set(),
+    'promlstm_time_to_limit_seconds': {'bound'},
+    'promlstm_forecast_error_ratio': {'detector', 'horizon'},
+    'promlstm_forecast_coverage_ratio': {'detector', 'horizon'},
+}
+OF_ENTITIES = set(exposition.FAMILIES) | set(OF_INCIDENTS) | set(OF_FORECASTS)
 OF_EXPORTER = {
     name + ('_total' if kind == 'counter' else ''): {*labels, 'job', 'instance'} for name, (kind, _, labels) in telemetry.METRICS.items()
 }
@@ -85,7 +93,7 @@ def asked_of_others(text):
 
 
 OF_TARGETS = {'job', 'instance', 'namespace', 'pod', 'container', 'service', 'endpoint', 'node'}  # those that scrapes in a cluster give
-LABELS = OF_TARGETS | OF_HOSTS | {'reason', 'detector', 'incident', 'promlstm_replica', 'feature', 'view', 'state', 'stage', 'edges'}
+LABELS = OF_TARGETS | OF_HOSTS | {'horizon', 'bound', 'reason', 'detector', 'incident', 'promlstm_replica', 'feature', 'view', 'state', 'stage', 'edges'}
 
 
 def recorded(path):
