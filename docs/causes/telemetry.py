@@ -10,7 +10,7 @@ import numpy as np
 
 BUSY, FULL, LOST, SLOW = 'busy CPU', 'full disk', 'lost host', 'slow dependency'
 CAUSES = (BUSY, FULL, LOST, SLOW)
-HOSTS = {'node': 6, 'network': 6, 'mysql': 2, 'postgres': 2, 'redis': 3, 'prometheus': 1, 'rabbitmq': 3, 'kafka': 1}
+HOSTS = {'node': 6, 'node-health': 6, 'network': 6, 'mysql': 2, 'postgres': 2, 'redis': 3, 'prometheus': 1, 'rabbitmq': 3, 'kafka': 1}
 STRUCK = 0  # the host that a cause strikes
 
 
@@ -50,6 +50,9 @@ CALM = {
     'node_disk_latency': Calm(0.002, 0.0002, 'device=sda'),
     'node_load': Calm(0.3, 0.03),
     'node_blocked': Calm(0),
+    'node_link_changes': Calm(0, 0, 'device=eth0'),
+    'node_clock_offset': Calm(1e-4, 2e-5),
+    'node_clock_frequency': Calm(8, 0.02),
     'node/cpu': Calm(0.2, 0.02),
     'node/memory': Calm(0.4, 0.005),
     'node/disk_busy': Calm(0.05, 0.01),
