@@ -1,5 +1,6 @@
 """Run all measurements, or those that are named: `python -m bench footprint memory step scrape start checkpoint collect incidents forecast`;
-`failures`, `retrain`, `scaling`, `servers` and `tolerate`, minutes, only where they are named. Options go to the one that is named: `python -m bench scaling --help`."""
+`failures`, `retrain`, `scaling`, `servers` and `tolerate`, minutes, only where they are named. Options go to the one that is named:
+`python -m bench scaling --help`."""
 
 import importlib
 import sys
