@@ -229,3 +229,12 @@ def test_nothing_to_count_in_a_set_is_no_error(tmp_path):
     assert list(forecast_sets.parts(tmp_path, 'short')) == []
     board, told = run(tmp_path)
     assert board.sets == [] and told == []
+
+
+def test_a_sampled_row_and_the_naive_are_each_others_inverse(folder, monkeypatch):
+    """Both are compared at the sampled values of the same series."""
+    flat = forecast_packages.Refitted(lambda samples, apart, season, ahead: np.full((ahead, 3), samples.mean()))
+    monkeypatch.setattr(forecast_packages, 'installed', lambda: ({'flat': flat}, []))
+    board = forecasting.run(Options(folder, sets=('one',), sample=2, against='flat'), lambda text: None, lambda line: None)
+    for horizon in board.sets[0].horizons:
+        assert row_of(horizon, NAIVE).mase_ratio[0] * row_of(horizon, 'flat').mase_of_naive == pytest.approx(1)
