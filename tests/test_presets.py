@@ -25,12 +25,11 @@ LIVE = [name for name in NAMES if name not in RECORDED and name not in services.
 
 
 def expressions(name):
-    """(detector and feature, expression) of a preset."""
-    return [
-        (f'{one["name"]} {feature}'.strip(), expr)
-        for one in presets.read(name).detectors
-        for feature, expr in (one.get('features') or {'': one['expr']}).items()
-    ]
+    """(detector and feature or limit, expression) of a preset."""
+    detectors = presets.read(name).detectors
+    found = [(f'{one["name"]} {feature}'.strip(), expr) for one in detectors for feature, expr in (one.get('features') or {'': one['expr']}).items()]
+    limits = [(one['name'], one['forecast'].get('limit_expr')) for one in detectors if 'forecast' in one]
+    return found + [(f'{name} limit', expr) for name, expr in limits if expr]
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -150,29 +149,31 @@ def hardware(directory):
         'class/hwmon/hwmon0/fan1_input': '4200',
         'class/hwmon/hwmon0/in0_input': '1210',
         **{f'devices/system/edac/mc/mc0/{name}_count': '3' for name in ('ce', 'ue', 'ce_noinfo', 'ue_noinfo')},
+        'class/net/eth0/speed': '1000',
         'devices/system/cpu/cpu0/topology/physical_package_id': '0',
         'devices/system/cpu/cpu0/topology/core_id': '0',
         **{f'devices/system/cpu/cpu0/thermal_throttle/{name}_throttle_count': '5' for name in ('core', 'package')},
     }.items():
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
         (directory / path).write_text(text + '\n')
-    return ['--collector.disable-defaults', '--collector.hwmon', '--collector.edac', '--collector.cpu', f'--path.sysfs={directory}']
+    collectors = (f'--collector.{name}' for name in ('hwmon', 'edac', 'cpu', 'netclass', 'netdev'))
+    return ['--collector.disable-defaults', *collectors, f'--path.sysfs={directory}']
 
 
 @pytest.fixture(scope='module')
 def live(tmp_path_factory):
-    """A Prometheus that scrapes itself, this machine, a machine with sensors, disks as smartctl_exporter documents them, and a service."""
+    """A Prometheus that scrapes itself, this machine, a machine with sensors, pages as other exporters document them, and a service."""
     directory = tmp_path_factory.mktemp('presets')
-    disks = (servers.ROOT / 'tests/recorded/rules/node-health.prom').read_bytes()
+    pages = [(servers.ROOT / f'tests/recorded/{name}.prom').read_bytes() for name in ('rules/node-health', 'presets/capacity')]
     (directory / 'rules.yml').write_text('groups: [{name: one, rules: [{record: one, expr: vector(1)}]}]')
     with (
         servers.NodeExporter() as node,
         servers.NodeExporter(hardware(directory / 'sys')) as sensors,
-        serving(lambda: disks) as smart,
+        serving(lambda: b''.join(pages)) as others,
         instrumented() as address,
     ):
         scrape = [node.scrape_config('node'), sensors.scrape_config('sensors')]
-        scrape.append({'job_name': 'smart', 'static_configs': [{'targets': [smart]}]})
+        scrape.append({'job_name': 'others', 'static_configs': [{'targets': [others]}]})
         scrape.append({'job_name': 'shop', 'static_configs': [{'targets': [address], 'labels': {'namespace': 'prod'}}]})
         with servers.Prometheus(directory / 'prometheus', scrape, [directory / 'rules.yml']) as prometheus:
             prometheus.scrape_configs.append(prometheus.scrape_config('prometheus'))

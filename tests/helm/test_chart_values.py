@@ -397,4 +397,4 @@ def test_presets_are_those_of_the_package():
     text = config_of(template('helm4', f'--set={URL}', f'--set-json=presets={json.dumps(names)}').stdout)
     assert configuration.parse(text, source='rendered').detectors == presets.config(names).detectors
     assert SCHEMA['properties']['presets']['items']['enum'] == names
-    assert set(names) == set(re.findall(r'\w+', re.search(r'Ready detectors by name: (.*)', (CHART / 'values.yaml').read_text())[1]))
+    assert set(names) == set(re.findall(r'[\w-]+', re.search(r'Ready detectors by name: (.*)', (CHART / 'values.yaml').read_text())[1]))
