@@ -109,8 +109,9 @@ def test_a_horizon_is_written_as_the_label_of_the_exporter_has_it():
     """However the values have it; another text would match no series, and nobody would be told."""
     horizons = ('60m', '1h', '1w', '24h', '90m', '300s', '1d12h', '5m0s', '36h15m', '604800s', '3650d')
     scaled = [ONE | {'name': f'web-{n}', 'target': {'name': f'web-{n}'}, 'horizon': each} for n, each in enumerate(horizons)]
+    more = [f'--set-json=detectors={json.dumps([DETECTORS[0] | {"forecast": {"horizons": horizons}}])}']
     for helm in HELMS:
-        queries = [each['spec']['triggers'][0]['metadata']['query'] for each in objects(rendering(*scaled, helm=helm).stdout, 'ScaledObject')]
+        queries = [each['spec']['triggers'][0]['metadata']['query'] for each in objects(rendering(*scaled, helm=helm, more=more).stdout, 'ScaledObject')]
         found = [re.search('horizon="(.*?)"', query)[1] for query in queries]
         assert found == [terminal.duration(durations.seconds(each)) for each in horizons]
 

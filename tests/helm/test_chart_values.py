@@ -354,12 +354,13 @@ def test_the_schema_refuses_what_the_configuration_refuses(where, key):
 
 def test_every_key_of_a_detector_was_tried():
     """And of the way to Prometheus, but for the parts that hold Secrets; `model` is refused by the templates."""
-    keys = {'joined': 'detectors', 'detector': 'detectors', 'prometheus': 'prometheus'}
+    keys = {'joined': 'detectors', 'detector': 'detectors', 'prometheus': 'prometheus', 'forecast': 'forecast'}
     tried = {(keys[where], key) for where, key in TRIED}
     detectors = {('detectors', key) for key in SCHEMA['properties']['detectors']['items']['properties']}
+    detectors |= {('forecast', key) for key in SCHEMA['properties']['detectors']['items']['properties']['forecast']['properties']}
     source = {('prometheus', key) for key in SCHEMA['properties']['prometheus']['properties']}
     parts = {('prometheus', key) for key in ('basic_auth', 'authorization', 'oauth2', 'tls_config')}
-    assert tried == (detectors | source) - parts - {('detectors', 'model')}
+    assert tried == (detectors | source) - parts - {('detectors', 'model'), ('detectors', 'forecast'), ('forecast', 'model')}
 
 
 def test_every_value_is_read_by_a_template():
