@@ -68,6 +68,7 @@ TIERS = {
     'convert.job': 18,
     # the pipeline
     'convert.train': 19,
+    'convert.forecasts': 19,
     'convert.stages': 20,
     # commands that run it
     'convert.compare': 21,
