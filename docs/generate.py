@@ -19,7 +19,7 @@ import msgspec
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / 'docs'), str(ROOT / 'tests'), str(ROOT / 'tests/support')]  # convert is not installed, nor are the tests
 
-from promlstm.serve.exposition import FAMILIES, INCIDENTS  # noqa: E402
+from promlstm.serve.exposition import FAMILIES, FORECASTS, INCIDENTS  # noqa: E402
 from promlstm.serve.telemetry import METRICS  # noqa: E402
 
 METRICS_PAGE = ROOT / 'docs/reference/metrics.md'
@@ -57,6 +57,13 @@ def metrics():
     for name, (text, labels) in FAMILIES.items():
         further = ', '.join(f'`{label}`' for label in labels)
         lines.append(f'| `{name}` | {further and further + (" if the detector has several" if labels == ("feature",) else "")} | {text} |')
+    lines += [
+        '', '## Gauges of forecasts', '',
+        'Of detectors with `forecast`; as above, each carries the label `detector` and the labels of its entity. The label `feature` is there if the',
+        'detector has several. [Forecasts](../how-to/forecasts.md) shows what to do with them.', '', '| metric | further labels | meaning |', '|---|---|---|',
+    ]  # fmt: skip
+    for name, (text, labels) in FORECASTS.items():
+        lines.append(f'| `{name}` | {", ".join(f"`{label}`" for label in labels)} | {text} |')
     lines += [
         '', '## Gauges of incidents', '',
         'Of all detectors together. Those with the label `detector` carry the labels of their entity, too; where the cause is a whole, such as a service',

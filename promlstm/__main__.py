@@ -211,10 +211,17 @@ def check_web_config(args: argparse.Namespace) -> int:
 
 def check_model(args: argparse.Namespace) -> int:
     """`promlstm check-model`: prints the card, or why the file cannot be used."""
-    from promlstm.card import card
+    from promlstm.card import card, forecast_card
     from promlstm.engine import session, trial
+    from promlstm.forecasts import model as forecasting
+    from promlstm.forecasts.trial import MODULE
 
-    print('\n'.join(card(session.load(session.resolve(args.model), sha256=args.sha256, trial=trial.Trials()).bundle, _width())))
+    path = session.resolve(args.model)
+    if forecasting.is_one(path):
+        lines = forecast_card(forecasting.load(path, sha256=args.sha256, trial=trial.Trials(module=MODULE)), _width())
+    else:
+        lines = card(session.load(path, sha256=args.sha256, trial=trial.Trials()).bundle, _width())
+    print('\n'.join(lines))
     return 0
 
 

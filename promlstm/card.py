@@ -10,7 +10,9 @@ itself, `_without_lstm`, `_best_baseline` = what it is compared with. In sets of
 from collections.abc import Mapping, Sequence
 
 from promlstm import terminal
-from promlstm.engine.bundle import Bundle, Calibration, Manifest, Proof, Row, Training
+from promlstm.engine.bundle import FORMAT, Bundle, Calibration, Manifest, Proof, Row, Training
+from promlstm.engine.recent import BYTES
+from promlstm.forecasts.model import OUTPUT, Model
 
 MEASURES = {
     'events': 'events',
@@ -42,6 +44,31 @@ def card(bundle: Bundle, width: int | None = None) -> list[str]:
     lines += _calibration(bundle, width)
     for name, figures in sorted(bundle.manifest.evaluation.items()):
         lines += ['', *terminal.wrapped(_heading(name, figures), width), *_indented(measure_rows(figures), width)]
+    return lines
+
+
+def forecast_card(model: Model, width: int | None = None) -> list[str]:
+    """The card of a model that forecasts, as `card`."""
+    about, proof = model.about, model.proof
+    rows = sum(case.outputs[OUTPUT].shape[0] for case in proof.cases)
+    identity = {
+        'model': about.name,
+        'description': about.description,
+        'file': model.source,
+        'sha256': model.sha256,
+        'created': about.created,
+        'forecasts': f'from {terminal.duration(about.horizons_seconds[0])} to {terminal.duration(about.horizons_seconds[1])} ahead; '
+        f'{about.coverage:.0%} of what comes is between lower and upper',
+        'steps': f'{terminal.duration(about.step_seconds[0])} to {terminal.duration(about.step_seconds[1])}',
+        'memory': f'{BYTES} bytes per entity and feature beside the seasonal memory',
+        'trained on': _training(about.training),
+        'made with': ', '.join(f'{name} {version}' for name, version in sorted(about.tools.items())),
+        'digest': _digest(FORMAT),
+        'proof': f'verified on this machine: {rows} rows, relative tolerance {proof.relative_tolerance:g} ({proof.reason})',
+    }
+    lines = [line for name, text in identity.items() for line in terminal.wrapped(f'{name:{LABEL}} {text}', width, indent=LABEL + 1)]
+    for name, figures in sorted(about.evaluation.items()):
+        lines += ['', *terminal.wrapped(f'Evaluation on {name}', width), *_indented(measure_rows(figures), width)]
     return lines
 
 

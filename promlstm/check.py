@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from promlstm import advice, check_edges, contact, terminal
+from promlstm import advice, check_edges, check_forecasts, contact, terminal
 from promlstm.config import Config, source_place
 from promlstm.config import Detector as DetectorConfig
 from promlstm.contact import Api, Contact
@@ -101,11 +101,12 @@ def check(
     contacts = {name: contact.source(sources[name], source_place(config, name), say, online=online) for name in config.named_sources}
     cache: dict[tuple[Path, str | None], Session] = {}
     trials, found, linking = Trials(), [], edges.linking(config.root_cause)
+    forecasters = check_forecasts.Models()
     for detector in config.detectors:
         progress(detector.name)
         name = config.source_name(detector)
         asked, kind = asked_every(sources[name], detector.step), config.named_sources[name].kind
-        found.append(_checked(detector, config.root, asked, cache, trials, linking, kind=kind, online=contacts[name].online))
+        found.append(_checked(detector, config.root, asked, cache, trials, linking, kind=kind, online=contacts[name].online, forecasters=forecasters))
         if contacts[name].online and found[-1].bundle and not found[-1].errors:
             found[-1].warnings += _history(found[-1], asked, contacts[name].retention_seconds)
     progress('')
@@ -140,7 +141,7 @@ def _of_sources(
 
 def _checked(
     config: DetectorConfig, root: str, source: Api, cache: dict[tuple[Path, str | None], Session], trials: Trials, linking: Sequence[str], *,
-    kind: str, online: bool,
+    kind: str, online: bool, forecasters: check_forecasts.Models,
 ) -> Checked:  # fmt: skip
     checked, features = Checked(config), len(config.queries)
     try:
@@ -151,9 +152,12 @@ def _checked(
         checked.bundle = session.bundle
         checked.per_entity_bytes = session.bundle.state_bytes(features) + session.bundle.season_bytes(features) + LABEL_BYTES
         checked.per_entity_bytes += tolerance.BYTES if config.noisy == 'tolerate' else 0
+        checked.per_entity_bytes += check_forecasts.per_entity_bytes(config)
         checked.classes = budget.possible_classes(session, features)
         checked.floor = budget.floor(session.bundle.calibration, config.step, checked.classes)
         Detector(config, session, source)  # refuses a model that does not fit
+        if config.forecast:
+            forecasters.check(config, config.forecast, root)
     except PromlstmError as error:
         checked.errors.append(str(error))
         return checked
@@ -200,6 +204,11 @@ def _ask(checked: Checked, floor: float, source: Api, linking: Sequence[str]) ->
         if not vector.keys
     ]
     checked.warnings += _joined(config, table, placement)
+    if config.forecast:
+        try:
+            checked.warnings += check_forecasts.warnings(config, config.forecast, table.identities, source)
+        except PromlstmError as error:
+            checked.errors.append(str(error))
     checked.warnings += advice.of_answers(config, [vector.values for vector in answers])
     if config.false_alarms.shared and checked.bundle:
         checked.warnings += advice.of_budget(config, checked.bundle.calibration, checked.classes, entities=max(1, len(table)))

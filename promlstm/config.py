@@ -31,6 +31,7 @@ from promlstm.settings import Config as Config
 from promlstm.settings import Detector as Detector
 from promlstm.settings import Duration as Duration
 from promlstm.settings import Edges as Edges
+from promlstm.settings import Forecast as Forecast
 from promlstm.settings import OAuth2 as OAuth2
 from promlstm.settings import RootCause as RootCause
 from promlstm.settings import Size as Size
@@ -71,7 +72,8 @@ def parse(text: str, *, source: str = 'config', root: str = '.') -> Config:
     >>> parse('prometheus: {url: http://localhost:9090}\\ndetectors: [{name: up, expr: up, stepp: 30s}]')
     Traceback (most recent call last):
     promlstm.errors.ConfigError: config: detectors[0] (up): stepp: unknown key; known: absent, by, delay, direction, expr, false_alarms, \
-features, forget, history, hold, max_entities, min_deviation, min_relative_deviation, missing, model, name, noisy, range, sha256, source, step, timezone
+features, forecast, forget, history, hold, max_entities, min_deviation, \
+min_relative_deviation, missing, model, name, noisy, range, sha256, source, step, timezone
     """
     try:
         tree = strict_yaml.load(text)
@@ -136,6 +138,7 @@ _PLACES: dict[str, type[Strict]] = {
     'alertmanager.oauth2.tls_config': TLS,
     'alertmanager.tls_config': TLS,
     'detectors[…]': Detector,
+    'detectors[…].forecast': Forecast,
     'prometheus.basic_auth': BasicAuth,
     'prometheus.authorization': Authorization,
     'prometheus.oauth2': OAuth2,
@@ -375,3 +378,23 @@ def _check_detector(detector: Detector, where: str) -> None:
             raise ConfigError(f'{where}: {name}: no deviation is that large, so nothing could ever alarm; expected a number')
     if detector.range and not detector.range[0] < detector.range[1]:
         raise ConfigError(f'{where}: range: expected [low, high] with low below high, got {list(detector.range)}')
+    if detector.forecast:
+        _check_forecast(detector, detector.forecast, f'{where}: forecast')
+
+
+def _check_forecast(detector: Detector, forecast: Forecast, where: str) -> None:
+    if not forecast.horizons:
+        raise ConfigError(f'{where}.horizons: none; expected durations such as [1h, 1d, 7d]')
+    for horizon in forecast.horizons:
+        if horizon < detector.step:
+            raise ConfigError(f'{where}.horizons: expected no less than a step, {detector.step:g} s, got {horizon:g} s')
+        if forecast.horizons.count(horizon) > 1:
+            raise ConfigError(f'{where}.horizons: {horizon:g} s stands twice')
+    if forecast.limit is not None and forecast.limit_expr is not None:
+        raise ConfigError(f'{where}: limit and limit_expr: only one of them')
+    if forecast.limit_expr is not None and not forecast.limit_expr.strip():
+        raise ConfigError(f'{where}.limit_expr: empty')
+    if forecast.limit is not None and not math.isfinite(forecast.limit):
+        raise ConfigError(f'{where}.limit: expected a number, got {forecast.limit}')
+    if forecast.limited and len(detector.queries) > 1:
+        raise ConfigError(f'{where}.limit: a detector of several features has no single limit; make a detector of the feature that has one')

@@ -12,7 +12,8 @@ import msgspec
 
 from promlstm.durations import seconds
 
-WEEK_SECONDS = 7 * 86400.0
+DAY_SECONDS = 86400.0
+WEEK_SECONDS = 7 * DAY_SECONDS
 DEFAULT_SOURCE = 'prometheus'  # the source that the section of this name describes, which detectors ask that name none
 _SIZE = re.compile(r'(\d{1,12}(?:\.\d+)?)(B|KB|MB|GB)\Z')
 _BUDGET = re.compile(r'(\d{1,12}(?:\.\d+)?)/(minute|hour|day|week|month|year) (each|in all)\Z')
@@ -154,6 +155,22 @@ class Alertmanager(Access, frozen=True, kw_only=True):
         return self.to(self.url, timeout=self.timeout)
 
 
+class Forecast(Strict, frozen=True):
+    """What is forecast of a detector's series, and the limit that they must not reach."""
+
+    horizons: tuple[Duration, ...] = (Duration(3600), Duration(DAY_SECONDS), Duration(WEEK_SECONDS))
+    limit: float | None = None
+    limit_expr: str | None = None  # PromQL of the limit of each entity
+    approach: Literal['falling', 'rising'] = 'falling'  # from which side the limit is met
+    model: str = 'builtin:forecast'
+    sha256: Annotated[str, msgspec.Meta(pattern='^[0-9a-fA-F]{64}$')] | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit."""
+        return self.limit is not None or self.limit_expr is not None
+
+
 class Detector(Strict, frozen=True):
     """One detector: what to watch, with which model, and what matters to its owner."""
 
@@ -176,6 +193,7 @@ class Detector(Strict, frozen=True):
     absent: Literal['missing', 'zero'] = 'missing'  # what it means that an entity is not in the answer; zero: as counts have it
     missing: Literal['alert', 'ignore'] = 'alert'
     noisy: Literal['alert', 'tolerate'] = 'alert'  # an entity that alarms again and again; tolerate: each alarm raises its threshold (tolerance.py)
+    forecast: Forecast | None = None  # None: nothing is forecast
     forget: Duration = Duration(86400)  # an absent entity is forgotten after this, younger ones sooner
     history: Duration = Duration(8 * 86400)  # coarse history for the seasonal memory at a warm start; 0 = none
     max_entities: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000

@@ -29,20 +29,22 @@ TIERS = {
     'promlstm.engine': 2,
     'promlstm.query': 2,
     # what a user writes; text out
-    'promlstm.card': 3,
+    'promlstm.card': 4,
     'promlstm.config': 3,
+    'promlstm.forecasts': 3,
     'promlstm.incidents': 3,
     'promlstm.serve': 3,
     # threads and time; replays
     'promlstm.advice': 4,
     'promlstm.check_edges': 4,
+    'promlstm.check_forecasts': 5,
     'promlstm.contact': 4,
     'promlstm.presets': 4,
     'promlstm.live': 4,
     'promlstm.backtest': 4,
     'promlstm.past_incidents': 4,
     # what a user starts
-    'promlstm.check': 5,
+    'promlstm.check': 6,
     'promlstm.demo': 5,
     'promlstm.signals': 5,
     'promlstm.arguments': 6,
@@ -89,7 +91,7 @@ TIERS = {
 # ground of the synthetic telemetry.
 CONVERT_MAY = {
     'promlstm', 'promlstm.errors', 'promlstm.strict_yaml', 'promlstm.logs', 'promlstm.terminal', 'promlstm.engine', 'promlstm.query',
-    'promlstm.config', 'promlstm.card', 'promlstm.incidents', 'promlstm.demo.fleet', 'promlstm.demo.shop',
+    'promlstm.config', 'promlstm.card', 'promlstm.forecasts', 'promlstm.incidents', 'promlstm.demo.fleet', 'promlstm.demo.shop',
 }  # fmt: skip
 
 # Of these not even an indirect import: they are the training side, or weigh as much.

@@ -16,6 +16,7 @@
     presence   at which times of the day an entity is there
     season     the seasonal memory
     tables     tables of the time of day
+    recent     what forecasts need beside it: the last day and the last eight days
     score      surprise to score; policy
     latch      a lasting shift stays an alarm
     tolerance  alarms of a noisy entity raise its threshold for some days
@@ -27,5 +28,5 @@
 
 __all__ = [
     'budget', 'bundle', 'columns', 'detector', 'digest', 'entities', 'history', 'interfaces', 'labels', 'latch', 'manifest', 'memory',
-    'presence', 'proof', 'score', 'season', 'session', 'snapshot', 'tables', 'tensors', 'tolerance', 'trial', 'wire',
+    'presence', 'proof', 'recent', 'score', 'season', 'session', 'snapshot', 'tables', 'tensors', 'tolerance', 'trial', 'wire',
 ]  # fmt: skip

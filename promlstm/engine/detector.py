@@ -37,10 +37,8 @@ from promlstm.engine.latch import Latch, apply_latch
 from promlstm.engine.memory import Memory, blank
 from promlstm.engine.presence import Presence
 from promlstm.engine.score import Policy
-from promlstm.engine.season import Season
 from promlstm.engine.session import Session
 from promlstm.engine.snapshot import Snapshot, Specs
-from promlstm.engine.tables import Tables
 from promlstm.errors import BundleError, PromlstmError, StageError
 
 SETTLE_STEPS = 20  # a model looks back 15 steps at most; until then the end of an incident surprises it
@@ -131,6 +129,7 @@ def advance(session: Session, settings: Settings, memory: Memory, frame: Frame, 
     with stage('remember'):
         season = memory.season.remember(frame.time, out['season_next'], recalled[..., 0], accepted)
         tables = memory.tables.remember(local_seconds, out['table_next']) if memory.tables.specs else memory.tables
+        recent = memory.recent and memory.recent.after(frame.time, np.where(settings.policy.invalid(observed), np.nan, observed))
     judged = np.where(np.isnan(out['surprise']), WARMING, READY)
     verdicts = Verdicts(
         time=frame.time,
@@ -143,7 +142,7 @@ def advance(session: Session, settings: Settings, memory: Memory, frame: Frame, 
         partial=frame.partial,
         **shown,
     )
-    return verdicts, Memory(state, season, tables, latch, alarm, out.get('class', memory.klass), tolerance)
+    return verdicts, Memory(state, season, tables, latch, alarm, out.get('class', memory.klass), tolerance, recent)
 
 
 def _run(session: Session, inputs: Tensors, state: Tensors, invalid: Bools) -> tuple[Tensors, Tensors]:
@@ -273,7 +272,7 @@ class Detector:
     def _blank(self, rows: int) -> Memory:
         """The memory of so many entities that were never seen."""
         config = self.config
-        return blank(self.session, self._settings.zone, rows, len(config.queries), tolerant=config.noisy == 'tolerate')
+        return blank(self.session, self._settings.zone, rows, len(config.queries), tolerant=config.noisy == 'tolerate', forecast=config.forecast is not None)
 
     def _table(self) -> Entities:
         """A table without entities."""
@@ -421,18 +420,20 @@ class Detector:
         count = self.tally.series = len(self.source.instant(next(iter(config.queries.values())), end - config.delay).keys)
         steps = manifest.steps_of_replay(config.step, count)
         start = end - (steps - 1) * config.step
-        season, tables = self.memory.season, self.memory.tables
-        for season, tables in self._fill(start, count):  # noqa: B007 (the last ones are used)
+        filled = self.memory
+        for filled in self._fill(start, count):  # noqa: B007 (the last one is used)
             yield 0, steps, None
-        self.memory = replace(self._blank(len(self.entities)), season=season.grown(len(self.entities)), tables=tables.grown(len(self.entities)))
+        rows = len(self.entities)
+        recent = filled.recent and filled.recent.grown(rows)
+        self.memory = replace(self._blank(rows), season=filled.season.grown(rows), tables=filled.tables.grown(rows), recent=recent)
         yield from self._replay(start, now, count, most=2 * steps)
 
     def replay(self, start: float, end: float) -> Iterator[tuple[int, int, Verdicts]]:
         """Replay the steps from start to end (aligned, both included), one step at a time."""
         yield from self._replay(start, lambda: end, len(self.entities), most=math.inf)
 
-    def _fill(self, end: float, series: int) -> Iterator[tuple[Season, Tables]]:
-        """The seasonal memory and the tables of the time of day from coarse history up to `end`, after each slot.
+    def _fill(self, end: float, series: int) -> Iterator[Memory]:
+        """A memory whose season, tables of the time of day and recent means are those of coarse history up to `end`, after each slot.
 
         The tables come from the graph itself, which is run over the coarse samples with a state that is dropped afterwards.
         """
@@ -444,7 +445,7 @@ class Detector:
         coarse = max(config.step, slot / min(SAMPLES_PER_SLOT, max(1, affordable)))
         first, last = history.aligned(end - config.history, slot), history.aligned(end - 1, coarse)
         past = history.frames(self.source, config, self.entities, first, last, step=coarse, rows=series, note=self._note)
-        season, seen = self.memory.season, self.memory
+        season, recent, seen = self.memory.season, self.memory.recent, replace(self.memory, recent=None)
         judged, coarsely = manifest.tables and coarse <= COARSE_STEP, Settings(coarse, self._settings.zone)
         for _, frames in groupby((frame for frame, _ in past), key=lambda frame: season.slot(frame.time)):
             of_slot = list(frames)
@@ -455,7 +456,9 @@ class Detector:
             season = season.grown(rows).fill([frame.time for frame in of_slot], valid)
             for frame, values in zip(of_slot, valid, strict=True) if judged else ():
                 _, seen = advance(self.session, coarsely, seen.grown(self.session, rows), replace(frame, values=values))
-            yield season, seen.tables
+            for frame, values in zip(of_slot, valid, strict=True) if recent else ():
+                recent = recent and recent.grown(rows).after(frame.time, values)
+            yield replace(seen, season=season, recent=recent)
 
     def _replay(self, start: float, now: Callable[[], float], series: int, *, most: float) -> Iterator[tuple[int, int, Verdicts]]:
         """Replay from `start` until the present is reached, or is more than `most` steps away."""

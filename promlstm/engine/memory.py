@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from promlstm.engine.columns import Ints, Tensors
 from promlstm.engine.latch import Latch
+from promlstm.engine.recent import Recent
 from promlstm.engine.score import Alarm
 from promlstm.engine.season import Season
 from promlstm.engine.session import Session
@@ -33,6 +34,7 @@ class Memory:
     alarm   Alarm
     klass   int64 [N]       which calibration rows apply, from the last output `class` of the graph
     tolerance  Tolerance    None = alarms raise no threshold
+    recent  Recent          None = nothing is forecast
     """
 
     state: Tensors
@@ -42,6 +44,7 @@ class Memory:
     alarm: Alarm
     klass: Ints
     tolerance: Tolerance | None = None
+    recent: Recent | None = None
 
     def __len__(self) -> int:
         return len(self.klass)
@@ -50,7 +53,8 @@ class Memory:
         """Size of all columns in bytes."""
         columns = [*_columns(self.latch), *_columns(self.alarm), self.season.anchor, *self.season.columns, *self.state.values(), self.klass]
         columns += _columns(self.tolerance) if self.tolerance else []
-        return sum(column.nbytes for column in columns) + self.tables.nbytes()
+        recent = self.recent.nbytes() if self.recent else 0
+        return sum(column.nbytes for column in columns) + self.tables.nbytes() + recent
 
     def grown(self, session: Session, rows: int) -> 'Memory':
         """The same with blank memory for new entities, so that it has as many rows as asked for."""
@@ -65,6 +69,7 @@ class Memory:
             _map_columns(_joined, self.alarm, new.alarm),
             np.concatenate([self.klass, new.klass]),
             _map_columns(_joined, self.tolerance, new.tolerance) if self.tolerance and new.tolerance else None,
+            self.recent.grown(rows) if self.recent else None,
         )
 
     def stored(self) -> Tensors:
@@ -74,6 +79,7 @@ class Memory:
         columns |= {f'table.{i}.{k}': column for i, slots in enumerate(self.tables.columns) for k, column in enumerate(slots)}
         for name, part in (('latch', self.latch), ('alarm', self.alarm), ('tolerance', self.tolerance)):
             columns |= {f'{name}.{field.name}': getattr(part, field.name) for field in fields(part)} if part else {}
+        columns |= {f'recent.{name}': column for name, column in self.recent.stored().items()} if self.recent else {}
         return columns
 
     def restored(self, columns: Tensors) -> 'Memory':
@@ -89,6 +95,7 @@ class Memory:
             Alarm(**{field.name: columns[f'alarm.{field.name}'] for field in fields(self.alarm)}),
             columns['class'],
             Tolerance(**{field.name: columns[f'tolerance.{field.name}'] for field in fields(self.tolerance)}) if self.tolerance else None,
+            self.recent.restored({name: columns[f'recent.{name}'] for name in self.recent.stored()}) if self.recent else None,
         )
 
     def take(self, rows: Ints) -> 'Memory':
@@ -101,14 +108,15 @@ class Memory:
             _map_columns(lambda column: column[rows], self.alarm),
             self.klass[rows],
             _map_columns(lambda column: column[rows], self.tolerance) if self.tolerance else None,
+            self.recent.take(rows) if self.recent else None,
         )
 
     def is_like(self, other: 'Memory') -> bool:
         """Whether the columns of both are of the same kind, so that rows of one can be put into the other."""
         mine, theirs = ({name: (array.dtype, array.shape[1:]) for name, array in each.state.items()} for each in (self, other))
         view = self.latch.view.shape[1:] == other.latch.view.shape[1:]
-        tolerance = (self.tolerance is None) == (other.tolerance is None)
-        return mine == theirs and view and tolerance and len(self.season.columns) == len(other.season.columns)
+        parts = all((getattr(self, name) is None) == (getattr(other, name) is None) for name in ('tolerance', 'recent'))
+        return mine == theirs and view and parts and len(self.season.columns) == len(other.season.columns)
 
     def put(self, rows: Ints, part: 'Memory') -> 'Memory':
         """The same with the memory of some rows (int [n]) replaced by that of `part`, but for the tables of the time of day."""
@@ -126,13 +134,15 @@ class Memory:
             _map_columns(replaced, self.alarm, part.alarm),
             replaced(self.klass, part.klass),
             _map_columns(replaced, self.tolerance, part.tolerance) if self.tolerance and part.tolerance else None,
+            self.recent.put(rows, part.recent) if self.recent and part.recent else None,
         )
 
 
-def blank(session: Session, zone: ZoneInfo, rows: int, features: int, *, tolerant: bool = False) -> Memory:
+def blank(session: Session, zone: ZoneInfo, rows: int, features: int, *, tolerant: bool = False, forecast: bool = False) -> Memory:
     """The memory of entities that were never seen, for a model and the time zone of its seasonal memory.
 
     tolerant  alarms of an entity raise its threshold
+    forecast  what forecasts need is remembered
     """
     manifest = session.bundle.manifest
     return Memory(
@@ -143,6 +153,7 @@ def blank(session: Session, zone: ZoneInfo, rows: int, features: int, *, toleran
         Alarm.blank(rows),
         np.zeros(rows, np.int64),
         Tolerance.blank(rows) if tolerant else None,
+        Recent.blank(rows, features, zone) if forecast else None,
     )
 
 

@@ -99,17 +99,28 @@ class Season:
 
     def _at(self, position: float) -> Floats:
         """float64 [N, F] at a position among the slots; where the week is not known yet, from the same hour of the days before."""
-        known = self._between(position)
+        known = self.between(position)
         slots_a_day = len(self.columns) * DAY // self.period_seconds
         for day in range(1, self.period_seconds // DAY):
             unknown = np.isnan(known)
             if not unknown.any():
                 break
-            known = np.where(unknown, self._between(position - day * slots_a_day), known)
+            known = np.where(unknown, self.between(position - day * slots_a_day), known)
         return self.anchor + known
 
-    def _between(self, position: float) -> Floats32:
-        """float32 [N, F]: offsets at a position, interpolated between its two slots; NaN where neither is known."""
+    def of_day(self, time: float) -> Floats:
+        """What the memory holds for the time of day of an instant, in the mean over the days of its period: float64 [N, F], NaN = not known."""
+        total, count = np.zeros(self.anchor.shape), np.zeros(self.anchor.shape)
+        position, days = self.position(time) if self.period_seconds else 0.0, self.period_seconds // DAY
+        for day in range(days):
+            offset = self.between((position - day * len(self.columns) / days) % len(self.columns))
+            known = ~np.isnan(offset)
+            total, count = total + np.where(known, offset, 0), count + known
+        mean: Floats = self.anchor + np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+        return mean
+
+    def between(self, position: float) -> Floats32:
+        """float32 [N, F]: offsets from the anchor at a position, interpolated between its two slots; NaN where neither is known."""
         slots = len(self.columns)
         first = int(np.floor(position))
         share = position - first
@@ -157,8 +168,8 @@ class Season:
             season = replace(season, anchor=anchor).remember(time, after, old)
         return season
 
-    def take(self, rows: Ints) -> Self:
-        """The memory of some rows only."""
+    def take(self, rows: Ints | slice) -> Self:
+        """The memory of some rows only: int [n], or a slice, which copies nothing."""
         anchor = self.anchor[rows]
         columns = (padded(column, len(self.anchor))[rows] if len(column) else column for column in self.columns)
         return replace(self, anchor=anchor, columns=tuple(columns))

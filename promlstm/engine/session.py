@@ -75,6 +75,16 @@ def load(path: str | Path, *, sha256: str | None = None, threads: int | None = N
     trial    trial(bytes, sha256, name of the file) loads it in a process of its own first, see trial.Trials: True = and proves it; None = no such trial
     raises   BundleFormatError (missing, truncated, changed, of another format or digest, refused), ProofError (computes other numbers here)
     """
+    data, found = read(path, sha256)
+    proven = trial(data, found, str(path)) if trial else False
+    session = of(data, str(path), threads=threads)
+    if prove and not proven:
+        session.prove()
+    return session
+
+
+def read(path: str | Path, sha256: str | None = None) -> tuple[bytes, str]:
+    """The bytes of a model file and their SHA-256, once its digests and its bytes were checked; BundleFormatError as `load` raises it."""
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # a pipe never ends, a device may have no end
@@ -90,15 +100,19 @@ def load(path: str | Path, *, sha256: str | None = None, threads: int | None = N
         raise BundleFormatError(f'{path}: sha256 is {found}, the configuration pins {sha256}: not the file that was meant')
     digest.check(data, str(path))
     wire.check(data, str(path))
-    proven = trial(data, found, str(path)) if trial else False
-    session = of(data, str(path), threads=threads)
-    if prove and not proven:
-        session.prove()
-    return session
+    return data, found
 
 
 def of(data: bytes, source: str, *, threads: int | None = None) -> 'Session':
     """The Session of a model file's bytes, which were checked, as `load`; its proof is not verified."""
+    runtime, metadata = opened(data, source)
+    inputs, outputs = _tensors(runtime.get_inputs()), _tensors(runtime.get_outputs())
+    bundle = contract.parse(metadata, inputs, outputs, source=source, sha256=contract.digest(data), size_bytes=len(data))
+    return Session(runtime, bundle, threads or limits.threads())
+
+
+def opened(data: bytes, source: str) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
+    """(single-threaded session of ONNX Runtime, metadata of the file) of checked bytes; BundleFormatError where it cannot run them."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # of errors we hear as exceptions; nothing is printed
@@ -110,9 +124,7 @@ def of(data: bytes, source: str, *, threads: int | None = None) -> 'Session':
     except Exception as error:  # ONNX Runtime raises its own classes, which have no common base but Exception
         why = ' '.join(str(error).split())
         raise BundleFormatError(f'{source}: not an ONNX file that this ONNX Runtime ({onnxruntime.__version__}) can run: {why}') from error
-    inputs, outputs = _tensors(runtime.get_inputs()), _tensors(runtime.get_outputs())
-    bundle = contract.parse(metadata, inputs, outputs, source=source, sha256=contract.digest(data), size_bytes=len(data))
-    return Session(runtime, bundle, threads or limits.threads())
+    return runtime, metadata
 
 
 def _tensors(nodes: Iterable[_Node]) -> list[contract.Tensor]:

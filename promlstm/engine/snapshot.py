@@ -19,7 +19,8 @@ from promlstm.errors import CheckpointError
 
 Specs = Mapping[str, tuple[str, tuple[int, ...]]]  # by name: dtype as numpy writes it, and shape of a column
 
-_SLOTS = ('season.', 'table.', 'presence.present.', 'presence.absent.')  # columns that are as long as they were when they were written last
+# Columns that are as long as they were when they were written last.
+_SLOTS = ('season.', 'table.', 'recent.half.', 'recent.quarter.', 'presence.present.', 'presence.absent.')
 _TEXT = ('identities', 'identity_lengths')
 
 
@@ -76,7 +77,7 @@ def _suits(name: str, rows: int, entities: int) -> bool:
     """Whether a column may have so many rows."""
     if name == 'identities':
         return rows >= 0
-    if name in ('verdicts.partial', 'entities.presence.newest'):
+    if name in ('verdicts.partial', 'entities.presence.newest', 'memory.recent.number'):
         return rows in (0, 1)
     is_slot = name.split('.', 1)[-1].startswith(_SLOTS) and not name.endswith('.anchor')
     return 0 <= rows <= entities if is_slot else rows == entities

@@ -56,11 +56,14 @@ class Trials:
     seconds  limit of one trial
     memory   memory(size_bytes) gives how many bytes a trial of so large a file may take
     now      seconds that only grow
+    module   that the child runs: this one, or one that tries another kind of model
     """
 
     def __init__(
-        self, *, seconds: float = SECONDS, memory: Callable[[int], int] | None = None, now: Callable[[], float] = time.monotonic
+        self, *, seconds: float = SECONDS, memory: Callable[[int], int] | None = None, now: Callable[[], float] = time.monotonic,
+        module: str = __spec__.name,
     ) -> None:
+        self._module = module
         self._seconds, self._memory, self._now = seconds, memory or memory_bytes, now
         self._lock = threading.Lock()
         self._shipped: set[str] | None = None
@@ -134,7 +137,7 @@ class Trials:
     def _child(self, source: str, memory: int) -> Iterator[subprocess.Popen[bytes]]:
         """The process of a trial; it has ended when the block has."""
         # -P and PYTHONPATH: it imports what this process imports, and nothing from the folder that it happens to run in.
-        command = [sys.executable, '-P', '-m', __spec__.name, source, str(memory), str(int(self._seconds) + 1)]
+        command = [sys.executable, '-P', '-m', self._module, source, str(memory), str(int(self._seconds) + 1)]
         path = os.pathsep.join(os.path.abspath(each) for each in sys.path)
         environment = {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1'}
         with self._lock:
@@ -231,9 +234,9 @@ def _limit(memory: int, seconds: int) -> None:
             resource.setrlimit(kind, (value, value) if hard == resource.RLIM_INFINITY else (min(value, hard), min(value, hard)))
 
 
-def _tried(source: str, data: bytes) -> Answer:
+def _tried(source: str, data: bytes, prove: Callable[[bytes, str], None]) -> Answer:
     try:
-        session.of(data, source, threads=1).prove()
+        prove(data, source)
     except MemoryError as error:
         return Answer('MemoryError', str(error) or 'memory')
     except BundleError as error:
@@ -242,16 +245,26 @@ def _tried(source: str, data: bytes) -> Answer:
     return Answer()
 
 
-def main(source: str, memory: int, seconds: int, data: IO[bytes], out: int) -> None:
-    """Try a file: its bytes come from `data`, and the Answer goes to the descriptor `out`."""
+def main(source: str, memory: int, seconds: int, data: IO[bytes], out: int, prove: Callable[[bytes, str], None]) -> None:
+    """Try a file: its bytes come from `data`, and the Answer goes to the descriptor `out`. prove(bytes, source) loads it and replays its proof."""
     read = data.read()
     _limit(memory, seconds)
-    os.write(out, msgspec.json.encode(_tried(source, read)))
+    os.write(out, msgspec.json.encode(_tried(source, read, prove)))
 
 
-if __name__ == '__main__':
+def run(prove: Callable[[bytes, str], None]) -> None:
+    """What the child does, with the arguments that the parent gave it."""
     answers = os.dup(1)
     nothing = os.open(os.devnull, os.O_WRONLY)
     for descriptor in (1, 2):  # ONNX Runtime may print
         os.dup2(nothing, descriptor)
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.stdin.buffer, answers)
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.stdin.buffer, answers, prove)
+
+
+def prove(data: bytes, source: str) -> None:
+    """Load a model file and replay its proof."""
+    session.of(data, source, threads=1).prove()
+
+
+if __name__ == '__main__':
+    run(prove)

@@ -8,13 +8,18 @@ detectors that have its model go on with it, and say so.
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from promlstm.config import Detector as DetectorConfig
+from promlstm.config import Forecast
 from promlstm.engine import session as sessions
 from promlstm.engine.session import Session
 from promlstm.engine.trial import Trials
 from promlstm.errors import BundleError
+from promlstm.forecasts import model as forecasting
+from promlstm.forecasts import trial
 from promlstm.live.clock import Stopping
 
 LOOK_SECONDS = 1.0  # a file is looked at this often
@@ -22,27 +27,28 @@ AGAIN_SECONDS = 30.0  # one that could not be used is read again after this: mem
 SILENT_SECONDS = 60.0  # reading and proving a file takes seconds; after this its disk does not answer
 STOP_SECONDS = 0.2  # who waits for the first version looks this often whether the exporter stops
 
-Load = Callable[[Path, str | None], Session]
+Loaded = TypeVar('Loaded', bound=Session | forecasting.Model)
+Key = tuple[Path, str | None]  # of a model file: where it is, and the digest that the configuration pins it to
 Stamp = Callable[[Path], object]
 
 
-class Model:
+class Model(Generic[Loaded]):
     """One model file, with the digest that the configuration pins it to.
 
     stopping  set when the exporter stops
-    load      load(path, sha256) gives a Session or raises BundleError
+    load      load(path, sha256) gives what the file is loaded to, or raises BundleError
     stamp     stamp(path) changes when the file does
     now       seconds that only grow
     """
 
     def __init__(
         self, path: Path, sha256: str | None, stopping: threading.Event, *,
-        load: Load, stamp: Stamp = sessions.stamp, now: Callable[[], float] = time.monotonic,
+        load: Callable[[Path, str | None], Loaded], stamp: Stamp = sessions.stamp, now: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._path, self._sha256, self._stopping = path, sha256, stopping
         self._load, self._stamp, self._now = load, stamp, now
         self._known: object = object()  # the stamp of the version that was read last: of none
-        self._found: Session | Exception | None = None
+        self._found: Loaded | Exception | None = None
         self._again = 0.0  # when a version that could not be used is read again
         self._began: float | None = now()  # the look that goes on; None = none does
         self._looked = threading.Event()  # the first look has ended
@@ -50,7 +56,7 @@ class Model:
         self._thread = threading.Thread(target=self._watch, name='promlstm-model', daemon=True)
         self._thread.start()
 
-    def session(self) -> Session:
+    def newest(self) -> Loaded:
         """The newest version that was read; waits for the first.
 
         raises  BundleError  what is wrong with the newest version, or with the disk it lies on
@@ -61,10 +67,10 @@ class Model:
                 raise Stopping
         if self._silent():
             raise BundleError(f'{self._path}: cannot be read: its disk has not answered for more than {SILENT_SECONDS:g} s')
-        if isinstance(self._found, Session):
-            return self._found
         assert self._found is not None
-        raise self._found.with_traceback(None)
+        if isinstance(self._found, Exception):
+            raise self._found.with_traceback(None)
+        return self._found
 
     def drop(self) -> None:
         """Look at the file no more: no detector has it."""
@@ -90,7 +96,7 @@ class Model:
     def _look(self) -> None:
         """Read the file if it is not the version that was read last, or that one could not be used a while ago."""
         stamp = self._stamp(self._path)
-        if stamp == self._known and (isinstance(self._found, Session) or self._now() < self._again):
+        if stamp == self._known and (not isinstance(self._found, Exception) or self._now() < self._again):
             return
         try:
             self._found = self._load(self._path, self._sha256)
@@ -106,32 +112,50 @@ class Models:
 
     def __init__(self, stopping: threading.Event) -> None:
         self._stopping, self._lock = stopping, threading.Lock()
-        self._models: dict[tuple[Path, str | None], Model] = {}
-        self._trials = Trials()
+        self._scoring: dict[Key, Model[Session]] = {}
+        self._forecasting: dict[Key, Model[forecasting.Model]] = {}
+        self._trials, self._trials_of_forecasts = Trials(), Trials(module=trial.MODULE)
 
     def keep(self, configs: Iterable[DetectorConfig], root: str) -> None:
         """Look only at the files of these detectors from now on."""
-        wanted = {(sessions.resolve(config.model, root), config.sha256) for config in configs}
+        configs = list(configs)
+        scoring = {_key(config, root) for config in configs}
+        forecasts = {_key(config.forecast, root) for config in configs if config.forecast}
         with self._lock:
-            for key in self._models.keys() - wanted:
-                self._models.pop(key).drop()
+            for key in self._scoring.keys() - scoring:
+                self._scoring.pop(key).drop()
+            for key in self._forecasting.keys() - forecasts:
+                self._forecasting.pop(key).drop()
 
     def session(self, config: DetectorConfig, root: str) -> Session:
-        """The session of a detector's model file, as Model.session."""
-        key = (sessions.resolve(config.model, root), config.sha256)
+        """The session of a detector's model file, as Model.newest."""
+        key = _key(config, root)
         with self._lock:
-            if key not in self._models:
-                self._models[key] = Model(*key, self._stopping, load=self._load)
-            model = self._models[key]
-        return model.session()
+            if key not in self._scoring:
+                load = partial(sessions.load, trial=self._trials)
+                self._scoring[key] = Model(*key, self._stopping, load=lambda path, sha256: load(path, sha256=sha256))
+            model = self._scoring[key]
+        return model.newest()
 
-    def _load(self, path: Path, sha256: str | None) -> Session:
-        return sessions.load(path, sha256=sha256, trial=self._trials)
+    def forecaster(self, settings: Forecast, root: str) -> forecasting.Model:
+        """The model that forecasts for a detector, as Model.newest."""
+        key = _key(settings, root)
+        with self._lock:
+            if key not in self._forecasting:
+                load = partial(forecasting.load, trial=self._trials_of_forecasts)
+                self._forecasting[key] = Model(*key, self._stopping, load=lambda path, sha256: load(path, sha256=sha256))
+            model = self._forecasting[key]
+        return model.newest()
 
     def ended(self, limit_seconds: float) -> bool:
         """Wait until no file is read any more, as Model.ended: the interpreter must not end while ONNX Runtime runs in a thread."""
-        self._trials.stop()
+        for trials in (self._trials, self._trials_of_forecasts):
+            trials.stop()
         until = time.monotonic() + limit_seconds
         with self._lock:
-            models = list(self._models.values())
-        return all(model.ended(max(0.0, until - time.monotonic())) for model in models)
+            ended = [model.ended for model in self._scoring.values()] + [model.ended for model in self._forecasting.values()]
+        return all(each(max(0.0, until - time.monotonic())) for each in ended)
+
+
+def _key(settings: DetectorConfig | Forecast, root: str) -> Key:
+    return sessions.resolve(settings.model, root), settings.sha256

@@ -11,22 +11,36 @@ text to the page, numbers to telemetry.
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 from promlstm.serve.telemetry import Telemetry, timed
 
 Blocks = dict[str, bytes]  # {family: text}
+
 WAITING, OPEN, CLOSED = 'waiting', 'open', 'closed'
+
+
+class Publish(Protocol):
+    """Puts blocks on the page until an instant of the clock; what is made less often than the scores is a part with a name of its own."""
+
+    def __call__(self, blocks: Blocks, expires: float, part: str = ..., /) -> None: ...
+
+
+class Withdraw(Protocol):
+    """Takes blocks off the page: all of them, or one part."""
+
+    def __call__(self, part: str | None = ..., /) -> None: ...
 
 
 class Relay:
     """The way of one runner to the page and to telemetry.
 
-    publish, withdraw  of its detector: publish(blocks, expires), withdraw()
+    publish, withdraw  of its detector
     take_over          called before the first publication of one that waits, without a lock; the relay is open or closed when it returns
     """
 
     def __init__(
-        self, telemetry: Telemetry, publish: Callable[[Blocks, float], None], withdraw: Callable[[], None], *, take_over: Callable[[], None] | None = None
+        self, telemetry: Telemetry, publish: Publish, withdraw: Withdraw, *, take_over: Callable[[], None] | None = None
     ) -> None:
         self._telemetry, self._publish, self._withdraw, self._take_over = telemetry, publish, withdraw, take_over
         self._lock = threading.RLock()
@@ -50,19 +64,19 @@ class Relay:
         with self._lock:
             self._held, self.state = [], CLOSED
 
-    def publish(self, blocks: Blocks, expires: float) -> None:
+    def publish(self, blocks: Blocks, expires: float, part: str = '') -> None:
         """Put blocks on the page until an instant of the clock."""
         if self.waits and self._take_over:
             self._take_over()
         with self._lock:
             if self.state == OPEN:
-                self._publish(blocks, expires)
+                self._publish(blocks, expires, part)
 
-    def withdraw(self) -> None:
-        """Take the blocks off the page."""
+    def withdraw(self, part: str | None = None) -> None:
+        """Take the blocks off the page: all of them, or one part."""
         with self._lock:
             if self.state == OPEN:
-                self._withdraw()
+                self._withdraw(part)
 
     def pass_on(self, say: Callable[[], None]) -> None:
         """Let something be said, if the detector is its own and in service."""

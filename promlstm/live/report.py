@@ -16,6 +16,7 @@ from promlstm.config import Detector as DetectorConfig
 from promlstm.engine.bundle import Bundle
 from promlstm.engine.columns import READY, WARMING, Ints, Verdicts
 from promlstm.engine.detector import Detector, Tally, describe
+from promlstm.errors import PromlstmError
 from promlstm.live.facts import Server
 from promlstm.live.relay import Relay
 from promlstm.live.status import CLOCK, EMPTY, NEVER_WARM, NOT_A_NUMBER, RESTING, STARTING, WARMING_UP, Status
@@ -232,6 +233,14 @@ class Report:
         expected = describe(cause) == str(cause)
         self.log_repeatedly(
             'step failed', level='error', key=self.status.reason, exc_info=None if expected else cause, stage=stage, err=describe(cause)
+        )
+
+    def forecast_failed(self, error: Exception) -> None:
+        """A forecast that could not be made."""
+        self.telemetry.count('promlstm_forecast_failures', (self.config.name,))
+        expected = isinstance(error, PromlstmError)
+        self.log_repeatedly(
+            'no forecast, scores go on', level='error', key=f'forecast: {type(error).__name__}', exc_info=None if expected else error, err=describe(error)
         )
 
     def recovered(self) -> None:

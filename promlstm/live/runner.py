@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from promlstm.config import Detector as DetectorConfig
+from promlstm.config import Forecast
 from promlstm.engine.columns import Bools, Verdicts
 from promlstm.engine.detector import Detector, describe
 from promlstm.engine.history import aligned
@@ -25,10 +26,12 @@ from promlstm.engine.interfaces import RunQueries, Source
 from promlstm.engine.session import Session
 from promlstm.engine.snapshot import Snapshot
 from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable, StageError
+from promlstm.forecasts.model import Model
 from promlstm.incidents.members import Origin
 from promlstm.live.clock import Clock, Stopping
 from promlstm.live.facts import Server
 from promlstm.live.feedback import Acceptance, Feedback
+from promlstm.live.forecasts import PART, Forecasts
 from promlstm.live.incidents import Gathering
 from promlstm.live.relay import Blocks, Relay
 from promlstm.live.report import Report
@@ -62,6 +65,9 @@ class Shared(Protocol):
 
     def session(self, config: DetectorConfig, root: str) -> Session:
         """The newest session of a detector's model file; BundleError where it cannot be used, Stopping where none was read before the end."""
+
+    def forecaster(self, settings: Forecast, root: str) -> Model:
+        """The newest model that forecasts for a detector; raises as `session`."""
 
     def collect_garbage(self) -> None:
         """Called after each step."""
@@ -100,6 +106,7 @@ class Runner:
         self._origin = Origin.of(config, ())
         self._report = Report(config, relay, server, self._last_returned)
         self._acceptance = Acceptance(config.name, self._report.count, self._report.log)
+        self._forecasts = Forecasts(config, config.forecast, source, relay) if config.forecast else None
         self._detector: Detector | None = None  # until its model is loaded
         self._labels = exposition.Labels(config.name, tuple(config.queries))  # the text of the entities' labels
         self._attempted = -np.inf  # the last aligned step that was tried
@@ -162,6 +169,8 @@ class Runner:
         withdrawn, far = ahead > CLOCK_SECONDS or -moved > CORRECTED_STEPS * step, ahead > BACKWARDS_STEPS * step
         if withdrawn:
             self._withdraw()
+            if self._forecasts:
+                self._forecasts.forget()
         if self._shared.incidents:
             self._shared.incidents.rewind(self.config.name)
         self._report.clock_moved_back(-moved, withdrawn=withdrawn, rebuilt=far)
@@ -324,8 +333,30 @@ class Runner:
         self._publish(blocks, verdicts.time + 2 * self.config.step)
         self._report.step(detector, verdicts, took)
         self._gather(detector, verdicts, missing)
+        if self._forecasts:
+            self._forecast(self._forecasts, detector, verdicts)
         if self._watch:
             self._watch(detector, verdicts)
+
+    def _forecast(self, forecasts: Forecasts, detector: Detector, verdicts: Verdicts) -> None:
+        """Put a new forecast on the page, if one is due. What fails there costs the forecast alone."""
+        settings = self.config.forecast
+        assert settings
+        try:
+            model, refused = forecasts.use(lambda: self._shared.forecaster(settings, self._root))
+            if refused:
+                self._report.log('error', 'the file of the forecast model has changed and cannot be used, the old model is kept', err=refused)
+            self._labels = self._labels.of(detector.entities.identities[: len(verdicts.observed)])
+            blocks = forecasts.step(model, detector, verdicts, self._labels)
+        except Stopping:
+            raise
+        except Exception as error:  # noqa: BLE001 (scores go on)
+            forecasts.forget()
+            self._relay.withdraw(PART)
+            self._report.forecast_failed(error)
+            return
+        if blocks is not None:
+            self._relay.publish(blocks, verdicts.time + forecasts.expires_after, PART)
 
     def _gather(self, detector: Detector, verdicts: Verdicts, missing: Bools | None = None) -> None:
         """Let incidents know of a committed step, live or replayed, in the order of time."""
@@ -345,6 +376,8 @@ class Runner:
         stage = error.stage if isinstance(error, StageError) else 'schedule'
         cause = error.cause if isinstance(error, StageError) else error
         self._withdraw()
+        if self._forecasts:
+            self._forecasts.forget()
         again = due == self._failed_step
         if not again:
             self._failed_step, self._retries = due, 0

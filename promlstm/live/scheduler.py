@@ -17,19 +17,21 @@ from functools import partial
 from typing import TypeVar
 
 from promlstm import config as configuration
-from promlstm.config import Config
+from promlstm.config import Config, Forecast
 from promlstm.config import Detector as DetectorConfig
 from promlstm.engine.detector import Detector
 from promlstm.engine.interfaces import Sources
 from promlstm.engine.session import Session
 from promlstm.errors import BundleError, ConfigError
+from promlstm.forecasts.model import Model
+from promlstm.live import forecasts
 from promlstm.live import storage as storages
 from promlstm.live.clock import Clock
 from promlstm.live.facts import Facts, Server
 from promlstm.live.feedback import Feedback
 from promlstm.live.incidents import Gathering
 from promlstm.live.models import Models
-from promlstm.live.relay import Blocks, Relay
+from promlstm.live.relay import Relay
 from promlstm.live.runner import Runner, Watch
 from promlstm.live.status import Status
 from promlstm.live.storage import Kept, Storage
@@ -62,8 +64,8 @@ class Scheduler:
     """All detectors of a configuration, each in its own thread.
 
     sources   by name, all that the configuration has
-    publish   publish(detector, blocks, expires): blocks = {family: text}, expires = instant of the clock after which they are stale
-    withdraw  withdraw(detector)
+    publish   publish(detector, blocks, expires, part): blocks = {family: text}, expires = instant of the clock after which they are stale
+    withdraw  withdraw(detector), withdraw(detector, part)
     watch     watch(detector, verdicts), after each step; for the demo
     facts     what the source of a name says of itself: facts(name); None = they are no servers
     storage   where memory is kept over a restart; None = nowhere
@@ -78,8 +80,8 @@ class Scheduler:
         *,
         clock: Clock,
         telemetry: Telemetry,
-        publish: Callable[[str, Blocks, float], None],
-        withdraw: Callable[[str], None],
+        publish: Callable[..., None],
+        withdraw: Callable[..., None],
         watch: Watch | None = None,
         facts: Callable[[str], Facts] | None = None,
         storage: Storage | None = None,
@@ -174,6 +176,8 @@ class Scheduler:
         """ConfigError where the model of a detector cannot be used with its settings."""
         try:
             Detector(detector, self.session(detector, config.root), asked_every(sources[config.source_name(detector)], detector.step))
+            if detector.forecast:
+                forecasts.check(self.forecaster(detector.forecast, config.root), detector)
         except BundleError as error:
             raise ConfigError(f'detector {detector.name}: {error}') from error
 
@@ -258,6 +262,10 @@ class Scheduler:
     def session(self, config: DetectorConfig, root: str) -> Session:
         """The session of a detector's model file in the newest version that was read, as models.Model.session."""
         return self._models.session(config, root)
+
+    def forecaster(self, settings: Forecast, root: str) -> Model:
+        """The model that forecasts for a detector in the newest version that was read; raises as `session`."""
+        return self._models.forecaster(settings, root)
 
     def collect_garbage(self) -> None:
         """Free the cyclic garbage that exceptions leave, at most once a minute and never within a step."""

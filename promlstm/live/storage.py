@@ -49,7 +49,7 @@ KEPT_SECONDS = 8 * 86400.0  # how long the checkpoint of a detector that is no l
 # What memory does not depend on: who a detector is, where its model lies (its digest is compared), whom it reports, how long it waits and reads.
 UNRELATED = {'name', 'source', 'model', 'sha256', 'missing', 'forget', 'history', 'max_entities'}
 
-LATER = {'absent': 'missing', 'noisy': 'alert'}  # keys that came later: at their default, memory is as it was before there was the key
+LATER = {'absent': 'missing', 'noisy': 'alert', 'forecast': 'none'}  # keys that came later: at their default, memory is as it was before there was the key
 
 Settings = Mapping[str, str]  # that memory depends on, as `settings` gives them
 Kept = tuple[Settings, Content]  # what is written of a detector, or of the incidents
@@ -322,6 +322,7 @@ class Storage:
 def settings(config: DetectorConfig, source: Source) -> dict[str, str]:
     """What memory depends on beside the model, as texts that are compared: what is asked, of whom, when, and what counts as a deviation."""
     texts = {name: _written(getattr(config, name)) for name in config.__struct_fields__ if name not in UNRELATED}
+    texts['forecast'] = 'none' if config.forecast is None else 'remembered'  # horizons and limits need no other memory
     for key, default in LATER.items():
         if texts[key] == default:
             del texts[key]

@@ -29,6 +29,16 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     'promlstm_recurring': ('1 = the sample would be an anomaly, if the like had not come at this time on other days.', ()),
     'promlstm_entity_missing': ('1 = an entity that had samples for a day or more has none now, and at this time of the day that is unusual.', ()),
 }
+# The same of forecasts, where a detector makes them.
+FORECASTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    'promlstm_forecast': (
+        'The value that is forecast for a horizon from now; 80 % of the values that come are between lower and upper.', ('feature', 'horizon', 'bound'),
+    ),
+    'promlstm_forecast_limit': ('The limit that the series must not reach, in its own unit.', ()),
+    'promlstm_time_to_limit_seconds': (
+        'When the forecast reaches the limit: 0 = it has, +Inf = not within the longest horizon; pessimistic by its bound.', ('bound',),
+    ),
+}  # fmt: skip
 # The same of incidents, of all detectors together. Two of them have the labels of an entity, too.
 INCIDENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     'promlstm_incident_start_timestamp_seconds': ('When the first alarm of an open incident began, unix seconds.', ('incident',)),
@@ -42,7 +52,7 @@ INCIDENTS: dict[str, tuple[str, tuple[str, ...]]] = {
 # Labels that entities have under another name, exported_…: those of the families, and those that the scrape and rules/ add, by which they
 # tell replicas and entities apart. The same for all detectors, so that no rule has to know which detector has several features.
 OURS = frozenset(
-    {'detector', 'promlstm_replica', 'promlstm_scope', 'promlstm_entity'}.union(*(labels for _, labels in (FAMILIES | INCIDENTS).values()))
+    {'detector', 'promlstm_replica', 'promlstm_scope', 'promlstm_entity'}.union(*(labels for _, labels in (FAMILIES | FORECASTS | INCIDENTS).values()))
 )
 RESIDUE = 1e-18  # an expected value below this is a rounding error of 0: no unit is that small
 _PIECES = 4  # per line: family, labels of the entity, label of the family, number
@@ -125,6 +135,37 @@ def render(verdicts: Verdicts, labels: Labels, *, missing: Bools) -> dict[str, b
     return {family: block for family, block in blocks.items() if block}
 
 
+def render_forecasts(
+    labels: Labels, horizons: Sequence[str], quantiles: Floats, limit: Floats | None = None, seconds_to: Floats | None = None
+) -> dict[str, bytes]:
+    """{family: text block} of a forecast of N entities; a number that is NaN has no line.
+
+    horizons    H texts of the label
+    quantiles   float64 [N, F, H, 3]: lower, middle, upper
+    limit       float64 [N]; None = no limit
+    seconds_to  float64 [N, 2]: when it is reached, by the middle and by the pessimistic bound
+
+    >>> blocks = render_forecasts(Labels('disk', ('',)).of([b'{"instance":"a"}']), ['1h'], np.array([[[[1, 2, 3.5]]]]))
+    >>> print(blocks['promlstm_forecast'].decode(), end='')
+    promlstm_forecast{detector="disk",instance="a",job="",horizon="1h",bound="lower"} 1
+    promlstm_forecast{detector="disk",instance="a",job="",horizon="1h",bound="middle"} 2
+    promlstm_forecast{detector="disk",instance="a",job="",horizon="1h",bound="upper"} 3.5
+    """
+    endings = [
+        f'{feature}horizon="{horizon}",bound="{bound}"}} '.encode()
+        for feature in (ending.removesuffix(b'} ').decode() + ',' for ending in _endings('feature', labels.features))
+        for horizon in horizons
+        for bound in ('lower', 'middle', 'upper')
+    ]
+    blocks = {'promlstm_forecast': _blocks('promlstm_forecast', labels.prefixes, endings, quantiles.reshape(len(labels), -1))}
+    if limit is not None:
+        blocks['promlstm_forecast_limit'] = _block('promlstm_forecast_limit', labels.prefixes, b'} ', limit)
+    if seconds_to is not None:
+        family = 'promlstm_time_to_limit_seconds'
+        blocks[family] = _blocks(family, labels.prefixes, _endings('bound', ('middle', 'pessimistic')), seconds_to)
+    return {family: block for family, block in blocks.items() if block}
+
+
 def legible(expected: Floats) -> Floats:
     """The expected values, with rounding errors of 0 replaced by 0.
 
@@ -180,4 +221,4 @@ def _numbers(column: Floats | Floats32) -> list[bytes]:
 
 def header(family: str) -> bytes:
     """The lines before a family on the page."""
-    return f'# HELP {family} {(FAMILIES | INCIDENTS)[family][0]}\n# TYPE {family} gauge\n'.encode()
+    return f'# HELP {family} {(FAMILIES | FORECASTS | INCIDENTS)[family][0]}\n# TYPE {family} gauge\n'.encode()

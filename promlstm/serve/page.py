@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from promlstm.serve.exposition import FAMILIES, INCIDENTS, header
+from promlstm.serve.exposition import FAMILIES, FORECASTS, INCIDENTS, header
 
 OF_INCIDENTS = ''  # what the incidents are called where detectors have names: no detector has this one
 
@@ -40,20 +40,24 @@ class Page:
 
     def __init__(self, now: Callable[[], float], steady: Callable[[], float] | None = None) -> None:
         self._now, self._steady, self._lock = now, steady or now, threading.Lock()
-        self._detectors: dict[str, _Blocks] = {}
-        self._headers = {family: (header(family), compressed(header(family))) for family in (*FAMILIES, *INCIDENTS)}
+        self._detectors: dict[tuple[str, str], _Blocks] = {}  # by name and part
+        self._headers = {family: (header(family), compressed(header(family))) for family in (*FAMILIES, *FORECASTS, *INCIDENTS)}
 
-    def publish(self, detector: str, blocks: Mapping[str, bytes], expires: float) -> None:
-        """Replace a detector's blocks {family: text}. They are on the page until `expires`, unix seconds."""
+    def publish(self, detector: str, blocks: Mapping[str, bytes], expires: float, part: str = '') -> None:
+        """Replace a detector's blocks {family: text}. They are on the page until `expires`, unix seconds.
+
+        part  what is made less often than the scores has a name of its own, and is rendered and compressed no more often
+        """
         expires_steady = self._steady() + expires - self._now()
         newest = _Blocks(blocks, {family: compressed(block) for family, block in blocks.items()}, expires, expires_steady)
         with self._lock:
-            self._detectors[detector] = newest
+            self._detectors[detector, part] = newest
 
-    def withdraw(self, detector: str) -> None:
-        """Take a detector's blocks off the page."""
+    def withdraw(self, detector: str, part: str | None = None) -> None:
+        """Take a detector's blocks off the page: all of them, or one part."""
         with self._lock:
-            self._detectors.pop(detector, None)
+            for key in [key for key in self._detectors if key[0] == detector and part in (None, key[1])]:
+                del self._detectors[key]
 
     def parts(self, *, gzip: bool = False) -> list[bytes]:
         """The page in parts, to be sent one after the other: all families, each with its header and the blocks of all detectors."""

@@ -63,6 +63,18 @@ METRICS: dict[str, tuple[Literal['gauge', 'counter'], str, tuple[str, ...]]] = {
     'promlstm_detector_partial_answers': ('counter', 'Steps and spans of history whose answers may lack series; such entities are not missing.', ('detector',)),
     'promlstm_detector_unread_series': ('counter', 'Series left out: labels or samples that cannot be read, native histograms.', ('detector',)),
     'promlstm_detector_mistimed_answers': ('counter', 'Answers whose samples are of another instant than was asked for.', ('detector',)),
+    'promlstm_forecast_model_info': ('gauge', 'Always 1: the model that a detector forecasts with.', ('detector', 'model', 'sha256')),
+    'promlstm_forecast_error_ratio': (
+        'gauge', 'Error of the forecasts that came due lately, as a share of that of "as at this time of the day before"; below 1 is better.',
+        ('detector', 'horizon'),
+    ),
+    'promlstm_forecast_coverage_ratio': (
+        'gauge', 'Share of the samples that were between lower and upper of their forecast; 0.8 is what is promised.', ('detector', 'horizon'),
+    ),
+    'promlstm_forecast_last_success_timestamp_seconds': ('gauge', 'The aligned time of the step that was last forecast from, unix seconds.', ('detector',)),
+    'promlstm_forecast_duration_seconds': ('gauge', 'How long the last forecast took, beside the step.', ('detector',)),
+    'promlstm_forecast_unlimited_entities': ('gauge', 'Entities that have a forecast, and no limit in the answer to `limit_expr`.', ('detector',)),
+    'promlstm_forecast_failures': ('counter', 'Forecasts that failed; they are off the page until the next one, scores go on.', ('detector',)),
     'promlstm_incident_failures': ('counter', 'Steps that were not taken into incidents, or incidents not shown or written; scores go on.', ('stage',)),
     'promlstm_detector_clock_backwards': ('counter', 'How often the clock went backwards, so that steps had to wait or the memory was reset.', ('detector',)),
 }  # fmt: skip

@@ -53,14 +53,14 @@ def test_a_new_version_is_read_while_the_old_one_is_in_use(path):
     """The old session is given at once, however long the new one takes; the new one as soon as it is proven."""
     disk = Disk()
     with watched(path, disk) as model:
-        first = model.session()
+        first = model.newest()
         disk.answers.clear()
         disk.asked.clear()
         tiny_model.write(path, manifest={'name': 'second'})
         assert disk.asked.wait(20)
-        assert model.session() is first
+        assert model.newest() is first
         disk.answers.set()
-        wait_until(lambda: model.session().bundle.manifest.name == 'second', 20, 'the new version')
+        wait_until(lambda: model.newest().bundle.manifest.name == 'second', 20, 'the new version')
 
 
 def test_a_version_that_stays_is_read_once(path, monkeypatch):
@@ -71,7 +71,7 @@ def test_a_version_that_stays_is_read_once(path, monkeypatch):
     for _ in range(20):
         assert looks.acquire(timeout=20)
     stopping.set()
-    assert model.session() and disk.reads == 1
+    assert model.newest() and disk.reads == 1
 
 
 @pytest.mark.parametrize('error', [OSError(24, 'Too many open files'), MemoryError(), BundleError('cannot be read')], ids=repr)
@@ -82,7 +82,7 @@ def test_a_version_that_could_not_be_read_is_read_again(path, monkeypatch, error
     disk.error = error
     with watched(path, disk) as model:
         with pytest.raises((BundleError, OSError)):
-            model.session()
+            model.newest()
         disk.error = None
         wait_until(lambda: usable(model), 20, 'the file')
 
@@ -90,7 +90,7 @@ def test_a_version_that_could_not_be_read_is_read_again(path, monkeypatch, error
 def usable(model):
     """Whether a model's file can be used."""
     try:
-        return bool(model.session())
+        return bool(model.newest())
     except (BundleError, OSError):
         return False
 
@@ -103,14 +103,14 @@ def test_a_disk_that_does_not_answer_is_named(path, first):
         disk.answers.clear()
     with watched(path, disk, now=lambda: seconds[0]) as model:
         if not first:
-            model.session()
+            model.newest()
             disk.answers.clear()
             disk.asked.clear()
             tiny_model.write(path, manifest={'name': 'second'})
         assert disk.asked.wait(20)
         seconds[0] = models.SILENT_SECONDS + 1
         with pytest.raises(BundleError, match=r'its disk has not answered for more than 60 s$'):
-            model.session()
+            model.newest()
         disk.answers.set()
         wait_until(lambda: usable(model), 20, 'the disk to answer')
 
@@ -121,7 +121,7 @@ def test_who_waits_for_a_disk_at_the_start_is_let_go_when_the_exporter_stops(pat
     model = Model(path, None, stopping, load=disk.load)
     stopping.set()
     with pytest.raises(Stopping):
-        model.session()
+        model.newest()
     disk.answers.set()
 
 
