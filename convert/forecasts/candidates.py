@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from convert.forecasts.contract import SLOT_SECONDS
+from promlstm.engine.recent import SLOT_SECONDS
 
 LARGEST, LEAST = 1e300, 1e-300      # of a unit
 FAR = 1000.0                # units from the level at most

@@ -24,6 +24,7 @@ from convert.forecasts import contract, measure, recorded, release, telemetry, t
 from convert.forecasts.examples import examples, joined
 from convert.forecasts.forecaster import Forecaster
 from promlstm.engine import bundle
+from promlstm.forecasts import model as model_file
 
 WEIGHTS = 'forecast.weights.h5'
 JUDGED_SECONDS = (3600, 86400)              # horizons that the gates look at
@@ -99,8 +100,8 @@ def _finish(order, net, learnt):
     reasons = refusals(figures, order.recipe.gates)
     if reasons and not order.force:
         raise Refused('\n  '.join(['not released (--force releases it all the same):', *reasons]))
-    facts = release.Facts(
-        format=1, name=order.recipe.name, description=order.recipe.description, created=job.now(), coverage=contract.COVERAGE,
+    facts = model_file.About(
+        format=model_file.FORMAT, name=order.recipe.name, description=order.recipe.description, created=job.now(), coverage=contract.COVERAGE,
         horizons_seconds=contract.HORIZON_SECONDS, step_seconds=contract.STEP_SECONDS, training=learnt, tools=job.tools(), evaluation=evaluation,
     )  # fmt: skip
     data = release.released(model, facts, proof, str(order.out))

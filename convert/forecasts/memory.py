@@ -11,12 +11,9 @@ import warnings
 
 import numpy as np
 
-from convert.forecasts.contract import QUARTER, QUARTERS, RECENT, SLOT_SECONDS
+from promlstm.engine.recent import IN_QUARTER, NOISE_SAMPLES, NOISE_WEIGHT, QUARTERS, SLOT_SECONDS, SLOTS, WEIGHTS
 
-DAY, WEEK = 48, 336         # slots
-MEANS = (4, 12)             # samples: the levels
-CHANGES = 30                # samples of which the noise is a plain mean
-FORGETS = 0.03
+DAY, WEEK = SLOTS, 7 * SLOTS
 
 
 class Past:
@@ -29,39 +26,40 @@ class Past:
             warnings.simplefilter('ignore', RuntimeWarning)     # means of nothing are NaN, as wanted
             self._first, self.slots = _slot_means(times, values)
             self._season = _learnt(self.slots)
-            self._recent = _carried(self.slots)
-            self._levels = np.stack([values, *(_smoothed(values, 2 / (each + 1)) for each in MEANS)], -1)
-            self._noise = _changes(values)
-            self._offset = -self._first % QUARTER
-            whole = (len(self.slots) - self._offset) // QUARTER
-            self._quarters = np.nanmean(self.slots[self._offset : self._offset + whole * QUARTER].reshape(whole, QUARTER, -1), 1)
+            self._levels = np.stack([values, *(_smoothed(values, weight) for weight in WEIGHTS[1:])], -1)
+            self._noise = _changes(values, self._levels[..., 1])
+            self._before = self._first % IN_QUARTER         # half-hours of the first quarter that lie before the history
+            slots = np.concatenate([np.full((self._before, values.shape[1]), np.nan), self.slots])
+            whole = len(slots) // IN_QUARTER
+            self._quarters = np.nanmean(slots[: whole * IN_QUARTER].reshape(whole, IN_QUARTER, -1), 1)
 
     def columns(self, index, ahead):
         """The inputs of the contract after the sample at an index, for targets `ahead` seconds later (float64 [H]); None in the first day."""
         now = self.times[index] / SLOT_SECONDS - self._first
         last = int(np.floor(now + 0.5)) - 1             # the newest slot that is complete
-        if last < RECENT:
+        if last < SLOTS:
             return None
-        span = slice(last - RECENT + 1, last + 1)
-        done = (last + 1 - self._offset) // QUARTER
-        quarters = self._quarters[max(0, done - QUARTERS) : max(0, done)]
+        start = last - SLOTS + 1
+        recent, usual = _carried(self.slots[start : last + 1]), self._season[start : last + 1]
+        done, since = divmod(last + 1 + self._before, IN_QUARTER)
+        quarters = self._quarters[max(0, done - QUARTERS) : done]
         unknown = np.full((QUARTERS - len(quarters), self.values.shape[1]), np.nan)
         targets = now + np.asarray(ahead, np.float64) / SLOT_SECONDS
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', RuntimeWarning)
             week, day = self._seasonal(last, np.append(targets, now))
-        back = np.maximum(targets - DAY * np.maximum(np.ceil((targets - last) / DAY), 0), span.start)
+        back = np.maximum(targets - DAY * np.maximum(np.ceil((targets - last) / DAY), 0), start) - start
         return {
             'levels': self._levels[index],
             'noise': self._noise[index],
-            'recent': self._recent[span].T,
-            'recent_season': self._season[span].T,
+            'recent': recent.T,
+            'recent_season': usual.T,
             'quarters': np.concatenate([unknown, quarters]).T,
-            'since_quarter': np.float32((last + 1 - self._offset) % QUARTER),
+            'since_quarter': np.float32(since),
             'weekly': week[:-1].T,
             'daily': day[:-1].T,
-            'yesterday': _between(self._recent, back, last).T,
-            'yesterday_season': _between(self._season, back, last).T,
+            'yesterday': _between(recent, back).T,
+            'yesterday_season': _between(usual, back).T,
             'now': np.stack([week[-1], day[-1]], 1),
             'ahead': np.asarray(ahead, np.float64),
             'step_seconds': np.float32(self.step_seconds),
@@ -115,15 +113,16 @@ def _smoothed(values, weight):
     return out
 
 
-def _changes(values):
-    """Exponential mean of absolute differences between successive samples."""
-    before = _carried(values)
+def _changes(values, fast):
+    """Exponential mean of absolute differences between successive samples; after a gap, from the fast mean."""
+    before = np.where(np.isnan(values), fast, values)
     out, mean, count = np.empty_like(values), np.zeros(values.shape[1]), np.zeros(values.shape[1])
     for k, x in enumerate(values):
         change = np.abs(x - before[k - 1]) if k else np.full(values.shape[1], np.nan)
         known = np.isfinite(change)
         count = count + known
-        mean = np.where(known, mean + (change - mean) * np.where(count < CHANGES, 1 / np.maximum(count, 1), FORGETS), mean)
+        weight = np.where(count < NOISE_SAMPLES, 1 / np.maximum(count, 1), NOISE_WEIGHT)
+        mean = np.where(known, mean + weight * (change - mean), mean)
         out[k] = np.where(count > 0, mean, np.nan)
     return out
 
@@ -133,10 +132,10 @@ def _around(table, positions):
     return _mixed(table, np.floor(positions).astype(np.int64) % len(table), (np.floor(positions).astype(np.int64) + 1) % len(table), positions)
 
 
-def _between(slots, positions, last):
-    """The same of slots in time order, none after `last`."""
+def _between(slots, positions):
+    """The same of slots in time order; after the last one, the last."""
     first = np.floor(positions).astype(np.int64)
-    return _mixed(slots, np.clip(first, 0, last), np.clip(first + 1, 0, last), positions)
+    return _mixed(slots, first, np.minimum(first + 1, len(slots) - 1), positions)
 
 
 def _mixed(table, first, second, positions):

@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from convert import export as graphs
 from convert.errors import ConvertError
-from convert.forecasts import contract, network
+from convert.forecasts import network
 from promlstm.engine import bundle, digest, wire
+from promlstm.forecasts import model as contract
 
 TOLERANCE = 2e-4            # relative, and of the largest forecast of a row
 REASON = (
@@ -31,41 +32,10 @@ class ForecastError(ConvertError):
     """The model is unfit to ship: it was not written."""
 
 
-class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Inputs, and what TensorFlow computed from them."""
-
-    inputs: dict[str, bundle.Array]
-    outputs: dict[str, bundle.Array]
-
-
-class Proof(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is replayed at every load, and how near the results have to be."""
-
-    relative_tolerance: float
-    absolute_tolerance: float
-    reason: str
-    cases: tuple[Case, ...]
-
-
-class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a model file says of itself."""
-
-    format: int
-    name: str
-    description: str
-    created: str
-    coverage: float
-    horizons_seconds: tuple[float, float]
-    step_seconds: tuple[float, float]
-    training: bundle.Training
-    tools: dict[str, str]
-    evaluation: dict[str, dict[str, float]]
-
-
 def traced(net):
     """The graph as a tf.function from the contract's inputs, in their order, to {'forecast': …}."""
     size = {'R': None, 'H': None}
-    specs = [tf.TensorSpec([size.get(axis, axis) for axis in axes], dtype, name=name) for name, (dtype, axes) in contract.INPUTS.items()]
+    specs = [tf.TensorSpec([size.get(axis, axis) for axis in axes], dtype, name=name) for name, (dtype, axes, _) in contract.INPUTS.items()]
 
     def function(*inputs):
         return network.forecast(net, **dict(zip(contract.INPUTS, inputs, strict=True)))
@@ -82,9 +52,9 @@ def export(net):
     count = collections.Counter(node.op_type for node in model.graph.node)
     if found := [name for name in graphs.FORBIDDEN if count[name]]:
         raise ForecastError(f'graph: {count[found[0]]} × {found[0]}, expected none: a recurrent layer was not recognised')
-    graphs.rename(model.graph, ['forecast'])
+    graphs.rename(model.graph, [contract.OUTPUT])
     for tensor in (*model.graph.input, *model.graph.output):
-        axes = contract.OUTPUT[2] if tensor.name == 'forecast' else contract.INPUTS[tensor.name][1]
+        axes = ('R', 'H', 3) if tensor.name == contract.OUTPUT else contract.INPUTS[tensor.name][1]
         shape = tensor.type.tensor_type.shape
         del shape.dim[:]
         for axis in axes:
@@ -100,7 +70,7 @@ def runner(model):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=['CPUExecutionProvider'])
-    return lambda inputs: session.run(['forecast'], {name: np.asarray(inputs[name], dtype) for name, (dtype, _) in contract.INPUTS.items()})[0]
+    return lambda inputs: session.run([contract.OUTPUT], {name: np.asarray(inputs[name], dtype) for name, (dtype, _, _) in contract.INPUTS.items()})[0]
 
 
 def cases(seed=0, rows=6):
@@ -142,13 +112,13 @@ def proof_of(net, model):
     """(Proof of the network, largest difference between TensorFlow and ONNX Runtime in tolerances); ForecastError where it is above 1."""
     function, run, found, worst = traced(net), runner(model), [], 0.0
     for feeds in cases():
-        wanted = function(*(feeds[name] for name in contract.INPUTS))['forecast'].numpy()
+        wanted = function(*(feeds[name] for name in contract.INPUTS))[contract.OUTPUT].numpy()
         worst = max(worst, difference(run(feeds), wanted))
         arrays = {name: bundle.Array.of(np.asarray(array)) for name, array in feeds.items()}
-        found.append(Case(inputs=arrays, outputs={'forecast': bundle.Array.of(wanted)}))
+        found.append(contract.Case(inputs=arrays, outputs={contract.OUTPUT: bundle.Array.of(wanted)}))
     if worst > 1:
         raise ForecastError(f'forecast: ONNX differs from TensorFlow by {worst:.2g} times the tolerance')
-    return Proof(relative_tolerance=TOLERANCE, absolute_tolerance=TOLERANCE, reason=REASON, cases=tuple(found)), worst
+    return contract.Proof(relative_tolerance=TOLERANCE, absolute_tolerance=TOLERANCE, reason=REASON, cases=tuple(found)), worst
 
 
 def difference(got, wanted):
@@ -160,13 +130,17 @@ def difference(got, wanted):
 
 
 def released(model, facts, proof, source):
-    """The bytes of a model file, looked at by the exporter's own reader of the format."""
+    """The bytes of a model file, read back and proven by the code that serves it.
+
+    facts, proof  promlstm.forecasts.model.About and Proof
+    """
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
     del whole.metadata_props[:]
-    texts = {'forecast': facts, 'proof': proof}
-    onnx.helper.set_model_props(whole, {f'promlstm.{name}': msgspec.json.encode(part).decode() for name, part in texts.items()})
+    texts = {contract.KEY: facts, contract.PROOF: proof}
+    onnx.helper.set_model_props(whole, {name: msgspec.json.encode(part).decode() for name, part in texts.items()})
     data = digest.appended(whole.SerializeToString(deterministic=True))
     wire.check(data, source)
     digest.check(data, source)
+    contract.of(data, source, threads=1).prove()
     return data

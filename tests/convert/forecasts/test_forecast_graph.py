@@ -37,7 +37,8 @@ def columns(rows=8, step_seconds=60.0, seed=5):
 @pytest.mark.parametrize('step_seconds', [10.0, 60.0, 3600.0])
 def test_onnx_gives_what_tensorflow_gives(made, step_seconds):
     """Whatever is unknown among the inputs."""
-    from convert.forecasts import contract, release
+    from convert.forecasts import release
+    from promlstm.forecasts import model as contract
 
     net, run = made
     inputs = columns(step_seconds=step_seconds)
@@ -98,11 +99,12 @@ def test_the_file_is_one_that_the_exporter_accepts(made, tmp_path):
     """Its operators, its digest, and the cases of its proof with gaps among the inputs."""
     from convert.forecasts import contract, release
     from promlstm.engine import bundle, digest, wire
+    from promlstm.forecasts import model as served
 
     net, _ = made
     model = release.export(net)
     proof, worst = release.proof_of(net, model)
-    facts = release.Facts(
+    facts = served.About(
         format=1, name='test', description='', created='2026-01-31T12:00:00Z', coverage=contract.COVERAGE, horizons_seconds=contract.HORIZON_SECONDS,
         step_seconds=contract.STEP_SECONDS, tools={}, evaluation={},
         training=bundle.Training(data='none', digest='0' * 64, recipe='1' * 64, seed=0, entity_steps=0, seconds=0.0),
