@@ -135,24 +135,24 @@ def _stage(args):
 
 def _forecast_recipe(args):
     """The recipe of a model that forecasts; None where it is of another family."""
-    from convert import forecasts, recipe
+    from convert import forecast_recipe, recipe
 
-    if recipe.family_of(args.recipe) != forecasts.FAMILY:
+    if recipe.family_of(args.recipe) != forecast_recipe.FAMILY:
         return None
-    found = forecasts.recipe.load(args.recipe)
+    found = forecast_recipe.load(args.recipe)
     return recipe.moved(found, args.until, time.time()) if args.until else found
 
 
 def _forecast(args, recipe):
     """All stages of a model that forecasts, which has no calibration and is made as a whole."""
-    from convert import files, forecasts, lock, places, progress
+    from convert import files, lock, places, progress
     from convert.errors import ConvertError
     from convert.evaluation.gates import Refused
 
     if args.command != 'all':
-        raise ConvertError(f'{args.command}: a model of family {forecasts.FAMILY} is made as a whole: python -m convert all {args.recipe}')
+        raise ConvertError(f'{args.command}: a model of family {recipe.family} is made as a whole: python -m convert all {args.recipe}')
     if args.service:
-        raise ConvertError(f'--service: no option of family {forecasts.FAMILY}: its gates compare with simple forecasts')
+        raise ConvertError(f'--service: no option of family {recipe.family}: its gates compare with simple forecasts')
     places.labelled_sets(args.data, recipe.training.sets)
     work = _work(args, recipe)
     out = args.out or work / f'{recipe.name}.onnx'
@@ -161,10 +161,10 @@ def _forecast(args, recipe):
     with lock.held(work):
         files.clean(work)
         _need_tensorflow()
-        from convert.forecasts import make
+        from convert import forecast
 
         try:
-            make.make(make.Order(args.recipe, recipe, work, out, args.data, progress.say, args.force))
+            forecast.make(forecast.Order(args.recipe, recipe, work, out, args.data, progress.say, args.force))
         except Refused as error:
             progress.say(f'convert: {error}')
             return 0 if args.keep_on_refusal else REFUSED

@@ -22,11 +22,12 @@ LARGEST, LEAST = 1e300, 1e-300      # of a unit
 FAR = 1000.0                # units from the level at most
 DAY = 86400.0
 SHARE = 1e-6                # of the level: the least unit of a series
+SURPRISE_DAYS = 14.0        # age of what the seasonal memory holds, on average, when the same time of the week comes again
 BEND = 8.0                  # units; beyond it the network sees distances shortened
 
 # What is forecast by each candidate: (name, {column that differs by horizon: factor}, terms of the row). The columns are those of BY_HORIZON;
 # the terms are named in `_terms`, each for all horizons alike, by the second or by the day.
-BY_HORIZON = ('weekly', 'daily', 'yesterday', 'surprise', 'stretched')
+BY_HORIZON = ('weekly', 'daily', 'yesterday', 'surprise', 'drift', 'stretched')
 CANDIDATES_OF = (
     ('newest', {}, ('newest',)),
     ('level', {}, ()),
@@ -46,6 +47,7 @@ CANDIDATES_OF = (
     ('daily moved to now', {'daily': 1}, ('daily now',)),
     ('daily moved to the day', {'daily': 1}, ('day level',)),
     ('yesterday', {'yesterday': 1}, ()),
+    ('yesterday and its drift', {'yesterday': 1, 'drift': 1}, ()),
     ('yesterday and the change between days', {'yesterday': 1}, ('change',)),
     ('yesterday and the trend of days', {'yesterday': 1}, ('daily trend of days',)),
     ('yesterday and the trend of the week', {'yesterday': 1}, ('daily trend of the week',)),
@@ -78,8 +80,8 @@ class Described(NamedTuple):
     """What the network gets, float32."""
 
     row: tf.Tensor              # [R, ROW]
-    recent: tf.Tensor           # [R, 12, 12]   the last day, four half-hours at a time: values, surprises, what is known of them
-    quarters: tf.Tensor         # [R, 8, 8]     the last days: their quarters, what is known of them
+    recent: tf.Tensor           # [R, 144]      the last day: values, surprises, what is known of them
+    days: tf.Tensor             # [R, 8, 8]     the last days: their quarters, what is known of them
     horizon: tf.Tensor          # [R, H, HORIZON]
     candidates: tf.Tensor       # [R, H, CANDIDATES], units from the level
 
@@ -136,9 +138,9 @@ def described(parts, since_quarter, ahead, step_seconds):
     recent, quarters, known = parts.recent, parts.quarters, parts.quarters_known
     day, earlier, week = (_mean(quarters[:, part], known[:, part]) for part in (slice(28, 32), slice(24, 28), slice(4, 32)))
     change = (day - earlier) * _any(known[:, 28:]) * _any(known[:, 24:28])
-    apart, both = quarters[:, 4:] - quarters[:, :-4], known[:, 4:] * known[:, :-4]
-    trend_days = _median(apart[:, -12:], both[:, -12:])     # a day
-    days_apart, days_both = tf.reshape(apart * both, [-1, 7, 4]), tf.reshape(both, [-1, 7, 4])
+    apart, day_both = quarters[:, 4:] - quarters[:, :-4], known[:, 4:] * known[:, :-4]
+    trend_days = _median(apart[:, -12:], day_both[:, -12:])     # a day
+    days_apart, days_both = tf.reshape(apart * day_both, [-1, 7, 4]), tf.reshape(day_both, [-1, 7, 4])
     days_known = tf.reduce_sum(days_both, 2)
     trend_week = _median(tf.reduce_sum(days_apart, 2) / tf.maximum(days_known, 1), tf.minimum(days_known, 1))
     hours, hours_known = (tf.reshape(x, [-1, 12, 4]) for x in (recent, parts.recent_known))
@@ -166,25 +168,30 @@ def described(parts, since_quarter, ahead, step_seconds):
         for one in (terms, by_second, by_day)
     )
     days = tf.math.ceil(ahead / DAY - 1e-6)
-    columns = tf.stack([parts.weekly, parts.daily, parts.yesterday, parts.yesterday_surprise, stretch * parts.weekly], -1)
+    drift = parts.yesterday_surprise * days / SURPRISE_DAYS
+    columns = tf.stack([parts.weekly, parts.daily, parts.yesterday, parts.yesterday_surprise, drift, stretch * parts.weekly], -1)
     candidates = tf.matmul(columns, PRODUCT) + fixed + (ahead / DAY)[..., None] * rising + days[..., None] * daily
     candidates = _clip(candidates)
 
     numbers = [parts.fast, parts.now, trend_hours, trend_days, trend_week, change, *surprises, mean, week - day]
-    small = [parts.noise, _mean(tf.abs(parts.surprise), parts.surprise_known), _mean(tf.abs(steps), both), _deviation(quarters, known)]
+    small = [
+        parts.noise, _mean(tf.abs(parts.surprise), parts.surprise_known), _mean(tf.abs(steps), both), _deviation(quarters, known),
+        _mean(tf.abs(apart), day_both), _mean(tf.abs(quarters[:, 28:] - quarters[:, :4]), known[:, 28:] * known[:, :4]),
+    ]  # fmt: skip
     others = [stretch, tf.math.log(step_seconds / 600), since_quarter / 12, known[:, ::4]]
     row = tf.concat([bent(tf.concat(numbers, 1)), tf.math.log(tf.concat(small, 1) + 1e-3), *others], 1)
     angle = 2 * np.float32(np.pi) * ahead / DAY
     when = [tf.math.log(ahead / 3600) / 3, tf.sqrt(ahead / 604800), ahead / 604800, days / 7, tf.sin(angle), tf.cos(angle), parts.seasonal_known]
-    horizon = tf.concat([bent(candidates), tf.stack(when, -1)], -1)
-    blocks = [tf.reshape(x, [-1, 12, 4]) for x in (bent(recent), bent(parts.surprise), parts.surprise_known)]
-    days_of = [tf.reshape(x, [-1, 8, 4]) for x in (bent(quarters), known)]
-    return Described(row, tf.concat(blocks, 2), tf.concat(days_of, 2), horizon, candidates)
+    near = tf.stack([parts.weekly - parts.yesterday, parts.daily - parts.yesterday, parts.yesterday_surprise], -1)
+    horizon = tf.concat([bent(candidates), tf.stack(when, -1), tf.math.log(tf.abs(near) + 1e-3)], -1)
+    last_day = tf.concat([bent(recent), bent(parts.surprise), parts.surprise_known], 1)
+    days_of = tf.concat([tf.reshape(x, [-1, 8, 4]) for x in (bent(quarters), known)], 2)
+    return Described(row, last_day, days_of, horizon, candidates)
 
 
 def bent(x):
     """Distances, shortened beyond BEND: the network sees the difference between 1 and 2 units better than between 100 and 200."""
-    return 3 * tf.nn.softsign(x / BEND)
+    return BEND * tf.nn.softsign(x / BEND)
 
 
 def _from(level, x):

@@ -5,13 +5,11 @@
 """
 
 import time
-from pathlib import Path
 
 import numpy as np
-import onnx
 
-from convert.forecasts import release
 from convert.forecasts.memory import Past
+from promlstm.forecasts import model
 
 
 class Forecaster:
@@ -39,5 +37,5 @@ class Forecaster:
 
 
 def of(path):
-    """The Forecaster of a model file."""
-    return Forecaster(release.runner(onnx.load_from_string(Path(path).read_bytes())))
+    """The Forecaster of a model file; BundleFormatError or ProofError where it is none."""
+    return Forecaster(model.load(path, threads=1).run)

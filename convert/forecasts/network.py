@@ -1,7 +1,7 @@
 """The network of a forecast: it weighs what simple rules forecast, corrects the mean, and says how far the value may be from it.
 
 A softmax over the candidates, for each row and horizon; the rest is in units of how far the candidates are apart: where all agree, the
-forecast is sure. Two LSTMs read the last day and the last eight days.
+forecast is sure. An LSTM reads the last eight days, a day a step.
 """
 
 import keras
@@ -9,36 +9,38 @@ import tensorflow as tf
 
 from convert.forecasts import candidates
 
-UNITS = (16, 16)            # of the LSTMs over the last day and over the last days
-ROW, HIDDEN = 32, (64, 32)
-LEAST_SPREAD = 0.05         # units of the series
+LSTM_UNITS = 16
+RECENT, ROW, HIDDEN = 48, (64, 32), (64, 32)
+LEAST_SPREAD = 0.02         # units of the series
 
 
 class Network(keras.Model):
     """Described -> quantiles in units from the level, float32 [R, H, 3], in order."""
 
-    def __init__(self, units=UNITS, row=ROW, hidden=HIDDEN):
+    def __init__(self, units=LSTM_UNITS, recent=RECENT, row=ROW, hidden=HIDDEN):
         super().__init__()
-        self.recent = keras.layers.LSTM(units[0]) if units else keras.layers.Dense(48, 'relu')
-        self.quarters = keras.layers.LSTM(units[1]) if units else keras.layers.Dense(24, 'relu')
         self.recurrent = bool(units)
-        self.row = [keras.layers.Dense(row * 2, 'relu'), keras.layers.Dense(row, 'relu')]
+        self.days = keras.layers.LSTM(units) if units else keras.layers.Dense(24, 'relu')
+        self.recent = keras.layers.Dense(recent, 'relu')
+        self.row = [keras.layers.Dense(size, 'relu') for size in row]
         self.of_row = keras.layers.Dense(hidden[0], use_bias=False)
         self.of_horizon = keras.layers.Dense(hidden[0])
         self.hidden = [keras.layers.Dense(size, 'relu') for size in hidden[1:]]
         self.out = keras.layers.Dense(candidates.CANDIDATES + 3, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01))
 
     def call(self, seen):
-        recent, quarters = seen.recent, seen.quarters
-        if not self.recurrent:
-            recent, quarters = tf.reshape(recent, [-1, 12 * 12]), tf.reshape(quarters, [-1, 64])
-        row = tf.concat([self.recent(recent), self.quarters(quarters), seen.row], 1)
+        days = seen.days if self.recurrent else tf.reshape(seen.days, [-1, seen.days.shape[1] * seen.days.shape[2]])
+        row = tf.concat([self.recent(seen.recent), self.days(days), seen.row], 1)
         for layer in self.row:
             row = layer(row)
-        x = tf.nn.relu(self.of_row(row)[:, None] + self.of_horizon(seen.horizon))
+        rows, horizons = tf.shape(seen.horizon)[0], tf.shape(seen.horizon)[1]
+        x = self.of_horizon(tf.reshape(seen.horizon, [-1, seen.horizon.shape[2]]))      # two axes: a product and its sum are one operator
+        x = tf.reshape(x, tf.stack([rows, horizons, x.shape[1]])) + self.of_row(row)[:, None]
+        x = tf.reshape(tf.nn.relu(x), [-1, x.shape[2]])
         for layer in self.hidden:
             x = layer(x)
-        out = self.out(x)
+        x = self.out(x)
+        out = tf.reshape(x, tf.stack([rows, horizons, x.shape[1]]))
         count = candidates.CANDIDATES
         weights = tf.nn.softmax(out[..., :count])
         base = tf.reduce_sum(weights * seen.candidates, -1)

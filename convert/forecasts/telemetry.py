@@ -53,11 +53,13 @@ def _changing(rng, times, n):
 
 
 def _clean(rng, times, n):
-    """Rhythms that repeat well."""
+    """Rhythms that repeat well, or turn slowly into others."""
     x = _rhythm(rng, times, n)
-    x += _wandering(rng, times, n, 3600 * 10 ** rng.uniform(0, 2.2, n)) * 10 ** rng.uniform(-2, -0.4, n)
-    x += _noise(rng, (len(times), n)) * 10 ** rng.uniform(-3, -1.2, n)
-    x += _moving(rng, times, n, walks=0.5, largest=0.0, trend=0.1)
+    weeks = ((times - times[0]) / WEEK)[:, None] / 10
+    x += np.where(rng.random(n) < 0.4, weeks * rng.uniform(0, 1, n), 0) * (_day(rng, times, n) - x)
+    x += _wandering(rng, times, n, 3600 * 10 ** rng.uniform(0, 2.2, n)) * 10 ** rng.uniform(-3.5, -0.4, n)
+    x += _noise(rng, (len(times), n)) * 10 ** rng.uniform(-4, -1.2, n)
+    x += _moving(rng, times, n, walks=0.4, largest=0.0, trend=0.1) * np.where(rng.random(n) < 0.5, 1, 0.1)
     return _positive(rng, x, 0.5, 4 * (rng.random(n) < 0.7))
 
 
@@ -124,7 +126,7 @@ def _rhythm(rng, times, n):
     of_week = rng.normal(size=(7, n)) * np.where(rng.random(n) < 0.3, rng.uniform(0, 0.3, n), 0)
     of_week[5:] += np.where(rng.random(n) < 0.5, rng.uniform(-0.7, 0.3, n), 0)
     weekday = ((times // DAY + 3) % 7).astype(int)
-    memory, size = rng.uniform(0, 0.95, n), rng.choice([0, 0.03, 0.1, 0.25], n)
+    memory, size = rng.uniform(0, 0.95, n), rng.choice([0, 0.01, 0.1, 0.25], n)
     days = _filtered(rng.normal(size=(number[-1] + 1, n)), memory) * np.sqrt(1 - memory**2) * size
     return shape * np.maximum(1 + of_week[weekday] + days[number], 0) + (of_week * rng.uniform(0, 2, n))[weekday]
 

@@ -13,7 +13,8 @@ def made():
     import keras
     import tensorflow as tf
 
-    from convert.forecasts import candidates, network, release, training
+    from convert import forecast_file as release
+    from convert.forecasts import candidates, network, training
 
     keras.utils.set_random_seed(3)
     net = network.Network()
@@ -27,7 +28,7 @@ def made():
 
 
 def columns(rows=8, step_seconds=60.0, seed=5):
-    from convert.forecasts import release
+    from convert import forecast_file as release
 
     inputs = release.inputs(np.random.default_rng(seed), rows, AHEAD, step_seconds)
     inputs['levels'][4] = inputs['recent'][4, -3:]
@@ -37,7 +38,7 @@ def columns(rows=8, step_seconds=60.0, seed=5):
 @pytest.mark.parametrize('step_seconds', [10.0, 60.0, 3600.0])
 def test_onnx_gives_what_tensorflow_gives(made, step_seconds):
     """Whatever is unknown among the inputs."""
-    from convert.forecasts import release
+    from convert import forecast_file as release
     from promlstm.forecasts import model as contract
 
     net, run = made
@@ -97,7 +98,8 @@ def test_rows_and_horizons_know_nothing_of_each_other(made):
 
 def test_the_file_is_one_that_the_exporter_accepts(made, tmp_path):
     """Its operators, its digest, and the cases of its proof with gaps among the inputs."""
-    from convert.forecasts import contract, release
+    from convert import forecast_file as release
+    from convert.forecasts import contract
     from promlstm.engine import bundle, digest, wire
     from promlstm.forecasts import model as served
 

@@ -1,8 +1,8 @@
 """The recipe of a forecast model: what to synthesise, how long to train, what it has to be better than. Strict YAML; unknown keys are refused.
 
-    recipe = recipe.load('convert/recipes/forecast.yml')
+    recipe = forecast_recipe.load('convert/recipes/forecast.yml')
 
-Like other recipes it may have a section `data`, a team's own history, and leave out seed, training and gates: it then has those that ship.
+Like other recipes it may have a section `data`, a team's own history, and leave out seed, training, evaluation and gates: it then has those that ship.
 """
 
 from pathlib import Path
@@ -16,8 +16,9 @@ from convert.data import spans
 from convert.recipe import Count, RecipeError, Seconds
 from promlstm import strict_yaml
 
-SHIPPED = Path(__file__).parent.parent / 'recipes' / 'forecast.yml'
-BORROWED = ('seed', 'training', 'gates')
+FAMILY = 'forecast'
+SHIPPED = Path(__file__).with_name('recipes') / 'forecast.yml'
+BORROWED = ('seed', 'training', 'evaluation', 'gates')
 Ratio = Annotated[float, msgspec.Meta(gt=0)]
 
 
@@ -41,6 +42,12 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     learning_rate: Ratio = 0.003
 
 
+class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Synthetic telemetry of another seed, each series forecast from so many instants."""
+
+    telemetry: tuple[Telemetry, ...]
+
+
 class Gates(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a model must keep to be released: on telemetry it has not learnt from, at each horizon that is judged."""
 
@@ -57,6 +64,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     seed: Annotated[int, msgspec.Meta(ge=0)]
     data: recipe.Data | None = None
     training: Training
+    evaluation: Evaluation
     gates: Gates = Gates()
 
 

@@ -16,11 +16,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from convert import files, job, progress, weights
+from convert import files, forecast_file, job, progress, weights
 from convert import recipe as recipes
 from convert.data import collect
 from convert.evaluation.gates import Refused
-from convert.forecasts import contract, measure, recorded, release, telemetry, training
+from convert.forecasts import contract, measure, recorded, telemetry, training
 from convert.forecasts.examples import examples, joined
 from convert.forecasts.forecaster import Forecaster
 from promlstm.engine import bundle
@@ -29,7 +29,6 @@ from promlstm.forecasts import model as model_file
 WEIGHTS = 'forecast.weights.h5'
 JUDGED_SECONDS = (3600, 86400)              # horizons that the gates look at
 HORIZONS_SECONDS = (300, 3600, 6 * 3600, 86400, 7 * 86400)
-TESTED = ((60, 14, 100), (300, 24, 150), (3600, 40, 150))     # step, days, series of the synthetic telemetry that it is measured on
 EVALUATION_SEED = 2_000_003                 # added to the recipe's
 OWN_STEPS, OWN_SERIES = 20_000, 400         # of a window of own history, and of all of them
 
@@ -38,7 +37,7 @@ class Order(NamedTuple):
     """What is made, from what and where to."""
 
     path: Path              # of the recipe
-    recipe: object          # forecasts.recipe.Recipe
+    recipe: object          # forecast_recipe.Recipe
     work: Path
     out: Path
     data: Path | None
@@ -92,10 +91,10 @@ def _learnt_from(order):
 
 def _finish(order, net, learnt):
     """Export, prove, evaluate, release."""
-    model = release.export(net)
-    proof, worst = release.proof_of(net, model)
+    model = forecast_file.export(net)
+    proof, worst = forecast_file.proof_of(net, model)
     order.log(f'{len(model.graph.node)} nodes, {model.ByteSize()} bytes; TensorFlow and ONNX Runtime differ by {worst:.2g} of the tolerance at most')
-    figures = evaluated(order, Forecaster(release.runner(model)))
+    figures = evaluated(order, Forecaster(forecast_file.runner(model)))
     evaluation = {f'{name}, {_hours(seconds)}': _rounded(each) for name, found in figures.items() for seconds, each in found.items()}
     reasons = refusals(figures, order.recipe.gates)
     if reasons and not order.force:
@@ -104,7 +103,7 @@ def _finish(order, net, learnt):
         format=model_file.FORMAT, name=order.recipe.name, description=order.recipe.description, created=job.now(), coverage=contract.COVERAGE,
         horizons_seconds=contract.HORIZON_SECONDS, step_seconds=contract.STEP_SECONDS, training=learnt, tools=job.tools(), evaluation=evaluation,
     )  # fmt: skip
-    data = release.released(model, facts, proof, str(order.out))
+    data = forecast_file.released(model, facts, proof, str(order.out))
     files.folder(order.out.parent)
     with files.atomically(order.out) as draft:
         draft.write_bytes(data)
@@ -114,9 +113,10 @@ def _finish(order, net, learnt):
 def evaluated(order, forecaster):
     """{telemetry: {seconds ahead: measure.Figures}} on synthetic telemetry, recorded sets and own history that were not learnt from; logged as a table."""
     out = {}
-    for step, days, series in TESTED:
-        times, values = telemetry.batch([order.recipe.seed + EVALUATION_SEED], step_seconds=step, days=days, series=series)
-        out[f'synthetic at {step} s'] = measure.measured(forecaster, times, values, HORIZONS_SECONDS)
+    for each in order.recipe.evaluation.telemetry:
+        seed = [order.recipe.seed + EVALUATION_SEED]
+        times, values = telemetry.batch(seed, step_seconds=each.step_seconds, days=each.days, series=each.series)
+        out[f'synthetic at {each.step_seconds:g} s'] = measure.measured(forecaster, times, values, HORIZONS_SECONDS, instants=each.instants)
     for name in order.recipe.training.sets if order.data else ():
         out |= recorded.measured(forecaster, order.data, name, HORIZONS_SECONDS)
     for dataset in collect.load(order.path, order.recipe.data, order.work / 'data') if order.recipe.data else ():
@@ -140,8 +140,9 @@ def table(figures):
 def refusals(figures, gates):
     """Why the gates do not let a model pass, list of lines; empty = they do.
 
+    >>> from convert import forecast_recipe
     >>> poor = measure.Figures(1.1, 0.8, 0.8, 0.9, 40)
-    >>> refusals({'own': {3600.0: poor}}, __import__('convert.forecasts.recipe').forecasts.recipe.Gates())
+    >>> refusals({'own': {3600.0: poor}}, forecast_recipe.Gates())
     ['own, 1h: error 1.100 of "the same as a day ago", expected at most 0.855: 0.95 of the better of that and "no change"']
     """
     low, high = gates.coverage_ratio
