@@ -30,7 +30,7 @@ WEIGHTS = 'forecast.weights.h5'
 JUDGED_SECONDS = (3600, 86400)              # horizons that the gates look at
 HORIZONS_SECONDS = (300, 3600, 6 * 3600, 86400, 7 * 86400)
 EVALUATION_SEED = 2_000_003                 # added to the recipe's
-OWN_STEPS, OWN_SERIES = 20_000, 400         # of a window of own history, and of all of them
+OWN_SERIES = 400            # of own history that are learnt from, of each detector
 
 
 class Order(NamedTuple):
@@ -80,7 +80,7 @@ def _learnt_from(order):
         words.append(f'healthy time of every other entity of {", ".join(settings.sets)}')
     if order.recipe.data:
         found = collect.load(order.path, order.recipe.data, order.work / 'data')
-        parts += recorded.of_history(found, 'train', rng, instants=settings.set_instants, steps=OWN_STEPS, series=OWN_SERIES)
+        parts += recorded.of_history(found, 'train', rng, instants=settings.set_instants, series=OWN_SERIES)
         words.append('own history of ' + ', '.join(each.detector for each in found))
     data = joined(parts)
     digest = hashlib.sha256()

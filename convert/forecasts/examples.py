@@ -14,6 +14,7 @@ DAY = 86400
 EARLY = 0.3                 # share of the instants in the first days of a series
 FARTHEST = 500.0            # units from the level that a target may be
 HEAVIEST = 100.0
+NEAR = 0.15                 # errors at short horizons are small, and count for more: by (a day / horizon) to this power
 
 
 def examples(times, values, rng, *, instants, horizons=8, bad=None):
@@ -61,7 +62,8 @@ def _described(columns, came, usable, usual):
     out['step_seconds'] = np.full((count, 1), columns['step_seconds'], np.float32)
     out['ahead'] = np.broadcast_to(columns['ahead'].astype(np.float32), (count, horizons))
     out['target'] = np.clip(np.nan_to_num((came[kept] - level) / unit), -FARTHEST, FARTHEST).astype(np.float32)
-    out['weight'] = (np.minimum(unit / worth, HEAVIEST) * usable[kept]).astype(np.float32)
+    near = (DAY / columns['ahead']) ** NEAR
+    out['weight'] = (np.minimum(unit / worth, HEAVIEST) * near * usable[kept]).astype(np.float32)
     return out
 
 

@@ -31,11 +31,11 @@ def of_sets(folder, names, rng, *, instants, which=LEARNT):
     return out
 
 
-def of_history(datasets, part, rng, *, instants, steps, series):
+def of_history(datasets, part, rng, *, instants, series):
     """Examples of a team's own history (convert.data.dataset.Dataset) in the spans of a part; what is excluded is neither learnt nor forecast."""
     out = []
     for dataset in datasets:
-        for batch in dataset.batches(part, steps=steps, lead_steps=0, series=series):
+        for batch in dataset.batches(part, lead_steps=0, series=series):
             values, bad = (x.reshape(len(batch.times), -1) for x in (batch.values, batch.faulty))
             found = examples(batch.times, values, rng, instants=instants, bad=bad)
             out += [found] if found else []

@@ -80,7 +80,7 @@ def _disks(rng, times, n):
     rate = 10 ** rng.uniform(-2.5, 1, n) * step / DAY       # of the size, a step
     busy = np.maximum(1 + _rhythm(rng, times, n) * rng.uniform(0, 1, n), 0)
     uneven = rng.gamma(10 ** rng.uniform(-2, 1, n) + 0.02, 1, (steps, n))
-    more = np.where(rng.random(n) < 0.35, 1, busy * uneven / (uneven.mean(0) + 1e-9)) * rate
+    more = np.where(rng.random(n) < 0.45, 1, busy * uneven / (uneven.mean(0) + 1e-9)) * rate
     more *= np.exp(np.clip(np.cumsum((rng.random((steps, n)) < step / DAY / 10) * rng.normal(size=(steps, n)) * (rng.random(n) < 0.4), 0), -3, 3))
     used = _emptied(rng, times, more)
     for entity in np.flatnonzero(rng.random(n) < 0.2):      # files that come and go
@@ -95,7 +95,7 @@ def _disks(rng, times, n):
 def _emptied(rng, times, more):
     """What adds up, emptied never, at a limit, by the clock (and a share is kept), or by hand; float64 [T, N]."""
     steps, n = more.shape
-    kind = rng.integers(0, 4, n)
+    kind = rng.choice(4, n, p=[0.4, 0.2, 0.25, 0.15])
     top, low = rng.uniform(0.3, 1, n), rng.uniform(0, 0.9, n)
     period = rng.choice([3 * 3600, 6 * 3600, DAY, DAY, WEEK], n)
     turn = np.diff(np.floor((times[:, None] - rng.random(n) * period) / period), axis=0, prepend=0) > 0

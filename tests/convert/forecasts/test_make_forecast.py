@@ -1,5 +1,8 @@
 """A forecast model from a recipe: its file, its gates, mistakes in the recipe."""
 
+import csv
+import json
+
 import msgspec
 import numpy as np
 import pytest
@@ -49,6 +52,33 @@ def test_a_minute_of_training_beats_simple_forecasts(written, tmp_path, capsys):
     hour = loaded.about.evaluation['synthetic at 1800 s, 1h']
     assert hour['error_ratio'] < 0.85 and hour['error_ratio'] < hour['unchanged_ratio']
     assert 'sha256' in capsys.readouterr().err
+
+
+@pytest.mark.train
+def test_own_history_is_learnt_from_and_measured_on(written, tmp_path):
+    """A CSV of three weeks: the spans `train` are among the examples, the span `test` is in the table that the gates read."""
+    from promlstm.forecasts import model
+
+    end, step = 1_764_000_000 // 86400 * 86400, 1800
+    times = np.arange(end - 21 * 86400, end, step)
+    with open(tmp_path / 'past.csv', 'w', newline='') as file:
+        rows = csv.writer(file)
+        rows.writerow(['time', 'host', 'value'])
+        rng = np.random.default_rng(0)
+        for host in range(12):
+            wave = 10 + 3 * np.sin(2 * np.pi * (times / 86400 + host / 12)) + rng.normal(size=len(times))
+            rows.writerows((int(time), f'h{host}', f'{value:.3f}') for time, value in zip(times, wave, strict=True))
+    detector = {'name': 'load', 'expr': 'past_load', 'step': '30m', 'delay': '0s', 'history': '1d'}
+    (tmp_path / 'promlstm.yml').write_text(json.dumps({'prometheus': {'url': 'http://not-asked'}, 'detectors': [detector]}))
+    spans = {'train': [[end - 21 * 86400, end - 4 * 86400]], 'test': [[end - 4 * 86400, end]]}
+    data = {'config': 'promlstm.yml', 'files': {'load': ['past.csv']}, 'spans': spans}
+    quick = RECIPE.replace('series: 120', 'series: 20').replace('series: 160', 'series: 20').replace('epochs: 12', 'epochs: 2')
+    out = tmp_path / 'own.onnx'
+    path = written(quick + f'data: {json.dumps(data)}\n')
+    assert main(['all', str(path), '--work', str(tmp_path / 'work'), '--out', str(out), '--force']) == 0
+    about = model.load(out).about
+    assert about.training.data.endswith('and own history of load') and about.evaluation['load (12 entities), 1h']['series'] == 12
+    assert about.evaluation['load (12 entities), 1h']['error_ratio'] < 1
 
 
 def figures(error=0.7, coverage=0.8, unchanged=1.2):
