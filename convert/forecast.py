@@ -29,6 +29,7 @@ from promlstm.forecasts import model as model_file
 WEIGHTS = 'forecast.weights.h5'
 JUDGED_SECONDS = (3600, 86400)              # horizons that the gates look at
 HORIZONS_SECONDS = (300, 3600, 6 * 3600, 86400, 7 * 86400)
+LEAST_SERIES = 20           # of telemetry that the gates judge: of fewer, chance decides
 EVALUATION_SEED = 2_000_003                 # added to the recipe's
 OWN_SERIES = 400            # of own history that are learnt from, of each detector
 
@@ -149,7 +150,7 @@ def refusals(figures, gates):
     out = []
     for name, found in figures.items():
         for seconds, each in found.items():
-            if seconds not in JUDGED_SECONDS:
+            if seconds not in JUDGED_SECONDS or each.series < LEAST_SERIES:
                 continue
             most = gates.error_ratio * min(1.0, each.unchanged_ratio)
             where = f'{name}, {_hours(seconds)}'

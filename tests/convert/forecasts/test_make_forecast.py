@@ -24,7 +24,7 @@ training:
   batch_rows: 128
 evaluation:
   telemetry: [{step_seconds: 1800, days: 24, series: 80, instants: 20}]
-gates: {coverage_ratio: [0.5, 0.95]}
+gates: {error_ratio: 1.0, coverage_ratio: [0.5, 0.95]}
 """
 OF, MOST = 'of "the same as a day ago"', '0.95 of the better of that and "no change"'
 
