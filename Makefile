@@ -9,7 +9,7 @@ ARGS ?=
 PARALLEL ?= -n 3 --dist loadfile
 # What `make check` runs: every unit, no server, no training.
 UNITS := tests/test_architecture.py tests/test_limits.py tests/test_pictures.py tests/test_config.py tests/test_docs.py tests/test_logs.py tests/test_main_checks.py \
-         tests/engine tests/query tests/serve tests/live tests/convert promlstm
+         tests/engine tests/query tests/serve tests/live tests/convert tests/bench promlstm
 
 checksum = $(shell { pwd; cat $(1); } | cksum | cut -d ' ' -f 1)
 MADE := made-$(call checksum,.ci/constraints.txt)

@@ -1,22 +1,30 @@
-"""Run all measurements, or those that are named: `python -m bench footprint memory step scrape start checkpoint collect incidents`; `retrain`,
-`servers` and `tolerate`, minutes, only where they are named."""
+"""Run all measurements, or those that are named: `python -m bench footprint memory step scrape start checkpoint collect incidents forecast`; `retrain`,
+`scaling`, `servers` and `tolerate`, minutes, only where they are named. Options go to the one that is named: `python -m bench scaling --help`."""
 
 import importlib
 import sys
 
-NAMES = ('footprint', 'memory', 'step', 'scrape', 'start', 'checkpoint', 'collect', 'incidents')
-LONG = ('retrain', 'servers', 'tolerate')  # only where they are named
+NAMES = ('footprint', 'memory', 'step', 'scrape', 'start', 'checkpoint', 'collect', 'incidents', 'forecast')
+LONG = ('retrain', 'scaling', 'servers', 'tolerate')  # only where they are named
+WITH_OPTIONS = ('scaling',)  # their main takes arguments, and returns an exit status
 
 
-def main(names):
+def main(arguments):
     """Run them one after the other; returns the exit status."""
+    first = next((n for n, argument in enumerate(arguments) if argument.startswith('-')), len(arguments))
+    names, options = arguments[:first], arguments[first:]
     if unknown := next((name for name in names if name not in NAMES + LONG), None):
         print(f'bench: no measurement {unknown!r}; there are {", ".join(NAMES + LONG)}', file=sys.stderr)
+        return 2
+    if options and (len(names) != 1 or names[0] not in WITH_OPTIONS):
+        print(f'bench: {options[0]}: options are for one of {", ".join(WITH_OPTIONS)}, named before them', file=sys.stderr)
         return 2
     for name in names or NAMES:
         measurement = importlib.import_module(f'bench.{name}')
         print(f'\n{name}: {measurement.__doc__.splitlines()[0]}', flush=True)
-        measurement.main()
+        status = measurement.main(options) if name in WITH_OPTIONS else measurement.main()
+        if status:
+            return status
     return 0
 
 

@@ -265,6 +265,9 @@ def _benchmark(args):
     if args.root_cause:
         _root_cause(args)
         return
+    if args.forecast:
+        _forecast(args)
+        return
     places.labelled_sets(args.data, args.sets)
     for model in args.model:
         session.load(session.resolve(model))
@@ -290,6 +293,17 @@ def _root_cause(args):
     boards = [root_cause.run(loaded, name, args.root_cause, say, progress.say) for name, loaded in models.items()]
     if args.json:
         args.json.write_bytes(root_cause.encoded(boards))
+
+
+def _forecast(args):
+    from convert import places, progress
+    from convert.evaluation import forecasting
+
+    if args.json:
+        places.to_write(args.json)
+    sample = forecasting.SAMPLE if args.sample is None else args.sample
+    options = forecasting.Options(args.forecast, tuple(args.model), args.sets, args.against, sample, args.json)
+    forecasting.run(options, functools.partial(print, flush=True), progress.say)
 
 
 def _figures(args):

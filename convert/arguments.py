@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-from promlstm.config import seconds
+from convert import option_types
 
 EPILOG = """\
 examples:
@@ -107,12 +107,18 @@ first model's recall less that of the row, with its 90 % interval. An event recu
 where it came at the same time of day, and as large, on two of the seven days before.
 docs/how-to/benchmark.md says where to get labelled sets and how to make your own.
 --root-cause measures how often an incident's cause is named: docs/explanation/root-cause.md.
+--forecast measures forecasts, of the baselines where no MODEL is given. Its DIR may hold
+  SET/ENTITY.npz     labelled telemetry, as for --data: its healthy time is forecast
+  NAME_hourly.npz    pairs of arrays SERIES_train and SERIES_test: samples of each hour,
+                     and the hours that follow, such as M4's hourly series
 
 examples:
   python -m convert benchmark builtin:default --data labelled/
   python -m convert benchmark own.onnx builtin:default --data labelled/ --sets WSD,NAB --errors --out benchmark/
   python -m convert benchmark own.onnx --data labelled/ --most-by-one-entity 0.1 --json figures.json
-  python -m convert benchmark --root-cause incidents/"""
+  python -m convert benchmark --root-cause incidents/
+  python -m convert benchmark --forecast labelled/ --sets WSD,NAB --json forecasts.json
+  python -m convert benchmark --forecast labelled/ --against AutoETS --sample 20"""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -140,15 +146,23 @@ def parse(argv=None):
 
 
 def _check_benchmark(args, refuse):
-    """Models and labelled telemetry are needed, or recorded incidents, but not both."""
-    if args.root_cause is None:
-        if missing := [name for name, given in (('MODEL', args.model), ('--data', args.data)) if not given]:
+    """Models and labelled telemetry are needed, or recorded incidents, or series to forecast, but only one of these."""
+    names = {
+        '--data': args.data, '--root-cause': args.root_cause, '--forecast': args.forecast, '--sets': args.sets, '--out': args.out, '--errors': args.errors,
+        '--most-by-one-entity': args.most_by_one_entity, '--against': args.against, '--sample': args.sample,
+    }  # fmt: skip
+    given = [name for name, value in names.items() if value not in (None, False, ())]
+    takes = {'--root-cause': (), '--forecast': ('--sets', '--against', '--sample')}
+    for what, options in takes.items():
+        if what in given and (unfit := [name for name in given if name not in (what, *options)]):
+            refuse(f'argument {what}: not allowed with {", ".join(unfit)}')
+    if args.root_cause is not None:
+        args.model = args.model or ['builtin:default']
+    elif args.forecast is None:
+        if missing := [name for name, value in (('MODEL', args.model), ('--data', args.data)) if not value]:
             refuse(f'the following arguments are required: {", ".join(missing)}')
-        return
-    given = {'--data': args.data, '--sets': args.sets, '--out': args.out, '--errors': args.errors, '--most-by-one-entity': args.most_by_one_entity}
-    if unfit := [name for name, value in given.items() if value]:
-        refuse(f'argument --root-cause: not allowed with {", ".join(unfit)}')
-    args.model = args.model or ['builtin:default']
+        if unfit := [name for name in takes['--forecast'] if name in given and name != '--sets']:
+            refuse(f'argument {unfit[0]}: only allowed with --forecast')
 
 
 def parser():
@@ -236,8 +250,8 @@ def _wrap(commands):
     scaling = out.add_mutually_exclusive_group(required=True)
     scaling.add_argument('--scaling', type=Path, metavar='FILE', help='how each feature was scaled, YAML')
     scaling.add_argument('--feature', action='append', metavar='LINE', help='a line of that file; once for each feature')
-    out.add_argument('--step', type=_seconds, required=True, metavar='DURATION', help='the step that it was trained for, such as 60s')
-    out.add_argument('--slowest-step', type=_seconds, metavar='DURATION', help='the slowest step that it may serve (default: the same)')
+    out.add_argument('--step', type=option_types.duration, required=True, metavar='DURATION', help='the step that it was trained for, such as 60s')
+    out.add_argument('--slowest-step', type=option_types.duration, metavar='DURATION', help='the slowest step that it may serve (default: the same)')
     out.add_argument('--window', type=int, metavar='STEPS', help='steps of its window, where the model takes any number')
     out.add_argument(
         '--output', choices=('probability', 'reconstruction', 'forecast'), help='what its output is (default: by the shape of the output)'
@@ -302,20 +316,39 @@ def _benchmark(commands):
         metavar='DIR',
         help='instead: recorded incidents whose cause is known, DIR/SCENARIO__ISSUE.npz, and simulated ones (default model: builtin:default)',
     )
-    out.add_argument('--sets', type=_names, default=(), metavar='NAMES', help='only these of the sets, such as WSD,AIOPS (default: all, and injected faults)')
+    out.add_argument(
+        '--forecast',
+        type=Path,
+        metavar='DIR',
+        help='instead: series to forecast, DIR/SET/ENTITY.npz and DIR/NAME_hourly.npz, see below; MODEL, if any, is a forecast model',
+    )
+    out.add_argument('--against', metavar='ROW', help='of --forecast: the row that others are compared with (default: the first MODEL, or the seasonal naive)')
+    out.add_argument(
+        '--sample',
+        type=option_types.number,
+        metavar='N',
+        help='of --forecast: so many series of a set are forecast by AutoETS, AutoTheta and Prophet where they are installed; 0 = none (default: 5)',
+    )
+    out.add_argument(
+        '--sets', type=option_types.names, default=(), metavar='NAMES', help='only these of the sets, such as WSD,AIOPS (default: all, and injected faults)'
+    )
     out.add_argument('--out', type=Path, metavar='PATH', help='write a page there (a name that ends in .html), or page, text and JSON (a folder)')
     out.add_argument('--json', type=Path, metavar='FILE', help='write all figures as JSON')
     out.add_argument('--errors', action='store_true', help='list what the first model misses and where it cries wolf, and draw it in the page')
     out.add_argument(
-        '--standing', type=_standing, default=14_400.0, metavar='DURATION', help='a standing alarm counts again after this time; 0 = once (default: 4h)'
+        '--standing',
+        type=option_types.standing,
+        default=14_400.0,
+        metavar='DURATION',
+        help='a standing alarm counts again after this time; 0 = once (default: 4h)',
     )
     out.add_argument(
         '--most-by-one-entity',
-        type=_share,
+        type=option_types.share,
         metavar='SHARE',
         help="end with status 1 where one entity makes more than this share of a set's false alarms, such as 0.1",
     )
-    out.add_argument('--processes', type=_count, metavar='N', help='that replay at once (default: the number of cores, four at most)')
+    out.add_argument('--processes', type=option_types.count, metavar='N', help='that replay at once (default: the number of cores, four at most)')
 
 
 def _figures(commands):
@@ -340,8 +373,8 @@ def _healthy(commands):
         'example:\n  python -m convert healthy builtin:default\n  python -m convert healthy own.onnx --days 30 --entities 6',
     )
     out.add_argument('model', metavar='FILE', help='a model file, or builtin:NAME')
-    out.add_argument('--days', type=_days, default=14, metavar='N', help='how long, at a step of a minute; 5 or more (default: 14)')
-    out.add_argument('--entities', type=_count, default=32, metavar='N', help='of each shape (default: 32)')
+    out.add_argument('--days', type=option_types.days, default=14, metavar='N', help='how long, at a step of a minute; 5 or more (default: 14)')
+    out.add_argument('--entities', type=option_types.count, default=32, metavar='N', help='of each shape (default: 32)')
 
 
 def _graph(commands):
@@ -355,48 +388,10 @@ def _graph(commands):
         'examples:\n  python -m convert graph promlstm.yml --label service --out graph.json\n  python -m convert graph --simulated 3',
     )
     out.add_argument('config', type=Path, nargs='?', metavar='CONFIG', help='a configuration of promlstm')
-    out.add_argument('--days', type=_count, default=14, metavar='N', help='how much history, until now (default: 14)')
+    out.add_argument('--days', type=option_types.count, default=14, metavar='N', help='how much history, until now (default: 14)')
     out.add_argument('--detector', action='append', default=[], metavar='NAME', help='only this detector; once for each (default: all)')
     out.add_argument('--label', action='append', default=[], metavar='LABEL', help='whose values are the names; once for each (default: all linking labels)')
     out.add_argument('--out', type=Path, default=Path('graph.json'), metavar='FILE', help='the file to write (default: graph.json)')
-    out.add_argument('--simulated', type=_count, metavar='N', help='learn from N made-up fleets instead, print precision and recall, and write nothing')
-
-
-def _days(text):
-    days = _count(text)
-    if days < 5:
-        raise argparse.ArgumentTypeError(f'{days} days: what is known is counted from the fourth day on; at least 5')
-    return days
-
-
-def _seconds(text):
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _standing(text):
-    return 0.0 if text == '0' else _seconds(text)
-
-
-def _names(text):
-    found = tuple(name.strip() for name in text.split(',') if name.strip())
-    if not found:
-        raise argparse.ArgumentTypeError(f'got {text!r}, expected names of sets, such as WSD,AIOPS')
-    return found
-
-
-def _share(text):
-    try:
-        if 0 < float(text) <= 1:
-            return float(text)
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f'got {text!r}, expected a share above 0 and not above 1')
-
-
-def _count(text):
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f'got {text!r}, expected a whole number of at least 1')
-    return int(text)
+    out.add_argument(
+        '--simulated', type=option_types.count, metavar='N', help='learn from N made-up fleets instead, print precision and recall, and write nothing'
+    )

@@ -17,7 +17,7 @@ from promlstm.engine.recent import BYTES
 from promlstm.engine.trial import Trials
 from promlstm.errors import PromlstmError, SourceUnavailable
 from promlstm.forecasts import model, trial
-from promlstm.live.forecasts import check, of_entities
+from promlstm.forecasts.limit import of_entities
 
 LINES_WORTH_A_WORD = 1_000_000  # of one detector on the page
 BOUNDS = 3  # lines for each horizon
@@ -35,7 +35,7 @@ class Models:
         key = sessions.resolve(settings.model, root), settings.sha256
         if key not in self._loaded:
             self._loaded[key] = model.load(key[0], sha256=key[1], trial=self._trials)
-        check(self._loaded[key], config)
+        self._loaded[key].check(config.step, settings.horizons)
 
 
 def per_entity_bytes(config: DetectorConfig) -> int:

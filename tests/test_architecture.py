@@ -86,6 +86,7 @@ TIERS = {
     'convert.wrap': 22,
     'convert.benchmark': 22,
     # the command line
+    'convert.option_types': 22,
     'convert.arguments': 23,
     'convert.__main__': 24,
 }

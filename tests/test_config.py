@@ -81,7 +81,7 @@ def test_five_lines_are_enough():
     assert msgspec.structs.asdict(detector) == {
         'name': 'node_cpu', 'expr': expr, 'features': {}, 'by': (), 'source': None, 'step': 60, 'delay': 10, 'model': 'builtin:default', 'sha256': None,
         'timezone': 'UTC', 'false_alarms': '1/week each', 'direction': 'both', 'min_deviation': 0, 'min_relative_deviation': 0,
-        'range': None, 'hold': None, 'absent': 'missing', 'missing': 'alert', 'noisy': 'alert', 'forget': 86400, 'history': 8 * 86400,
+        'range': None, 'hold': None, 'absent': 'missing', 'missing': 'alert', 'noisy': 'alert', 'forecast': None, 'forget': 86400, 'history': 8 * 86400,
         'max_entities': 1_000_000,
     }  # fmt: skip
     assert detector.queries == {'': expr}
@@ -99,6 +99,17 @@ def test_every_key_can_be_set():
         default = {field.name: field.default for field in msgspec.structs.fields(struct)}
         unset = [name for name, value in msgspec.structs.asdict(struct).items() if value == default[name]]
         assert unset in ([], ['basic_auth', 'authorization', 'kind'], ['expr'], ['preset'])  # the other ways; of the section prometheus the kind is given
+
+
+def test_a_forecast_has_defaults_and_every_key_can_be_set():
+    """`forecast: {}` is enough."""
+    text = 'prometheus: {url: http://a}\ndetectors: [{name: m, expr: up, forecast: %s}]'
+    plain = config.parse(text % '{}').detectors[0].forecast
+    assert plain.horizons == (3600, 86400, 604800) and not plain.limited and plain.model == 'builtin:forecast'
+    digest = '0123456789abcdef' * 4
+    given = config.parse(text % f'{{horizons: [5m], limit_expr: size, approach: rising, model: m.onnx, sha256: {digest}}}').detectors[0].forecast
+    assert (given.horizons, given.limit_expr, given.approach, given.model, given.sha256) == ((300,), 'size', 'rising', 'm.onnx', digest)
+    assert given.limited and config.parse(text % '{limit: 0}').detectors[0].forecast.limited
 
 
 def test_detectors_name_their_source():

@@ -266,7 +266,9 @@ def test_readme_names_every_gauge_of_an_entity():
     assert set(re.findall(r'`(promlstm_\w+)`', table)) == set(exposition.FAMILIES)
 
 
-@pytest.mark.parametrize(('heading', 'kind'), [('## `prometheus`', configuration.Source), ('## `detectors`', configuration.Detector)])
+@pytest.mark.parametrize(('heading', 'kind'), [
+    ('## `prometheus`', configuration.Source), ('## `detectors`', configuration.Detector), ('## `detectors.forecast`', configuration.Forecast),
+])  # fmt: skip
 def test_every_key_of_the_configuration_is_documented(heading, kind):
     """And no other."""
     section = CONFIGURATION.split(heading)[1].split('\n## ')[0]

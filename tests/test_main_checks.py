@@ -266,7 +266,8 @@ def test_a_model_that_computes_other_numbers_here(run, tmp_path):
 
 def test_a_model_that_is_not_shipped(run):
     """builtin: with an unknown name is refused, and the message lists the known ones."""
-    assert refused(run, 'check-model', 'builtin:none') == 'builtin:none: no such model comes with promlstm; there is builtin:default, builtin:forecaster'
+    known = 'builtin:default, builtin:forecast, builtin:forecaster'
+    assert refused(run, 'check-model', 'builtin:none') == f'builtin:none: no such model comes with promlstm; there is {known}'
 
 
 # -- check-config

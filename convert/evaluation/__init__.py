@@ -34,10 +34,21 @@ The command `benchmark --root-cause`, over incidents of which the cause is known
     root_cause           how often each ranking names the cause
     root_cause_cases     the incidents
     root_cause_rankings  the rankings
+
+The command `benchmark --forecast`, over series whose future is known:
+
+    forecasting         forecasters measured side by side
+    forecast_sets       what is forecast, and from when
+    forecast_baselines  simple forecasts, and an interval from their own errors
+    forecast_ridge      one linear forecast for all series
+    forecast_packages   AutoETS, AutoTheta and Prophet, where they are installed
+    forecast_measures   MASE, quantile loss, coverage
+    forecast_board      the figures as text and JSON
 """
 
 __all__ = [
-    'alerts', 'baselines', 'benchmark', 'benchmark_sets', 'evaluate', 'events', 'figures', 'gates', 'healthy', 'measures', 'mistakes', 'nab', 'planting',
-    'plots', 'recurrence', 'replay', 'report', 'review', 'root_cause', 'root_cause_cases', 'root_cause_rankings', 'scoreboard', 'scorecard', 'scoring',
-    'shapes', 'sheets', 'spreading', 'volume',
+    'alerts', 'baselines', 'benchmark', 'benchmark_sets', 'evaluate', 'events', 'figures', 'forecast_baselines', 'forecast_board',
+    'forecast_measures', 'forecast_packages', 'forecast_ridge', 'forecast_sets', 'forecasting', 'gates', 'healthy', 'measures', 'mistakes',
+    'nab', 'planting', 'plots', 'recurrence', 'replay', 'report', 'review', 'root_cause', 'root_cause_cases', 'root_cause_rankings',
+    'scoreboard', 'scorecard', 'scoring', 'shapes', 'sheets', 'spreading', 'volume',
 ]  # fmt: skip

@@ -132,6 +132,8 @@ def events(demo: Demo, shown: set[object]) -> list[Event]:
         found['false', alarm] = (alarm.reading.time, 'FALSE ALARM', text)
     for told in demo.exporter.spreading.told():
         found['incident', told.incident, told.time] = (told.time, 'incident', f'{told}: {told.reasons}'.removesuffix(': '))
+    for told_of in demo.exporter.filling.told(demo.clock.now()):
+        found['forecast', told_of] = (told_of.time, 'forecast', str(told_of))
     new = [event for key, event in found.items() if key not in shown]
     shown.update(found)
     return sorted(new)
@@ -155,6 +157,7 @@ def summary(demo: Demo, reasons: Sequence[str]) -> list[str]:
         *(('', _fault_line(demo, *finding)) for finding in findings),
         ('faults that spread', f'{len(spread)}, the culprit is on top in {len(spread) - _mistaken(spread)}' if spread else 'none yet'),
         *(('', f'{clock_text(fault.start)} {fault_text(fault)}: {told or "in no incident that spread"}') for fault, told in spread),
+        *(('' if place else 'will be full', str(told)) for place, told in enumerate(demo.exporter.filling.told(demo.clock.now()))),
         ('false alarms', f'{len(scoring.false_alarms())} in {len(scoring.entities) * seconds / 3600:.0f} entity-hours'),
         ('failed stages', ', '.join(f'{name} {stage} × {n}' for (name, stage), n in demo.exporter.failures().items()) or 'none'),
         ('skipped steps', f'{demo.exporter.missed_steps()}'),
@@ -251,7 +254,8 @@ class Screen:
 
     def refresh(self) -> None:
         """Draw the whole screen."""
-        colours = {'found': terminal.GREEN, 'MISSED': terminal.RED, 'FALSE ALARM': terminal.RED, 'injected': terminal.BOLD, 'incident': terminal.YELLOW}
+        colours = {'found': terminal.GREEN, 'injected': terminal.BOLD} | dict.fromkeys(('MISSED', 'FALSE ALARM'), terminal.RED)
+        colours |= dict.fromkeys(('incident', 'forecast'), terminal.YELLOW)
         for when, kind, text in events(self._demo, self._shown):
             self._recent.append(f'{clock_text(when)}  {colours[kind]}{kind:11}{terminal.PLAIN}  {text}')
         size = shutil.get_terminal_size()

@@ -4,6 +4,7 @@
     estate.series, estate.values(times), estate.value(i, times), estate.faults(begin, end)  # as of the fleet
     estate.affects(fault, metric, labels)
 
+Two volumes of a host have a fate of their own: one fills up, one is rotated.
 Of the shop there are the series of its services, in a namespace of their own, and its service graph as tracing would count it: a counter of
 calls for each pair of a caller and whom it calls.
 
@@ -16,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from promlstm.demo import fleet, shop
+from promlstm.demo import fleet, shop, volumes
 from promlstm.engine.columns import Floats
 
 NAMESPACE = 'shop'
@@ -49,6 +50,7 @@ class Estate:
         graph = [{'client': a, 'server': b} for (label, a), (other, b) in services.edges if label == other == 'service']
         self.series = (
             *telemetry.series,
+            *volumes.series(),
             *(fleet.Series(series.metric, {'namespace': NAMESPACE, **series.labels}) for series in shown),
             *(fleet.Series(GRAPH, {'namespace': NAMESPACE, **pair}) for pair in graph),
         )
@@ -62,6 +64,9 @@ class Estate:
         if i < len(self.fleet.series):
             return self.fleet.value(i, times)
         i -= len(self.fleet.series)
+        if i < len(volumes.VOLUMES):
+            return volumes.free(list(volumes.VOLUMES)[i], np.asarray(times, np.float64), self.fleet.start)
+        i -= len(volumes.VOLUMES)
         if i < len(self._rows):
             return self.shop.value(self._rows[i], times)
         calls: Floats = np.floor(CALLS_PER_SECOND * (np.asarray(times, np.float64) % fleet.WEEK))

@@ -8,6 +8,7 @@ from functools import partial
 from prometheus_client.samples import Sample
 
 from promlstm.config import Config
+from promlstm.demo.filling import FAMILY, Filling
 from promlstm.demo.spreading import Spreading
 from promlstm.live.clock import Clock
 from promlstm.live.dependencies import Dependencies
@@ -21,13 +22,14 @@ from promlstm.serve.site import Site
 from promlstm.serve.telemetry import Telemetry
 
 STOP_SECONDS = 5.0
-FAILURES = ('promlstm_detector_failures_total', 'promlstm_incident_failures_total', 'promlstm_dependency_failures_total')
+FAILURES = tuple(f'promlstm_{what}_failures_total' for what in ('detector', 'incident', 'dependency', 'forecast'))
 
 
 class Exporter:
     """Scheduler, incidents, page, telemetry and server.
 
     spreading  what the incidents say
+    filling    what the forecasts say of volumes
 
     listen  HOST:PORT to serve on
     watch   called with the Detector and the Verdicts of each step
@@ -36,6 +38,8 @@ class Exporter:
     def __init__(self, config: Config, clock: Clock, listen: str, watch: Watch) -> None:
         self.telemetry, page = Telemetry(), Page(clock.now)
         sources = Sources(config.named_sources)
+        self._page = page
+        self.filling = Filling(self._times_to_limit)
         self.spreading = Spreading(config.root_cause, [detector.name for detector in config.detectors])
         self.incidents = Gathering(config.root_cause, clock, self.telemetry, partial(page.publish, OF_INCIDENTS), self.spreading)
         self._dependencies = Dependencies(self.incidents, self.telemetry, clock)
@@ -61,13 +65,17 @@ class Exporter:
         """Stages that failed: {(detector, stage): how often}; those of incidents and of the queries for edges, too."""
         failed = (sample for name in FAILURES for sample in self._samples(name) if sample.value)
         return {
-            (sample.labels.get('detector', 'incidents'), sample.labels.get('stage') or sample.labels['edges']): int(sample.value)
+            (sample.labels.get('detector', 'incidents'), sample.labels.get('stage') or sample.labels.get('edges', 'forecast')): int(sample.value)
             for sample in failed
         }
 
     def missed_steps(self) -> int:
         """Steps that were skipped because this machine is too slow for the speed."""
         return int(sum(sample.value for sample in self._samples('promlstm_detector_missed_steps_total')))
+
+    def _times_to_limit(self) -> str:
+        lines = b''.join(self._page.parts()).decode().splitlines(keepends=True)
+        return ''.join(line for line in lines if line.startswith(FAMILY))
 
     def _samples(self, name: str) -> list[Sample]:
         return [sample for family in self.telemetry.registry.collect() for sample in family.samples if sample.name == name]

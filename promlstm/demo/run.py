@@ -72,6 +72,9 @@ detectors:
     model: {model}
     direction: below
     min_relative_deviation: 0.02
+    forecast:                   # what comes, and when the disk is full
+      horizons: [5m, 1h, 1d]
+      limit: 0
   - name: network
     expr: node_network_receive_bytes_per_second
     step: 15s

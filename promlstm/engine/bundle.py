@@ -180,6 +180,8 @@ def parse(
 
 def _text(metadata: Mapping[str, str], name: str) -> str:
     text = metadata.get(PREFIX + name)
+    if text is None and PREFIX + 'forecast' in metadata:
+        raise BundleFormatError('it forecasts, and does not score: name it under `forecast.model` of the detector')
     if text is None:
         raise BundleFormatError(
             f'no {PREFIX}{name} in the file: not made by `python -m convert` (`python -m convert wrap` wraps a plain ONNX file)'

@@ -1,7 +1,7 @@
 """When a forecast reaches a limit. Pure numpy.
 
-Who calls it: live.forecasts, convert (to measure how early a full disk is seen). What flows through: the quantiles of model.Model.run at growing
-horizons; out come seconds.
+Who calls it: live.forecasts, check_forecasts (of_entities), convert (to measure how early a full disk is seen). What flows through: the
+quantiles of model.Model.run at growing horizons; out come seconds.
 
 The way to the limit is straight between the present sample and the first horizon, and between two horizons. A forecast that turns back before the
 limit never reaches it, so a log that is rotated every night is not full in the afternoon.
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from promlstm.engine import labels
 from promlstm.engine.columns import Floats
 from promlstm.forecasts.model import HIGH, LOW, MIDDLE
 
@@ -46,6 +47,38 @@ def seconds_to(limit: Floats, value: Floats, forecast: Floats, ahead: Sequence[f
     for k, quantile in enumerate((MIDDLE, HIGH if rising else LOW)):
         ways = np.column_stack([room, sign * (limit[:, None] - forecast[:, :, quantile])])
         out[:, k] = _first_zero(ways, np.array([0.0, *ahead]))
+    return out
+
+
+def of_entities(entities: Sequence[bytes], answered: Sequence[bytes], values: Floats) -> Floats:
+    """The value that an answer has for each entity: float64 [N], NaN = none.
+
+    entities  identities of N entities
+    answered  identities of the n series of the answer, values: float64 [n]
+
+    A series is that of the entities that have its labels, with their values: one without labels is that of all. The series with most
+    labels counts, and of two that are the same the last.
+
+    >>> of_entities([b'{"a":"1","b":"2"}', b'{"a":"3"}'], [b'{"a":"1"}', b'{}'], np.array([5.0, 7.0])).tolist()
+    [5.0, 7.0]
+    """
+    exact = dict(zip(answered, values.tolist(), strict=True))
+    out = np.array([exact.get(identity, np.nan) for identity in entities], np.float64)
+    lacking = np.flatnonzero(np.isnan(out)).tolist()
+    if not lacking or not answered:
+        return out
+    by_names: dict[tuple[str, ...], dict[tuple[str, ...], float]] = {}
+    for identity, value in zip(answered, values.tolist(), strict=True):
+        own = labels.pairs(identity)
+        by_names.setdefault(tuple(name for name, _ in own), {})[tuple(text for _, text in own)] = value
+    tables = sorted(by_names.items(), key=lambda item: -len(item[0]))
+    for row in lacking:
+        own_labels = dict(labels.pairs(entities[row]))
+        for names, table in tables:
+            found = table.get(tuple(own_labels.get(name, '') for name in names))
+            if found is not None:
+                out[row] = found
+                break
     return out
 
 

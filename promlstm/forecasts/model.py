@@ -8,6 +8,7 @@ entity and feature; out come three quantiles for each horizon.
     promlstm.proof     inputs and what TensorFlow computed from them, replayed at each load
 """
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from promlstm.engine.columns import Floats, Tensors
 from promlstm.engine.manifest import PREFIX, Training
 from promlstm.engine.proof import Array
 from promlstm.engine.session import Trial
-from promlstm.errors import BundleFormatError, ProofError
+from promlstm.errors import BundleError, BundleFormatError, ProofError
 
 KEY, PROOF = PREFIX + 'forecast', PREFIX + 'proof'
 FORMAT = 1
@@ -101,6 +102,17 @@ class Model:
         feeds = {name: np.asarray(inputs[name], INPUTS[name][0], order='C') for name in INPUTS}
         out: Floats = self._runtime.run([OUTPUT], feeds)[0]
         return out
+
+    def check(self, step_seconds: float, horizons: Iterable[float]) -> None:
+        """BundleError unless it is made for such steps and horizons, in seconds."""
+        low, high = self.about.step_seconds
+        if not low <= step_seconds <= high:
+            raise BundleError(f'forecast model {self.about.name} is made for steps of {low:g} to {high:g} s, the detector has {step_seconds:g} s')
+        low, high = self.about.horizons_seconds
+        for seconds in horizons:
+            if not low <= seconds <= high:
+                name = self.about.name
+                raise BundleError(f'forecast model {name} is made for horizons of {low:g} to {high:g} s, the detector has {seconds:g} s')
 
     def prove(self) -> None:
         """Replay each case of the file's proof; ProofError names the row and horizon where this machine first differs."""

@@ -7,7 +7,7 @@ A forecast is made anew after a fifth of the shortest horizon, but at least ever
 """
 
 import time as clock
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -29,19 +29,6 @@ from promlstm.terminal import duration
 PART = 'forecast'  # of the page
 SHARE, LONGEST_SECONDS = 5.0, 600.0  # a forecast is used for this share of the shortest horizon, and no longer than this
 COMPARED = 256  # entities whose forecasts are compared with what came
-
-
-def check(model: Model, config: DetectorConfig) -> None:
-    """BundleError unless a model can forecast for a detector."""
-    low, high = model.about.step_seconds
-    if not low <= config.step <= high:
-        raise BundleError(f'forecast model {model.about.name} is made for steps of {low:g} to {high:g} s, the detector has {config.step:g} s')
-    low, high = model.about.horizons_seconds
-    for seconds in config.forecast.horizons if config.forecast else ():
-        if not low <= seconds <= high:
-            raise BundleError(
-                f'forecast model {model.about.name} is made for horizons of {duration(low)} to {duration(high)}, the detector has {duration(seconds)}'
-            )
 
 
 class Forecasts:
@@ -76,7 +63,7 @@ class Forecasts:
         """
         try:
             model = newest()
-            check(model, self._config)
+            model.check(self._config.step, self._horizons)
         except BundleError as error:
             if self._model is None:
                 raise
@@ -122,7 +109,7 @@ class Forecasts:
         assert self._settings.limit_expr is not None
         answer = self._source.instant(self._settings.limit_expr, verdicts.time - self._config.delay)
         by = self._config.by or None
-        out = of_entities(detector.entities.identities[:rows], [labels.identity(key, by) for key in answer.keys], answer.values)
+        out = limits.of_entities(detector.entities.identities[:rows], [labels.identity(key, by) for key in answer.keys], answer.values)
         without = int((np.isnan(out) & ~np.isnan(verdicts.observed[:, 0])).sum())
         self._relay.set('promlstm_forecast_unlimited_entities', without, self._config.name)
         return out
@@ -159,35 +146,3 @@ class Forecasts:
             if figures := quality.figures():
                 self._relay.set('promlstm_forecast_error_ratio', figures[0], self._config.name, name)
                 self._relay.set('promlstm_forecast_coverage_ratio', figures[1], self._config.name, name)
-
-
-def of_entities(entities: Sequence[bytes], answered: Sequence[bytes], values: Floats) -> Floats:
-    """The value that an answer has for each entity: float64 [N], NaN = none.
-
-    entities  identities of N entities
-    answered  identities of the n series of the answer, values: float64 [n]
-
-    A series is that of the entities that have its labels, with their values: one without labels is that of all. The series with most
-    labels counts, and of two that are the same the last.
-
-    >>> of_entities([b'{"a":"1","b":"2"}', b'{"a":"3"}'], [b'{"a":"1"}', b'{}'], np.array([5.0, 7.0])).tolist()
-    [5.0, 7.0]
-    """
-    exact = dict(zip(answered, values.tolist(), strict=True))
-    out = np.array([exact.get(identity, np.nan) for identity in entities], np.float64)
-    lacking = np.flatnonzero(np.isnan(out)).tolist()
-    if not lacking or not answered:
-        return out
-    by_names: dict[tuple[str, ...], dict[tuple[str, ...], float]] = {}
-    for identity, value in zip(answered, values.tolist(), strict=True):
-        own = labels.pairs(identity)
-        by_names.setdefault(tuple(name for name, _ in own), {})[tuple(text for _, text in own)] = value
-    tables = sorted(by_names.items(), key=lambda item: -len(item[0]))
-    for row in lacking:
-        own_labels = dict(labels.pairs(entities[row]))
-        for names, table in tables:
-            found = table.get(tuple(own_labels.get(name, '') for name in names))
-            if found is not None:
-                out[row] = found
-                break
-    return out

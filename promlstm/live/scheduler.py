@@ -24,7 +24,6 @@ from promlstm.engine.interfaces import Sources
 from promlstm.engine.session import Session
 from promlstm.errors import BundleError, ConfigError
 from promlstm.forecasts.model import Model
-from promlstm.live import forecasts
 from promlstm.live import storage as storages
 from promlstm.live.clock import Clock
 from promlstm.live.facts import Facts, Server
@@ -177,7 +176,7 @@ class Scheduler:
         try:
             Detector(detector, self.session(detector, config.root), asked_every(sources[config.source_name(detector)], detector.step))
             if detector.forecast:
-                forecasts.check(self.forecaster(detector.forecast, config.root), detector)
+                self.forecaster(detector.forecast, config.root).check(detector.step, detector.forecast.horizons)
         except BundleError as error:
             raise ConfigError(f'detector {detector.name}: {error}') from error
 

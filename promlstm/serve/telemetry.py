@@ -65,7 +65,7 @@ METRICS: dict[str, tuple[Literal['gauge', 'counter'], str, tuple[str, ...]]] = {
     'promlstm_detector_mistimed_answers': ('counter', 'Answers whose samples are of another instant than was asked for.', ('detector',)),
     'promlstm_forecast_model_info': ('gauge', 'Always 1: the model that a detector forecasts with.', ('detector', 'model', 'sha256')),
     'promlstm_forecast_error_ratio': (
-        'gauge', 'Error of the forecasts that came due lately, as a share of that of "as at this time of the day before"; below 1 is better.',
+        'gauge', 'Error of the forecasts that came due lately, as a share of that of the same time of the day before.',
         ('detector', 'horizon'),
     ),
     'promlstm_forecast_coverage_ratio': (

@@ -60,7 +60,7 @@ def child():
 
 def summary(text):
     """The summary's rows: {name: value}."""
-    return dict(re.findall(r'^  (entities scored|faults that spread|faults|false alarms|failed stages|skipped steps) +(.*)$', text, re.M))
+    return dict(re.findall(r'^  (entities scored|faults that spread|faults|will be full|false alarms|failed stages|skipped steps) +(.*)$', text, re.M))
 
 
 @pytest.fixture(scope='module')
@@ -75,7 +75,7 @@ def test_twenty_seconds_score_all_and_find_what_was_injected(twenty_seconds):
     """In twenty seconds every entity is scored, several faults are injected and found, nothing is missed, nothing fails: status 0."""
     status, out, err = twenty_seconds
     rows = summary(out)
-    assert rows['entities scored'] == '94 of 94'
+    assert rows['entities scored'] == '96 of 96'
     injected, found, missed, _ = map(int, re.findall(r'\d+', rows['faults']))
     assert injected >= 4 and found >= 3 and missed == 0
     assert rows['failed stages'] == 'none'
@@ -94,6 +94,13 @@ def test_a_fault_that_spreads_is_one_incident_with_the_right_culprit_on_top(twen
     last = re.findall(r'^ +\S+ \w+ on (\w+): incident (\S+): (\d+) entities, cause: (\w+) ', out, re.M)
     assert [(cause, name) for cause, name, _, _ in last] == list(zip(broken, incidents, strict=True))
     assert all(int(entities) >= 4 and cause == blamed for cause, _, entities, blamed in last)
+
+
+def test_the_volume_that_fills_up_is_told_and_the_one_that_is_rotated_is_not(twenty_seconds):
+    """It is full three hours after the start of the demo, and the first scrape says about when."""
+    told = re.findall(r'^10:0\d:\d\d +forecast +(.*)$', twenty_seconds[1], re.M)
+    assert len(told) == 1 and told[0].startswith('disk_free on host-01:9100 /data: full in ')
+    assert summary(twenty_seconds[1])['will be full'] == told[0]
 
 
 def test_the_summary_says_where_the_metrics_were_and_what_to_try_next(twenty_seconds):
@@ -121,14 +128,14 @@ def test_scores_are_on_the_page_within_a_minute_and_ctrl_c_ends_with_the_summary
         lambda: 'promlstm_anomaly_score' in requests.get(url, timeout=5).text and requests.get(url, timeout=5).text, 60, 'scores'
     )
     assert time.monotonic() - began < 60
-    servers.wait_until(lambda: requests.get(url, timeout=5).text.count('\npromlstm_anomaly_score{') == 94, 60, 'the scores of all entities')
+    servers.wait_until(lambda: requests.get(url, timeout=5).text.count('\npromlstm_anomaly_score{') == 96, 60, 'the scores of all entities')
     assert '# TYPE promlstm_anomaly_score gauge' in page
     stopped = time.monotonic()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert time.monotonic() - stopped < 10
     assert (process.returncode, err) == (0, '')
-    assert summary(out)['entities scored'] == '94 of 94'
+    assert summary(out)['entities scored'] == '96 of 96'
 
 
 def test_a_terminal_gets_a_live_table_and_its_screen_back():
@@ -143,7 +150,7 @@ def test_a_terminal_gets_a_live_table_and_its_screen_back():
     page, after = text.split('\x1b[?1049h')[1].split('\x1b[?1049l')
     frame = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', page.split('\x1b[H')[-1]).splitlines()
     assert len(frame) < 30 and max(map(len, frame)) <= 120
-    assert '94 of 94 entities scored' in frame[0] and frame[3].split() == [
+    assert '96 of 96 entities scored' in frame[0] and frame[3].split() == [
         'detector',
         'entity',
         'score',
@@ -173,7 +180,7 @@ def test_a_dead_source_is_status_1_with_the_reason():
     """Where Prometheus only ever answers 503, no entity is scored; the status is 1 and the reasons hold the message of the source."""
     status, out = run('--for=1s', '--plain', prepare=lambda source: source.faults.hold(answers.unavailable))
     assert status == 1
-    assert summary(out)['entities scored'] == '0 of 94'
+    assert summary(out)['entities scored'] == '0 of 96'
     assert 'FAILED:' in out
     assert re.search(r'cpu: 12 entities were never scored \(warm: .*503 unavailable: Service Unavailable', out)
     assert re.search(r'cpu: stage warm failed \d+ time', out)
@@ -190,7 +197,7 @@ def test_one_failed_step_is_status_1():
 
     status, out = run('--for=3s', '--plain', prepare=lambda source: source.faults.hold(fault))
     assert (status, summary(out)['failed stages']) == (1, 'errors query × 1')
-    assert summary(out)['entities scored'] == '94 of 94'
+    assert summary(out)['entities scored'] == '96 of 96'
     assert 'errors: stage query failed 1 time\n' in out
 
 

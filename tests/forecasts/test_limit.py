@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from promlstm.forecasts.limit import LOOKS, looks, seconds_to
+from promlstm.forecasts.limit import LOOKS, looks, of_entities, seconds_to
 
 HOURS = [3600.0, 7200.0, 10800.0]
 
@@ -50,3 +50,12 @@ def test_the_way_is_looked_at_often_enough_for_a_daily_peak():
     forecast = np.repeat(middle[None, :, None], 3, 2)
     assert seconds_to(np.array([95.0]), np.array([50.0]), forecast, ahead, rising=True)[0, 0] < 86400
     assert looks(86400.0)[-1] == 86400.0 and looks(604800.0)[-1] == 604800.0 and sorted(LOOKS) == list(LOOKS)
+
+
+def test_limits_of_entities():
+    entities = [b'{"device":"a","instance":"x"}', b'{"device":"b","instance":"x"}', b'{"instance":"y"}']
+    assert of_entities(entities, [b'{"instance":"x"}'], np.array([1.0])).tolist()[:2] == [1.0, 1.0]
+    assert np.isnan(of_entities(entities, [b'{"instance":"x"}'], np.array([1.0]))[2])
+    assert of_entities(entities, [b'{}', b'{"device":"b","instance":"x"}'], np.array([7.0, 8.0])).tolist() == [7.0, 8.0, 7.0]
+    assert np.isnan(of_entities(entities, [], np.array([]))).all() and not len(of_entities([], [b'{}'], np.array([1.0])))
+    assert np.isnan(of_entities(entities, [b'{"zone":"1"}'], np.array([1.0]))).all(), 'a label that they do not have'

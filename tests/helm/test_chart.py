@@ -15,6 +15,7 @@ import servers
 import yaml
 from chart import (
     CHART,
+    FOREIGN,
     HELMS,
     NEEDED,
     PUSHED,
@@ -58,12 +59,12 @@ def test_both_helms_render_the_same(rendered, variant):
 
 @pytest.mark.parametrize('version', KUBERNETES)
 def test_every_object_is_valid_for_kubernetes(version):
-    """Rendered for it, by its published schemas; unknown keys are refused. What the operator defines is not among them."""
+    """Rendered for it, by its published schemas; unknown keys are refused. What the operator and KEDA define is not among them."""
     validate = pytest.importorskip('kubernetes_validate').validate
     seen = set()
     for variant in VARIANTS:
         for found in objects(template('helm4', f'--kube-version={version}', f'--values={CHART}/ci/{variant}-values.yaml').stdout):
-            if not found['apiVersion'].startswith('monitoring.coreos.com/'):
+            if not found['apiVersion'].startswith(FOREIGN):
                 validate(found, version, strict=True)
                 seen.add(found['kind'])
     assert seen == {'ConfigMap', 'CronJob', 'NetworkPolicy', 'Pod', 'PodDisruptionBudget', 'Service', 'ServiceAccount', *WORKLOADS}
@@ -341,6 +342,10 @@ def test_memory_is_kept_nowhere_if_nobody_wants_it():
         ([PUSHED, '--set=scrapeAnnotations=true', '--set=rules.configMap=true'], ['has to set honor_labels: true']),
         ([PUSHED, '--set=serviceMonitor.enabled=true', '--set=rules.prometheusRule=true'], ['does not know monitoring.coreos.com/v1']),
         (
+            [PUSHED, f'--values={CHART}/ci/scaled-values.yaml', '--set=scrapeAnnotations=true', '--set=rules.configMap=true'],
+            ['does not know keda.sh/v1alpha1', 'has to set honor_labels: true'],
+        ),
+        (
             [PUSHED, RETRAINED, '--set=scrapeAnnotations=true'],
             ['has to set honor_labels: true', 'create job --from=cronjob/promlstm-retraining'],
         ),
@@ -352,7 +357,7 @@ def test_the_notes_tell_what_is_missing(settings, told):
     notes = done.stdout.split('\nNOTES:\n')[1]
     sentences = (
         'which no public registry has', 'Nothing scrapes it yet', 'No alert will fire', 'does not know monitoring.coreos.com/v1',
-        'has to set honor_labels: true', 'create job --from=cronjob/promlstm-retraining',
+        'does not know keda.sh/v1alpha1', 'has to set honor_labels: true', 'create job --from=cronjob/promlstm-retraining',
     )  # fmt: skip
     assert [sentence for sentence in sentences if sentence in notes] == told
     assert 'grep ^promlstm_anomaly_score' in notes
@@ -441,7 +446,7 @@ def test_the_values_that_the_document_shows_are_taken(tmp_path):
         (tmp_path / 'values.yaml').write_text(text)
         rendering = template('helm4', f'--set={URL}', f'--values={tmp_path}/values.yaml').stdout
         for found in objects(rendering):
-            if not found['apiVersion'].startswith('monitoring.coreos.com/'):
+            if not found['apiVersion'].startswith(FOREIGN):
                 validate(found, KUBERNETES[-1], strict=True)
         config = config_of(rendering)
         (tmp_path / 'promlstm.yml').write_text(as_in_the_pod(config, tmp_path))

@@ -12,7 +12,7 @@ import zlib
 
 import pytest
 import yaml
-from chart import CHART, VALUES, WORKLOADS, command_line, template, template_of
+from chart import CHART, FOREIGN, VALUES, WORKLOADS, command_line, template, template_of
 from requirements import is_accept
 
 from convert import recipe
@@ -26,7 +26,7 @@ ODD = (None, True, -1, 0, 1e21, 'text', '', [], [''], [None], {}, {'a': None}, {
 ON = {
     'podMonitor': ('podmonitor',), 'serviceMonitor': ('servicemonitor',), 'models.fetch': ('fetch',), 'models.inline': ('inline',),
     'networkPolicy.fetch': ('fetch',), 'storage.existingClaim': ('storage',), 'storage': ('statefulset',),
-    'rules': ('annotations',), 'dashboards': ('operator',),
+    'forecast': ('scaled',), 'rules': ('annotations',), 'dashboards': ('operator',),
 }  # fmt: skip
 OTHERWISE = ('extra', 'retraining')
 
@@ -101,6 +101,15 @@ WITHIN = {
         'relabelings': [{'sourceLabels': ['a'], 'targetLabel': 'b', 'regex': '(.*)', 'replacement': 'c', 'action': 'replace'}],
         'targetLabels': ['team'], 'podTargetLabels': ['team'],
     },
+    'forecast': {
+        'scaledObjects': [
+            {'name': 'web', 'namespace': 'shop', 'target': {'apiVersion': 'apps/v1', 'kind': 'Deployment', 'name': 'web'}, 'detector': 'two',
+             'match': {'service': 'web'}, 'horizon': '5m', 'observed': 'sum(x)', 'threshold': 1e-05, 'minReplicas': 1, 'maxReplicas': 3000000,
+             'fallback': {'failureThreshold': 3, 'replicas': 1000000, 'behavior': 'static'}, 'behavior': {'scaleUp': {'stabilizationWindowSeconds': 0}},
+             'serverAddress': 'http://a', 'authenticationRef': {'name': 'a', 'kind': 'TriggerAuthentication'}, 'metadata': {'authModes': 'bearer'},
+             'labels': {'a': 'b'}, 'annotations': {'a': 'b'}},
+        ],
+    },
     'networkPolicy': {
         'scrapeFrom': [{'podSelector': {'matchLabels': {'a': 'b'}}, 'namespaceSelector': {}}, {'ipBlock': {'cidr': '10.0.0.0/8', 'except': ['10.1.0.0/16']}}],
     },
@@ -153,7 +162,7 @@ def check_object(text):
 
     found = yaml.load(text, Once)
     assert nothings(found) == []
-    if not found['apiVersion'].startswith('monitoring.coreos.com/'):
+    if not found['apiVersion'].startswith(FOREIGN):
         validate(found, KUBERNETES, strict=True)
     return found
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import servers
 import yaml
-from chart import CHART, HELMS, RETRAINED, URL, VARIANTS, config_of, objects, recipe_of, template, template_of
+from chart import CHART, FOREIGN, HELMS, RETRAINED, URL, VARIANTS, config_of, objects, recipe_of, template, template_of
 from stored import quantity, stored
 
 from convert import recipe
@@ -76,7 +76,7 @@ def test_names_that_look_like_something_else_are_text(name):
         'helm4', 'template', name, CHART, f'--namespace={name}', RETRAINED, f'--set={URL},podMonitor.enabled=true', *settings
     ).stdout
     for found in objects(text):
-        if not found['apiVersion'].startswith('monitoring.coreos.com/'):
+        if not found['apiVersion'].startswith(FOREIGN):
             validate(found, '1.37', strict=True)
         assert found['metadata']['namespace'] == name
         assert all(isinstance(value, str) for value in found['metadata']['labels'].values())

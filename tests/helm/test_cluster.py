@@ -22,16 +22,19 @@ KUBE_APISERVER = os.environ.get('KUBE_APISERVER')
 pytestmark = pytest.mark.skipif(not (ETCD and KUBE_APISERVER), reason='needs a kube-apiserver and some minutes: make cluster-check')
 
 OPERATOR = 'monitoring.coreos.com'
+# group: its version, and the kinds of it that the chart makes
+FOREIGN_KINDS = {OPERATOR: ('v1', ('ServiceMonitor', 'PodMonitor', 'PrometheusRule')), 'keda.sh': ('v1alpha1', ('ScaledObject',))}
 PODS = f'api/v1/namespaces/{NAMESPACE}/pods'
 
 
 @pytest.fixture(scope='module')
 def cluster():
-    """An empty one, with the namespace `monitoring` under the restricted Pod Security, and one that monitors may be in."""
+    """An empty one, with the namespace `monitoring` under the restricted Pod Security, and those that monitors and ScaledObjects may be in."""
     with tempfile.TemporaryDirectory(prefix='promlstm-cluster-') as folder, Cluster(folder, ETCD, KUBE_APISERVER).run() as cluster:
         labels = {'pod-security.kubernetes.io/enforce': 'restricted'}
         cluster.ask('POST', 'api/v1/namespaces', {'metadata': {'name': NAMESPACE, 'labels': labels}})
-        cluster.ask('POST', 'api/v1/namespaces', {'metadata': {'name': 'scraping'}})
+        for name in ('scraping', 'shop'):
+            cluster.ask('POST', 'api/v1/namespaces', {'metadata': {'name': name}})
         # The first is a controller's to make, the other the variant's to find.
         cluster.ask('POST', f'api/v1/namespaces/{NAMESPACE}/serviceaccounts', {'metadata': {'name': 'default'}})
         cluster.ask('POST', 'apis/scheduling.k8s.io/v1/priorityclasses', {'metadata': {'name': 'monitoring'}, 'value': 1})
@@ -40,21 +43,21 @@ def cluster():
 
 @pytest.fixture(scope='module')
 def operator(cluster):
-    """The operator's kinds, without its schemas, for no package brings its CRDs: any spec is taken, and kept whole."""
-    kinds = ('ServiceMonitor', 'PodMonitor', 'PrometheusRule')
-    for kind in kinds:
+    """The kinds of the operator and of KEDA, without their schemas, for no package brings their CRDs: any spec is taken, and kept whole."""
+    kinds = [(group, version, kind) for group, (version, kinds) in FOREIGN_KINDS.items() for kind in kinds]
+    for group, version, kind in kinds:
         names = {'kind': kind, 'plural': f'{kind.lower()}s', 'singular': kind.lower(), 'listKind': f'{kind}List'}
         schema = {'type': 'object', 'properties': {'spec': {'type': 'object', 'x-kubernetes-preserve-unknown-fields': True}}}
-        versions = [{'name': 'v1', 'served': True, 'storage': True, 'schema': {'openAPIV3Schema': schema}}]
-        spec = {'group': OPERATOR, 'scope': 'Namespaced', 'names': names, 'versions': versions}
-        body = {'metadata': {'name': f'{names["plural"]}.{OPERATOR}'}, 'spec': spec}
+        versions = [{'name': version, 'served': True, 'storage': True, 'schema': {'openAPIV3Schema': schema}}]
+        spec = {'group': group, 'scope': 'Namespaced', 'names': names, 'versions': versions}
+        body = {'metadata': {'name': f'{names["plural"]}.{group}'}, 'spec': spec}
         cluster.ask('POST', 'apis/apiextensions.k8s.io/v1/customresourcedefinitions', body)
 
     def served():
         cluster.discover()
-        return {(f'{OPERATOR}/v1', kind) for kind in kinds} <= cluster.kinds.keys() and cluster.everything()
+        return {(f'{group}/{version}', kind) for group, version, kind in kinds} <= cluster.kinds.keys() and cluster.everything()
 
-    servers.wait_until(served, servers.READY_SECONDS, "the server to serve the operator's kinds")
+    servers.wait_until(served, servers.READY_SECONDS, "the server to serve the kinds of others")
 
 
 @pytest.fixture(scope='module')

@@ -1,4 +1,4 @@
-"""What Grafana and the Prometheus operator say of our files: by their own types and schemas, a key that they do not know is an error.
+"""What Grafana, the Prometheus operator and KEDA say of our files: by their own types and schemas, a key that they do not know is an error.
 
 TypeScript refuses an undeclared key only in a literal, so JSON is put into a program as one, with the type that it is to have.
 """
@@ -13,7 +13,7 @@ import subprocess
 import pytest
 import servers
 import yaml
-from chart import CHART, VARIANTS, template
+from chart import CHART, FOREIGN, VARIANTS, template
 from requirements import absent
 
 pytestmark = pytest.mark.usefixtures('helms')
@@ -23,6 +23,7 @@ TOOLS = servers.ROOT / '.cache/node-tools'
 NODE = TOOLS / 'bin/node'
 BOARDS = {path.stem: json.loads(path.read_text()) for path in (servers.ROOT / 'rules/dashboards').glob('*.json')}
 BOARD = ('./dashboard', 'Board')
+PACKAGES = {'monitoring.coreos.com': 'prometheus-operator', 'keda.sh': 'keda'}  # group of an object: who brings its schema
 GONE = object()
 
 
@@ -30,10 +31,10 @@ GONE = object()
 def bench(tmp_path_factory):
     """A folder with our sources beside the packages that they import."""
     if not (os.access(NODE, os.X_OK) and (TOOLS / 'node_modules').is_dir()):
-        absent('no Node, Grafana or operator schemas in .cache/node-tools: make test fetches them (or .ci/install-node-tools)')
+        absent('no Node, no schemas of Grafana, the operator and KEDA in .cache/node-tools: make test fetches them (or .ci/install-node-tools)')
     folder = tmp_path_factory.mktemp('bench')
     (folder / 'node_modules').symlink_to(TOOLS / 'node_modules')
-    for name in ('dashboard.ts', 'operator.mjs'):
+    for name in ('dashboard.ts', 'objects.mjs'):
         shutil.copy(SOURCES / name, folder)
     return folder
 
@@ -135,11 +136,11 @@ def test_a_dashboard_with_a_fault_is_refused(board_complaints, case):
     assert re.search(rf'\b{re.escape(WRONG_BOARDS[case][-1])}\b', ' '.join(board_complaints.get(case, [])))
 
 
-def complaints_of_operator(bench, objects):
-    """{name: [complaint, …]} of {name: object}: its schemas refuse wrong values and what is missing, its types unknown keys."""
-    module = '@kubernetes-models/prometheus-operator/{apiVersion}'
-    told = complaints_of_types(bench, {name: ((module.format(**one), f'I{one["kind"]}'), one) for name, one in objects.items()})
-    done = node(bench, 'operator.mjs', input=json.dumps(list(objects.values())))
+def complaints_of_owners(bench, objects):
+    """{name: [complaint, …]} of {name: object}: their owners' schemas refuse wrong values and what is missing, their types unknown keys."""
+    module = {name: f'@kubernetes-models/{PACKAGES[one["apiVersion"].split("/")[0]]}/{one["apiVersion"]}' for name, one in objects.items()}
+    told = complaints_of_types(bench, {name: ((module[name], f'I{one["kind"]}'), one) for name, one in objects.items()})
+    done = node(bench, 'objects.mjs', input=json.dumps(list(objects.values())))
     assert done.returncode == 0, done.stderr
     for name, found in zip(objects, json.loads(done.stdout), strict=True):
         if found:
@@ -149,11 +150,11 @@ def complaints_of_operator(bench, objects):
 
 @pytest.fixture(scope='module')
 def custom_objects():
-    """{(variant, kind, name): object} of the operator's, in all variants."""
+    """{(variant, kind, name): object} of the operator's and KEDA's, in all variants."""
     objects = {}
     for variant in VARIANTS:
         for one in yaml.safe_load_all(template('helm4', f'--values={CHART}/ci/{variant}-values.yaml').stdout):
-            if one and one['apiVersion'].startswith('monitoring.coreos.com/'):
+            if one and one['apiVersion'].startswith(FOREIGN):
                 objects[variant, one['kind'], one['metadata']['name']] = one
     return objects
 
@@ -174,6 +175,18 @@ WRONG_OBJECTS = {
     'number for a label': ('PrometheusRule', ('spec', 'groups', 0, 'rules', 0, 'labels'), {'level': 1}, 'level'),
     'expression missing': ('PrometheusRule', ('spec', 'groups', 0, 'rules', 0, 'expr'), GONE, 'expr'),
     'nameless group': ('PrometheusRule', ('spec', 'groups', 0, 'name'), GONE, 'name'),
+    'unknown key of a scaler': ('ScaledObject', ('spec', 'minReplicas'), 1, 'minReplicas'),
+    'text for a number of pods': ('ScaledObject', ('spec', 'maxReplicaCount'), '40', 'maxReplicaCount'),
+    'target missing': ('ScaledObject', ('spec', 'scaleTargetRef'), GONE, 'scaleTargetRef'),
+    'nameless target': ('ScaledObject', ('spec', 'scaleTargetRef', 'name'), GONE, 'name'),
+    'triggers missing': ('ScaledObject', ('spec', 'triggers'), GONE, 'triggers'),
+    'kind of trigger missing': ('ScaledObject', ('spec', 'triggers', 0, 'type'), GONE, 'type'),
+    'flag for a text of a trigger': ('ScaledObject', ('spec', 'triggers', 0, 'metadata', 'ignoreNullValues'), False, 'ignoreNullValues'),
+    'unknown key of a trigger': ('ScaledObject', ('spec', 'triggers', 0, 'query'), 'x', 'query'),
+    'unknown behavior of a fallback': ('ScaledObject', ('spec', 'fallback', 'behavior'), 'current', 'behavior'),
+    'unknown key of the autoscaler': (
+        'ScaledObject', ('spec', 'advanced', 'horizontalPodAutoscalerConfig', 'behavior', 'scaleDown', 'window'), 600, 'window'
+    ),
 }
 
 
@@ -182,12 +195,12 @@ def object_complaints(bench, custom_objects):
     """Of the objects as they are and of the wrong ones."""
     one_of = {kind: one for (_, kind, _), one in custom_objects.items()}
     wrong = {case: changed(one_of[kind], path, value) for case, (kind, path, value, _) in WRONG_OBJECTS.items()}
-    return complaints_of_operator(bench, custom_objects | wrong)
+    return complaints_of_owners(bench, custom_objects | wrong)
 
 
-def test_the_operator_knows_all_of_each_object(object_complaints, custom_objects):
-    """By the definitions of operator 0.90, in whatever variants there are."""
-    assert {kind for _, kind, _ in custom_objects} >= {'ServiceMonitor', 'PodMonitor', 'PrometheusRule'}
+def test_their_owners_know_all_of_each_object(object_complaints, custom_objects):
+    """By the definitions of operator 0.90 and of KEDA 2, in whatever variants there are."""
+    assert {kind for _, kind, _ in custom_objects} == {'ServiceMonitor', 'PodMonitor', 'PrometheusRule', 'ScaledObject'}
     assert {name: object_complaints[name] for name in custom_objects if name in object_complaints} == {}
 
 

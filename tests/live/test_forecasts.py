@@ -11,7 +11,6 @@ from running import START, FaultySamples, Running, logged, running
 from servers import wait_until
 
 from promlstm.errors import QueryRejected
-from promlstm.live.forecasts import of_entities
 
 
 class Falling(FaultySamples):
@@ -110,7 +109,7 @@ def test_a_model_that_cannot_forecast_is_refused(tmp_path):
 
 
 def test_a_broken_new_model_file_leaves_the_old_one_in_use(path):
-    with running(started(path, horizons=['5m'])) as subject, logged('promlstm.detector') as records:
+    with running(started(path, horizons=['5m'])) as subject, logged('promlstm.runner') as records:
         wait_until(lambda: b'promlstm_forecast{' in subject.page, 60, 'a forecast')
         tiny_forecast.write(Path(path), wrong=1.0)
         wait_until(lambda: any('the old model is kept' in record.getMessage() for record in records), 60, 'the refusal')
@@ -118,12 +117,3 @@ def test_a_broken_new_model_file_leaves_the_old_one_in_use(path):
         tiny_forecast.write(Path(path), edit={'name': 'second'})
         shown = lambda: b'model="second"' in prometheus_client.generate_latest(subject.telemetry.registry)  # noqa: E731
         wait_until(shown, 60, 'the new model')
-
-
-def test_limits_of_entities():
-    entities = [b'{"device":"a","instance":"x"}', b'{"device":"b","instance":"x"}', b'{"instance":"y"}']
-    assert of_entities(entities, [b'{"instance":"x"}'], np.array([1.0])).tolist()[:2] == [1.0, 1.0]
-    assert np.isnan(of_entities(entities, [b'{"instance":"x"}'], np.array([1.0]))[2])
-    assert of_entities(entities, [b'{}', b'{"device":"b","instance":"x"}'], np.array([7.0, 8.0])).tolist() == [7.0, 8.0, 7.0]
-    assert np.isnan(of_entities(entities, [], np.array([]))).all() and not len(of_entities([], [b'{}'], np.array([1.0])))
-    assert np.isnan(of_entities(entities, [b'{"zone":"1"}'], np.array([1.0]))).all(), 'a label that they do not have'

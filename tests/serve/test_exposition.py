@@ -142,8 +142,8 @@ def test_the_label_text_of_a_row_is_cached():
 @pytest.mark.parametrize(('features', 'views'), [(('',), ()), (('a', 'b'), ()), (('',), ('v',)), (('a', 'b'), ('v',))])
 def test_a_label_that_is_called_as_one_of_ours_is_renamed_in_all_detectors(features, views):
     """Those of the families, and those by which rules tell replicas and entities apart; labels of alerts alone stay as they are."""
-    ours = ('detector', 'feature', 'promlstm_entity', 'promlstm_replica', 'promlstm_scope', 'view')
-    theirs = ('bound', 'severity')
+    ours = ('bound', 'detector', 'feature', 'horizon', 'promlstm_entity', 'promlstm_replica', 'promlstm_scope', 'view')
+    theirs = ('severity', 'zone')
     made = Labels('d', features, views).of([json.dumps({name: name.upper() for name in (*ours, *theirs)}).encode()])
     renamed = {'detector': 'd', 'instance': '', 'job': ''} | {f'exported_{name}': name.upper() for name in ours}
     (labels,) = samples(parse_text, 'x' + made.prefixes[0].decode() + '} 1\n')

@@ -20,6 +20,7 @@ CHART = servers.ROOT / 'helm/promlstm'
 VARIANTS = sorted(path.name.removesuffix('-values.yaml') for path in CHART.glob('ci/*-values.yaml'))
 HELMS = ('helm3', 'helm4')
 WORKLOADS = ('Deployment', 'StatefulSet')  # what runs the exporter
+FOREIGN = ('monitoring.coreos.com/', 'keda.sh/')  # apiVersions that Kubernetes' own schemas do not know
 URL = 'prometheus.url=http://prometheus.monitoring:9090'
 
 

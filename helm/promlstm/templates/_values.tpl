@@ -87,6 +87,16 @@ its default again; a list, or a map whose keys are the user's, is empty; and wha
 {{ $sum }}
 {{- end }}
 
+{{- /* A duration as promlstm writes it into a label: 60m is 1h, 1w is 7d. */ -}}
+{{- define "promlstm.duration" -}}
+{{- $rest := include "promlstm.milliseconds" . | float64 | int64 -}}
+{{- range list (list "d" 86400000) (list "h" 3600000) (list "m" 60000) (list "s" 1000) (list "ms" 1) -}}
+{{- $count := div $rest (index . 1) -}}
+{{- $rest = mod $rest (index . 1) -}}
+{{- if $count }}{{ $count }}{{ index . 0 }}{{ end -}}
+{{- end -}}
+{{- end }}
+
 {{- /* A quantity as the API server stores it, 1000m as 1: what is rendered is then what is found there. */ -}}
 {{- define "promlstm.quantity" -}}
 {{- $text := kindIs "string" . | ternary . (toJson .) -}}

@@ -1,9 +1,10 @@
-// Reads a JSON array of objects of the Prometheus operator; prints for each what its schema has against it, an empty array for nothing.
+// Reads a JSON array of objects of the Prometheus operator or of KEDA; prints for each what its schema has against it, an empty array for nothing.
 import { readFileSync } from 'node:fs';
 
+const packages = { 'monitoring.coreos.com': 'prometheus-operator', 'keda.sh': 'keda' };
 const complaints = [];
 for (const object of JSON.parse(readFileSync(0, 'utf8'))) {
-  const models = await import(`@kubernetes-models/prometheus-operator/${object.apiVersion}`);
+  const models = await import(`@kubernetes-models/${packages[object.apiVersion.split('/')[0]]}/${object.apiVersion}`);
   try {
     new models[object.kind](object).validate();
     complaints.push([]);

@@ -1,0 +1,147 @@
+"""A disk that really fills, and one that is rotated, all real: tmpfs, node_exporter, Prometheus with our rules, promlstm.
+
+Both have lost room all day long. The one has two days of it behind it, the other was emptied each night. Their past is written into Prometheus, their
+present is what node_exporter says of two mounted file systems.
+"""
+
+import os
+import subprocess
+import threading
+import time
+
+import pytest
+import servers
+from exporter import Exporter
+from paging import shortened
+from requirements import absent
+
+pytestmark = pytest.mark.real
+
+MIB, DAY = 1 << 20, 86400.0
+SIZE = 64 * MIB
+LEFT = 2 * MIB  # when the test begins
+LOST_A_DAY = 30 * MIB
+DETECTOR = {
+    'name': 'disk', 'expr': 'node_filesystem_avail_bytes{job="node"}', 'step': '5s', 'delay': '1s', 'history': '2d', 'direction': 'below',
+    'forecast': {'horizons': ['5m', '1h', '1d'], 'limit': 0},
+}  # fmt: skip
+RULES = ('recording', 'forecast')
+
+
+def mounted(path):
+    """A tmpfs of SIZE."""
+    path.mkdir()
+    done = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={SIZE}', 'tmpfs', path], capture_output=True, text=True, check=False)
+    if done.returncode:
+        absent(f'no tmpfs can be mounted here: {done.stderr.strip()}')
+    return path
+
+
+class Writer(threading.Thread):
+    """Fills a file system to LEFT at once, then by LOST_A_DAY."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.path, self.ended = path / 'log', threading.Event()
+        free = os.statvfs(path).f_bavail * os.statvfs(path).f_frsize
+        self.path.write_bytes(b'x' * int(free - LEFT))
+
+    def run(self):
+        while not self.ended.wait(1.0):
+            self.write(LOST_A_DAY / DAY)
+
+    def write(self, size):
+        """So many bytes more; a full disk takes as many as there is room for."""
+        try:
+            with self.path.open('ab') as file:
+                file.write(b'x' * int(size))
+        except OSError:
+            self.ended.set()
+
+
+def past(series, now):
+    """OpenMetrics of two days, a sample each minute, of {labels: free bytes so many seconds ago}."""
+    yield '# TYPE node_filesystem_avail_bytes gauge\n'
+    for labels, free in series.items():
+        for at in range(int(now - 2 * DAY) // 60 * 60, int(now) - 30, 60):
+            yield f'node_filesystem_avail_bytes{{{labels}}} {free(now - at):.0f} {at}\n'
+    yield '# EOF\n'
+
+
+def falling(ago):
+    return LEFT + LOST_A_DAY * ago / DAY
+
+
+def rotated(ago):
+    """Empty a day ago, and the day before."""
+    return LEFT + LOST_A_DAY * (ago % DAY) / DAY
+
+
+@pytest.fixture(scope='module')
+def disks(tmp_path_factory):
+    """(Prometheus, exporter, writer of the disk that fills, {name: mount point}), once both disks have a forecast."""
+    if missing := [name for name in ('prometheus', 'prometheus-node-exporter', 'promtool') if not os.access(servers.TOOLS / name, os.X_OK)]:
+        absent(f'no {", ".join(missing)} in .cache/tools/bin: make test fetches them (or .ci/install-tools)')
+    directory, paths, writers = tmp_path_factory.mktemp('disks'), {}, []
+    try:
+        for name in ('fills', 'rotated'):
+            paths[name] = mounted(directory / name)
+            writers.append(Writer(paths[name]))
+        only = '|'.join(str(path) for path in paths.values())
+        flags = ['--collector.disable-defaults', '--collector.filesystem', f'--collector.filesystem.mount-points-include=^({only})$']
+        with servers.NodeExporter(flags) as node:
+            job = {'job_name': 'node', 'static_configs': [{'targets': [node.address], 'labels': {'instance': 'host'}}]}
+            (directory / 'past.txt').write_text(''.join(past(_history(node, paths), time.time())))
+            servers.backfill(directory / 'prometheus/data', directory / 'past.txt')
+            for name in RULES:
+                (directory / f'{name}.yml').write_text(shortened((servers.ROOT / f'rules/{name}.yml').read_text()))
+            rules = [directory / f'{name}.yml' for name in RULES]
+            with servers.Prometheus(directory / 'prometheus', [job], rules) as prometheus:
+                prometheus.wait_for('count(node_filesystem_avail_bytes) == 2')
+                for writer in writers:
+                    writer.start()
+                with Exporter(directory / 'promlstm', prometheus.url, [DETECTOR]) as exporter:
+                    prometheus.scrape_configs.append(exporter.scrape_config())
+                    prometheus.reload()
+                    prometheus.wait_for('count(promlstm_time_to_limit_seconds) == 4', limit_seconds=180)
+                    yield prometheus, exporter, writers[0], paths
+    finally:
+        for writer in writers:
+            writer.ended.set()
+        for path in paths.values():
+            subprocess.run(['umount', '-l', path], check=False)
+
+
+def _history(node, paths):
+    """{labels as node_exporter and the scrape write them: free bytes of the past}."""
+    page = servers.http.get(f'http://{node.address}/metrics', timeout=10).text
+    lines = [line for line in page.splitlines() if line.startswith('node_filesystem_avail_bytes{')]
+    found = {}
+    for name, free in (('fills', falling), ('rotated', rotated)):
+        (line,) = [line for line in lines if f'mountpoint="{paths[name]}"' in line]
+        found[line.split('{')[1].split('}')[0] + ',instance="host",job="node"'] = free
+    return found
+
+
+def seconds(prometheus, path, bound='middle'):
+    """The time to the limit of a disk."""
+    (found,) = prometheus.query(f'promlstm_time_to_limit_seconds{{mountpoint="{path}",bound="{bound}"}}')
+    return float(found['value'][1])
+
+
+def test_the_disk_that_fills_is_told_of_and_the_rotated_one_is_not(disks):
+    """It is full in about an hour and a half. At the same room and the same slope, the other one is emptied at this time of each day."""
+    prometheus, _, _, paths = disks
+    alerts = prometheus.wait_for('ALERTS{alertname="PromlstmLimitNear",alertstate="firing"}', limit_seconds=120)
+    assert {alert['metric']['mountpoint'] for alert in alerts} == {str(paths['fills'])}
+    until_full = LEFT / LOST_A_DAY * DAY
+    assert until_full / 2 < seconds(prometheus, paths['fills']) < 2 * until_full
+    assert seconds(prometheus, paths['rotated']) > 6 * 3600
+
+
+def test_a_full_disk_is_0_seconds_away(disks):
+    """Whoever fills it at once is told at the next forecast."""
+    prometheus, _, writer, paths = disks
+    writer.write(SIZE)
+    prometheus.wait_for(f'promlstm_time_to_limit_seconds{{mountpoint="{paths["fills"]}",bound="middle"}} == 0', limit_seconds=180)
+    assert prometheus.query('ALERTS{alertname="PromlstmLimitNear",alertstate="firing",severity="critical"}')
