@@ -13,7 +13,6 @@ import onnxruntime
 import tensorflow as tf
 
 from convert import export as graphs
-from convert.errors import ConvertError
 from convert.forecasts import network
 from promlstm.engine import bundle, digest, wire
 from promlstm.forecasts import model as contract
@@ -23,13 +22,12 @@ REASON = (
     'float32 throughout the network: matrix products and exponentials of other processors and libraries differ in the last bits; 2e-4 is a '
     'hundred times what was seen between two of them, and moves no forecast by more than a thousandth of its interval'
 )
-
-
-CASES = ((15.0, (300, 3600, 86400)), (60.0, (3600, 86400, 604800)), (300.0, (600, 21600, 90000, 604800)), (3600.0, (3600, 7200, 172800)))
-
-
-class ForecastError(ConvertError):
-    """The model is unfit to ship: it was not written."""
+CASES = (       # of the proof: step, horizons
+    (15.0, (300, 3600, 86400)),
+    (60.0, (3600, 86400, 604800)),
+    (300.0, (600, 21600, 90000, 604800)),
+    (3600.0, (3600, 7200, 172800)),
+)
 
 
 def traced(net):
@@ -44,14 +42,14 @@ def traced(net):
 
 
 def export(net):
-    """The ONNX model; ForecastError where an operator is not one that the exporter accepts."""
+    """The ONNX model; ExportError where an operator is not one that the exporter accepts."""
     import tf2onnx  # takes seconds to import, and only this needs it
 
     function = traced(net)
     model, _ = tf2onnx.convert.from_function(function, input_signature=list(function.input_signature), opset=graphs.OPSET)
     count = collections.Counter(node.op_type for node in model.graph.node)
     if found := [name for name in graphs.FORBIDDEN if count[name]]:
-        raise ForecastError(f'graph: {count[found[0]]} × {found[0]}, expected none: a recurrent layer was not recognised')
+        raise graphs.ExportError(f'graph: {count[found[0]]} × {found[0]}, expected none: a recurrent layer was not recognised')
     graphs.rename(model.graph, [contract.OUTPUT])
     for tensor in (*model.graph.input, *model.graph.output):
         axes = ('R', 'H', 3) if tensor.name == contract.OUTPUT else contract.INPUTS[tensor.name][1]
@@ -109,7 +107,7 @@ def inputs(rng, rows, ahead, step_seconds):
 
 
 def proof_of(net, model):
-    """(Proof of the network, largest difference between TensorFlow and ONNX Runtime in tolerances); ForecastError where it is above 1."""
+    """(Proof of the network, largest difference between TensorFlow and ONNX Runtime in tolerances); ExportError where it is above 1."""
     function, run, found, worst = traced(net), runner(model), [], 0.0
     for feeds in cases():
         wanted = function(*(feeds[name] for name in contract.INPUTS))[contract.OUTPUT].numpy()
@@ -117,7 +115,7 @@ def proof_of(net, model):
         arrays = {name: bundle.Array.of(np.asarray(array)) for name, array in feeds.items()}
         found.append(contract.Case(inputs=arrays, outputs={contract.OUTPUT: bundle.Array.of(wanted)}))
     if worst > 1:
-        raise ForecastError(f'forecast: ONNX differs from TensorFlow by {worst:.2g} times the tolerance')
+        raise graphs.ExportError(f'forecast: ONNX differs from TensorFlow by {worst:.2g} times the tolerance')
     return contract.Proof(relative_tolerance=TOLERANCE, absolute_tolerance=TOLERANCE, reason=REASON, cases=tuple(found)), worst
 
 
