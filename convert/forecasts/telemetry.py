@@ -45,7 +45,7 @@ def _changing(rng, times, n):
     """Rhythms in noise of any size, with all that may change beside them."""
     x = _rhythm(rng, times, n) * (rng.random(n) < 0.85)
     x += _wandering(rng, times, n, 3600 * 10 ** rng.uniform(-1, 2, n)) * 10 ** rng.uniform(-2, 0.3, n)
-    x += _noise(rng, (len(times), n)) * 10 ** rng.uniform(-2.5, -0.2, n)
+    x += _noise(rng, (len(times), n)) * 10 ** rng.uniform(-2.5, 0.4, n)
     x += _moving(rng, times, n, walks=0.5, largest=0.3, trend=0.15)
     steps = rng.random(x.shape) < (times[1] - times[0]) / DAY / 14
     x += np.cumsum(steps * rng.normal(size=x.shape) * 1.5 * (rng.random(n) < 0.25), 0)
