@@ -106,7 +106,7 @@ def _stage(args):
     from convert import files, lock, progress
 
     if forecast := _forecast_recipe(args):
-        return _forecast(args, forecast)
+        return _forecast_model(args, forecast)
     recipe = _recipe(args)
     work = _work(args, recipe)
     out = args.out or work / f'{recipe.name}.onnx'
@@ -143,7 +143,7 @@ def _forecast_recipe(args):
     return recipe.moved(found, args.until, time.time()) if args.until else found
 
 
-def _forecast(args, recipe):
+def _forecast_model(args, recipe):
     """All stages of a model that forecasts, which has no calibration and is made as a whole."""
     from convert import files, lock, places, progress
     from convert.errors import ConvertError
