@@ -146,7 +146,8 @@ def described(parts, since_quarter, ahead, step_seconds):
     hours, hours_known = (tf.reshape(x, [-1, 12, 4]) for x in (recent, parts.recent_known))
     hours, hours_known = tf.reduce_sum(hours, 2) / 4, tf.reduce_min(hours_known, 2)
     steps, both = hours[:, 1:] - hours[:, :-1], hours_known[:, 1:] * hours_known[:, :-1]
-    trend_hours = _median(steps, both) * (DAY / (4 * SLOT_SECONDS))
+    trend_step = _median(steps, both)
+    trend_hours = trend_step * (DAY / (4 * SLOT_SECONDS))
     surprises = [_mean(parts.surprise[:, -k:], parts.surprise_known[:, -k:]) for k in (48, 12, 4)]
     mean = _mean(recent, parts.recent_known)
     remembered = recent - parts.surprise
@@ -176,7 +177,9 @@ def described(parts, since_quarter, ahead, step_seconds):
     numbers = [parts.fast, parts.now, trend_hours, trend_days, trend_week, change, *surprises, mean, week - day]
     small = [
         parts.noise, _mean(tf.abs(parts.surprise), parts.surprise_known), _mean(tf.abs(steps), both), _deviation(quarters, known),
-        _mean(tf.abs(apart), day_both), _mean(tf.abs(quarters[:, 28:] - quarters[:, :4]), known[:, 28:] * known[:, :4]),
+        _mean(tf.abs(apart), day_both), _mean(tf.abs(apart - trend_week), day_both),      # of a steady trend the second is small
+        _mean(tf.abs(apart[:, -12:] - trend_days), day_both[:, -12:]), _mean(tf.abs(steps - trend_step), both),
+        _mean(tf.abs(quarters[:, 28:] - quarters[:, :4]), known[:, 28:] * known[:, :4]),
     ]  # fmt: skip
     others = [stretch, tf.math.log(step_seconds / 600), since_quarter / 12, known[:, ::4]]
     row = tf.concat([bent(tf.concat(numbers, 1)), tf.math.log(tf.concat(small, 1) + 1e-3), *others], 1)

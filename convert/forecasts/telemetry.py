@@ -13,7 +13,7 @@ import numpy as np
 from convert.data import synthesis
 
 DAY, WEEK = 86400.0, 604800.0
-MIX = (('changing', 0.28), ('clean', 0.27), ('disks', 0.18), ('plateaus', 0.05))       # shares of the series; the rest is of convert.data.synthesis
+MIX = (('changing', 0.26), ('clean', 0.26), ('disks', 0.22), ('plateaus', 0.04))       # shares of the series; the rest is of convert.data.synthesis
 GAPS, LATE, ROUNDED = 0.2, 0.15, 0.15       # shares of series with gaps, that begin late, that are rounded
 
 
@@ -88,14 +88,14 @@ def _disks(rng, times, n):
             length = int(rng.exponential(4 * 3600) / step) + 2
             part = used[start : start + length, entity]
             part += rng.exponential() * 0.2 * np.minimum(np.arange(len(part)) / (0.3 * length), 1)
-    used += rng.normal(size=used.shape) * np.where(rng.random(n) < 0.5, 10 ** rng.uniform(-4, -2, n), 0)
+    used += rng.normal(size=used.shape) * np.where(rng.random(n) < 0.6, 10 ** rng.uniform(-4, -1.7, n), 0)
     return np.where(rng.random(n) < 0.6, np.maximum(rng.uniform(0.8, 3, n) - used, 0), used)
 
 
 def _emptied(rng, times, more):
     """What adds up, emptied never, at a limit, by the clock (and a share is kept), or by hand; float64 [T, N]."""
     steps, n = more.shape
-    kind = rng.choice(4, n, p=[0.4, 0.2, 0.25, 0.15])
+    kind = rng.choice(4, n, p=[0.5, 0.15, 0.22, 0.13])
     top, low = rng.uniform(0.3, 1, n), rng.uniform(0, 0.9, n)
     period = rng.choice([3 * 3600, 6 * 3600, DAY, DAY, WEEK], n)
     turn = np.diff(np.floor((times[:, None] - rng.random(n) * period) / period), axis=0, prepend=0) > 0
