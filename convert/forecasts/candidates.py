@@ -168,7 +168,7 @@ def described(parts, since_quarter, ahead, step_seconds):
         tf.concat([sum((one[name] for name in each if name in one), zero) for _, _, each in CANDIDATES_OF], 1)[:, None]
         for one in (terms, by_second, by_day)
     )
-    days = tf.math.ceil(ahead / DAY - 1e-6)
+    days = tf.math.ceil((ahead + SLOT_SECONDS) / DAY - 1e-6)      # since `yesterday`, which is of half-hours that are complete
     drift = parts.yesterday_surprise * days / SURPRISE_DAYS
     columns = tf.stack([parts.weekly, parts.daily, parts.yesterday, parts.yesterday_surprise, drift, stretch * parts.weekly], -1)
     candidates = tf.matmul(columns, PRODUCT) + fixed + (ahead / DAY)[..., None] * rising + days[..., None] * daily

@@ -11,6 +11,7 @@ from convert.forecasts import candidates, contract
 from convert.forecasts.memory import Past
 
 DAY = 86400
+USUAL_SECONDS, OF_USUAL = (300, 900, 3600, 10800, 21600, 43200, 86400, 172800, 259200, 604800), 0.35     # what people ask for; share of the horizons
 EARLY = 0.3                 # share of the instants in the first days of a series
 FARTHEST = 500.0            # units from the level that a target may be
 HEAVIEST = 100.0
@@ -33,7 +34,10 @@ def examples(times, values, rng, *, instants, horizons=8, bad=None):
         most = min(contract.HORIZON_SECONDS[1], (last - index) * step)
         if most < least:
             continue
-        steps = np.maximum(np.round(np.exp(rng.uniform(np.log(least), np.log(most), horizons)) / step), np.ceil(least / step)).astype(np.int64)
+        ahead = np.exp(rng.uniform(np.log(least), np.log(most), horizons))
+        usual = rng.choice(USUAL_SECONDS, horizons)
+        ahead = np.where((rng.random(horizons) < OF_USUAL) & (usual >= least) & (usual <= most), usual, ahead)
+        steps = np.maximum(np.round(ahead / step), np.ceil(least / step)).astype(np.int64)
         columns = past.columns(index, steps * step)
         if columns is None:
             continue
