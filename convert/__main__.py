@@ -96,7 +96,7 @@ def _fetch(args):
     from convert import lock, progress
     from convert.data import collect
 
-    recipe = _recipe(args)
+    recipe = _forecast_recipe(args) or _recipe(args)
     work = _work(args, recipe)
     with lock.held(work):
         collect.stage(args.recipe, recipe.data, work, log=progress.say)
@@ -105,6 +105,8 @@ def _fetch(args):
 def _stage(args):
     from convert import files, lock, progress
 
+    if forecast := _forecast_recipe(args):
+        return _forecast_model(args, forecast)
     recipe = _recipe(args)
     work = _work(args, recipe)
     out = args.out or work / f'{recipe.name}.onnx'
@@ -129,6 +131,44 @@ def _stage(args):
             progress.say(f'convert: {error}')
             return 0 if args.keep_on_refusal else REFUSED
         return 0
+
+
+def _forecast_recipe(args):
+    """The recipe of a model that forecasts; None where it is of another family."""
+    from convert import forecast_recipe, recipe
+
+    if recipe.family_of(args.recipe) != forecast_recipe.FAMILY:
+        return None
+    found = forecast_recipe.load(args.recipe)
+    return recipe.moved(found, args.until, time.time()) if args.until else found
+
+
+def _forecast_model(args, recipe):
+    """All stages of a model that forecasts, which has no calibration and is made as a whole."""
+    from convert import files, lock, places, progress
+    from convert.errors import ConvertError
+    from convert.evaluation.gates import Refused
+
+    if args.command != 'all':
+        raise ConvertError(f'{args.command}: a model of family {recipe.family} is made as a whole: python -m convert all {args.recipe}')
+    if args.service:
+        raise ConvertError(f'--service: no option of family {recipe.family}: its gates compare with simple forecasts')
+    places.labelled_sets(args.data, recipe.training.sets)
+    work = _work(args, recipe)
+    out = args.out or work / f'{recipe.name}.onnx'
+    places.to_write(out)
+    files.folder(work)
+    with lock.held(work):
+        files.clean(work)
+        _need_tensorflow()
+        from convert import forecast
+
+        try:
+            forecast.make(forecast.Order(args.recipe, recipe, work, out, args.data, progress.say, args.force))
+        except Refused as error:
+            progress.say(f'convert: {error}')
+            return 0 if args.keep_on_refusal else REFUSED
+    return 0
 
 
 def _check_places(args, out):

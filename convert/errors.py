@@ -24,7 +24,7 @@
     ├── WeightsError            weights.py: a file of weights is damaged, or of another network
     ├── StageMissing            job.py: a stage was asked for before the ones that it builds on
     ├── BenchmarkError          benchmark.py: it cannot be run as asked for, or one entity makes more than its share of the false alarms
-    ├── ForecastError           evaluation/forecasting.py: no forecast model, or no row of that name
+    ├── ForecastError           evaluation/forecasting.py: no row of that name, or forecasts of another shape
     ├── ForecastSetError        evaluation/forecast_sets.py: nothing to forecast, or a damaged file
     ├── NoRule                  without_lstm.py: a model has no rule without its LSTM
     ├── QuantizeError           quantize.py: the model cannot be quantised

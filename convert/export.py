@@ -69,9 +69,9 @@ def export(step, form=FORECASTER, lstms=None):
     except (ValueError, NotImplementedError, KeyError, RuntimeError) as error:
         raise ExportError(f'graph: tf2onnx cannot convert it: {" ".join(str(error).split())[:300]}') from error
     census(model, form, lstms)
-    _rename(model.graph, names)
+    rename(model.graph, names)
     _set_axes(model.graph, form)
-    _number(model.graph)
+    number(model.graph)
     model.producer_name, model.graph.name, model.graph.doc_string = 'promlstm', 'step', ''
     onnx.checker.check_model(model, full_check=True)
     return model
@@ -90,7 +90,7 @@ def census(model, form=FORECASTER, lstms=None):
     return count
 
 
-def _rename(graph, outputs):
+def rename(graph, outputs):
     """The contract's names for inputs and outputs (these come in the order of the traced dictionary)."""
     new = dict(zip([output.name for output in graph.output], outputs, strict=True))
     new |= {tensor.name: tensor.name.removesuffix(':0') for tensor in graph.input}
@@ -99,7 +99,7 @@ def _rename(graph, outputs):
     _replace(graph, new)
 
 
-def _number(graph):
+def number(graph):
     """Order and name nodes by what they compute alone, so that the same weights give the same bytes (the converter's order changes)."""
     _order_copies(graph)
     digests = _digests(graph)

@@ -112,13 +112,22 @@ def load(path):
         raise RecipeError(f'{path}: cannot be read: {error.strerror}') from error
     try:
         tree = _completed(strict_yaml.load(data))
-        recipe = _fitting(msgspec.convert(tree, Recipe, dec_hook=_written), tree)
+        recipe = _fitting(msgspec.convert(tree, Recipe, dec_hook=written), tree)
     except (msgspec.DecodeError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f'{path}: {" ".join(str(error).split())}') from error
     _check_data(path, recipe.data)
     _check_training(path, recipe.family, recipe.training)
     _check_ranges(path, recipe.calibration.ranges)
     return recipe
+
+
+def family_of(path):
+    """The family that a recipe names, as it is written; None where it names none or cannot be read, of which `load` says more."""
+    try:
+        tree = strict_yaml.load(Path(path).read_bytes())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    return tree.get('family') if isinstance(tree, dict) else None
 
 
 def _completed(tree):
@@ -139,7 +148,7 @@ def _fitting(recipe, tree):
     return msgspec.structs.replace(recipe, training=msgspec.structs.replace(training, batch_series=max(1, most)))
 
 
-def _written(kind, value):
+def written(kind, value):
     """Decode the types that msgspec does not know."""
     if kind is spans.Instant:
         return spans.instant(value)

@@ -57,9 +57,11 @@ TIERS = {
     'convert.lock': 13,
     'convert.data': 14,
     'convert.families': 15,
+    'convert.forecasts': 15,
     'convert.evaluation': 16,
     # what the pipeline works with
     'convert.recipe': 17,
+    'convert.forecast_recipe': 18,
     'convert.resume': 17,
     'convert.export': 17,
     'convert.weights': 17,
@@ -68,8 +70,10 @@ TIERS = {
     'convert.calibrate': 18,
     'convert.release': 18,
     'convert.job': 18,
+    'convert.forecast_file': 18,
     # the pipeline
     'convert.train': 19,
+    'convert.forecast': 20,
     'convert.stages': 20,
     # commands that run it
     'convert.compare': 21,

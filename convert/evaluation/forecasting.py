@@ -24,7 +24,9 @@ from convert.evaluation import forecast_baselines, forecast_board, forecast_meas
 from convert.evaluation.forecast_baselines import NAIVE
 from convert.evaluation.forecast_board import Board, Figures, Horizon, Set
 from convert.evaluation.forecast_ridge import Ridge
+from convert.forecasts import forecaster
 from promlstm import config, terminal
+from promlstm.engine import session
 
 SAMPLE = 5                          # series of a set that slow methods forecast
 SAMPLE_ORIGINS = 3                  # of each
@@ -33,7 +35,7 @@ RIDGE = 'ridge on lags'
 
 
 class ForecastError(ConvertError):
-    """What was asked for cannot be measured: no forecast model, or no row of that name."""
+    """What was asked for cannot be measured: no row of that name, or forecasts of another shape."""
 
 
 class Options(NamedTuple):
@@ -68,15 +70,15 @@ class Compared(NamedTuple):
 
 
 def forecaster_of(model):
-    """The forecaster of a model file, or of builtin:NAME; ForecastError where it does not forecast."""
-    raise ForecastError(f'{model}: no forecast model: without MODEL, --forecast measures the baselines')
+    """The forecaster of a model file, or of builtin:NAME; BundleFormatError where it does not forecast."""
+    return forecaster.of(session.resolve(model))
 
 
 def run(options, say, log, forecasters=()):
     """Measure, and give the text of each set to `say` when it is finished, then the summaries; returns the Board.
 
     forecasters  {name: forecaster} beside those of options.models
-    raises       ForecastError, ForecastSetError, LabelledError
+    raises       ForecastError, ForecastSetError, LabelledError, BundleFormatError
     """
     names = forecast_sets.check(options.folder, options.sets)
     own = {**dict(forecasters), **{model: forecaster_of(model) for model in dict.fromkeys(options.models)}}
@@ -123,11 +125,11 @@ def _answers(part, fast, slow, sample, log):
         out[name] = _answer(forecast, instead, actual, scales, part.counted, part.counted, each, part.least)
         log(f'  {part.name}: {name}: {time.perf_counter() - begin:.0f} s')
     chosen = _sample(part, sample) if slow else []
-    for name, forecaster in slow.items():
+    for name, slowly in slow.items():
         begin, forecast = time.perf_counter(), np.full(instead.shape, np.nan)
         asked = np.zeros(part.counted.shape, bool)
         for o, n in chosen:
-            forecast[o, n] = forecaster(part.times, part.values[:, n : n + 1], part.origins[o : o + 1], part.ahead)[0, 0]
+            forecast[o, n] = slowly(part.times, part.values[:, n : n + 1], part.origins[o : o + 1], part.ahead)[0, 0]
             asked[o, n] = part.counted[o, n]
         each = (time.perf_counter() - begin) / max(1, len(chosen))
         out[name] = _answer(forecast, instead, actual, scales, part.counted, asked, each, 1)

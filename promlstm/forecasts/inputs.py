@@ -70,7 +70,8 @@ def _season_of(season: Season, number: int, rows: int, features: int) -> Floats:
     """float64 [N, F]: the seasonal memory of a half-hour, as it is: NaN where this one was never learnt."""
     if not season.period_seconds:
         return np.full((rows, features), np.nan)
-    return season.anchor + season.between(number * SLOT_SECONDS % season.period_seconds / season.period_seconds * len(season.columns))
+    slots = len(season.columns)
+    return season.anchor + season.between(number * SLOT_SECONDS * slots / season.period_seconds % slots)  # exact for half-hours
 
 
 def _yesterday(target: float, number: int) -> float:
@@ -88,10 +89,12 @@ def _yesterday(target: float, number: int) -> float:
 
 
 def _between(halves: Floats, place: float) -> Floats:
-    """float64 [N, F]: interpolated between two half-hours; after the last one, and before the first, the one."""
+    """float64 [N, F]: interpolated between two half-hours; after the last one, before the first, and where the other is not known, the one."""
     place = min(max(place, 0.0), SLOTS - 1.0)
     first = int(place)
     share = place - first
     before, after = halves[..., first], halves[..., min(first + 1, SLOTS - 1)]
+    if share == 0:  # at a step of an hour, every other half-hour is never learnt
+        return before
     between: Floats = before + share * (after - before)
-    return between
+    return np.where(np.isnan(between), np.where(np.isnan(before), after, before), between)

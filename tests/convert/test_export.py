@@ -113,7 +113,7 @@ def test_outputs_that_are_the_same_tensor_give_the_same_file():
         nodes = [onnx.helper.make_node('Neg', ['value'], [first]), *(onnx.helper.make_node('Identity', [first], [name]) for name in others)]
         tensors = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, ['N', 'F']) for name in ('value', 'expected', 'lower', 'upper')]
         graph = onnx.helper.make_graph(nodes, 'step', tensors[:1], tensors[1:])
-        export._number(graph)
+        export.number(graph)
         assert {name for node in graph.node for name in node.output} == {'expected', 'lower', 'upper'}
         files.add(graph.SerializeToString(deterministic=True))
     assert len(files) == 1

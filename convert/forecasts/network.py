@@ -1,0 +1,62 @@
+"""The network of a forecast: it weighs what simple rules forecast, corrects the mean, and says how far the value may be from it.
+
+A softmax over the candidates, for each row and horizon; the rest is in units of how far the candidates are apart: where all agree, the
+forecast is sure. An LSTM reads the last eight days, a day a step.
+"""
+
+import keras
+import tensorflow as tf
+
+from convert.forecasts import candidates
+
+LSTM_UNITS = 16
+RECENT, ROW, HIDDEN = 48, (64, 32), (64, 32)
+LEAST_SPREAD = 0.02         # units of the series
+
+
+class Network(keras.Model):
+    """Described -> quantiles in units from the level, float32 [R, H, 3], in order."""
+
+    def __init__(self, units=LSTM_UNITS, recent=RECENT, row=ROW, hidden=HIDDEN):
+        super().__init__()
+        self.recurrent = bool(units)
+        self.days = keras.layers.LSTM(units) if units else keras.layers.Dense(24, 'relu')
+        self.recent = keras.layers.Dense(recent, 'relu')
+        self.row = [keras.layers.Dense(size, 'relu') for size in row]
+        self.of_row = keras.layers.Dense(hidden[0], use_bias=False)
+        self.of_horizon = keras.layers.Dense(hidden[0])
+        self.hidden = [keras.layers.Dense(size, 'relu') for size in hidden[1:]]
+        self.out = keras.layers.Dense(candidates.CANDIDATES + 3, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01))
+
+    def call(self, seen):
+        days = seen.days if self.recurrent else tf.reshape(seen.days, [-1, seen.days.shape[1] * seen.days.shape[2]])
+        row = tf.concat([self.recent(seen.recent), self.days(days), seen.row], 1)
+        for layer in self.row:
+            row = layer(row)
+        rows, horizons = tf.shape(seen.horizon)[0], tf.shape(seen.horizon)[1]
+        x = self.of_horizon(tf.reshape(seen.horizon, [-1, seen.horizon.shape[2]]))      # two axes: a product and its sum are one operator
+        x = tf.reshape(x, tf.stack([rows, horizons, x.shape[1]])) + self.of_row(row)[:, None]
+        x = tf.reshape(tf.nn.relu(x), [-1, x.shape[2]])
+        for layer in self.hidden:
+            x = layer(x)
+        x = self.out(x)
+        out = tf.reshape(x, tf.stack([rows, horizons, x.shape[1]]))
+        count = candidates.CANDIDATES
+        weights = tf.nn.softmax(out[..., :count])
+        base = tf.reduce_sum(weights * seen.candidates, -1)
+        spread = tf.reduce_sum(weights * tf.abs(seen.candidates - base[..., None]), -1) + LEAST_SPREAD
+        middle = base + spread * tf.clip_by_value(out[..., count], -20.0, 20.0)
+        low, high = (spread * tf.exp(tf.clip_by_value(out[..., count + k], -8.0, 6.0)) for k in (1, 2))
+        return tf.stack([middle - low, middle, middle + high], -1)
+
+
+def forecast(network, since_quarter, ahead, step_seconds, **columns):
+    """The graph: the contract's columns -> {'forecast': float64 [R, H, 3]}, NaN where one of the levels is.
+
+    It does not stop at 0 or another natural border, so that it shows when a limit is crossed: the exporter cuts it.
+    """
+    parts, level, unit = candidates.relative(**columns)
+    zero = tf.zeros_like(parts.noise)
+    seen = candidates.described(parts, since_quarter + zero, tf.cast(ahead, tf.float32)[None] + zero, step_seconds + zero)
+    out = level[..., None] + unit[..., None] * tf.cast(network(seen), tf.float64)
+    return {'forecast': out + 0 * tf.reduce_sum(columns['levels'], 1)[:, None, None]}
