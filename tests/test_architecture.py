@@ -58,6 +58,7 @@ TIERS = {
     'convert.evaluation': 16,
     # what the pipeline works with
     'convert.recipe': 17,
+    'convert.correlated': 17,
     'convert.resume': 17,
     'convert.export': 17,
     'convert.weights': 17,
