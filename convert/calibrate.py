@@ -54,7 +54,9 @@ def calibrate(session, recipe, *, seed, log, folder=None):
         weeks = _weeks(replayed[-1].scores, each.telemetry.step_seconds)
         log(f'  steps of {each.low:g}-{each.high:g} s: {weeks:.0f} series-weeks at {each.telemetry.step_seconds:g} s')
     laws, measured = laws_of(recipe, replayed, seed)
-    log(f'  alarms of an entity in those of a feature: {measured}')
+    log(f'  alarms a week of an entity in those of one of its features, r: {measured}')
+    for law in laws:
+        log(f'    {law.features} features: {law.many:.2f} r^{law.power:.2f}, below r = {law.lowest:.2f} in proportion')
     rows, total = [], 0.0
     for each, one in zip(recipe.ranges, replayed, strict=True):
         step = each.telemetry.step_seconds
