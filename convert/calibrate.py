@@ -25,7 +25,7 @@ from promlstm.engine import bundle
 
 LEAST = 4                   # independent alarms counted at the end of a table: 1/month needs 20 entity-weeks and more
 POINTS = 24
-STRANGERS = 256             # series, at most, that begin an entity of series that share nothing
+STRANGERS = 1024            # series, at most, that begin an entity of series that share nothing
 
 
 class CalibrationError(ConvertError):

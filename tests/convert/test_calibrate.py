@@ -84,3 +84,19 @@ def test_rare_large_surprises_of_features_that_share_nothing_are_in_the_budget(c
     fresh = [np.stack([np.roll(scores[:, rng.integers(80)], rng.integers(8064)) for _ in range(features)], 1) for _ in range(60)]
     found = correlated.per_week([correlated.fused(each) for each in fresh], [calibration.threshold(1.0, step_seconds=300)], merge=12, step_seconds=300)
     assert found[0] <= 1.25
+
+
+def test_how_features_move_together_is_learnt_from_recorded_entities(calibrate):
+    """Of the range that has most of them, for all ranges; without any it is as usual. Classes that a recipe leaves out are calibrated all the same."""
+    from convert import correlated, recipe
+
+    telemetry = [recipe.Telemetry(step_seconds=step, steps=100, entities=1) for step in (60, 300)]
+    ranges = tuple(recipe.Range(low=low, high=high, telemetry=each) for low, high, each in zip((1, 100), (100, 86401), telemetry, strict=True))
+    chosen = recipe.Calibration(class_features=(1, 3), ranges=ranges)
+    scores = np.random.default_rng(0).exponential(0.3, (6000, 24)).astype(np.float32)
+    groups = tuple(np.split(scores, 4, axis=1))
+    single, recorded = calibrate.Replayed(scores, (), ''), calibrate.Replayed(scores, groups, '')
+    laws, said = calibrate.laws_of(chosen, [single, recorded], seed=0)
+    assert [law.features for law in laws] == [1, 3, 9, 20, 40] and said == 'measured on 4 entities of up to 6 features at 300 s'
+    assert laws == correlated.measure(groups, (1, 3, 9, 20, 40), merge=12, step_seconds=300, seed=0)
+    assert calibrate.laws_of(chosen, [single, single], seed=0)[0] == tuple(map(correlated.typical, (1, 3, 9, 20, 40)))
