@@ -35,8 +35,8 @@ def test_the_number_of_features_decides_the_class(session, features, klass):
 def test_features_that_move_as_one_alarm_no_more_often_than_one(session, step_seconds):
     """Twenty readings of the same thing have the surprise of one, so no class may have a lower threshold than that of a single feature."""
     calibration = session.bundle.calibration
-    for alarms in (7 / 30, 1.0, 7.0):
-        thresholds = [calibration.threshold(alarms, step_seconds=step_seconds, klass=klass) for klass in range(5)]
+    for per_week in (7 / 30, 1.0, 7.0):
+        thresholds = [calibration.threshold(per_week, step_seconds=step_seconds, klass=klass) for klass in range(5)]
         assert min(thresholds) == thresholds[0]
 
 
