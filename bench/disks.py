@@ -22,7 +22,7 @@ STEP, KNOWN_DAYS, DAYS, OF_EACH = 600.0, 9, 30, 60
 HOUR, UTC, START = 3600.0, ZoneInfo('UTC'), 1_760_313_600.0
 KINDS = ('leak', 'rotated', 'burst', 'growth')
 SOON = 48 * HOUR  # an alert that comes no longer than this before the disk is full was right
-FOR = 2  # steps that a condition has to hold: `for: 15m`
+FOR = {'pessimistic': 6, 'middle': 2}  # steps that a condition has to hold, as rules/forecast.yml has it: an hour, a quarter of an hour
 FALLS = 36  # steps, six hours: the range of predict_linear in node_exporter's mixin
 
 
@@ -33,8 +33,8 @@ def main():
     middle, pessimistic = forecasts(loaded, free)
     line4, line24 = (predict_linear(free, hours * HOUR) for hours in (4, 24))
     rules = {
-        'forecast, pessimistic < 6h': lasting(pessimistic < 6 * HOUR, FOR),
-        'forecast, middle < 1h': lasting(middle < HOUR, FOR),
+        'forecast, pessimistic < 6h': lasting(pessimistic < 6 * HOUR, FOR['pessimistic']),
+        'forecast, middle < 1h': lasting(middle < HOUR, FOR['middle']),
         'predict_linear[6h] 24h, < 40 % free': lasting((line24 < 0) & (free < 0.4), 6),
         'predict_linear[6h] 4h, < 20 % free': lasting((line4 < 0) & (free < 0.2), 6),
     }
