@@ -55,8 +55,9 @@ def _changing(rng, times, n):
 def _clean(rng, times, n):
     """Rhythms that repeat well, or turn slowly into others."""
     x = _rhythm(rng, times, n)
-    weeks = ((times - times[0]) / WEEK)[:, None] / 10
-    x += np.where(rng.random(n) < 0.4, weeks * rng.uniform(0, 1, n), 0) * (_day(rng, times, n) - x)
+    turned = np.cumsum(_wandering(rng, times, n, DAY * 10 ** rng.uniform(0.3, 1.3, n)), 0)
+    turned *= 10 ** rng.uniform(-1.5, 0, n) / (np.abs(turned).max(0) + 1e-9)
+    x += np.where(rng.random(n) < 0.4, turned, 0) * (_day(rng, times, n) - x)
     x += _wandering(rng, times, n, 3600 * 10 ** rng.uniform(0, 2.2, n)) * 10 ** rng.uniform(-3.5, -0.4, n)
     x += _noise(rng, (len(times), n)) * 10 ** rng.uniform(-4, -1.2, n)
     x += _moving(rng, times, n, walks=0.4, largest=0.0, trend=0.1) * np.where(rng.random(n) < 0.5, 1, 0.1)
