@@ -1,11 +1,12 @@
-"""Run all measurements, or those that are named: `python -m bench footprint memory step scrape start checkpoint collect incidents forecast`; `retrain`,
-`scaling`, `servers` and `tolerate`, minutes, only where they are named. Options go to the one that is named: `python -m bench scaling --help`."""
+"""Run all measurements, or those that are named: `python -m bench footprint memory step scrape start checkpoint collect incidents forecast`;
+`disks`, `failures`, `retrain`, `scaling`, `servers` and `tolerate`, minutes, only where they are named. Options go to the one that is named:
+`python -m bench scaling --help`."""
 
 import importlib
 import sys
 
 NAMES = ('footprint', 'memory', 'step', 'scrape', 'start', 'checkpoint', 'collect', 'incidents', 'forecast')
-LONG = ('retrain', 'scaling', 'servers', 'tolerate')  # only where they are named
+LONG = ('disks', 'failures', 'retrain', 'scaling', 'servers', 'tolerate')  # only where they are named
 WITH_OPTIONS = ('scaling',)  # their main takes arguments, and returns an exit status
 
 

@@ -3,30 +3,41 @@
 The telemetry is healthy and synthetic, because the real incidents in unlabelled history would use up the budget. There is one table for
 each class of entity (by its number of features) and range of steps. As in the evaluation, alarms closer than a few steps are one.
 
-A range is replayed once, series by series; entities of several features are random groups of those series, combined by the graph's own
-rule, so that every table uses all that was replayed. A table is never extrapolated: it ends where too few independent alarms were counted.
+A range is replayed once, series by series, and gives the table of one feature. At each of its surprises an entity of several features makes
+as many alarms as features that share causes do (the laws of correlated.py, measured on the recorded entities that have several), or as
+random series of the range do, whichever is more. A table is never extrapolated: it ends where too few independent alarms were counted.
 """
 
 import functools
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from convert import progress
+from convert import correlated, progress
+from convert.correlated import HIGHEST_PER_WEEK
 from convert.data import labelled, synthesis
 from convert.errors import ConvertError
 from convert.evaluation import measures, replay
-from convert.families import forecaster
+from convert.recipe import CLASS_FEATURES
 from promlstm.card import BUDGETS
 from promlstm.engine import bundle
 
-HIGHEST_PER_WEEK = 25.0     # where the tables begin
 LEAST = 4                   # independent alarms counted at the end of a table: 1/month needs 20 entity-weeks and more
 POINTS = 24
+STRANGERS = 1024            # series, at most, that begin an entity of series that share nothing
 
 
 class CalibrationError(ConvertError):
     """Too little was replayed to give a threshold for any budget."""
+
+
+class Replayed(NamedTuple):
+    """What came of a range: surprises of single series, and of the recorded entities of several features."""
+
+    scores: np.ndarray      # float32 [T, N], NaN = not judged
+    groups: tuple           # of float32 [T, F]
+    source: str             # in words
 
 
 def calibrate(session, recipe, *, seed, log, folder=None):
@@ -37,26 +48,45 @@ def calibrate(session, recipe, *, seed, log, folder=None):
     log      function of a line of text
     folder   of labelled telemetry: the healthy time of a range's `sets` is replayed in place of synthetic telemetry
     """
-    rows, total, sources = [], 0.0, []
+    replayed, count = [], len(recipe.ranges)
     for number, each in enumerate(recipe.ranges, 1):
-        steps = f'steps of range {number} of {len(recipe.ranges)}'
-        show = functools.partial(progress.track, what=steps, total=each.telemetry.steps, log=log)
-        real = [Path(folder) / name for name in each.sets] if folder else []
-        if real and all(path.is_dir() for path in real):
-            scores = recorded_surprises(session, real, each.telemetry.step_seconds, log)
-            sources.append(f'the healthy time of {", ".join(each.sets)} at {each.telemetry.step_seconds:g} s')
-        else:
-            scores = healthy_surprises(session, each.telemetry, seed, show)
-            sources.append(f'synthetic telemetry at {each.telemetry.step_seconds:g} s')
-        weeks = _weeks(scores, each.telemetry.step_seconds)
-        total += weeks
+        replayed.append(_replayed(session, each, seed, log, folder, f'steps of range {number} of {count}'))
+        weeks = _weeks(replayed[-1].scores, each.telemetry.step_seconds)
         log(f'  steps of {each.low:g}-{each.high:g} s: {weeks:.0f} series-weeks at {each.telemetry.step_seconds:g} s')
-        for klass, features in enumerate(recipe.class_features):
-            combined = grouped(scores, features, seed)
-            rows.append(row(combined, klass=klass, features=features, step_seconds=each.telemetry.step_seconds, low=each.low, high=each.high))
-            log(f'    class {klass}: {_thresholds(rows[-1])}')
-    source = 'healthy telemetry: ' + '; '.join(sources)
+    laws, measured = laws_of(recipe, replayed, seed)
+    log(f'  alarms a week of an entity in those of one of its features, r: {measured}')
+    for law in laws:
+        log(f'    {law.features} features: {law.many:.2f} r^{law.power:.2f}, below r = {law.lowest:.2f} in proportion')
+    rows, total = [], 0.0
+    for each, one in zip(recipe.ranges, replayed, strict=True):
+        step = each.telemetry.step_seconds
+        total += _weeks(one.scores, step)
+        single = table(one.scores, step)
+        for klass, law in enumerate(laws):
+            rows.append(row(several(single, law, one.scores, step, seed), klass=klass, step_seconds=step, low=each.low, high=each.high))
+            log(f'    {each.low:g}-{each.high:g} s, class {klass}: {_thresholds(rows[-1])}')
+    source = 'healthy telemetry: ' + '; '.join(one.source for one in replayed) + f'; entities of several features: {measured}'
     return bundle.Calibration(status='measured', source=source, entity_weeks=round(float(total), 1), rows=tuple(rows))
+
+
+def _replayed(session, each, seed, log, folder, what):
+    step, real = each.telemetry.step_seconds, [Path(folder) / name for name in each.sets] if folder else []
+    if real and all(path.is_dir() for path in real):
+        return Replayed(*recorded_surprises(session, real, step, log), f'the healthy time of {", ".join(each.sets)} at {step:g} s')
+    show = functools.partial(progress.track, what=what, total=each.telemetry.steps, log=log)
+    return Replayed(healthy_surprises(session, each.telemetry, seed, show), (), f'synthetic telemetry at {step:g} s')
+
+
+def laws_of(recipe, replayed, seed):
+    """(a correlated.Law for each class, in words where they are from): measured on the range that has most entities of several features."""
+    features = (*recipe.class_features, *CLASS_FEATURES[len(recipe.class_features) :])
+    best = max(range(len(replayed)), key=lambda n: len(replayed[n].groups))
+    groups = replayed[best].groups
+    if not groups:
+        return tuple(map(correlated.typical, features)), 'as measured for builtin:default'
+    step = recipe.ranges[best].telemetry.step_seconds
+    laws = correlated.measure(groups, features, merge=merge_steps(step), step_seconds=step, seed=seed)
+    return laws, f'measured on {len(groups)} entities of up to {max(each.shape[1] for each in groups)} features at {step:g} s'
 
 
 def healthy_surprises(session, telemetry, seed, progress=iter):
@@ -67,8 +97,11 @@ def healthy_surprises(session, telemetry, seed, progress=iter):
 
 
 def recorded_surprises(session, folders, step_seconds, log):
-    """Surprises of the healthy time of labelled sets at one step, each feature a series of its own; float32 [T, N], NaN = in an event or not judged."""
-    out = []
+    """Surprises of the healthy time of labelled sets at one step.
+
+    returns  float32 [T, N], each feature a series of its own, NaN = in an event or not judged; of entities with several features also (float32 [T, F], ...)
+    """
+    out, groups = [], []
     for folder in folders:
         recordings = [piece for recording in labelled.read(folder) if recording.step_seconds == step_seconds for piece in labelled.pieces(recording)]
         if not recordings:
@@ -78,8 +111,9 @@ def recorded_surprises(session, folders, step_seconds, log):
         features = values.shape[2]
         scores = replay.surprises(session, times, values.reshape(len(times), -1, 1), step_seconds=step_seconds, progress=show)
         out.append(_healthy(recordings, first, scores, features, measures.windows(step_seconds)[0]))
+        groups += np.split(out[-1], len(recordings), axis=1) if features > 1 else []
     longest = max(map(len, out))
-    return np.concatenate([np.pad(each, ((0, longest - len(each)), (0, 0)), constant_values=np.nan) for each in out], 1)
+    return np.concatenate([np.pad(each, ((0, longest - len(each)), (0, 0)), constant_values=np.nan) for each in out], 1), tuple(groups)
 
 
 def _healthy(recordings, first, scores, features, tolerance):
@@ -92,48 +126,46 @@ def _healthy(recordings, first, scores, features, tolerance):
     return out
 
 
-def grouped(scores, features, seed):
-    """Surprises of as many entities, each made of that many random series, combined by the graph's rule.
-
-    >>> grouped(np.float32([[1, 2, 6]]), 3, seed=0)
-    array([[6., 6., 6.]], dtype=float32)
-    """
-    if features == 1:
-        return scores
-    n, top = scores.shape[1], 1 + sum(features >= many for many in forecaster.MANY)
-    rng = np.random.default_rng(seed)
-    groups = np.stack([rng.permutation(n)[np.arange(features) % n] for _ in range(n)])
-    out = np.empty_like(scores)
-    for entity, group in enumerate(groups):
-        mine = np.where(np.isnan(scores[:, group]), 0, scores[:, group])
-        out[:, entity] = np.partition(mine, features - top, axis=1)[:, features - top :].mean(1)
-    out[np.isnan(scores).all(1)] = np.nan
-    return out
-
-
 def _weeks(scores, step_seconds):
     return np.count_nonzero(~np.isnan(scores)) * step_seconds / (7 * measures.DAY)
 
 
-def row(scores, *, klass, features, step_seconds, low, high):
-    """One bundle.Row of healthy scores.
+def table(scores, step_seconds):
+    """[(surprise, alarms per week and series)] of healthy single series, falling: down to LEAST alarms, up to HIGHEST_PER_WEEK and one beyond.
 
-    scores    float [T, N], NaN = not judged
-    features  each series is part of so many entities, so that many alarms count as one independent alarm
-    raises    CalibrationError  where there are too few alarms for a table
+    scores  float [T, N], NaN = not judged
     """
-    weeks, merge, table = _weeks(scores, step_seconds), merge_steps(step_seconds), []
+    weeks, merge, out = _weeks(scores, step_seconds), merge_steps(step_seconds), []
     highest = np.nanmax(scores, 0, initial=0)
     for threshold in _candidates(scores):
         count = sum(len(measures.alarms(scores[:, n] >= threshold, merge)) for n in np.flatnonzero(highest >= threshold))
-        if count >= LEAST * features:
-            table.append((threshold, count / weeks))
+        if count >= LEAST:
+            out.append((threshold, count / weeks))
         if count > HIGHEST_PER_WEEK * weeks:
             break
-    surprise, alarms = _monotone(table)
+    return out
+
+
+def several(single, law, scores, step_seconds, seed):
+    """As `table`, of entities of as many features as a correlated.Law has.
+
+    single  table of the same scores [T, N]
+    """
+    if law.features == 1 or not single:
+        return single
+    thresholds, rates = (np.array(each) for each in zip(*single, strict=True))
+    chosen = np.random.default_rng(seed).permutation(scores.shape[1])[:STRANGERS]
+    strangers = correlated.made([correlated.inner(scores[:, [n]]) for n in chosen], law.features, step_seconds=step_seconds, seed=seed)
+    independent = correlated.per_week(list(strangers), thresholds, merge=merge_steps(step_seconds), step_seconds=step_seconds)
+    return list(zip(thresholds.tolist(), np.maximum(law.alarms(rates), independent).tolist(), strict=True))
+
+
+def row(found, *, klass, step_seconds, low, high):
+    """One bundle.Row of a table; CalibrationError where there are too few alarms."""
+    surprise, alarms = _monotone(found)
     if len(surprise) < 2:
         where = f'class {klass}, step {step_seconds:g} s'
-        raise CalibrationError(f'{where}: {weeks:.1f} entity-weeks gave {len(table)} usable thresholds, expected more telemetry')
+        raise CalibrationError(f'{where}: there are {len(surprise)} usable thresholds, expected more telemetry')
     return bundle.Row(klass=klass, step_seconds=(low, high), surprise=surprise, alarms_per_entity_week=alarms)
 
 
@@ -170,9 +202,9 @@ def _monotone(table):
 
 
 def _thresholds(row):
-    table = bundle.Calibration(status='measured', rows=(row,))
+    measured = bundle.Calibration(status='measured', rows=(row,))
     parts = []
     for name, budget in reversed(BUDGETS.items()):
         ends = row.alarms_per_entity_week[-1] > budget
-        parts.append(f'{name} -' if ends else f'{name} {table.threshold(budget, step_seconds=row.step_seconds[0], klass=row.klass):.2f}')
+        parts.append(f'{name} -' if ends else f'{name} {measured.threshold(budget, step_seconds=row.step_seconds[0], klass=row.klass):.2f}')
     return ', '.join(parts)

@@ -26,6 +26,8 @@ BORROWED = {'seed', 'training', 'calibration', 'evaluation'}      # what a recip
 
 FAULT_KINDS = ('spike', 'shift', 'ramp', 'drop_to_zero', 'flat_line', 'drift', 'lost_season', 'variance')      # that a recipe injects where it names none
 
+CLASS_FEATURES = (1, 4, 9, 20, 40)      # of an entity of each class: 1 feature, 2-4, 5-9, 10-24, more (families.forecaster.CLASSES)
+
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(ge=1, le=86400)]
@@ -70,7 +72,7 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """What is replayed to count the alarms of a healthy fleet; samples are those of all features together."""
 
     ranges: tuple[Range, ...]
-    class_features: tuple[Count, ...] = (1, 3, 8, 24)       # features of an entity in each class
+    class_features: tuple[Count, ...] = CLASS_FEATURES      # features of an entity in each class; those that are left out are of this list
 
 
 class Evaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

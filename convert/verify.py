@@ -31,8 +31,8 @@ class Setting(NamedTuple):
     entities: int
 
 
-# A step of each rule that the graphs have (half-lives change at 58 and 288 s, scoring between 300 and 1800 s), and entities of each class by
-# their number of features; as few as show what is computed, since every start of the exporter replays them.
+# A step of each rule that the graphs have (half-lives change at 58 and 288 s, scoring between 300 and 1800 s), and entities of each way to
+# combine features; as few as show what is computed, since every start of the exporter replays them.
 CASES = (Setting(10, 1, 4), Setting(60, 2, 4), Setting(300, 5, 2), Setting(900, 10, 1), Setting(3600, 1, 4))
 
 

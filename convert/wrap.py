@@ -162,7 +162,7 @@ def calibrated(session, model, step_seconds, healthy, log):
         scores, replayed, source = _labelled(session, model, Path(healthy))
         if not low <= replayed <= high:
             raise WrapError(f'{healthy}: telemetry at steps of {replayed:g} s, the model is for {low:g} to {high:g} s')
-    row = calibrate.row(scores, klass=0, features=1, step_seconds=replayed, low=low, high=high + 1)
+    row = calibrate.row(calibrate.table(scores, replayed), klass=0, step_seconds=replayed, low=low, high=high + 1)
     weeks = float(np.count_nonzero(~np.isnan(scores)) * replayed / (7 * DAY))
     first, last = row.alarms_per_entity_week[0], row.alarms_per_entity_week[-1]
     log(f'  calibrated on {weeks:.0f} entity-weeks of {source}: from {first:.3g} to {last:.3g} alarms a week')

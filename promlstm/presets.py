@@ -55,15 +55,16 @@ def read(name: str) -> Preset:
 def config(chosen: Iterable[str], url: str = URL, without: Iterable[str] = ()) -> configuration.Config:
     """The Config of some presets against one Prometheus, but for the detectors to leave out; ConfigError where there is none of that name.
 
+    A detector that several presets have is there once.
+
     >>> [detector.name for detector in config(['kafka'], without=['kafka_lag']).detectors]
     ['kafka_messages', 'kafka_brokers', 'kafka_under_replicated']
     """
     chosen, without = list(chosen), set(without)
-    detectors = [detector for name in dict.fromkeys(chosen) for detector in read(name).detectors]
-    known = [detector['name'] for detector in detectors]
+    known = {detector['name']: detector for name in chosen for detector in read(name).detectors}
     if unknown := sorted(without - set(known)):
         raise ConfigError(f'--preset.without={unknown[0]}: no such detector; the presets have {", ".join(known)}')
-    tree = {'prometheus': {'url': url}, 'detectors': [detector for detector in detectors if detector['name'] not in without]}
+    tree = {'prometheus': {'url': url}, 'detectors': [detector for name, detector in known.items() if name not in without]}
     return configuration.parse(yaml.safe_dump(tree, sort_keys=False), source=' '.join(f'--preset={name}' for name in chosen))
 
 

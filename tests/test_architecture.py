@@ -62,6 +62,7 @@ TIERS = {
     # what the pipeline works with
     'convert.recipe': 17,
     'convert.forecast_recipe': 18,
+    'convert.correlated': 17,
     'convert.resume': 17,
     'convert.export': 17,
     'convert.weights': 17,

@@ -25,12 +25,11 @@ LIVE = [name for name in NAMES if name not in RECORDED and name not in services.
 
 
 def expressions(name):
-    """(detector and feature, expression) of a preset."""
-    return [
-        (f'{one["name"]} {feature}'.strip(), expr)
-        for one in presets.read(name).detectors
-        for feature, expr in (one.get('features') or {'': one['expr']}).items()
-    ]
+    """(detector and feature or limit, expression) of a preset."""
+    detectors = presets.read(name).detectors
+    found = [(f'{one["name"]} {feature}'.strip(), expr) for one in detectors for feature, expr in (one.get('features') or {'': one['expr']}).items()]
+    limits = [(one['name'], one['forecast'].get('limit_expr')) for one in detectors if 'forecast' in one]
+    return found + [(f'{name} limit', expr) for name, expr in limits if expr]
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -40,10 +39,16 @@ def test_a_preset_is_a_configuration(name):
 
 
 def test_all_presets_go_together():
-    """No two detectors of different presets have the same name, so that any of them can be used at once."""
+    """Detectors of different presets that have the same name are the same, so that any of them can be used at once; such a one is there once."""
     config = presets.config(NAMES, 'http://prometheus:9090')
     assert config.prometheus.url == 'http://prometheus:9090'
-    assert len(config.detectors) == sum(len(presets.read(name).detectors) for name in NAMES)
+    detectors = {one['name']: one for name in NAMES for one in presets.read(name).detectors}
+    assert [detector.name for detector in config.detectors] == list(detectors)
+    for name in NAMES:
+        assert all(detectors[one['name']] == one for one in presets.read(name).detectors), name
+    assert len(presets.config(['node', 'node-health', 'node'], without=['node_temperature']).detectors) == len(
+        {one['name'] for name in ('node', 'node-health') for one in presets.read(name).detectors} - {'node_temperature'}
+    )
 
 
 def test_the_list_says_how_each_was_tested(capsys):
@@ -137,24 +142,38 @@ def instrumented():
 
 
 def hardware(directory):
-    """What a machine with a sensor and with memory that corrects errors has under /sys, for a node_exporter to read."""
+    """What a machine with sensors, fans, memory that corrects errors and a processor that throttles has under /sys, for a node_exporter to read."""
     for path, text in {
-        'class/hwmon/hwmon0/name': 'coretemp',
+        'class/hwmon/hwmon0/name': 'nct6775',
         'class/hwmon/hwmon0/temp1_input': '47000',
+        'class/hwmon/hwmon0/fan1_input': '4200',
+        'class/hwmon/hwmon0/in0_input': '1210',
         **{f'devices/system/edac/mc/mc0/{name}_count': '3' for name in ('ce', 'ue', 'ce_noinfo', 'ue_noinfo')},
+        'class/net/eth0/speed': '1000',
+        'devices/system/cpu/cpu0/topology/physical_package_id': '0',
+        'devices/system/cpu/cpu0/topology/core_id': '0',
+        **{f'devices/system/cpu/cpu0/thermal_throttle/{name}_throttle_count': '5' for name in ('core', 'package')},
     }.items():
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
         (directory / path).write_text(text + '\n')
-    return ['--collector.disable-defaults', '--collector.hwmon', '--collector.edac', f'--path.sysfs={directory}']
+    collectors = (f'--collector.{name}' for name in ('hwmon', 'edac', 'cpu', 'netclass', 'netdev'))
+    return ['--collector.disable-defaults', *collectors, f'--path.sysfs={directory}']
 
 
 @pytest.fixture(scope='module')
 def live(tmp_path_factory):
-    """A Prometheus that scrapes itself, this machine, a machine with sensors, and a service."""
+    """A Prometheus that scrapes itself, this machine, a machine with sensors, pages as other exporters document them, and a service."""
     directory = tmp_path_factory.mktemp('presets')
+    pages = [(servers.ROOT / f'tests/recorded/{name}.prom').read_bytes() for name in ('rules/node-health', 'presets/capacity')]
     (directory / 'rules.yml').write_text('groups: [{name: one, rules: [{record: one, expr: vector(1)}]}]')
-    with servers.NodeExporter() as node, servers.NodeExporter(hardware(directory / 'sys')) as sensors, instrumented() as address:
+    with (
+        servers.NodeExporter() as node,
+        servers.NodeExporter(hardware(directory / 'sys')) as sensors,
+        serving(lambda: b''.join(pages)) as others,
+        instrumented() as address,
+    ):
         scrape = [node.scrape_config('node'), sensors.scrape_config('sensors')]
+        scrape.append({'job_name': 'others', 'static_configs': [{'targets': [others]}]})
         scrape.append({'job_name': 'shop', 'static_configs': [{'targets': [address], 'labels': {'namespace': 'prod'}}]})
         with servers.Prometheus(directory / 'prometheus', scrape, [directory / 'rules.yml']) as prometheus:
             prometheus.scrape_configs.append(prometheus.scrape_config('prometheus'))

@@ -107,14 +107,16 @@ def of_series(found, where, least=1):
 
 
 def ratios(figures, others):
-    """Natural logarithm of figures as a share of others', float [N]; NaN where either is unknown or the other's is 0.
+    """Natural logarithm of figures as a share of others', float [N]; NaN where either is unknown. Both 0 is a share of 1, one of them FARTHEST.
 
-    >>> np.exp(ratios(np.array([1.0, 0, 3, np.nan]), np.array([2.0, 2, 0, 1])))
-    array([0.5 , 0.01,  nan,  nan])
+    So what is swapped is negated: neither side gains by errors of exactly 0, which are common where a series has few values.
+
+    >>> np.exp(ratios(np.array([1.0, 0, 3, 0, np.nan]), np.array([2.0, 2, 0, 0, 1]))).round(2).tolist()
+    [0.5, 0.01, 100.0, 1.0, nan]
     """
     with np.errstate(invalid='ignore', divide='ignore'):
         share = np.clip(figures / others, 1 / FARTHEST, FARTHEST)
-        return np.where(others > 0, np.log(share), np.nan)
+    return np.where((figures == 0) & (others == 0), 0.0, np.log(share))
 
 
 def pooled(sets):

@@ -183,10 +183,11 @@ def measured(part, answers, against, notes=()):
 
 def _figures(name, answer, naive, other, where, entity):
     """(Figures, Compared); `other` is the Answer that it is compared with, None = it is itself, or has no row here."""
+    errs = forecast_measures.of_series(naive.losses, where & naive.asked, naive.least)
     where = where & answer.asked & naive.asked
     own, base = (forecast_measures.of_series(each.losses, where, answer.least) for each in (answer, naive))
     of_naive = _logs(own, base)
-    judged = ~np.isnan(of_naive).any(axis=0)        # the same series in all columns: those that the naive errs on
+    judged = ~np.isnan(of_naive).any(axis=0) & (errs.mase > 0) & (errs.wql > 0)     # the same series in all columns
     ratio = np.full(of_naive.shape, np.nan)
     if other is not None:
         least = min(answer.least, other.least)

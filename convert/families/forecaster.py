@@ -26,6 +26,7 @@ FORECAST_SHARE = (0.75, 0.25)  # share of the forecast change that is used at fa
 LARGEST = 8.0           # of one error: a series that leaves its constant must not dominate all features of an entity
 TINY = 1e-30            # of a scale, in float32
 MANY = (5, 10)          # features from which on two, and three, make the surprise of an entity
+CLASSES = (2, 5, 10, 25)        # features from which on an entity is of the next class, which has a calibration of its own
 # columns of state_ring: forecasts for 1, 5 and 15 steps ahead and the scales they are in, from the newest to the one that is due now;
 # trust in the samples they start from; the last two errors
 COLUMNS = (1, 4, 1, 14, 1, 1, 4, 1, 14, 1, 14, 1, 2)
@@ -190,10 +191,10 @@ def combine(surprise, judged, won, features):
     gap = steps.nan_unless(any_judged)
     total = tf.reduce_sum(counted, 1, keepdims=True)
     share = (counted + 1e-9 * judged) / tf.maximum(total + 1e-9 * tf.reduce_sum(judged, 1, keepdims=True), 1e-12)
-    kind = tf.cast(tf.cast(features >= 2, tf.int32) + count - 1, tf.int64)
+    klass = sum(tf.cast(features >= many, tf.int64) for many in CLASSES)
     return {
         'surprise': tf.reduce_sum(top, 1) / tf.cast(count, tf.float32) + gap,
         'contribution': share + gap[:, None],
         'view': tf.reduce_sum(share[:, :, None] * won, 1) + gap[:, None],
-        'class': tf.zeros_like(surprise[:, 0], tf.int64) + kind,
+        'class': tf.zeros_like(surprise[:, 0], tf.int64) + klass,
     }

@@ -10,7 +10,7 @@ import numpy as np
 
 BUSY, FULL, LOST, SLOW = 'busy CPU', 'full disk', 'lost host', 'slow dependency'
 CAUSES = (BUSY, FULL, LOST, SLOW)
-HOSTS = {'node': 6, 'network': 6, 'mysql': 2, 'postgres': 2, 'redis': 3, 'prometheus': 1, 'rabbitmq': 3, 'kafka': 1}
+HOSTS = {'capacity': 6, 'node': 6, 'node-health': 6, 'network': 6, 'mysql': 2, 'postgres': 2, 'redis': 3, 'prometheus': 1, 'rabbitmq': 3, 'kafka': 1}
 STRUCK = 0  # the host that a cause strikes
 
 
@@ -50,6 +50,20 @@ CALM = {
     'node_disk_latency': Calm(0.002, 0.0002, 'device=sda'),
     'node_load': Calm(0.3, 0.03),
     'node_blocked': Calm(0),
+    'capacity_disk': Calm(5e10, 1e8, 'mountpoint=/,/var'),
+    'capacity_inodes': Calm(2e6, 100, 'mountpoint=/,/var'),
+    'capacity_memory': Calm(1e10, 1e8),
+    'capacity_certificate': Calm(4e6),
+    'capacity_postgres_connections': Calm(40, 1),
+    'capacity_mysql_connections': Calm(40, 1),
+    'capacity_quota': Calm(0.4, 0.005, 'namespace'),
+    'network_link_receive': Calm(2e7, 1e6, 'device=eth0'),
+    'network_link_transmit': Calm(2e7, 1e6, 'device=eth0'),
+    'network_interface_in': Calm(2e7, 1e6, 'ifName=1'),
+    'network_interface_out': Calm(2e7, 1e6, 'ifName=1'),
+    'node_link_changes': Calm(0, 0, 'device=eth0'),
+    'node_clock_offset': Calm(1e-4, 2e-5),
+    'node_clock_frequency': Calm(8, 0.02),
     'node/cpu': Calm(0.2, 0.02),
     'node/memory': Calm(0.4, 0.005),
     'node/disk_busy': Calm(0.05, 0.01),
@@ -132,6 +146,7 @@ EFFECTS: dict[str, dict[str, dict[str, Effect]]] = {
         'redis': {'redis_command_seconds': Effect(5e-4, 2), 'redis_commands': Effect(400, 2)},
     },
     FULL: {
+        'capacity': {'capacity_disk': Effect(1e8, 20)},
         'node': {'node_disk_free': Effect(1e8, 20)},
         'http': {'http_errors': Effect(0.15, 3)},
         'kafka': {'kafka_brokers': Effect(2), 'kafka_under_replicated': Effect(40)},

@@ -15,8 +15,8 @@ def calibrate():
     return calibrate
 
 
-def made(calibrate, scores, features=1):
-    return calibrate.row(scores, klass=0, features=features, step_seconds=60, low=1, high=86401)
+def made(calibrate, scores):
+    return calibrate.row(calibrate.table(scores, 60), klass=0, step_seconds=60, low=1, high=86401)
 
 
 def test_the_table_says_how_many_alarms_there_were(calibrate):
@@ -57,11 +57,46 @@ def test_too_little_telemetry_is_refused(calibrate):
         made(calibrate, np.full((50, 2), np.nan, np.float32) * 0 + np.float32([[0.1, 0.2]]))
 
 
-def test_grouped_series_are_what_the_graph_makes_of_features(calibrate):
-    """The mean of the largest two of eight, as promised in forecaster; missing ones count as calm; all missing is missing."""
-    scores = np.random.default_rng(0).random((20, 8)).astype(np.float32)
-    scores[3] = np.nan
-    scores[5, :4] = np.nan
-    groups = calibrate.grouped(scores, 8, seed=0)       # of eight out of eight: all entities are alike
-    assert np.isnan(groups[3]).all() and np.allclose(groups[4], np.sort(scores[4])[-2:].mean())
-    assert np.allclose(groups[5], np.sort(scores[5, 4:])[-2:].mean())
+def test_series_that_were_judged_at_other_times_do_not_count_as_calm(calibrate):
+    """Recordings on one clock hardly overlap. Up to four features the largest surprise is the entity's, so it alarms as often as they do together."""
+    rng = np.random.default_rng(0)
+    scores = np.full((40_000, 20), np.nan, np.float32)
+    for n in range(20):
+        scores[1500 * n : 1500 * n + 8000, n] = rng.exponential(0.3, 8000)
+    single = calibrate.table(scores, 300)
+    four = calibrate.several(single, calibrate.correlated.typical(4)._replace(many=0.0), scores, 300, seed=0)
+    together = {threshold: rate for threshold, rate in four if 0.5 < rate < 5}
+    assert len(together) > 5
+    for threshold, rate in single:
+        assert threshold not in together or together[threshold] == pytest.approx(4 * rate, rel=0.25)
+
+
+@pytest.mark.parametrize('features', [4, 9, 20, 40])
+def test_rare_large_surprises_of_features_that_share_nothing_are_in_the_budget(calibrate, features):
+    """One is enough for an entity of many features; a law that was measured where surprises are small does not see that."""
+    from convert import correlated
+
+    rng, law = np.random.default_rng(1), correlated.typical(features)
+    scores = rng.exponential(0.25, (8064, 80)).astype(np.float32)
+    scores[rng.integers(8064, size=200), rng.integers(80, size=200)] += 6
+    table = calibrate.several(calibrate.table(scores, 300), law, scores, 300, seed=0)
+    calibration = bundle.Calibration(status='measured', rows=(calibrate.row(table, klass=0, step_seconds=300, low=1, high=86401),))
+    fresh = [np.stack([np.roll(scores[:, rng.integers(80)], rng.integers(8064)) for _ in range(features)], 1) for _ in range(60)]
+    found = correlated.per_week([correlated.fused(each) for each in fresh], [calibration.threshold(1.0, step_seconds=300)], merge=12, step_seconds=300)
+    assert found[0] <= 1.25
+
+
+def test_how_features_move_together_is_learnt_from_recorded_entities(calibrate):
+    """Of the range that has most of them, for all ranges; without any it is as usual. Classes that a recipe leaves out are calibrated all the same."""
+    from convert import correlated, recipe
+
+    telemetry = [recipe.Telemetry(step_seconds=step, steps=100, entities=1) for step in (60, 300)]
+    ranges = tuple(recipe.Range(low=low, high=high, telemetry=each) for low, high, each in zip((1, 100), (100, 86401), telemetry, strict=True))
+    chosen = recipe.Calibration(class_features=(1, 3), ranges=ranges)
+    scores = np.random.default_rng(0).exponential(0.3, (6000, 24)).astype(np.float32)
+    groups = tuple(np.split(scores, 4, axis=1))
+    single, recorded = calibrate.Replayed(scores, (), ''), calibrate.Replayed(scores, groups, '')
+    laws, said = calibrate.laws_of(chosen, [single, recorded], seed=0)
+    assert [law.features for law in laws] == [1, 3, 9, 20, 40] and said == 'measured on 4 entities of up to 6 features at 300 s'
+    assert laws == correlated.measure(groups, (1, 3, 9, 20, 40), merge=12, step_seconds=300, seed=0)
+    assert calibrate.laws_of(chosen, [single, single], seed=0)[0] == tuple(map(correlated.typical, (1, 3, 9, 20, 40)))

@@ -84,7 +84,7 @@ def test_the_shipped_model_is_small_and_calibrated_for_what_it_promises(shipped)
     """From 1/month to 1/day for every class at every step; under two megabytes; about a kilobyte an entity."""
     assert shipped.bundle.size_bytes < 2_000_000 and shipped.bundle.state_bytes(1) < 1400
     assert shipped.bundle.calibration.status == 'measured'
-    for klass in range(4):
+    for klass in range(5):
         for step_seconds in (1, 29, 30, 60, 300, 900, 3600, 86400):
             week, month = (shipped.bundle.calibration.threshold(a, step_seconds=step_seconds, klass=klass) for a in (1, 7 / 30))
             assert 0.8 < week < month < 8

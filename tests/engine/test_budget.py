@@ -25,10 +25,19 @@ def detector(session, features, per_week):
     return Detector(configuration.parse(str(tree)).detectors[0], session, None)
 
 
-@pytest.mark.parametrize(('features', 'klass'), [(1, 0), (2, 1), (4, 1), (5, 2), (9, 2), (10, 3), (30, 3)])
+@pytest.mark.parametrize(('features', 'klass'), [(1, 0), (2, 1), (4, 1), (5, 2), (9, 2), (10, 3), (24, 3), (25, 4), (60, 4)])
 def test_the_number_of_features_decides_the_class(session, features, klass):
     """Nothing else does in the models that come with promlstm, so an entity is judged by the row of its class and by no other."""
     assert budget.possible_classes(session, features) == {klass}
+
+
+@pytest.mark.parametrize('step_seconds', [1, 60, 300, 1200, 3600, 86400])
+def test_features_that_move_as_one_alarm_no_more_often_than_one(session, step_seconds):
+    """Twenty readings of the same thing have the surprise of one, so no class may have a lower threshold than that of a single feature."""
+    calibration = session.bundle.calibration
+    for alarms in (7 / 30, 1.0, 7.0):
+        thresholds = [calibration.threshold(alarms, step_seconds=step_seconds, klass=klass) for klass in range(5)]
+        assert min(thresholds) == thresholds[0]
 
 
 @pytest.mark.parametrize('features', [1, 3, 6, 12])

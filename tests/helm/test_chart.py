@@ -35,6 +35,7 @@ from chart import (
 )
 
 import promlstm
+from promlstm import presets
 from promlstm.__main__ import main
 
 pytestmark = pytest.mark.usefixtures('helms')
@@ -222,6 +223,20 @@ def test_promtool_accepts_the_rendered_rules(rendered, tmp_path):
         (tmp_path / f'{number}.yml').write_text(yaml.safe_dump(found['spec']))
     servers.promtool('check', 'rules', '--lint=all', '--lint-fatal', *sorted(tmp_path.glob('[a-z]*.yml')))
     servers.promtool('check', 'rules', '--lint=all', '--lint-fatal', *sorted(tmp_path.glob('[0-9]*.yml')))
+
+
+@pytest.mark.real
+def test_rules_on_hardware_come_with_their_preset():
+    """As they are, and stay away without it; what two presets have is in the configuration once."""
+    shown = {
+        chosen: template('helm4', f'--set={URL}', '--set=rules.configMap=true', f'--set-json=presets={chosen}').stdout
+        for chosen in ('["node"]', '["node","node-health"]')
+    }
+    has = {chosen: next(found['data'] for found in objects(text, 'ConfigMap') if 'self.yml' in found['data']) for chosen, text in shown.items()}
+    assert 'node-health.yml' not in has['["node"]']
+    assert has['["node","node-health"]']['node-health.yml'] == (servers.ROOT / 'rules/node-health.yml').read_text()
+    names = [one['name'] for one in yaml.safe_load(config_of(shown['["node","node-health"]']))['detectors']]
+    assert names == [one.name for one in presets.config(['node', 'node-health']).detectors]
 
 
 def test_dashboards_are_the_files(rendered):

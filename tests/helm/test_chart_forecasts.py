@@ -10,7 +10,7 @@ from promlstm import durations, terminal
 
 pytestmark = pytest.mark.usefixtures('helms')
 
-DETECTORS = [{'name': 'shop', 'expr': 'sum by (service) (x)'}]
+DETECTORS = [{'name': 'shop', 'expr': 'sum by (service) (x)', 'forecast': {'horizons': ['5m', '15m', '30m', '1h', '1d', '7d']}}]
 ONE = {'name': 'web', 'target': {'name': 'web'}, 'detector': 'shop', 'observed': 'sum(x)', 'threshold': 100, 'maxReplicas': 40}
 
 
@@ -109,8 +109,9 @@ def test_a_horizon_is_written_as_the_label_of_the_exporter_has_it():
     """However the values have it; another text would match no series, and nobody would be told."""
     horizons = ('60m', '1h', '1w', '24h', '90m', '300s', '1d12h', '5m0s', '36h15m', '604800s', '3650d')
     scaled = [ONE | {'name': f'web-{n}', 'target': {'name': f'web-{n}'}, 'horizon': each} for n, each in enumerate(horizons)]
+    more = [f'--set-json=detectors={json.dumps([DETECTORS[0] | {"forecast": {"horizons": horizons}}])}']
     for helm in HELMS:
-        queries = [each['spec']['triggers'][0]['metadata']['query'] for each in objects(rendering(*scaled, helm=helm).stdout, 'ScaledObject')]
+        queries = [each['spec']['triggers'][0]['metadata']['query'] for each in objects(rendering(*scaled, helm=helm, more=more).stdout, 'ScaledObject')]
         found = [re.search('horizon="(.*?)"', query)[1] for query in queries]
         assert found == [terminal.duration(durations.seconds(each)) for each in horizons]
 
@@ -128,9 +129,16 @@ def test_a_horizon_is_written_as_the_label_of_the_exporter_has_it():
 def test_a_horizon_that_the_detector_does_not_forecast_is_refused(horizons, horizon, told):
     """Nobody would see that the load alone scales."""
     detectors = [DETECTORS[0] | {'forecast': {'limit': 0, **({'horizons': horizons} if horizons else {})}}]
-    more = [f'--set-json=detectors={json.dumps(detectors)}', '--skip-schema-validation']
+    more = [f'--set-json=detectors={json.dumps(detectors)}']
     done = rendering(ONE | {'horizon': horizon}, more=more, check=told is None)
     assert told is None or told in done.stderr
+
+
+def test_a_detector_without_forecasts_is_refused():
+    """The load alone would scale, and nobody would see it."""
+    silent = [{name: value for name, value in DETECTORS[0].items() if name != 'forecast'}]
+    done = rendering(ONE, more=[f'--set-json=detectors={json.dumps(silent)}'], check=False)
+    assert 'scaledObjects[0].detector: shop makes no forecast: give it forecast: {horizons: [5m]}' in done.stderr
 
 
 def test_the_same_name_in_another_namespace_is_another():

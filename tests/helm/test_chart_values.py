@@ -317,6 +317,11 @@ TRIED = {
     ('detector', 'min_relative_deviation'): (0, 0.5, -1, '1'),
     ('detector', 'range'): ([0, 1.5], [0], [0, 1, 2], [0, None], ['0', 1]),
     ('detector', 'max_entities'): (1, 0, 1.5, '1'),
+    ('forecast', 'horizons'): (['5m'], ['1h', '7d'], [], ['0s'], ['5'], ['1m1h'], '1h', [300]),
+    ('forecast', 'limit'): (0, -1.5, 1e12, '0'),
+    ('forecast', 'limit_expr'): ('up', '', ' ', 1),
+    ('forecast', 'approach'): ('falling', 'rising', 'down', ''),
+    ('forecast', 'sha256'): ('a' * 64, 'a' * 63),
     ('joined', 'by'): (['a'], ['a', '_b'], ['_'], [], ['__a'], ['__name__'], ['a-b'], ['http.method'], ['1a'], [''], [1]),
     ('joined', 'features'): ({'a': 'up'}, {}, {'a': ' '}, {'': 'up'}, {'a': 1}),
 }  # fmt: skip
@@ -332,7 +337,10 @@ def test_the_schema_refuses_what_the_configuration_refuses(where, key):
             {'url': 'http://a'},
             {'name': 'a', **({'features': {'a': 'up'}, 'by': ['a']} if where == 'joined' else {'expr': 'up'})},
         )
-        (source if where == 'prometheus' else detector)[key] = value
+        if where == 'forecast':
+            detector['forecast'] = {'horizons': ['1h'], key: value}
+        else:
+            (source if where == 'prometheus' else detector)[key] = value
         tree = {'prometheus': source, 'detectors': [detector]}
         try:
             configuration.parse(yaml.safe_dump(tree), source='tried')
@@ -346,12 +354,13 @@ def test_the_schema_refuses_what_the_configuration_refuses(where, key):
 
 def test_every_key_of_a_detector_was_tried():
     """And of the way to Prometheus, but for the parts that hold Secrets; `model` is refused by the templates."""
-    keys = {'joined': 'detectors', 'detector': 'detectors', 'prometheus': 'prometheus'}
+    keys = {'joined': 'detectors', 'detector': 'detectors', 'prometheus': 'prometheus', 'forecast': 'forecast'}
     tried = {(keys[where], key) for where, key in TRIED}
     detectors = {('detectors', key) for key in SCHEMA['properties']['detectors']['items']['properties']}
+    detectors |= {('forecast', key) for key in SCHEMA['properties']['detectors']['items']['properties']['forecast']['properties']}
     source = {('prometheus', key) for key in SCHEMA['properties']['prometheus']['properties']}
     parts = {('prometheus', key) for key in ('basic_auth', 'authorization', 'oauth2', 'tls_config')}
-    assert tried == (detectors | source) - parts - {('detectors', 'model')}
+    assert tried == (detectors | source) - parts - {('detectors', 'model'), ('detectors', 'forecast'), ('forecast', 'model')}
 
 
 def test_every_value_is_read_by_a_template():
@@ -389,4 +398,4 @@ def test_presets_are_those_of_the_package():
     text = config_of(template('helm4', f'--set={URL}', f'--set-json=presets={json.dumps(names)}').stdout)
     assert configuration.parse(text, source='rendered').detectors == presets.config(names).detectors
     assert SCHEMA['properties']['presets']['items']['enum'] == names
-    assert set(names) == set(re.findall(r'\w+', re.search(r'Ready detectors by name: (.*)', (CHART / 'values.yaml').read_text())[1]))
+    assert set(names) == set(re.findall(r'[\w-]+', re.search(r'Ready detectors by name: (.*)', (CHART / 'values.yaml').read_text())[1]))

@@ -91,6 +91,12 @@ INHIBITIONS = [
     (alert('PromlstmIncident', incident='i'), alert('PromlstmIncident', incident='j'), False),
     (alert('PromlstmIncident', incident='i'), alert('PromlstmEntityMissing', 'warning', **ENTITY), False),
     (alert('PromlstmDown', 'warning'), alert('PromlstmIncident', incident='i'), True),
+    (alert('PromlstmLimitNear', **ENTITY), alert('PromlstmLimitNear', 'warning', **ENTITY), True),
+    (alert('PromlstmLimitNear', **ENTITY), alert('PromlstmLimitNear', 'warning', **OTHER), False),
+    (alert('PromlstmLimitNear', **ENTITY), alert('PromlstmAnomaly', 'warning', **ENTITY), False),
+    (alert('PromlstmServerFailureRisk', 'warning', host='a'), alert('PromlstmHardwareSign', 'warning', host='a', part='sda'), True),
+    (alert('PromlstmServerFailureRisk', 'warning', host='a'), alert('PromlstmHardwareSign', 'warning', host='b', part='sda'), False),
+    (alert('PromlstmServerFailureRisk', 'warning', host='a'), alert('PromlstmHardwareSign', 'warning', host='a', cluster='x', part='sda'), False),
     (alert('PromlstmAnomalyInJob', job='node'), alert('PromlstmAnomaly', 'warning', incident='i', **ENTITY), True),
     (alert('PromlstmAnomalyInJob', job='shop'), alert('PromlstmAnomaly', detector='cpu', promlstm_entity='all'), False),
     (alert('PromlstmAnomalyInDetector', detector='cpu'), alert('PromlstmAnomaly', **ENTITY), True),
@@ -139,7 +145,7 @@ def mine(alert, case):
     matchers = [matcher for rule in CONFIG['inhibit_rules'] for matcher in rule['source_matchers'] + rule['target_matchers']]
     named = {name for matcher in matchers if matcher.startswith('detector') for name in re.findall(r'\w+', matcher.partition('"')[2])}
     labels = {
-        name: f'{value} {case}' if name in ('detector', 'job', 'instance', 'incident', 'promlstm_entity') and value not in named else value
+        name: f'{value} {case}' if name in ('detector', 'job', 'instance', 'incident', 'promlstm_entity', 'host') and value not in named else value
         for name, value in alert['labels'].items()
     }
     return {**alert, 'labels': labels}

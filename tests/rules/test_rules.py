@@ -11,6 +11,7 @@ from rule_files import (
     FILES,
     LABELS,
     OF_EXPORTER,
+    OF_FORECASTS,
     OF_INCIDENTS,
     OF_TARGETS,
     ORDER,
@@ -19,6 +20,7 @@ from rule_files import (
     RULES,
     RUNBOOK,
     TESTS,
+    asked_of_others,
     expressions,
     foreign,
     grouped,
@@ -59,7 +61,7 @@ def test_every_alert_has_a_case_that_fires_and_a_text_that_was_read():
     for name in {rule['alert'] for rule in ALERTS}:
         assert f'alertname="{name}"' in logic, name
         assert any(text['alertname'] == name and text['exp_alerts'] for text in texts), name
-    assert 'error' not in str(texts) and '%!' not in str(texts)
+    assert '<error' not in str(texts) and '%!' not in str(texts)  # what Prometheus makes of a template that fails
 
 
 @pytest.mark.parametrize('path', [*FILES, *COMPAT], ids=lambda path: path.stem)
@@ -71,20 +73,23 @@ def test_rules_read_only_what_is_exported(path):
         asked = expressions(rule)
         assert not foreign(asked), rule
         assert grouped(asked) <= labels, rule
-        assert set(re.findall(r'\bkube_\w+', asked)) <= set(others), rule
-    assert others.keys() <= set(re.findall(r'\bkube_\w+', path.read_text()))
+        assert {metric for metric, _ in asked_of_others(asked)} <= set(others), rule
+    assert others.keys() <= {metric for rule in rules(path) for metric, _ in asked_of_others(expressions(rule))}
 
 
-def test_foreign_metrics_of_rules_are_asked_for_labels_that_they_have():
-    """The selectors of rules/retraining.yml, label by label."""
-    path = RULES / 'retraining.yml'
-    found = [(metric, set(re.findall(r'(\w+)=', labels))) for metric, labels in re.findall(r'\b(kube_\w+)\{([^{}]*)\}', path.read_text())]
+@pytest.mark.parametrize('name', ['node-health', 'retraining'])
+def test_foreign_metrics_of_rules_are_asked_for_labels_that_they_have(name):
+    """The selectors of what other exporters give, label by label."""
+    path = RULES / f'{name}.yml'
+    found = [one for rule in rules(path) for one in asked_of_others(expressions(rule)) if one[1]]
     assert found and all(labels <= recorded(path)[metric] for metric, labels in found)
 
 
 def test_the_labels_that_rules_rely_on_are_exported():
     """The words in LABELS are not made up: each is a label of a table in the code, or one that every scrape gives."""
-    exported = {label for _, labels in exposition.FAMILIES.values() for label in labels}.union(*OF_EXPORTER.values(), *OF_INCIDENTS.values())
+    exported = {label for _, labels in exposition.FAMILIES.values() for label in labels}.union(
+        *OF_EXPORTER.values(), *OF_INCIDENTS.values(), *OF_FORECASTS.values()
+    )
     assert not LABELS - OURS - exported - OF_TARGETS
 
 

@@ -129,7 +129,7 @@ def words(query):
 def scaled_queries(tmp_path):
     """{trigger: query} of the ScaledObject that the page's values make."""
     (tmp_path / 'values.yml').write_text(yaml.safe_dump({'forecast': yaml_block('forecast')['forecast']}))
-    detectors = '--set-json=detectors=[{"name":"shop_requests","expr":"sum by (service) (rate(http_requests_total[2m]))"}]'
+    detectors = '--set-json=detectors=[{"name":"shop_requests","expr":"sum by (service) (rate(http_requests_total[2m]))","forecast":{"horizons":["5m"]}}]'
     (found,) = objects(template('helm4', f'--set={URL}', detectors, f'--values={tmp_path}/values.yml').stdout, 'ScaledObject')
     assert found['metadata']['namespace'] == 'shop'
     return {each['name']: each['metadata']['query'] for each in found['spec']['triggers']}

@@ -41,7 +41,7 @@ def resolved(schema, whole):
 
 SCHEMA = resolved(schema := json.loads((CHART / 'values.schema.json').read_text()), schema)
 VALUES = yaml.safe_load((CHART / 'values.yaml').read_text())
-NEEDED = ('recording.yml', 'alerts.yml', 'self.yml')
+NEEDED = ('recording.yml', 'alerts.yml', 'self.yml', 'forecast.yml')
 PUSHED = '--set=image.repository=registry.example.org/promlstm'
 RETRAINED = f'--values={CHART}/ci/retraining-values.yaml'
 

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from promlstm.serve import exposition, telemetry
 
 RULES = servers.ROOT / 'rules'
-ORDER = ('alerts', 'self', 'retraining')
+ORDER = ('alerts', 'forecast', 'node-health', 'self', 'retraining')
 FILES = sorted(RULES.glob('*.yml'))
 COMPAT = sorted(RULES.glob('compat/*.yml'))
 TESTS = sorted(RULES.glob('tests/*.yml'))
@@ -22,12 +22,21 @@ OF_INCIDENTS = {
     'promlstm_incident_detectors': {'incident'},
     'promlstm_incident_start_timestamp_seconds': {'incident'},
 }
-OF_ENTITIES = set(exposition.FAMILIES) | set(OF_INCIDENTS)
+# The same of forecasts, and of their quality.
+OF_FORECASTS = {
+    'promlstm_forecast': {'horizon', 'bound'},
+    'promlstm_forecast_limit': set(),
+    'promlstm_time_to_limit_seconds': {'bound'},
+    'promlstm_forecast_error_ratio': {'detector', 'horizon'},
+    'promlstm_forecast_coverage_ratio': {'detector', 'horizon'},
+}
+OF_ENTITIES = set(exposition.FAMILIES) | set(OF_INCIDENTS) | set(OF_FORECASTS)
 OF_EXPORTER = {
     name + ('_total' if kind == 'counter' else ''): {*labels, 'job', 'instance'} for name, (kind, _, labels) in telemetry.METRICS.items()
 }
 # What the rules and the scrape add to what the code exports.
-OURS = {'promlstm_replica', 'promlstm_scope', 'promlstm_entity'}
+OF_HOSTS = {'cluster', 'host', 'part', 'sign', 'found_by'}
+OURS = {'promlstm_replica', 'promlstm_scope', 'promlstm_entity', *OF_HOSTS}
 
 
 def rules(path):
@@ -74,8 +83,17 @@ def grouped(text):
     return {label for names in re.findall(r'\b(?:by|on|without|ignoring)\s*\(([^()]*)\)', text) for label in re.findall(r'\w+', names)}
 
 
+OTHERS = re.compile(r'\b((?:kube|node|smartctl|smartmon|nvme|ipmi)_\w+)(?:\{([^{}]*)\})?')  # metrics of other exporters
+
+
+def asked_of_others(text):
+    """[(metric, set of labels in its braces)] of all selectors of metrics of others in a text; what is in quotes is no metric."""
+    text = re.sub(r'\{[^{}]*\}', lambda braces: '{' + ' '.join(re.findall(r'(\w+)\s*(?:=~|!~|!=|=)', braces[0])) + '}', text)
+    return [(found[1], set((found[2] or '').split())) for found in OTHERS.finditer(re.sub(r'"[^"]*"', '', text))]
+
+
 OF_TARGETS = {'job', 'instance', 'namespace', 'pod', 'container', 'service', 'endpoint', 'node'}  # those that scrapes in a cluster give
-LABELS = OF_TARGETS | {'reason', 'detector', 'incident', 'promlstm_replica', 'feature', 'view', 'state', 'stage', 'edges'}
+LABELS = OF_TARGETS | OF_HOSTS | {'horizon', 'bound', 'reason', 'detector', 'incident', 'promlstm_replica', 'feature', 'view', 'state', 'stage', 'edges'}
 
 
 def recorded(path):

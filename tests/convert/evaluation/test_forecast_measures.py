@@ -75,3 +75,9 @@ def test_a_difference_of_chance_has_an_interval_around_one_and_a_real_one_has_no
 def test_losses_have_no_number_where_nothing_is_counted():
     found = forecast_measures.losses(np.ones((1, 1, 1)), np.ones((1, 1, 1, 3)), np.ones((1, 1)), np.zeros((1, 1, 1), bool))
     assert isinstance(found, Losses) and all(np.isnan(each).all() for each in found)
+
+
+def test_a_ratio_that_is_swapped_is_negated():
+    """Also where one or both make no error at all: neither side may gain by how few values a sample has."""
+    mine, theirs = np.array([1.0, 0, 3, 0, 1e-9]), np.array([2.0, 2, 0, 0, 5])
+    assert forecast_measures.ratios(mine, theirs) == pytest.approx(-forecast_measures.ratios(theirs, mine))

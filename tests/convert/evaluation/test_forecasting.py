@@ -65,7 +65,7 @@ def test_all_methods_are_measured_at_the_same_values_and_compared_with_the_first
             assert len({(each.series, each.values) for each in rows.values()}) == 1, 'the same values'
             assert rows[NAIVE].mase_of_naive == rows[NAIVE].wql_of_naive == 1
             assert (rows['oracle'].mase, rows['oracle'].wql, rows['oracle'].coverage, rows['oracle'].mase_of_naive) == pytest.approx((0, 0, 1, 0.01))
-            assert {each.mase_ratio for each in rows.values()} == {None}, 'nothing is a share of no error at all'
+            assert rows['oracle'].mase_ratio is None and rows[NAIVE].mase_ratio == pytest.approx([100, 100, 100]), 'as far as a share goes'
             assert 0.6 < rows['ridge on lags'].mase_of_naive < 0.95 or one.name == 'made_hourly'
             silent = rows['silent at night']
             assert (silent.mase, silent.wql, silent.coverage) == (rows[NAIVE].mase, rows[NAIVE].wql, rows[NAIVE].coverage), 'the naive counts instead'
@@ -230,3 +230,12 @@ def test_nothing_to_count_in_a_set_is_no_error(tmp_path):
     assert list(forecast_sets.parts(tmp_path, 'short')) == []
     board, told = run(tmp_path)
     assert board.sets == [] and told == []
+
+
+def test_a_sampled_row_and_the_naive_are_each_others_inverse(folder, monkeypatch):
+    """Both are compared at the sampled values of the same series."""
+    flat = forecast_packages.Refitted(lambda samples, apart, season, ahead: np.full((ahead, 3), samples.mean()))
+    monkeypatch.setattr(forecast_packages, 'installed', lambda: ({'flat': flat}, []))
+    board = forecasting.run(Options(folder, sets=('one',), sample=2, against='flat'), lambda text: None, lambda line: None)
+    for horizon in board.sets[0].horizons:
+        assert row_of(horizon, NAIVE).mase_ratio[0] * row_of(horizon, 'flat').mase_of_naive == pytest.approx(1)

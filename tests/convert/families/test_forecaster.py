@@ -96,7 +96,7 @@ def test_a_missing_feature_counts_as_calm_and_only_all_missing_is_missing(judge)
     assert out['contribution'][80, 0, 0] == 0 and out['contribution'][80, 0, 1] == 1
 
 
-@pytest.mark.parametrize(('features', 'klass'), [(1, 0), (2, 1), (4, 1), (5, 2), (9, 2), (10, 3)])
+@pytest.mark.parametrize(('features', 'klass'), [(1, 0), (2, 1), (4, 1), (5, 2), (9, 2), (10, 3), (24, 3), (25, 4)])
 def test_the_class_is_how_many_features(judge, features, klass):
     assert (judge(walk(2, 3, features))['class'] == klass).all()
 
