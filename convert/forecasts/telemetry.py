@@ -2,7 +2,7 @@
 
 Beside the telemetry that detectors learn from (convert.data.synthesis) there are rhythms of days and weeks with slow changes, trends, walks and
 lasting steps; clean rhythms with little noise; levels that jump between plateaus; and disks that fill: steadily or with the work of the day,
-emptied at a limit, by the clock or by hand, with bursts and with leaks. Any unit, some rounded, some with gaps, some that begin late.
+emptied at a limit, by the clock or by hand, with bursts; leaks that begin suddenly. Any unit, some rounded, some with gaps, some that begin late.
 Seeded; pure numpy.
 
     times, values = telemetry.batch(seed, step_seconds=300, days=24, series=400)
@@ -13,7 +13,7 @@ import numpy as np
 from convert.data import synthesis
 
 DAY, WEEK = 86400.0, 604800.0
-MIX = (('changing', 0.26), ('clean', 0.26), ('disks', 0.22), ('plateaus', 0.04))       # shares of the series; the rest is of convert.data.synthesis
+MIX = (('changing', 0.24), ('clean', 0.25), ('disks', 0.2), ('leaks', 0.1), ('plateaus', 0.04))     # shares; the rest is of convert.data.synthesis
 GAPS, LATE, ROUNDED = 0.2, 0.15, 0.15       # shares of series with gaps, that begin late, that are rounded
 
 
@@ -114,7 +114,28 @@ def _emptied(rng, times, more):
     return out
 
 
-KINDS = {'changing': _changing, 'clean': _clean, 'plateaus': _plateaus, 'disks': _disks}
+def _leaks(rng, times, n):
+    """Free and used resources that something begins to eat up, in hours or days, until it is gone, or is stopped before; then all is as before."""
+    step, steps = times[1] - times[0], len(times)
+    begins = rng.random((steps, n)) < step / DAY / rng.uniform(0.7, 4, n)
+    stopped = rng.random((steps, n)) < step / DAY / 8
+    rates = step / 10 ** rng.uniform(np.log10(4 * 3600), np.log10(4 * DAY), (steps, n))
+    uneven = rng.gamma(k := 10 ** rng.uniform(0.3, 2, n), 1 / k, (steps, n))
+    back = rng.random((steps, n)) < step / (6 * 3600)
+    top = rng.uniform(0.3, 1, n)
+    left, rate, out = top.copy(), np.zeros(n), np.empty((steps, n))
+    for number in range(steps):
+        rate = np.where((rate == 0) & begins[number] & (left >= top), rates[number], rate)
+        left = np.maximum(left - rate * uneven[number], 0)
+        over = (rate > 0) & (((left <= 0) & back[number]) | stopped[number])
+        left, rate = np.where(over, top, left), np.where(over, 0, rate)
+        out[number] = left
+    out += rng.normal(size=out.shape) * 10 ** rng.uniform(-4, -2, n)
+    out += _day(rng, times, n) * np.where(rng.random(n) < 0.3, 10 ** rng.uniform(-3, -1.2, n), 0)
+    return np.where(rng.random(n) < 0.6, out, 1.5 - out)
+
+
+KINDS = {'changing': _changing, 'clean': _clean, 'plateaus': _plateaus, 'disks': _disks, 'leaks': _leaks}
 
 
 def _rhythm(rng, times, n):
