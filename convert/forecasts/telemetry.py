@@ -84,13 +84,19 @@ def _disks(rng, times, n):
     more = np.where(rng.random(n) < 0.45, 1, busy * uneven / (uneven.mean(0) + 1e-9)) * rate
     more *= np.exp(np.clip(np.cumsum((rng.random((steps, n)) < step / DAY / 10) * rng.normal(size=(steps, n)) * (rng.random(n) < 0.4), 0), -3, 3))
     used = _emptied(rng, times, more)
-    for entity in np.flatnonzero(rng.random(n) < 0.2):      # files that come and go
-        for start in np.flatnonzero(rng.random(steps) < step / DAY / 4):
-            length = int(rng.exponential(4 * 3600) / step) + 2
-            part = used[start : start + length, entity]
-            part += rng.exponential() * 0.2 * np.minimum(np.arange(len(part)) / (0.3 * length), 1)
+    _files(rng, used, times, 0.3)
     used += rng.normal(size=used.shape) * np.where(rng.random(n) < 0.6, 10 ** rng.uniform(-4, -1.7, n), 0)
     return np.where(rng.random(n) < 0.6, np.maximum(rng.uniform(0.8, 3, n) - used, 0), used)
+
+
+def _files(rng, used, times, share):
+    """Files that come within an hour or two and are deleted hours later, added in place to a share of the series."""
+    step, (steps, n) = times[1] - times[0], used.shape
+    for entity in np.flatnonzero(rng.random(n) < share):
+        for start in np.flatnonzero(rng.random(steps) < step / DAY / 3):
+            length, comes = int(rng.exponential(5 * 3600) / step) + 2, 3600 * rng.uniform(0.2, 2) / step
+            part = used[start : start + length, entity]
+            part += rng.exponential() * 0.25 * np.minimum(np.arange(1, len(part) + 1) / comes, 1)
 
 
 def _emptied(rng, times, more):
@@ -130,6 +136,9 @@ def _leaks(rng, times, n):
         over = (rate > 0) & (((left <= 0) & back[number]) | stopped[number])
         left, rate = np.where(over, top, left), np.where(over, 0, rate)
         out[number] = left
+    gone = 1 - out
+    _files(rng, gone, times, 0.4)
+    out = 1 - gone
     out += rng.normal(size=out.shape) * 10 ** rng.uniform(-4, -2, n)
     out += _day(rng, times, n) * np.where(rng.random(n) < 0.3, 10 ** rng.uniform(-3, -1.2, n), 0)
     return np.where(rng.random(n) < 0.6, out, 1.5 - out)
