@@ -70,7 +70,8 @@ def _plateaus(rng, times, n):
     held = 10 ** rng.uniform(np.log10(max(1800, 4 * step)), np.log10(4 * DAY), n)
     change = rng.random((len(times), n)) < step / held
     which = np.cumsum(change, 0)
-    levels = np.where(rng.random(n) < 0.5, rng.normal(size=(which.max() + 1, n)), rng.integers(0, 3, (which.max() + 1, n)))
+    many = which.max(initial=0) + 1
+    levels = np.where(rng.random(n) < 0.5, rng.normal(size=(many, n)), rng.integers(0, 3, (many, n)))
     x = np.take_along_axis(levels, which, 0)
     return x + _noise(rng, x.shape) * np.where(rng.random(n) < 0.5, 10 ** rng.uniform(-3, -0.5, n), 0) + 3
 
