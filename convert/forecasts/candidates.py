@@ -23,6 +23,7 @@ FAR = 1000.0                # units from the level at most
 DAY = 86400.0
 SHARE = 1e-6                # of the level: the least unit of a series
 SURPRISE_DAYS = 14.0        # age of what the seasonal memory holds, on average, when the same time of the week comes again
+MEANS_APART = 4.0          # samples between what the fast and what the slow mean are of
 BEND = 8.0                  # units; beyond it the network sees distances shortened
 
 # What is forecast by each candidate: (name, {column that differs by horizon: factor}, terms of the row). The columns are those of BY_HORIZON;
@@ -33,6 +34,9 @@ CANDIDATES_OF = (
     ('level', {}, ()),
     ('slow level', {}, ('slow',)),
     ('mean of a day', {}, ('mean',)),
+    ('trend of samples', {}, ('samples',)),
+    ('trend of half-hours', {}, ('half-hours',)),
+    ('trend of six hours', {}, ('six',)),
     ('trend of hours', {}, ('hours',)),
     ('trend of days', {}, ('days',)),
     ('trend of the week', {}, ('week',)),
@@ -146,6 +150,11 @@ def described(parts, since_quarter, ahead, step_seconds):
     hours, hours_known = (tf.reshape(x, [-1, 12, 4]) for x in (recent, parts.recent_known))
     hours, hours_known = tf.reduce_sum(hours, 2) / 4, tf.reduce_min(hours_known, 2)
     steps, both = hours[:, 1:] - hours[:, :-1], hours_known[:, 1:] * hours_known[:, :-1]
+    halves, halves_both = recent[:, 1:] - recent[:, :-1], parts.recent_known[:, 1:] * parts.recent_known[:, :-1]
+    trend_half, trend_six = _median(halves[:, -5:], halves_both[:, -5:]), _median(halves[:, -15:], halves_both[:, -15:])
+    uneven = [_mean(tf.abs(halves[:, -5:] - trend_half), halves_both[:, -5:]), _mean(tf.abs(halves[:, -15:] - trend_six), halves_both[:, -15:])]
+    trend_half, trend_six = trend_half * (DAY / SLOT_SECONDS), trend_six * (DAY / SLOT_SECONDS)
+    trend_samples = -parts.fast[:, 1:] / (MEANS_APART * step_seconds) * DAY
     trend_step = _median(steps, both)
     trend_hours = trend_step * (DAY / (4 * SLOT_SECONDS))
     surprises = [_mean(parts.surprise[:, -k:], parts.surprise_known[:, -k:]) for k in (48, 12, 4)]
@@ -162,7 +171,7 @@ def described(parts, since_quarter, ahead, step_seconds):
         'newest': parts.fast[:, :1], 'slow': parts.fast[:, 1:], 'mean': mean, 'weekly now': -parts.now[:, :1], 'daily now': -parts.now[:, 1:],
         'day': surprises[0], 'six hours': surprises[1], 'two hours': surprises[2], 'stretched': matched - stretch * usual, 'day level': day - week,
     }  # fmt: skip
-    by_second = {'hours': trend_hours, 'days': trend_days, 'week': trend_week}
+    by_second = {'samples': trend_samples, 'half-hours': trend_half, 'six': trend_six, 'hours': trend_hours, 'days': trend_days, 'week': trend_week}
     by_day = {'change': change, 'daily trend of days': trend_days, 'daily trend of the week': trend_week}
     fixed, rising, daily = (
         tf.concat([sum((one[name] for name in each if name in one), zero) for _, _, each in CANDIDATES_OF], 1)[:, None]
@@ -174,12 +183,13 @@ def described(parts, since_quarter, ahead, step_seconds):
     candidates = tf.matmul(columns, PRODUCT) + fixed + (ahead / DAY)[..., None] * rising + days[..., None] * daily
     candidates = _clip(candidates)
 
-    numbers = [parts.fast, parts.now, trend_hours, trend_days, trend_week, change, *surprises, mean, week - day]
+    numbers = [parts.fast, parts.now, trend_half, trend_six, trend_hours, trend_days, trend_week, change, *surprises, mean, week - day]
     small = [
         parts.noise, _mean(tf.abs(parts.surprise), parts.surprise_known), _mean(tf.abs(steps), both), _deviation(quarters, known),
         _mean(tf.abs(apart), day_both), _mean(tf.abs(apart - trend_week), day_both),      # of a steady trend the second is small
         _mean(tf.abs(apart[:, -12:] - trend_days), day_both[:, -12:]), _mean(tf.abs(steps - trend_step), both),
         _mean(tf.abs(quarters[:, 28:] - quarters[:, :4]), known[:, 28:] * known[:, :4]),
+        *uneven,
     ]  # fmt: skip
     others = [stretch, tf.math.log(step_seconds / 600), since_quarter / 12, known[:, ::4]]
     row = tf.concat([bent(tf.concat(numbers, 1)), tf.math.log(tf.concat(small, 1) + 1e-3), *others], 1)

@@ -65,7 +65,9 @@ def _described(columns, came, usable, usual):
     out['since_quarter'] = np.full((count, 1), columns['since_quarter'], np.float32)
     out['step_seconds'] = np.full((count, 1), columns['step_seconds'], np.float32)
     out['ahead'] = np.broadcast_to(columns['ahead'].astype(np.float32), (count, horizons))
-    out['target'] = np.clip(np.nan_to_num((came[kept] - level) / unit), -FARTHEST, FARTHEST).astype(np.float32)
+    with np.errstate(over='ignore'):        # of a series that has never moved
+        apart = np.nan_to_num((came[kept] - level) / unit)
+    out['target'] = np.clip(apart, -FARTHEST, FARTHEST).astype(np.float32)
     near = (DAY / columns['ahead']) ** NEAR
     out['weight'] = (np.minimum(unit / worth, HEAVIEST) * near * usable[kept]).astype(np.float32)
     return out

@@ -2,7 +2,7 @@
 
 Beside the telemetry that detectors learn from (convert.data.synthesis) there are rhythms of days and weeks with slow changes, trends, walks and
 lasting steps; clean rhythms with little noise; levels that jump between plateaus; and disks that fill: steadily or with the work of the day,
-emptied at a limit, by the clock or by hand, with bursts and with leaks. Any unit, some rounded, some with gaps, some that begin late.
+emptied at a limit, by the clock or by hand, with bursts; leaks that begin suddenly. Any unit, some rounded, some with gaps, some that begin late.
 Seeded; pure numpy.
 
     times, values = telemetry.batch(seed, step_seconds=300, days=24, series=400)
@@ -13,7 +13,7 @@ import numpy as np
 from convert.data import synthesis
 
 DAY, WEEK = 86400.0, 604800.0
-MIX = (('changing', 0.26), ('clean', 0.26), ('disks', 0.22), ('plateaus', 0.04))       # shares of the series; the rest is of convert.data.synthesis
+MIX = (('changing', 0.24), ('clean', 0.25), ('disks', 0.2), ('leaks', 0.1), ('plateaus', 0.04))     # shares; the rest is of convert.data.synthesis
 GAPS, LATE, ROUNDED = 0.2, 0.15, 0.15       # shares of series with gaps, that begin late, that are rounded
 
 
@@ -55,8 +55,9 @@ def _changing(rng, times, n):
 def _clean(rng, times, n):
     """Rhythms that repeat well, or turn slowly into others."""
     x = _rhythm(rng, times, n)
-    weeks = ((times - times[0]) / WEEK)[:, None] / 10
-    x += np.where(rng.random(n) < 0.4, weeks * rng.uniform(0, 1, n), 0) * (_day(rng, times, n) - x)
+    turned = np.cumsum(_wandering(rng, times, n, DAY * 10 ** rng.uniform(0.3, 1.3, n)), 0)
+    turned *= 10 ** rng.uniform(-1.5, 0, n) / (np.abs(turned).max(0) + 1e-9)
+    x += np.where(rng.random(n) < 0.4, turned, 0) * (_day(rng, times, n) - x)
     x += _wandering(rng, times, n, 3600 * 10 ** rng.uniform(0, 2.2, n)) * 10 ** rng.uniform(-3.5, -0.4, n)
     x += _noise(rng, (len(times), n)) * 10 ** rng.uniform(-4, -1.2, n)
     x += _moving(rng, times, n, walks=0.4, largest=0.0, trend=0.1) * np.where(rng.random(n) < 0.5, 1, 0.1)
@@ -69,7 +70,8 @@ def _plateaus(rng, times, n):
     held = 10 ** rng.uniform(np.log10(max(1800, 4 * step)), np.log10(4 * DAY), n)
     change = rng.random((len(times), n)) < step / held
     which = np.cumsum(change, 0)
-    levels = np.where(rng.random(n) < 0.5, rng.normal(size=(which.max() + 1, n)), rng.integers(0, 3, (which.max() + 1, n)))
+    many = which.max(initial=0) + 1
+    levels = np.where(rng.random(n) < 0.5, rng.normal(size=(many, n)), rng.integers(0, 3, (many, n)))
     x = np.take_along_axis(levels, which, 0)
     return x + _noise(rng, x.shape) * np.where(rng.random(n) < 0.5, 10 ** rng.uniform(-3, -0.5, n), 0) + 3
 
@@ -83,13 +85,19 @@ def _disks(rng, times, n):
     more = np.where(rng.random(n) < 0.45, 1, busy * uneven / (uneven.mean(0) + 1e-9)) * rate
     more *= np.exp(np.clip(np.cumsum((rng.random((steps, n)) < step / DAY / 10) * rng.normal(size=(steps, n)) * (rng.random(n) < 0.4), 0), -3, 3))
     used = _emptied(rng, times, more)
-    for entity in np.flatnonzero(rng.random(n) < 0.2):      # files that come and go
-        for start in np.flatnonzero(rng.random(steps) < step / DAY / 4):
-            length = int(rng.exponential(4 * 3600) / step) + 2
-            part = used[start : start + length, entity]
-            part += rng.exponential() * 0.2 * np.minimum(np.arange(len(part)) / (0.3 * length), 1)
+    _files(rng, used, times, 0.3)
     used += rng.normal(size=used.shape) * np.where(rng.random(n) < 0.6, 10 ** rng.uniform(-4, -1.7, n), 0)
     return np.where(rng.random(n) < 0.6, np.maximum(rng.uniform(0.8, 3, n) - used, 0), used)
+
+
+def _files(rng, used, times, share):
+    """Files that come within an hour or two and are deleted hours later, added in place to a share of the series."""
+    step, (steps, n) = times[1] - times[0], used.shape
+    for entity in np.flatnonzero(rng.random(n) < share):
+        for start in np.flatnonzero(rng.random(steps) < step / DAY / 3):
+            length, comes = int(rng.exponential(5 * 3600) / step) + 2, 3600 * rng.uniform(0.2, 2) / step
+            part = used[start : start + length, entity]
+            part += rng.exponential() * 0.25 * np.minimum(np.arange(1, len(part) + 1) / comes, 1)
 
 
 def _emptied(rng, times, more):
@@ -113,7 +121,31 @@ def _emptied(rng, times, more):
     return out
 
 
-KINDS = {'changing': _changing, 'clean': _clean, 'plateaus': _plateaus, 'disks': _disks}
+def _leaks(rng, times, n):
+    """Free and used resources that something begins to eat up, in hours or days, until it is gone, or is stopped before; then all is as before."""
+    step, steps = times[1] - times[0], len(times)
+    begins = rng.random((steps, n)) < step / DAY / rng.uniform(0.7, 4, n)
+    stopped = rng.random((steps, n)) < step / DAY / 8
+    rates = step / 10 ** rng.uniform(np.log10(4 * 3600), np.log10(4 * DAY), (steps, n))
+    uneven = rng.gamma(k := 10 ** rng.uniform(0.3, 2, n), 1 / k, (steps, n))
+    back = rng.random((steps, n)) < step / (6 * 3600)
+    top = rng.uniform(0.3, 1, n)
+    left, rate, out = top.copy(), np.zeros(n), np.empty((steps, n))
+    for number in range(steps):
+        rate = np.where((rate == 0) & begins[number] & (left >= top), rates[number], rate)
+        left = np.maximum(left - rate * uneven[number], 0)
+        over = (rate > 0) & (((left <= 0) & back[number]) | stopped[number])
+        left, rate = np.where(over, top, left), np.where(over, 0, rate)
+        out[number] = left
+    gone = 1 - out
+    _files(rng, gone, times, 0.4)
+    out = 1 - gone
+    out += rng.normal(size=out.shape) * 10 ** rng.uniform(-4, -2, n)
+    out += _day(rng, times, n) * np.where(rng.random(n) < 0.3, 10 ** rng.uniform(-3, -1.2, n), 0)
+    return np.where(rng.random(n) < 0.6, out, 1.5 - out)
+
+
+KINDS = {'changing': _changing, 'clean': _clean, 'plateaus': _plateaus, 'disks': _disks, 'leaks': _leaks}
 
 
 def _rhythm(rng, times, n):

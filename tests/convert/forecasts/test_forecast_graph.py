@@ -69,7 +69,7 @@ def test_any_input_gives_something_finite_in_order(made, value):
     inputs = {
         name: array if name in ('ahead', 'step_seconds', 'since_quarter') else np.full_like(array, value) for name, array in columns().items()
     }
-    inputs['levels'][:] = 1.0 if np.isnan(value) else value
+    inputs['levels'][:], inputs['noise'] = 1.0 if np.isnan(value) else value, np.abs(inputs['noise'])
     out = made[1](inputs)
     assert np.isfinite(out).all() and (np.diff(out, axis=-1) >= 0).all()
     mixed = columns()
