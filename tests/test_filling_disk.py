@@ -30,11 +30,11 @@ RULES = ('recording', 'forecast')
 
 
 def mounted(path):
-    """A tmpfs of SIZE."""
+    """A tmpfs of SIZE. Who may mount none is told so: that is a matter of rights, and no program that could be fetched."""
     path.mkdir()
     done = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={SIZE}', 'tmpfs', path], capture_output=True, text=True, check=False)
     if done.returncode:
-        absent(f'no tmpfs can be mounted here: {done.stderr.strip()}')
+        pytest.skip(f'no tmpfs can be mounted here: {done.stderr.strip()}')
     return path
 
 
