@@ -62,6 +62,7 @@ def main(arguments=()):
     options = _parser().parse_args(list(arguments))
     from convert.errors import ConvertError
     from convert.evaluation import forecast_baselines, forecasting
+    from promlstm.errors import PromlstmError
 
     points = {
         f'{LINEAR} [{terminal.duration(options.window)}]': forecast_baselines.predict_linear(options.window),
@@ -78,7 +79,7 @@ def main(arguments=()):
             _print(each.name, f'{len(each.names)} workloads, steps of {each.step_seconds:g} s', results)
             for name, result in results.items():
                 total.setdefault(name, []).append(result)
-    except ConvertError as error:
+    except (ConvertError, PromlstmError) as error:
         print(f'bench: {error}', file=sys.stderr)
         return 1
     if len(total[REACTIVE]) > 1:
