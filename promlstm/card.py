@@ -10,6 +10,7 @@ itself, `_without_lstm`, `_best_baseline` = what it is compared with. In sets of
 from collections.abc import Mapping, Sequence
 
 from promlstm import terminal
+from promlstm.durations import seconds
 from promlstm.engine.bundle import FORMAT, Bundle, Calibration, Manifest, Proof, Row, Training
 from promlstm.engine.recent import BYTES
 from promlstm.forecasts.model import OUTPUT, Model
@@ -26,6 +27,12 @@ MEASURES = {
     'hit_rate_at_150': 'HitRate@150 %',
     'false_alarms_promised_1_per_week': 'false alarms / budget of 1/week',
     'false_alarms_promised_1_per_day': 'false alarms / budget of 1/day',
+}
+FORECAST_MEASURES = {  # key: (title, how it is written)
+    'error_ratio': ('error', '{:.2f}'),
+    'loss_ratio': ('loss', '{:.2f}'),
+    'coverage': ('within', '{:.0%}'),
+    'series': ('series', '{:.0f}'),
 }
 RIVALS = {'': 'model', '_without_lstm': 'without LSTM', '_best_baseline': 'best baseline', '_float32': 'float32'}
 KIND_RECALL = '_recall_at_1_per_week'  # after the name of a kind of fault
@@ -67,9 +74,25 @@ def forecast_card(model: Model, width: int | None = None) -> list[str]:
         'proof': f'verified on this machine: {rows} rows, relative tolerance {proof.relative_tolerance:g} ({proof.reason})',
     }
     lines = [line for name, text in identity.items() for line in terminal.wrapped(f'{name:{LABEL}} {text}', width, indent=LABEL + 1)]
-    for name, figures in sorted(about.evaluation.items()):
-        lines += ['', *terminal.wrapped(f'Evaluation on {name}', width), *_indented(measure_rows(figures), width)]
-    return lines
+    heading = 'Evaluation: error and loss of the quantiles as a share of those of "the same as a day ago", and the share of the values that came within'
+    return [*lines, '', *terminal.wrapped(heading, width), *_indented(_forecast_rows(about.evaluation), width)]
+
+
+def _forecast_rows(evaluation: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:
+    """A row for each telemetry and horizon, nearest first.
+
+    >>> for row in _forecast_rows({'ASD at 300 s, 24h': {'error_ratio': 0.82}, 'ASD at 300 s, 5m': {'error_ratio': 0.4, 'coverage': 0.8}}): print(row)
+    ('telemetry', 'ahead', 'error', 'loss', 'within', 'series')
+    ('ASD at 300 s', '5m', '0.40', '', '80%', '')
+    ('', '1d', '0.82', '', '', '')
+    """
+    rows, before = [('telemetry', 'ahead', *(title for title, _ in FORECAST_MEASURES.values()))], ''
+    named = sorted((name.rpartition(', ')[0], seconds(name.rpartition(', ')[2]), name) for name in evaluation)
+    for telemetry, ahead, name in named:
+        figures = [text.format(evaluation[name][key]) if key in evaluation[name] else '' for key, (_, text) in FORECAST_MEASURES.items()]
+        rows.append(('' if telemetry == before else telemetry, terminal.duration(ahead), *figures))
+        before = telemetry
+    return rows
 
 
 def _identity(bundle: Bundle) -> dict[str, str]:

@@ -25,6 +25,7 @@ from promlstm.engine.manifest import PREFIX, Training
 from promlstm.engine.proof import Array
 from promlstm.engine.session import Trial
 from promlstm.errors import BundleError, BundleFormatError, ProofError
+from promlstm.terminal import duration
 
 KEY, PROOF = PREFIX + 'forecast', PREFIX + 'proof'
 FORMAT = 1
@@ -112,7 +113,7 @@ class Model:
         for seconds in horizons:
             if not low <= seconds <= high:
                 name = self.about.name
-                raise BundleError(f'forecast model {name} is made for horizons of {low:g} to {high:g} s, the detector has {seconds:g} s')
+                raise BundleError(f'forecast model {name} is made for horizons of {duration(low)} to {duration(high)}, the detector has {duration(seconds)}')
 
     def prove(self) -> None:
         """Replay each case of the file's proof; ProofError names the row and horizon where this machine first differs."""

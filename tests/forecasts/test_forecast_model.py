@@ -6,6 +6,7 @@ import pytest
 import tiny_forecast
 import tiny_model
 
+from promlstm.card import forecast_card
 from promlstm.engine import digest
 from promlstm.engine.trial import Trials
 from promlstm.errors import BundleFormatError, ProofError
@@ -75,3 +76,12 @@ def test_the_proof_has_to_fit(path):
     loaded.proof = model.msgspec.structs.replace(loaded.proof, cases=(model.msgspec.structs.replace(case, inputs=fewer),))
     with pytest.raises(BundleFormatError, match="case 0 of the proof: input 'noise' is missing or unknown"):
         loaded.prove()
+
+
+def test_the_card_says_how_good_it_is_in_one_table(tmp_path):
+    """A row for each telemetry and horizon; a model that was not evaluated has none."""
+    measured = {'ASD at 300 s, 24h': {'error_ratio': 0.82, 'coverage': 0.79, 'series': 52}, 'ASD at 300 s, 1h': {'error_ratio': 0.69}}
+    lines = forecast_card(model.load(tiny_forecast.write(tmp_path / 'measured.onnx', edit={'evaluation': measured})))
+    assert [line.split() for line in lines[-2:]] == [['ASD', 'at', '300', 's', '1h', '0.69'], ['1d', '0.82', '79%', '52']]
+    assert any('from 5m to 7d ahead; 80% of what comes' in line for line in lines)
+    assert forecast_card(model.load(tiny_forecast.write(tmp_path / 'plain.onnx')))[0].split() == ['model', 'tiny']
