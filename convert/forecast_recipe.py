@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-import yaml
 
 from convert import recipe
-from convert.data import spans
-from convert.recipe import Count, RecipeError, Seconds
+from convert.recipe import Count, Seconds
 from promlstm import strict_yaml
 
 FAMILY = 'forecast'
@@ -70,21 +68,14 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 def load(path):
     """The Recipe in a file; RecipeError says what is wrong and where."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise RecipeError(f'{path}: cannot be read: {error.strerror}') from error
-    try:
-        tree = strict_yaml.load(data)
-        if isinstance(tree, dict):
-            shipped = strict_yaml.load(SHIPPED.read_bytes())
-            tree = {key: shipped[key] for key in BORROWED if key in shipped} | tree
-        found = msgspec.convert(tree, Recipe, dec_hook=recipe.written)
-    except (msgspec.DecodeError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f'{path}: {" ".join(str(error).split())}') from error
-    if found.data:
-        try:
-            spans.check(found.data.spans)
-        except spans.DataError as error:
-            raise RecipeError(f'{path}: $.data.{error}') from error
+    found = recipe.read(path, lambda tree: msgspec.convert(_completed(tree), Recipe, dec_hook=recipe.written))
+    recipe.check_data(path, found.data)
     return found
+
+
+def _completed(tree):
+    """The tree with what the shipped recipe has, where it has none."""
+    if not isinstance(tree, dict):
+        return tree
+    shipped = strict_yaml.load(SHIPPED.read_bytes())
+    return {key: shipped[key] for key in BORROWED if key in shipped} | tree

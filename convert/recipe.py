@@ -108,19 +108,27 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 def load(path):
     """The Recipe in a file; RecipeError says what is wrong and where."""
+    def made(tree):
+        tree = _completed(tree)
+        return _fitting(msgspec.convert(tree, Recipe, dec_hook=written), tree)
+
+    recipe = read(path, made)
+    check_data(path, recipe.data)
+    _check_training(path, recipe.family, recipe.training)
+    _check_ranges(path, recipe.calibration.ranges)
+    return recipe
+
+
+def read(path, made):
+    """What `made` gives of the YAML in a file; RecipeError where it cannot be read, or is no such thing."""
     try:
         data = Path(path).read_bytes()
     except OSError as error:
         raise RecipeError(f'{path}: cannot be read: {error.strerror}') from error
     try:
-        tree = _completed(strict_yaml.load(data))
-        recipe = _fitting(msgspec.convert(tree, Recipe, dec_hook=written), tree)
+        return made(strict_yaml.load(data))
     except (msgspec.DecodeError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f'{path}: {" ".join(str(error).split())}') from error
-    _check_data(path, recipe.data)
-    _check_training(path, recipe.family, recipe.training)
-    _check_ranges(path, recipe.calibration.ranges)
-    return recipe
 
 
 def family_of(path):
@@ -159,7 +167,8 @@ def written(kind, value):
     raise NotImplementedError(kind)
 
 
-def _check_data(path, data):
+def check_data(path, data):
+    """RecipeError where the section on history has spans or labels that cannot be; data: a Data or None."""
     if not data:
         return
     try:

@@ -129,7 +129,7 @@ def _special(rng, out, shape, times, step_seconds, noise):
     period = 10 ** rng.uniform(*np.log10([max(DAY / 4, 200 * step_seconds), max(10 * DAY, 400 * step_seconds)]), teeth.sum())
     out[:, teeth] = 1 + (times[:, None] / period + rng.random(teeth.sum())) % 1 + 0.1 * noise[:, teeth]
     pull = 10 ** rng.uniform(-3.5, -1.5, walk.sum())
-    out[:, walk] = 1 + _filter(shape.noise[walk] * 0.1 * rng.normal(size=(t, walk.sum())), 1 - pull)
+    out[:, walk] = 1 + filtered(shape.noise[walk] * 0.1 * rng.normal(size=(t, walk.sum())), 1 - pull)
 
 
 def _units(rng, x, shape):
@@ -139,7 +139,7 @@ def _units(rng, x, shape):
     return shape.scale * x + shape.offset
 
 
-def _filter(shocks, memory):
+def filtered(shocks, memory):
     """First-order recursion y = memory·y + shock over the first axis."""
     out, y = np.empty_like(shocks), np.zeros(shocks.shape[1])
     for t, shock in enumerate(shocks):
@@ -153,7 +153,7 @@ def _correlated(rng, shocks):
     n = shocks.shape[1]
     memory = 1 - 10 ** rng.uniform(-2, 0, n)
     share = rng.random(n)
-    return np.sqrt(share) * _filter(shocks, memory) * np.sqrt(1 - memory**2) + np.sqrt(1 - share) * rng.normal(size=shocks.shape)
+    return np.sqrt(share) * filtered(shocks, memory) * np.sqrt(1 - memory**2) + np.sqrt(1 - share) * rng.normal(size=shocks.shape)
 
 
 def _slow(rng, times, n, seconds, step_seconds):
@@ -172,14 +172,14 @@ def _bursts(rng, t, n, noise):
     """Short bursts of extra work, many a day, of any size."""
     rate = np.where(rng.random(n) < BURSTS, 10 ** rng.uniform(-2.5, -1, n), 0)
     starts = (rng.random((t, n)) < rate) * rng.exponential(size=(t, n)) * noise * 10 ** rng.uniform(0, 0.7, n)
-    return np.minimum(_filter(starts, rng.uniform(0, 0.9, n)), 2)
+    return np.minimum(filtered(starts, rng.uniform(0, 0.9, n)), 2)
 
 
 def _blips(rng, t, n, noise, step_seconds):
     """Blips now and then, up or down, for a few samples: as many in a week at every step."""
     starts = rng.random((t, n)) < min(BLIPS * step_seconds / WEEK, 0.01)
     size = rng.choice([-1, 1], (t, n)) * 10 ** rng.uniform(0.5, 1.2, (t, n)) * noise
-    return np.clip(_filter(starts * size, rng.uniform(0, 0.6, n)), -3, 3)
+    return np.clip(filtered(starts * size, rng.uniform(0, 0.6, n)), -3, 3)
 
 
 def _jobs(rng, times, n):

@@ -159,7 +159,7 @@ def _rhythm(rng, times, n):
     of_week[5:] += np.where(rng.random(n) < 0.5, rng.uniform(-0.7, 0.3, n), 0)
     weekday = ((times // DAY + 3) % 7).astype(int)
     memory, size = rng.uniform(0, 0.95, n), rng.choice([0, 0.01, 0.1, 0.25], n)
-    days = _filtered(rng.normal(size=(number[-1] + 1, n)), memory) * np.sqrt(1 - memory**2) * size
+    days = synthesis.filtered(rng.normal(size=(number[-1] + 1, n)), memory) * np.sqrt(1 - memory**2) * size
     return shape * np.maximum(1 + of_week[weekday] + days[number], 0) + (of_week * rng.uniform(0, 2, n))[weekday]
 
 
@@ -187,7 +187,7 @@ def _moving(rng, times, n, *, walks, largest, trend):
 def _wandering(rng, times, n, seconds):
     """Noise that is correlated over so many seconds [N]; unit size."""
     memory = np.exp(-(times[1] - times[0]) / seconds)
-    return _filtered(rng.normal(size=(len(times), n)), memory) * np.sqrt(1 - memory**2)
+    return synthesis.filtered(rng.normal(size=(len(times), n)), memory) * np.sqrt(1 - memory**2)
 
 
 def _noise(rng, shape):
@@ -199,11 +199,3 @@ def _noise(rng, shape):
 def _positive(rng, x, share, offset):
     """Some series grow by factors and are positive; to the others an offset is added."""
     return np.where(rng.random(x.shape[1]) < share, np.exp(np.clip(0.4 * x, -4, 4)), x + offset)
-
-
-def _filtered(shocks, memory):
-    out, y = np.empty_like(shocks), np.zeros(shocks.shape[1])
-    for t, shock in enumerate(shocks):
-        y = memory * y + shock
-        out[t] = y
-    return out
