@@ -39,7 +39,7 @@ def names() -> list[str]:
     """The names of all presets, sorted.
 
     >>> names()[:3]
-    ['http', 'kafka', 'kubernetes']
+    ['capacity', 'http', 'kafka']
     """
     return sorted(path.stem for path in FOLDER.glob('*.yml'))
 

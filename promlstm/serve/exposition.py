@@ -147,8 +147,8 @@ def render_forecasts(
 
     >>> blocks = render_forecasts(Labels('disk', ('',)).of([b'{"instance":"a"}']), ['1h'], np.array([[[[1, 2, 3.5]]]]))
     >>> print(blocks['promlstm_forecast'].decode(), end='')
-    promlstm_forecast{detector="disk",instance="a",job="",horizon="1h",bound="lower"} 1
-    promlstm_forecast{detector="disk",instance="a",job="",horizon="1h",bound="middle"} 2
+    promlstm_forecast{detector="disk",instance="a",job="",horizon="1h",bound="lower"} 1.0
+    promlstm_forecast{detector="disk",instance="a",job="",horizon="1h",bound="middle"} 2.0
     promlstm_forecast{detector="disk",instance="a",job="",horizon="1h",bound="upper"} 3.5
     """
     endings = [

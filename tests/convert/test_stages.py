@@ -137,7 +137,7 @@ def test_the_documents_figures_are_the_files(shipped):
     ('named', 'message'),
     [
         ('nope.onnx', 'convert: --service nope.onnx: no such file'),
-        ('builtin:nope', 'convert: builtin:nope: no such model comes with promlstm; there is builtin:default, builtin:forecaster'),
+        ('builtin:nope', 'convert: builtin:nope: no such model comes with promlstm; there is builtin:default, builtin:forecast, builtin:forecaster'),
     ],
 )
 def test_a_model_in_service_that_is_not_there_is_an_error(tmp_path, named, message):

@@ -381,7 +381,8 @@ def test_as_many_threads_as_cores(model, monkeypatch, system, cores):
 
 def test_an_unknown_builtin_model():
     """The message lists those that exist."""
-    with pytest.raises(BundleFormatError, match='builtin:defualt: no such model comes with promlstm; there is builtin:default, builtin:forecaster'):
+    known = 'builtin:default, builtin:forecast, builtin:forecaster'
+    with pytest.raises(BundleFormatError, match=f'builtin:defualt: no such model comes with promlstm; there is {known}'):
         session.resolve('builtin:defualt')
 
 

@@ -78,7 +78,8 @@ WITHIN = {
     'detectors': [
         {'name': 'one', 'expr': 'up', 'step': '30s', 'delay': '10s', 'hold': '1h', 'forget': '1d', 'history': '1d', 'missing': 'ignore',
          'false_alarms': '1/day each', 'direction': 'above', 'min_deviation': 1, 'min_relative_deviation': 1e-05, 'range': [0, 1e21],
-         'max_entities': 10, 'timezone': 'UTC', 'model': 'builtin:default', 'sha256': 'a' * 64},
+         'max_entities': 10, 'timezone': 'UTC', 'model': 'builtin:default', 'sha256': 'a' * 64,
+         'forecast': {'horizons': ['5m', '1h'], 'limit': 1e-05, 'approach': 'falling', 'model': 'builtin:forecast', 'sha256': 'a' * 64}},
         {'name': 'two', 'features': {'a': 'up', 'b': 'up'}, 'by': ['job', 'instance']},
     ],
     'root_cause': {
@@ -103,7 +104,7 @@ WITHIN = {
     },
     'forecast': {
         'scaledObjects': [
-            {'name': 'web', 'namespace': 'shop', 'target': {'apiVersion': 'apps/v1', 'kind': 'Deployment', 'name': 'web'}, 'detector': 'two',
+            {'name': 'web', 'namespace': 'shop', 'target': {'apiVersion': 'apps/v1', 'kind': 'Deployment', 'name': 'web'}, 'detector': 'one',
              'match': {'service': 'web'}, 'horizon': '5m', 'observed': 'sum(x)', 'threshold': 1e-05, 'minReplicas': 1, 'maxReplicas': 3000000,
              'fallback': {'failureThreshold': 3, 'replicas': 1000000, 'behavior': 'static'}, 'behavior': {'scaleUp': {'stabilizationWindowSeconds': 0}},
              'serverAddress': 'http://a', 'authenticationRef': {'name': 'a', 'kind': 'TriggerAuthentication'}, 'metadata': {'authModes': 'bearer'},
