@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,16 @@ _DTYPES = {'tensor(float)': 'float32', 'tensor(double)': 'float64', 'tensor(int6
 
 
 Trial = Callable[[bytes, str, str], bool]  # as trial.Trials
+
+
+class Provable(Protocol):
+    """A loaded model file."""
+
+    def prove(self) -> None:
+        """Replay the proof; ProofError where this machine computes other numbers."""
+
+
+Loaded = TypeVar('Loaded', bound=Provable)
 
 
 class _Node(Protocol):
@@ -75,12 +85,17 @@ def load(path: str | Path, *, sha256: str | None = None, threads: int | None = N
     trial    trial(bytes, sha256, name of the file) loads it in a process of its own first, see trial.Trials: True = and proves it; None = no such trial
     raises   BundleFormatError (missing, truncated, changed, of another format or digest, refused), ProofError (computes other numbers here)
     """
+    return proven(path, lambda data, _: of(data, str(path), threads=threads), sha256=sha256, prove=prove, trial=trial)
+
+
+def proven(path: str | Path, of: Callable[[bytes, str], Loaded], *, sha256: str | None, prove: bool, trial: Trial | None) -> Loaded:
+    """What `of`(bytes, SHA-256) makes of a model file of any kind, once its bytes were checked, and its proof replayed; arguments and errors as `load`."""
     data, found = read(path, sha256)
-    proven = trial(data, found, str(path)) if trial else False
-    session = of(data, str(path), threads=threads)
-    if prove and not proven:
-        session.prove()
-    return session
+    tried = trial(data, found, str(path)) if trial else False
+    loaded = of(data, found)
+    if prove and not tried:
+        loaded.prove()
+    return loaded
 
 
 def read(path: str | Path, sha256: str | None = None) -> tuple[bytes, str]:

@@ -158,12 +158,7 @@ def load(path: str | Path, *, sha256: str | None = None, threads: int | None = N
     trial    loads it in a process of its own first, see engine.trial.Trials
     raises   BundleFormatError, ProofError
     """
-    data, found = sessions.read(path, sha256)
-    proven = trial(data, found, str(path)) if trial else False
-    model = of(data, str(path), sha256=found, threads=threads)
-    if prove and not proven:
-        model.prove()
-    return model
+    return sessions.proven(path, lambda data, found: of(data, str(path), sha256=found, threads=threads), sha256=sha256, prove=prove, trial=trial)
 
 
 def is_one(path: str | Path) -> bool:

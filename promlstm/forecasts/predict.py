@@ -20,10 +20,9 @@ LEAST_UNIT = 1e-9  # of the level: below it, a movement is a rounding error
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What is forecast of N entities with F features at one instant.
+    """What is forecast of N entities with F features at one instant, for H targets.
 
     time      unix seconds
-    ahead     H seconds to the targets
     quantiles float64 [N, F, H, 3]  as the model gives them; NaN = no forecast
     simple    float64 [N, F, H]     the same as at this time of the day before
     unit      float64 [N, F]        how much the last day varied
@@ -31,7 +30,6 @@ class Prediction:
     """
 
     time: float
-    ahead: tuple[float, ...]
     quantiles: Floats
     simple: Floats
     unit: Floats
@@ -45,17 +43,13 @@ class Prediction:
             low, high = np.maximum(low, valid[0]), np.minimum(high, valid[1])
         return np.clip(self.quantiles, low[..., None, None], high[..., None, None])
 
-    def at(self, ahead: Sequence[float]) -> Floats:
-        """The quantiles at some of the targets: float64 [N, F, len(ahead), 3]."""
-        return self.quantiles[:, :, [self.ahead.index(seconds) for seconds in ahead]]
-
 
 def predict(model: Model, recent: Recent, season: Season, time: float, ahead: Sequence[float], step_seconds: float) -> Prediction:
     """Forecast from the memory after the sample at `time`."""
     rows, features = recent.anchor.shape
     shape = rows, features, len(ahead)
     out = Prediction(
-        time, tuple(ahead), np.full((*shape, 3), np.nan), np.full(shape, np.nan), np.full(shape[:2], np.nan), np.zeros(shape[:2], bool)
+        time, np.full((*shape, 3), np.nan), np.full(shape, np.nan), np.full(shape[:2], np.nan), np.zeros(shape[:2], bool)
     )
 
     def run(start: int) -> None:

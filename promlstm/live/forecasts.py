@@ -1,6 +1,6 @@
 """The forecasts of one detector: when they are due, what limits they have, how good they were.
 
-Who calls it: runner, after each committed step (Forecasts.step), scheduler (check). What flows through: the memory of a detector in, blocks of
+Who calls it: runner, after each committed step. What flows through: the memory of a detector in, blocks of
 text for the page out. Whatever fails here is the runner's to report: the forecasts go off the page, the scores go on.
 
 A forecast is made anew after a fifth of the shortest horizon, but at least every ten minutes, so that a series that ends has none for long.
@@ -43,6 +43,7 @@ class Forecasts:
         self._horizons = [float(seconds) for seconds in settings.horizons]
         self._names = [duration(seconds) for seconds in self._horizons]
         self._ahead = sorted({*self._horizons, *(limits.looks(max(self._horizons)) if settings.limited else ())})
+        self._places = [self._ahead.index(seconds) for seconds in self._horizons]  # of the horizons among them
         self._every = max(config.step, min(min(self._horizons) / SHARE, LONGEST_SECONDS))
         self._model: Model | None = None  # in use
         self._refused = ''  # why the present model file is not the one in use
@@ -89,13 +90,12 @@ class Forecasts:
         found = predict(model, memory.recent, memory.season, verdicts.time, self._ahead, self._config.step)
         self._note(detector, found)
         quantiles = np.where(np.isnan(verdicts.observed)[..., None, None], np.nan, found.shown(self._config.range))
-        shown = quantiles[:, :, [self._ahead.index(seconds) for seconds in self._horizons]]
         limit = seconds_to = None
         if self._settings.limited:
             limit = self._limit(detector, verdicts)
             rising = self._settings.approach == 'rising'
             seconds_to = limits.seconds_to(limit, verdicts.observed[:, 0], found.quantiles[:, 0], self._ahead, rising=rising)
-        blocks = render_forecasts(text, self._names, shown, limit, seconds_to)
+        blocks = render_forecasts(text, self._names, quantiles[:, :, self._places], limit, seconds_to)
         self._made = verdicts.time
         self._relay.set('promlstm_forecast_last_success_timestamp_seconds', verdicts.time, self._config.name)
         self._relay.set('promlstm_forecast_duration_seconds', clock.monotonic() - began, self._config.name)
@@ -131,8 +131,7 @@ class Forecasts:
                 quality.keep([places.get(identity, -1) for identity in kept])
             self._compared = kept
         rows = detector.entities.rows_of(kept)
-        for seconds, quality in zip(self._horizons, self._qualities, strict=True):
-            place = self._ahead.index(seconds)
+        for place, quality in zip(self._places, self._qualities, strict=True):
             quality.made(found.time, found.quantiles[rows, 0, place], found.simple[rows, 0, place], found.unit[rows, 0])
 
     def _compare(self, detector: Detector, verdicts: Verdicts) -> None:

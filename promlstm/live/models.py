@@ -7,15 +7,14 @@ detectors that have its model go on with it, and say so.
 
 import threading
 import time
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Set
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic
 
 from promlstm.config import Detector as DetectorConfig
 from promlstm.config import Forecast
 from promlstm.engine import session as sessions
-from promlstm.engine.session import Session
+from promlstm.engine.session import Loaded, Session
 from promlstm.engine.trial import Trials
 from promlstm.errors import BundleError
 from promlstm.forecasts import model as forecasting
@@ -27,7 +26,6 @@ AGAIN_SECONDS = 30.0  # one that could not be used is read again after this: mem
 SILENT_SECONDS = 60.0  # reading and proving a file takes seconds; after this its disk does not answer
 STOP_SECONDS = 0.2  # who waits for the first version looks this often whether the exporter stops
 
-Loaded = TypeVar('Loaded', bound=Session | forecasting.Model)
 Key = tuple[Path, str | None]  # of a model file: where it is, and the digest that the configuration pins it to
 Stamp = Callable[[Path], object]
 
@@ -107,54 +105,68 @@ class Model(Generic[Loaded]):
         self._known, self._again = stamp, self._now() + AGAIN_SECONDS
 
 
+class _Files(Generic[Loaded]):
+    """Files of one kind, by key; whoever asks holds the lock of Models.
+
+    trials  of such files
+    load    load(path, sha256=…, trial=…), as session.load
+    """
+
+    def __init__(self, stopping: threading.Event, trials: Trials, load: Callable[..., Loaded]) -> None:
+        self._stopping, self.trials, self._load = stopping, trials, load
+        self._models: dict[Key, Model[Loaded]] = {}
+
+    def model(self, key: Key) -> Model[Loaded]:
+        """The Model of a file, looked at from now on."""
+        if key not in self._models:
+            self._models[key] = Model(*key, self._stopping, load=lambda path, sha256: self._load(path, sha256=sha256, trial=self.trials))
+        return self._models[key]
+
+    def keep(self, keys: Set[Key]) -> None:
+        """Look only at these files from now on."""
+        for key in self._models.keys() - keys:
+            self._models.pop(key).drop()
+
+    def ends(self) -> list[Callable[[float], bool]]:
+        """Model.ended of each."""
+        return [model.ended for model in self._models.values()]
+
+
 class Models:
     """The model files of a configuration; detectors with the same file share one Model, so each version is read once."""
 
     def __init__(self, stopping: threading.Event) -> None:
-        self._stopping, self._lock = stopping, threading.Lock()
-        self._scoring: dict[Key, Model[Session]] = {}
-        self._forecasting: dict[Key, Model[forecasting.Model]] = {}
-        self._trials, self._trials_of_forecasts = Trials(), Trials(module=trial.MODULE)
+        self._lock = threading.Lock()
+        self._scoring = _Files(stopping, Trials(), sessions.load)
+        self._forecasting = _Files(stopping, Trials(module=trial.MODULE), forecasting.load)
 
     def keep(self, configs: Iterable[DetectorConfig], root: str) -> None:
         """Look only at the files of these detectors from now on."""
         configs = list(configs)
-        scoring = {_key(config, root) for config in configs}
-        forecasts = {_key(config.forecast, root) for config in configs if config.forecast}
         with self._lock:
-            for key in self._scoring.keys() - scoring:
-                self._scoring.pop(key).drop()
-            for key in self._forecasting.keys() - forecasts:
-                self._forecasting.pop(key).drop()
+            self._scoring.keep({_key(config, root) for config in configs})
+            self._forecasting.keep({_key(config.forecast, root) for config in configs if config.forecast})
 
     def session(self, config: DetectorConfig, root: str) -> Session:
         """The session of a detector's model file, as Model.newest."""
-        key = _key(config, root)
         with self._lock:
-            if key not in self._scoring:
-                load = partial(sessions.load, trial=self._trials)
-                self._scoring[key] = Model(*key, self._stopping, load=lambda path, sha256: load(path, sha256=sha256))
-            model = self._scoring[key]
+            model = self._scoring.model(_key(config, root))
         return model.newest()
 
     def forecaster(self, settings: Forecast, root: str) -> forecasting.Model:
         """The model that forecasts for a detector, as Model.newest."""
-        key = _key(settings, root)
         with self._lock:
-            if key not in self._forecasting:
-                load = partial(forecasting.load, trial=self._trials_of_forecasts)
-                self._forecasting[key] = Model(*key, self._stopping, load=lambda path, sha256: load(path, sha256=sha256))
-            model = self._forecasting[key]
+            model = self._forecasting.model(_key(settings, root))
         return model.newest()
 
     def ended(self, limit_seconds: float) -> bool:
         """Wait until no file is read any more, as Model.ended: the interpreter must not end while ONNX Runtime runs in a thread."""
-        for trials in (self._trials, self._trials_of_forecasts):
+        for trials in (self._scoring.trials, self._forecasting.trials):
             trials.stop()
         until = time.monotonic() + limit_seconds
         with self._lock:
-            ended = [model.ended for model in self._scoring.values()] + [model.ended for model in self._forecasting.values()]
-        return all(each(max(0.0, until - time.monotonic())) for each in ended)
+            ends = [*self._scoring.ends(), *self._forecasting.ends()]
+        return all(ended(max(0.0, until - time.monotonic())) for ended in ends)
 
 
 def _key(settings: DetectorConfig | Forecast, root: str) -> Key:

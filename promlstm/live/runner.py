@@ -346,7 +346,6 @@ class Runner:
             model, refused = forecasts.use(lambda: self._shared.forecaster(settings, self._root))
             if refused:
                 self._report.log('error', 'the file of the forecast model has changed and cannot be used, the old model is kept', err=refused)
-            self._labels = self._labels.of(detector.entities.identities[: len(verdicts.observed)])
             blocks = forecasts.step(model, detector, verdicts, self._labels)
         except Stopping:
             raise
