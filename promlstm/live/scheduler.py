@@ -28,6 +28,7 @@ from promlstm.live import storage as storages
 from promlstm.live.clock import Clock
 from promlstm.live.facts import Facts, Server
 from promlstm.live.feedback import Feedback
+from promlstm.live.forecasts import PART
 from promlstm.live.incidents import Gathering
 from promlstm.live.models import Models
 from promlstm.live.relay import Relay
@@ -208,6 +209,7 @@ class Scheduler:
                 return  # replaced in the meantime
             del self._waiting[name]
             self._serving[name].end()
+            self._withdraw(name, PART)  # what the old one forecast would stay on the page for longer than its scores
             self._serving[name] = waiting
             waiting.relay.open()
 

@@ -10,6 +10,7 @@ from fakes import raw
 from running import START, FaultySamples, Running, logged, running
 from servers import wait_until
 
+from promlstm import config as configuration
 from promlstm.errors import QueryRejected
 
 
@@ -117,3 +118,14 @@ def test_a_broken_new_model_file_leaves_the_old_one_in_use(path):
         tiny_forecast.write(Path(path), edit={'name': 'second'})
         shown = lambda: b'model="second"' in prometheus_client.generate_latest(subject.telemetry.registry)  # noqa: E731
         wait_until(shown, 60, 'the new model')
+
+
+def test_a_detector_that_forecasts_no_more_leaves_no_forecast_behind(path):
+    """That of an hour's horizon would be good for twelve minutes."""
+    with running(started(path, horizons=['1h'])) as subject:
+        wait_until(lambda: b'promlstm_forecast{' in subject.page, 60, 'a forecast')
+        others = [{'name': name, 'expr': name, 'model': 'builtin:forecaster', 'delay': '0s', 'history': '0s'} for name in 'ab']
+        config = configuration.parse(str({'prometheus': {'url': 'http://localhost:9090'}, 'detectors': others}))
+        assert subject.scheduler.apply(config, {'prometheus': subject.source}) == ['detector a']
+        wait_until(lambda: all(runner.config.forecast is None for runner in subject.scheduler.runners), 60, 'the new detector')
+        assert b'promlstm_forecast{' not in subject.page
