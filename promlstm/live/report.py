@@ -55,6 +55,8 @@ class Report:
         for counter in COUNTERS:
             self.count(counter, 0)
         telemetry.count('promlstm_model_reload_failures', (config.name,), 0)
+        if config.forecast:
+            telemetry.count('promlstm_forecast_failures', (config.name,), 0)
         for stage in ('load', 'warm', 'query', 'judge'):
             telemetry.count('promlstm_detector_failures', (config.name, stage), 0)
 
