@@ -71,6 +71,10 @@ def run(args: argparse.Namespace) -> int:
         from promlstm.serve.site import Site, host_of, prefix_of
         from promlstm.serve.telemetry import Telemetry
         from promlstm.serve.web import Web
+        from promlstm.ui.board import Board
+        from promlstm.ui.context import Context
+        from promlstm.ui.site import Ui
+        from promlstm.ui.templates import Templates
 
         seen = None if args.preset else stamp(args.config_file)
         config, name = _configuration(args)
@@ -87,9 +91,10 @@ def run(args: argparse.Namespace) -> int:
         feedback = Feedback(telemetry, clock.stopping)
         feedback.use(config.alertmanager, config.root)
         incidents = Gathering(config.root_cause, clock, telemetry, partial(page.publish, OF_INCIDENTS))
+        board = Board(clock.now) if args.ui else None
         scheduler = Scheduler(
             config, sources, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=sources.__getitem__,
-            storage=storage, feedback=feedback, incidents=incidents,
+            storage=storage, feedback=feedback, incidents=incidents, watch=board.observe if board else None,
         )  # fmt: skip
         dependencies = Dependencies(incidents, telemetry, clock)
         dependencies.use(config, sources)
@@ -98,9 +103,16 @@ def run(args: argparse.Namespace) -> int:
         reload = Reload(
             None if args.preset else args.config_file, in_force.apply, telemetry, lambda new: _advise(new, log), seen=seen
         )
+        pages = board and Ui(
+            Context(
+                board=board, statuses=scheduler.statuses, in_force=scheduler.in_force, incidents=incidents, now=clock.now, templates=Templates(),
+                external_url=args.external_url or '',
+            )
+        )  # fmt: skip
         site = Site(
             page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready, sources=scheduler.source_names, prefix=prefix,
             reload=reload.ask if args.enable_lifecycle else None, host=host_of(args.external_url), incidents=incidents.listing,
+            pages=pages.answer if pages else None,
         )  # fmt: skip
         web = Web(args.web_config_file, telemetry)
         server = Server(args.listen, site, limits_of(args.max_connections, args.max_connections_per_client), web)

@@ -137,6 +137,9 @@ def _add_run(commands: 'Commands', command: Command) -> None:
         '--web.route-prefix', dest='route_prefix', metavar='PATH', help='what all paths begin with (default: the path of --web.external-url, else nothing)'
     )
     parser.add_argument(
+        '--web.ui', dest='ui', type=_switch, default=True, metavar='BOOL', help='serve pages that people look at, beside /metrics (default: true)'
+    )
+    parser.add_argument(
         '--web.enable-lifecycle', dest='enable_lifecycle', action='store_true', help='let POST /-/reload read the configuration again (default: no)'
     )
     parser.add_argument(
@@ -154,6 +157,12 @@ def _add_run(commands: 'Commands', command: Command) -> None:
         '--storage.checkpoint-interval', dest='checkpoint_interval', type=_interval, metavar='DURATION',
         help='how often memory is written there, beside at a clean stop (default: 5m)',
     )  # fmt: skip
+
+
+def _switch(text: str) -> bool:
+    if text not in ('true', 'false'):
+        raise argparse.ArgumentTypeError(f'expected true or false, got {text!r}')
+    return text == 'true'
 
 
 def _places(text: str) -> int:

@@ -44,11 +44,12 @@ TIERS = {
     'promlstm.backtest': 4,
     'promlstm.past_incidents': 4,
     # what a user starts
-    'promlstm.check': 6,
-    'promlstm.demo': 5,
+    'promlstm.check': 7,
+    'promlstm.ui': 5,
+    'promlstm.demo': 6,
     'promlstm.signals': 5,
-    'promlstm.arguments': 6,
-    'promlstm.__main__': 7,
+    'promlstm.arguments': 7,
+    'promlstm.__main__': 8,
     # making models
     'convert': 10,
     'convert.errors': 11,

@@ -10,6 +10,8 @@ from prometheus_client.samples import Sample
 from promlstm.config import Config
 from promlstm.demo.filling import FAMILY, Filling
 from promlstm.demo.spreading import Spreading
+from promlstm.engine.columns import Bools, Verdicts
+from promlstm.engine.detector import Detector
 from promlstm.live.clock import Clock
 from promlstm.live.dependencies import Dependencies
 from promlstm.live.incidents import Gathering
@@ -20,6 +22,10 @@ from promlstm.serve.page import OF_INCIDENTS, Page
 from promlstm.serve.server import Server
 from promlstm.serve.site import Site
 from promlstm.serve.telemetry import Telemetry
+from promlstm.ui.board import Board
+from promlstm.ui.context import Context
+from promlstm.ui.site import Ui
+from promlstm.ui.templates import Templates
 
 STOP_SECONDS = 5.0
 FAILURES = tuple(f'promlstm_{what}_failures_total' for what in ('detector', 'incident', 'dependency', 'forecast'))
@@ -32,7 +38,7 @@ class Exporter:
     filling    what the forecasts say of volumes
 
     listen  HOST:PORT to serve on
-    watch   called with the Detector and the Verdicts of each step
+    watch   called with each step
     """
 
     def __init__(self, config: Config, clock: Clock, listen: str, watch: Watch) -> None:
@@ -44,11 +50,24 @@ class Exporter:
         self.incidents = Gathering(config.root_cause, clock, self.telemetry, partial(page.publish, OF_INCIDENTS), self.spreading)
         self._dependencies = Dependencies(self.incidents, self.telemetry, clock)
         self._dependencies.use(config, sources)
+        board = Board(clock.now)
+
+        def watched(detector: Detector, verdicts: Verdicts, missing: Bools) -> None:
+            board.observe(detector, verdicts, missing)
+            watch(detector, verdicts, missing)
+
         self.scheduler = Scheduler(
-            config, sources, clock=clock, telemetry=self.telemetry, publish=page.publish, withdraw=page.withdraw, watch=watch, incidents=self.incidents,
+            config, sources, clock=clock, telemetry=self.telemetry, publish=page.publish, withdraw=page.withdraw, watch=watched, incidents=self.incidents,
         )  # fmt: skip
         ready, statuses = self.scheduler.ready, self.scheduler.statuses
-        site = Site(page=page, telemetry=self.telemetry, statuses=statuses, ready=ready, incidents=self.incidents.listing)
+        pages = Ui(
+            Context(
+                board=board, statuses=statuses, in_force=self.scheduler.in_force, incidents=self.incidents, now=clock.now, templates=Templates(),
+            )
+        )  # fmt: skip
+        site = Site(
+            page=page, telemetry=self.telemetry, statuses=statuses, ready=ready, incidents=self.incidents.listing, pages=pages.answer,
+        )  # fmt: skip
         self.server = Server(listen, site)
 
     def __enter__(self) -> 'Exporter':

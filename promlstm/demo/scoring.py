@@ -20,7 +20,7 @@ from promlstm.config import Config
 from promlstm.demo.estate import Fault
 from promlstm.demo.fleet import Series
 from promlstm.engine import labels
-from promlstm.engine.columns import Verdicts
+from promlstm.engine.columns import Bools, Verdicts
 from promlstm.engine.detector import Detector
 from promlstm.query.selector import matches, selector
 
@@ -117,7 +117,7 @@ class Scoring:
         self._open: dict[Watched, Alarm] = {}  # alarms that last now
         self._reached = dict.fromkeys(self._config, -np.inf)  # the newest step of each detector
 
-    def record(self, detector: Detector, verdicts: Verdicts) -> None:
+    def record(self, detector: Detector, verdicts: Verdicts, _missing: Bools | None = None) -> None:
         """Record one step of a detector; called from its thread."""
         name = detector.config.name
         with self._lock:

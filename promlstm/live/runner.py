@@ -49,7 +49,7 @@ CORRECTED_STEPS = 1 / 60  # one that is set back by less than this share of a st
 AHEAD_SECONDS = 60.0  # a clock that is set ahead by less than this is not worth a line
 BACKWARDS_STEPS = 10  # if the clock moved back further than this, memory is rebuilt from history
 
-Watch = Callable[[Detector, Verdicts], None]
+Watch = Callable[[Detector, Verdicts, Bools], None]  # with which entities are missing, bool [N]
 
 
 class Shared(Protocol):
@@ -79,7 +79,7 @@ class Runner:
     clock     its time; stopped when the detector is removed or replaced, or the exporter stops
     relay     its way to the page and to telemetry
     settings  that its memory depends on, see storage.settings
-    watch     called with the Detector and the Verdicts of each step, or None
+    watch     called with each step that is on the page, or None
     root      folder that the path of the model is relative to
     server    what is known of the source
     snapshot  of the last step, for the storage to write down; None = there is no storage, there was no step, or memory is being rebuilt
@@ -216,7 +216,9 @@ class Runner:
         self._counted = verdicts.time if restored.last else self._clock.now()
         expires = verdicts.time + 2 * self.config.step
         if self._clock.now() < expires and not self._telemetry.waits:  # the one in service has newer ones
-            self._publish(self._rendered(verdicts, detector.entities.identities, detector.missing(verdicts)), expires)
+            missing = detector.missing(verdicts)
+            self._publish(self._rendered(verdicts, detector.entities.identities, missing), expires)
+            self._show(detector, verdicts, missing)
             self._report.step(detector, verdicts, 0.0, counted=True)
         self._gather(detector, verdicts)
         self._keep(detector, verdicts)
@@ -335,8 +337,7 @@ class Runner:
         self._gather(detector, verdicts, missing)
         if self._forecasts:
             self._forecast(self._forecasts, detector, verdicts)
-        if self._watch:
-            self._watch(detector, verdicts)
+        self._show(detector, verdicts, missing)
 
     def _forecast(self, forecasts: Forecasts, detector: Detector, verdicts: Verdicts) -> None:
         """Put a new forecast on the page, if one is due. What fails there costs the forecast alone."""
@@ -361,6 +362,11 @@ class Runner:
         """Let incidents know of a committed step, live or replayed, in the order of time."""
         if (incidents := self._shared.incidents) and incidents.wait():
             self._relay.pass_on(lambda: incidents.observe(self._origin, detector, verdicts, missing))
+
+    def _show(self, detector: Detector, verdicts: Verdicts, missing: Bools) -> None:
+        """Let whoever watches know of a step that is on the page."""
+        if watch := self._watch:
+            self._relay.pass_on(lambda: watch(detector, verdicts, missing))
 
     def _keep(self, detector: Detector, verdicts: Verdicts) -> None:
         if self._shared.storage:

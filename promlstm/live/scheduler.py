@@ -66,7 +66,7 @@ class Scheduler:
     sources   by name, all that the configuration has
     publish   publish(detector, blocks, expires, part): blocks = {family: text}, expires = instant of the clock after which they are stale
     withdraw  withdraw(detector), withdraw(detector, part)
-    watch     watch(detector, verdicts), after each step; for the demo
+    watch     watch(detector, verdicts, missing), after each step
     facts     what the source of a name says of itself: facts(name); None = they are no servers
     storage   where memory is kept over a restart; None = nowhere
     feedback  what silences say; None = nobody is asked
@@ -235,6 +235,11 @@ class Scheduler:
     def statuses(self) -> dict[str, Status]:
         """{detector: Status}."""
         return {runner.config.name: runner.status for runner in self.runners}
+
+    def in_force(self) -> tuple[Config, Sources]:
+        """The configuration that runs now, and its sources by name."""
+        with self._lock:
+            return self._config, self._sources
 
     def source_names(self) -> dict[str, str]:
         """{detector: name of the source that it asks}."""

@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Protocol
@@ -189,7 +190,8 @@ class Conversation:
                     head = await self._more()
                 if not isinstance(head, h11.Request):
                     return None
-                return self._read(head), not await self._skip_body(head)
+                request, body = self._read(head), await self._body(head)
+                return (request, True) if body is None else (replace(request, body=body), False)
         except TimeoutError as error:
             if not self._http.trailing_data[0] and head is h11.NEED_DATA:
                 return None
@@ -224,18 +226,18 @@ class Conversation:
         path, query = path_and_query(target)
         return Request(head.method.decode('latin-1'), path, headers, self._client, query=query)
 
-    async def _skip_body(self, head: h11.Request) -> bool:
-        """Read the body away, as no page takes one; False = it is left unread, because it is too large or the client waits to be asked for it."""
+    async def _body(self, head: h11.Request) -> bytes | None:
+        """The body; None = it is left unread, because the client waits to be asked for it."""
         if self._http.they_are_waiting_for_100_continue:
-            return False
-        length, size = dict(head.headers).get(b'content-length', b'0'), 0
-        while size <= self._limits.body_bytes and int(length) <= self._limits.body_bytes:
+            return None
+        length, body = dict(head.headers).get(b'content-length', b'0'), bytearray()
+        while len(body) <= self._limits.body_bytes and int(length) <= self._limits.body_bytes:
             got = self._next()
             while got is h11.NEED_DATA:
                 got = await self._more()
             if isinstance(got, h11.EndOfMessage):
-                return True
-            size += len(got.data) if isinstance(got, h11.Data) else 0
+                return bytes(body)
+            body += got.data if isinstance(got, h11.Data) else b''
         raise _Refused(413)
 
     # -- writing

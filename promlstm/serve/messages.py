@@ -17,6 +17,7 @@ class Request:
     """A complete request. headers: names in lower case; of a name that stands several times the values are joined by commas.
 
     query    what follows the path after a question mark, as it was sent
+    body     as it was sent
     trusted  whether whoever asks may see everything; False = nothing beyond whether promlstm is healthy and ready
     """
 
@@ -26,6 +27,7 @@ class Request:
     client: str
     trusted: bool = True
     query: str = ''
+    body: bytes = b''
 
     def header(self, name: str) -> str:
         """The value of a header, empty if there is none."""

@@ -8,8 +8,9 @@ import asyncio
 import html
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
@@ -23,10 +24,13 @@ from promlstm.serve.page import Page, compressed
 from promlstm.serve.telemetry import Telemetry
 
 HEALTHY, READY, RELOAD = '/-/healthy', '/-/ready', '/-/reload'
+OWN = ('/metrics', api.INCIDENTS, HEALTHY, READY, RELOAD)
 METHODS = ('GET', 'HEAD')
 WRITING = ('POST', 'PUT')
 KNOWN_METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'TRACE', 'CONNECT')  # RFC 9110 and 5789
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+# What answers the paths that are not the site's own: called with a Request whose path has no prefix; None = there is no such page.
+Pages = Callable[[Request], Awaitable[Answer | None]]
 _Encoder = Callable[[CollectorRegistry], bytes]
 
 
@@ -40,6 +44,7 @@ class Site:
     host      name under which browsers reach it, beside addresses and localhost
     sources   gives {detector: name of its source}
     incidents gives what /api/v1/incidents has; None = there is no such page
+    pages     answers all other paths, the first page among them; None = there is a landing page only
     """
 
     def __init__(
@@ -54,10 +59,11 @@ class Site:
         host: str = '',
         sources: Callable[[], Mapping[str, str]] = dict,
         incidents: api.Incidents | None = None,
+        pages: Pages | None = None,
     ) -> None:
         self._page, self._statuses, self._ready, self._prefix, self._sources = page, statuses, ready, prefix, sources
         self._own, self._reload, self._host = _Own(telemetry), reload, host
-        self._incidents, self._thread = incidents, ThreadPoolExecutor(1, 'promlstm-api')
+        self._pages, self._incidents, self._thread = pages, incidents, ThreadPoolExecutor(1, 'promlstm-api')
 
     def is_probe(self, path: str) -> bool:
         """Whether a path says nothing but whether promlstm is healthy and ready to whoever is not trusted."""
@@ -73,13 +79,16 @@ class Site:
             return text(501, 'Unknown method.\n')
         if request.path == self._prefix + RELOAD:
             return await self._reloaded(request)
+        below = request.path.removeprefix(self._prefix) if request.path.startswith(self._prefix + '/') else ''
+        if self._pages and below and below not in OWN and (found := await self._pages(replace(request, path=below))):
+            return found
         if request.method not in METHODS:
             return text(405, f'Method not allowed. Allowed: {", ".join(METHODS)}.\n', {'Allow': ', '.join(METHODS)})
         if self._prefix and request.path in ('/', self._prefix):
             # Relative, as a proxy in between may have another name and path. Only the landing page has links.
             start = self._prefix[1:] if request.path == '/' else self._prefix.rpartition('/')[2]
             return text(302, f'See {self._prefix}/.\n', {'Location': f'{start}/'})
-        match request.path.removeprefix(self._prefix) if request.path.startswith(self._prefix) else '':
+        match below:
             case '/metrics':
                 return await self._metrics(request)
             case api.INCIDENTS if self._incidents:

@@ -69,7 +69,7 @@ class Running:
             telemetry=self.telemetry,
             publish=self.gauges.publish,
             withdraw=self.gauges.withdraw,
-            watch=lambda detector, verdicts: self.watched.append((detector.config.name, verdicts.time)),
+            watch=lambda detector, verdicts, missing: self.watched.append((detector.config.name, verdicts.time)),
             facts=facts and (lambda name: facts),
             storage=self.storage,
             incidents=self.incidents,

@@ -1,0 +1,65 @@
+"""The newest step of each detector, for whoever looks.
+
+Who calls it: runner, by way of the scheduler's `watch` (observe); the pages and the API (all others). What flows through: references to columns that
+are replaced at each step and never changed, so a step costs nothing, and a view has one instant of all columns.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from promlstm.engine.columns import Bools, Floats, Verdicts
+from promlstm.engine.detector import Detector
+from promlstm.engine.interfaces import DetectorConfig
+
+STEPS_SHOWN = 2  # a step that is older than so many steps is not the present any more, as on /metrics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Standing:
+    """The newest step of a detector, N entities.
+
+    missing     bool [N]     entities that are reported as missing
+    lost        float64 [N]  unix seconds of the first step without a sample of those; NaN = it is not missing
+    identities  by row, see labels.identity; the list may have grown since
+    views       of the model
+    """
+
+    config: DetectorConfig
+    verdicts: Verdicts
+    missing: Bools
+    lost: Floats
+    identities: list[bytes]
+    views: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.verdicts.status)
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether the step is the present at an instant, unix seconds."""
+        return now < self.verdicts.time + STEPS_SHOWN * self.config.step
+
+
+class Board:
+    """The newest step of each detector that has made one.
+
+    now  gives unix seconds, of the same clock as the steps
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now, self._lock = now, threading.Lock()
+        self._standings: dict[str, Standing] = {}
+
+    def observe(self, detector: Detector, verdicts: Verdicts, missing: Bools) -> None:
+        """Take in a step that is on /metrics."""
+        views = detector.session.bundle.manifest.views
+        newest = Standing(detector.config, verdicts, missing, detector.lost(missing), detector.entities.identities, views)
+        with self._lock:
+            self._standings[detector.config.name] = newest
+
+    def present(self, names: Iterable[str]) -> list[Standing]:
+        """The newest steps of some detectors, those that are the present, in the order of the names."""
+        now = self._now()
+        with self._lock:
+            found = [self._standings.get(name) for name in names]
+        return [standing for standing in found if standing and standing.is_fresh(now)]

@@ -1,0 +1,34 @@
+"""What pages and the API read: made once by `run` and `demo`, and handed to each group of pages.
+
+Whatever may be replaced while the exporter runs (the configuration by a reload, its sources with it) is a function, asked at each request.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from promlstm.config import Config
+from promlstm.engine.interfaces import Sources
+from promlstm.live.incidents import Gathering
+from promlstm.ui.board import Board
+from promlstm.ui.templates import Templates
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What there is to show.
+
+    board         the newest step of each detector
+    statuses      gives {detector: status} of the configured detectors, where str(status) is for people
+    in_force      gives the configuration and its sources
+    incidents     of all detectors
+    now           gives unix seconds, of the clock of the steps
+    external_url  under which promlstm is reached from outside; '' = not known
+    """
+
+    board: Board
+    statuses: Callable[[], Mapping[str, object]]
+    in_force: Callable[[], tuple[Config, Sources]]
+    incidents: Gathering
+    now: Callable[[], float]
+    templates: Templates
+    external_url: str = ''

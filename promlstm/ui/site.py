@@ -1,0 +1,49 @@
+"""Which path answers what: pages as HTML, files, and JSON under /api/v1.
+
+Who calls it: serve.site, for all paths that are not its own. What flows through: a Request whose path has no prefix; out comes an Answer, or None where
+there is no such page. Answers are made in threads beside the event loop: one that asks Prometheus may take its time, and scrapes do not wait for it.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from promlstm.serve.messages import Answer, Request, text
+from promlstm.ui import now
+from promlstm.ui.context import Context
+from promlstm.ui.handling import BadQuery, Handler, NotFound, parameters, refusal, wants_gzip
+
+THREADS = 4
+GROUPS = (now.routes,)
+
+
+class Ui:
+    """All pages and the API behind them."""
+
+    def __init__(self, context: Context) -> None:
+        self._templates = context.templates
+        self._threads = ThreadPoolExecutor(THREADS, 'promlstm-ui')
+        self._handlers: dict[tuple[str, str], Handler] = {}
+        for group in GROUPS:
+            self._handlers |= group(context)
+
+    async def answer(self, request: Request) -> Answer | None:
+        """The answer to a request; None = there is no such page."""
+        method = 'GET' if request.method == 'HEAD' else request.method
+        if method == 'GET' and request.path.startswith('/static/'):
+            return self._templates.file(request.path, gzip=wants_gzip(request))
+        if handler := self._handlers.get((method, request.path)):
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._answered, handler, request)
+        allowed = sorted(method for method, path in self._handlers if path == request.path)
+        if not allowed:
+            return None
+        names = ', '.join(['HEAD', *allowed] if 'GET' in allowed else allowed)
+        return text(405, f'Method not allowed. Allowed: {names}.\n', {'Allow': names})
+
+    def _answered(self, handler: Handler, request: Request) -> Answer:
+        try:
+            return handler(request, parameters(request.query))
+        except BadQuery as error:
+            missing = isinstance(error, NotFound)
+            if request.path.startswith('/api/'):
+                return refusal(request, 404 if missing else 400, 'not_found' if missing else 'bad_data', str(error))
+            return text(404 if missing else 400, f'{error}\n')
