@@ -14,7 +14,7 @@ import servers
 
 import promlstm
 
-DATA = ('models/*.onnx', 'presets/*.yml')
+DATA = ('models/*.onnx', 'presets/*.yml', 'ui/templates/*.html', 'ui/static/*', 'ui/openapi.yml')
 
 
 @pytest.fixture(scope='module')
