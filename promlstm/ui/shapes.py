@@ -7,8 +7,6 @@ replica, those of the server), and ours in place of those that collide with them
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
-
 from promlstm.engine import labels
 from promlstm.errors import QueryRejected
 from promlstm.query.selector import selector
@@ -72,7 +70,7 @@ def found(given: Mapping[str, str], shapes: Iterable[Names], identities: Sequenc
         for candidate in (_as_exported(names, given), {name: given.get(name, '') for name in names}):
             if all(candidate.values()):
                 try:
-                    return identities.index(msgspec.json.encode(candidate, order='sorted'))
+                    return identities.index(labels.identity_of(tuple(candidate.items())))
                 except ValueError:
                     continue
     return None
