@@ -1,7 +1,8 @@
 """Incidents beside the steps: what runners say is taken in, and one thread puts the gauges of incidents on the page.
 
-Who calls it: runner (observe, through its relay; rewind), scheduler (start, use, forget, kept), site and ui (listing, open_with). What flows through: verdicts of
-committed steps in; blocks of text and lists for the API out. Whatever fails here is logged and counted, and no step and no score suffers from it.
+Who calls it: runner (observe, through its relay; rewind), scheduler (start, use, forget, kept), site and ui (listing,
+open_with). What flows through: verdicts of committed steps in; blocks of text and lists for the API out. Whatever fails here is logged and counted, and
+no step and no score suffers from it.
 
 At the start the file of the storage is read before the first step is taken in. The gauges are made once for all detectors whose steps come
 together, in a thread, so that no step waits for a ranking.
@@ -131,7 +132,10 @@ class Gathering:
         return found, keys[asked.limit - 1].order if len(keys) > asked.limit else None
 
     def open_with(self, detector: str, identity: bytes) -> tuple[str, list[tuple[str, bytes]]] | None:
-        """(id, (detector, identity) of those that are anomalous or missing now, the first ones first) of the open incident of an entity; None = there is none."""
+        """The open incident of an entity; None = there is none.
+
+        returns  (its id, (detector, identity) of those that are anomalous or missing now, the first ones first)
+        """
         view = self._table.view(self._clock.now())
         members = view.members
         mine = [row for row, each in enumerate(members.identities) if each == identity and view.origins[members.detector[row]].name == detector]

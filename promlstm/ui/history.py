@@ -1,8 +1,8 @@
 """The past of entities, asked of Prometheus when somebody looks: what was observed, what was expected, how it was scored.
 
-Who calls it: entity, and /api/v1/history. What flows through: an entity and a Window; out comes a Past. First our own gauges are asked for, in the source of the
-detector, then in the other sources that speak PromQL. Where none has them, the expression of the detector itself is asked, for this entity alone: then only
-what was observed can be shown. Whatever fails becomes a sentence of the Past; nothing is raised.
+Who calls it: entity, and /api/v1/history. What flows through: an entity and a Window; out comes a Past. First our own gauges are asked
+for, in the source of the detector, then in the other sources that speak PromQL. Where none has them, the expression of the detector itself is asked, for
+this entity alone: then only what was observed can be shown. Whatever fails becomes a sentence of the Past; nothing is raised.
 
 Queries go through clients of their own, with limits on time and memory: people who look take nothing from the steps of a detector.
 """
@@ -62,7 +62,7 @@ class History:
                 break
         entity = exported(subject.entity, OURS)
         found = columns(matrices, entity) + columns(over, entity)
-        times = window.start + window.resolution * np.arange(window.points)
+        times = window.start + window.resolution * np.arange(window.points, dtype=np.float64)
         past = _assembled(subject, window, times, found, ahead)
         since = _since(past, times)
         if since > window.start + 2 * window.resolution and not (notes and not found):

@@ -1,12 +1,11 @@
 """Where else an entity can be looked at: links to Prometheus, Alertmanager, Grafana and the runbook. Pure.
 
-Who calls it: entity. What flows through: addresses of the configuration and the flags, a window of time; out come Links. The addresses are those by which promlstm
-reaches the servers: in a cluster a browser may need another way there.
+Who calls it: entity. What flows through: addresses of the configuration and the flags, a window of time; out come URLs.
+The addresses are those by which promlstm reaches the servers: in a cluster a browser may need another way there.
 """
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
@@ -15,14 +14,6 @@ from promlstm.engine.labels import Pairs
 from promlstm.ui.window import Window
 
 RUNBOOK = {'anomalous': 'runbook.md#promlstmanomaly', 'missing': 'runbook.md#promlstmentitymissing'}
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A link to another server."""
-
-    title: str
-    url: str
 
 
 def prometheus(url: str, expr: str, window: Window) -> str:

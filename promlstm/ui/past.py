@@ -12,6 +12,9 @@ import numpy as np
 from promlstm.engine.columns import Floats, Ints
 
 
+DIGITS = 9  # that a picture or a reader can make use of
+
+
 @dataclass(slots=True, eq=False)
 class Feature:
     """What is known of one feature, float64 [T] each; NaN = nothing.
@@ -113,8 +116,10 @@ class Past:
 
 
 def column(values: Floats) -> list[float | None]:
-    """A column as JSON has it; empty where there is not one number in it."""
-    return numbers(values) if np.isfinite(values).any() else []
+    """A column as JSON has it, with DIGITS digits; empty where there is not one number in it."""
+    if not np.isfinite(values).any():
+        return []
+    return [None if value is None else float(f'{value:.{DIGITS}g}') for value in numbers(values)]
 
 
 def numbers(values: Floats) -> list[float | None]:

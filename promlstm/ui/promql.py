@@ -126,8 +126,8 @@ def alert(detector: str, pairs: Pairs) -> str:
     """
     name = ''.join(part.capitalize() for part in ''.join(each if each.isascii() and each.isalnum() else ' ' for each in detector).split())
     rule = {
-        'alert': f'{name if name[:1].isalpha() else "Promlstm" + name}Anomalous', 'expr': f'{score(pairs)} >= 1', 'for': '5m', 'labels': {'severity': 'warning'},
-        'annotations': {'summary': '{{ $labels.detector }} is anomalous: score {{ $value | printf "%.3g" }}'},
+        'alert': f'{name if name[:1].isalpha() else "Promlstm" + name}Anomalous', 'expr': f'{score(pairs)} >= 1', 'for': '5m',
+        'labels': {'severity': 'warning'}, 'annotations': {'summary': '{{ $labels.detector }} is anomalous: score {{ $value | printf "%.3g" }}'},
     }  # fmt: skip
     text: str = yaml.safe_dump([rule], sort_keys=False, width=1_000_000, allow_unicode=True)
     return text

@@ -36,6 +36,12 @@ class Shapes:
             self._known[detector] = identities, count, shapes
             return shapes
 
+    def last(self, detector: str, by: Sequence[str]) -> frozenset[Names]:
+        """What was known last of a detector that makes no steps now; else what its setting `by` says."""
+        with self._lock:
+            known = self._known.get(detector)
+        return known[2] if known else frozenset({tuple(sorted(by))} if by else ())
+
 
 def parsed(text: str) -> dict[str, str]:
     r"""The labels of an entity as a URL has them, `{a="x",b="y"}`; BadQuery where they are none.

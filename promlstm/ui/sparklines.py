@@ -42,7 +42,7 @@ class Sparklines:
         """What was observed of some entities, on one grid that ends now; and sentences on what is lacking."""
         resolution = SPAN_SECONDS / POINTS
         end = now // 60 * 60
-        times = end - resolution * np.arange(POINTS, -1, -1)
+        times = end - resolution * np.arange(POINTS, -1, -1, dtype=np.float64)
         lines = [np.full(len(times), np.nan) for _ in wanted]
         notes = list[str]()
         sources: dict[str, list[int]] = {}
