@@ -81,9 +81,12 @@ class Sparklines:
             if promql.is_selector(text) and text.strip().isidentifier():
                 exprs.append(promql.selector_of_any(text.strip(), pairs))
             try:
-                _place(_asked(api, exprs, times, len(places)), pairs, [lines[place] for place in places])
+                drawn = [np.full(len(times), np.nan) for _ in places]
+                _place(_asked(api, exprs, times, len(places)), pairs, drawn)
             except PromlstmError as error:
                 return [observed.unanswered(name, error)]
+            for place, line in zip(places, drawn, strict=True):
+                lines[place][:] = np.where(np.isnan(lines[place]), line, lines[place])
         return []
 
 
