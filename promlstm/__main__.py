@@ -319,19 +319,10 @@ def instant(text: str, now: float, flag: str) -> float:
     >>> instant('-2d', 200_000, '--from'), instant('now', 5.0, '--to'), instant('1970-01-01T00:01:00Z', 0, '--to')
     (27200.0, 5.0, 60.0)
     """
-    from datetime import UTC, datetime
-
-    from promlstm.config import seconds
+    from promlstm import durations
 
     try:
-        if text == 'now':
-            return float(now)
-        if text.startswith('-'):
-            return now - seconds(text[1:])
-        if text.replace('.', '', 1).isdigit():
-            return float(text)
-        parsed = datetime.fromisoformat(text)
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+        return durations.instant(text, now)
     except ValueError as error:
         raise ConfigError(f'{flag}={text}: expected -2d, now, unix seconds or 2026-01-31T12:00:00Z') from error
 

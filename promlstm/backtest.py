@@ -7,7 +7,7 @@ include real incidents, so more alarms than the budget allows may be right.
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import IO, Any, BinaryIO
@@ -135,25 +135,45 @@ def run(
     sink: Callable[[Mapping[str, bytes], float], None] | None = None,
     watch: Callable[[Detector, Verdicts, Bools], None] | None = None,
 ) -> Report:
-    """The Report of one detector over a span.
+    """The Report of one detector over a span; arguments as `replayed`.
+
+    progress  called with (steps done, steps to do); steps done are below 0 during warm-up
+    """
+    steps = replayed(detector, start, end, sink=sink, watch=watch)
+    while True:
+        try:
+            progress(*next(steps))
+        except StopIteration as ended:
+            report: Report = ended.value
+            return report
+
+
+def replayed(
+    detector: Detector,
+    start: float,
+    end: float,
+    *,
+    sink: Callable[[Mapping[str, bytes], float], None] | None = None,
+    watch: Callable[[Detector, Verdicts, Bools], None] | None = None,
+) -> Generator[tuple[int, int], None, Report]:
+    """A span, one step of a detector at a time: yields (steps done, steps to do), of which the first is below 0 during warm-up; returns the Report.
 
     detector    Detector, blank; it is warmed up on what lies before `start`
     start, end  unix seconds
-    progress    called with (steps done, steps to do); steps done are below 0 during warm-up
     sink        called with {family: text block} and the time of each step, or None
     watch       called with the detector, the verdicts of each step and which entities are missing (bool [N]), or None
     """
     step = detector.config.step
     first, last = aligned(start, step) + step, aligned(end, step)
     for done, total, _ in detector.warm(lambda: first - step):
-        progress(done - total, 0)
+        yield done - total, 0
     names = tuple(detector.config.queries)
     alarms = Alarms(lambda gaps: same_alarm(gaps, step), len(names))
     absences = Alarms(lambda gaps: gaps <= step, len(names))
     report = Report(detector.config.name, first, last, step, str(detector.config.false_alarms))
     judged, text = 0, exposition.Labels(detector.config.name, names, detector.session.bundle.manifest.views)
     for done, total, verdicts in detector.replay(first, last):
-        progress(done, total)
+        yield done, total
         judged += int((verdicts.status == READY).sum())
         missing = detector.missing(verdicts)
         report.anomalies += [_anomaly(detector, names, closed) for closed in alarms.add(verdicts, verdicts.score >= 1)]

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from promlstm.serve.messages import Answer, Request, text
 from promlstm.ui import now
 from promlstm.ui.context import Context
-from promlstm.ui.handling import BadQuery, Handler, NotFound, parameters, refusal, wants_gzip
+from promlstm.ui.handling import BadQuery, Handler, parameters, refusal, wants_gzip
 
 THREADS = 4
 GROUPS = (now.routes,)
@@ -43,7 +43,6 @@ class Ui:
         try:
             return handler(request, parameters(request.query))
         except BadQuery as error:
-            missing = isinstance(error, NotFound)
             if request.path.startswith('/api/'):
-                return refusal(request, 404 if missing else 400, 'not_found' if missing else 'bad_data', str(error))
-            return text(404 if missing else 400, f'{error}\n')
+                return refusal(request, error.status, error.kind, str(error))
+            return text(error.status, f'{error}\n')
