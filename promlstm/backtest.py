@@ -252,7 +252,7 @@ def _rows(anomalies: Sequence[Anomaly]) -> list[str]:
         return ['  no anomalies']
     cells = [('START (UTC)', 'END', 'PEAK', 'OBSERVED', 'EXPECTED', 'ENTITY')]
     for a in anomalies:
-        feature = _main_feature(a)
+        feature = main_feature(a)
         entity = a.entity + (f' {feature}' if feature else '')
         cells.append(
             (
@@ -282,7 +282,7 @@ def _absences(missing: Sequence[Anomaly]) -> list[str]:
     return ['', *(f'  {line}' for line in terminal.columns(rows))]
 
 
-def _main_feature(anomaly: Anomaly) -> str:
+def main_feature(anomaly: Anomaly) -> str:
     """The feature that contributed most at the peak."""
     return max(anomaly.contribution, key=lambda name: float(np.nan_to_num(anomaly.contribution[name])))
 

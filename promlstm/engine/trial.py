@@ -126,7 +126,7 @@ class Trials:
         try:
             answer = msgspec.json.decode(said, type=Answer)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BundleFormatError(f'{source}: refused: the process that tried it ended with {_ending(child.returncode)}; it had {had}') from error
+            raise BundleFormatError(f'{source}: refused: the process that tried it ended with {ending(child.returncode)}; it had {had}') from error
         if answer.kind == MemoryError.__name__:
             raise BundleFormatError(f'{source}: refused: the process that tried it ran out of memory; it had {had}: {answer.why.removeprefix(f"{source}: ")}')
         if answer.kind:
@@ -177,10 +177,10 @@ def _exchange(child: subprocess.Popen[bytes], data: bytes) -> bytes:
     return said
 
 
-def _ending(status: int) -> str:
+def ending(status: int) -> str:
     """How a process ended, by its return code.
 
-    >>> _ending(1), _ending(-11)
+    >>> ending(1), ending(-11)
     ('status 1', 'SIGSEGV')
     """
     try:
