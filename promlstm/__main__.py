@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
         from promlstm.serve.site import Site, host_of, prefix_of
         from promlstm.serve.telemetry import Telemetry
         from promlstm.serve.web import Web
+        from promlstm.ui.actions import Actions
         from promlstm.ui.board import Board
         from promlstm.ui.context import Context
         from promlstm.ui.site import Ui
@@ -103,10 +104,12 @@ def run(args: argparse.Namespace) -> int:
         reload = Reload(
             None if args.preset else args.config_file, in_force.apply, telemetry, lambda new: _advise(new, log), seen=seen
         )
+        web = Web(args.web_config_file, telemetry)
+        actions = Actions(args.enable_actions, host_of(args.external_url), lambda: web.users)
         pages = board and Ui(
             Context(
                 board=board, statuses=scheduler.statuses, in_force=scheduler.in_force, incidents=incidents, now=clock.now, templates=Templates(),
-                external_url=args.external_url or '',
+                external_url=args.external_url or '', actions=actions,
             )
         )  # fmt: skip
         site = Site(
@@ -114,7 +117,6 @@ def run(args: argparse.Namespace) -> int:
             reload=reload.ask if args.enable_lifecycle else None, host=host_of(args.external_url), incidents=incidents.listing,
             pages=pages.answer if pages else None,
         )  # fmt: skip
-        web = Web(args.web_config_file, telemetry)
         server = Server(args.listen, site, limits_of(args.max_connections, args.max_connections_per_client), web)
         wait_for_signal = signals.waiting(kept)
     server.start()
@@ -127,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
         web.reread()
         reload.ask()
     logs.event(log, 'info', 'stopping', signal=number.name)
+    actions.jobs.stop()
     clean = scheduler.stop(STOP_SECONDS)
     if storage and not storage.stop(CHECKPOINT_SECONDS):
         logs.event(log, 'warn', 'memory was not written in time, or not all of it: the next start catches up from the checkpoint before')

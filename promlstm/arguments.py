@@ -36,6 +36,8 @@ def parse(argv: Sequence[str], commands: Mapping[str, Command]) -> argparse.Name
         if args.checkpoint_interval and not args.storage_path:
             parser.error('--storage.checkpoint-interval is for --storage.path only: without a folder nothing is written')
         args.checkpoint_interval = args.checkpoint_interval or CHECKPOINT_SECONDS
+    if getattr(args, 'enable_actions', False) and not args.ui:
+        parser.error('--web.enable-actions is for the pages, which --web.ui=false turns off')
     if getattr(args, 'incidents', False) and args.format == 'openmetrics':
         parser.error('--incidents is for --format=table and --format=json: a file of scores has no place for them')
     return args
@@ -139,6 +141,10 @@ def _add_run(commands: 'Commands', command: Command) -> None:
     parser.add_argument(
         '--web.ui', dest='ui', type=_switch, default=True, metavar='BOOL', help='serve pages that people look at, beside /metrics (default: true)'
     )
+    parser.add_argument(
+        '--web.enable-actions', dest='enable_actions', action='store_true',
+        help='let people run what-if replays and make silences in Alertmanager from the pages (default: no)',
+    )  # fmt: skip
     parser.add_argument(
         '--web.enable-lifecycle', dest='enable_lifecycle', action='store_true', help='let POST /-/reload read the configuration again (default: no)'
     )

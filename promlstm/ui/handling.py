@@ -44,6 +44,12 @@ class Conflict(BadQuery):
     status, kind = 409, 'conflict'
 
 
+class Unavailable(BadQuery):
+    """This machine has no room for it now; its text says what is lacking."""
+
+    status, kind = 503, 'unavailable'
+
+
 class Unreachable(BadQuery):
     """A server that has to be asked does not answer as it should; its text says which and what it says."""
 

@@ -8,12 +8,12 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from promlstm.serve.messages import Answer, Request, text
-from promlstm.ui import now
+from promlstm.ui import now, what_if
 from promlstm.ui.context import Context
 from promlstm.ui.handling import BadQuery, Handler, parameters, refusal, wants_gzip
 
 THREADS = 4
-GROUPS = (now.routes,)
+GROUPS = (now.routes, what_if.routes)
 
 
 class Ui:

@@ -14,12 +14,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from promlstm import __version__
 from promlstm.serve.messages import Answer
 from promlstm.serve.page import compressed
-from promlstm.ui import wording
+from promlstm.ui import instants, wording
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'"
 )
+# With `no-referrer` a browser would send `Origin: null` with the forms of our own pages, too (Fetch, section 3.2.1).
+REFERRER = 'same-origin'
 HTML = 'text/html; charset=utf-8'
 _KINDS = {'.css': 'text/css; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.svg': 'image/svg+xml', '.LICENSE': 'text/plain; charset=utf-8'}
 
@@ -36,13 +38,13 @@ class Templates:
         self._environment = Environment(
             loader=PackageLoader('promlstm.ui'), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, auto_reload=False
         )
-        self._environment.filters |= {'value': wording.value}
+        self._environment.filters |= {'value': wording.value, 'iso': instants.iso, 'utc': instants.utc}
         self._environment.globals |= {'version': __version__, 'static': self.static}
 
     def page(self, name: str, *, status: int = 200, gzip: bool = False, **shown: Any) -> Answer:
         """A page, from the template NAME.html."""
         text = self._environment.get_template(f'{name}.html').render(**shown).encode()
-        headers = {'Content-Security-Policy': POLICY, 'Cache-Control': 'no-store', **_encoding(gzip)}
+        headers = {'Content-Security-Policy': POLICY, 'Referrer-Policy': REFERRER, 'Cache-Control': 'no-store', **_encoding(gzip)}
         return Answer(status, HTML, [compressed(text) if gzip else text], headers)
 
     def file(self, path: str, *, gzip: bool) -> Answer | None:

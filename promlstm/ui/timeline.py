@@ -5,14 +5,16 @@ classes, and the stylesheet gives these colours.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import msgspec
 import numpy as np
 
 from promlstm.engine.columns import Ints
+from promlstm.ui.instants import utc
 
 BINS = 120  # of a span, at most
-WIDE, HIGH, GAP = 960, 56, 6  # of a row of bars
+WIDE, HIGH = 960, 56  # of a row of bars
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -57,3 +59,39 @@ def bars(row: Sequence[int], most: int, titles: Sequence[str]) -> list[Bar]:
             height = max(3.0, HIGH * count / max(1, most))
             out.append(Bar(round(place * width, 2), round(HIGH - height, 2), round(max(1.0, width - 1), 2), round(height, 2), title))
     return out
+
+
+class Spanned(Protocol):
+    """What has a timeline: parts of a span, and in each how many entities alarm, in each of some rows."""
+
+    @property
+    def start(self) -> float: ...
+    @property
+    def end(self) -> float: ...
+    @property
+    def timeline(self) -> Sequence[Sequence[int]]: ...
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """Rows of bars on one scale. ticks: (place, instant in unix seconds)."""
+
+    rows: list[list[Bar]]
+    most: int
+    width: int
+    height: int
+    ticks: list[tuple[float, float]]
+
+
+def pictured(spanned: Spanned) -> Picture:
+    """The picture of a timeline, one row of bars for each of its counts."""
+    parts, begin = spanned.timeline, spanned.start
+    width = (spanned.end - spanned.start) / max(1, len(parts))
+    rows = list(zip(*parts, strict=True))
+    most = max((max(row, default=0) for row in rows), default=0)
+    times = [utc(begin + place * width) for place in range(len(parts))]
+    titles = [[f'{time}: {count} anomalous' for time, count in zip(times, row, strict=True)] for row in rows]
+    places = [WIDE * k / 6 for k in range(7)]
+    return Picture(
+        [bars(row, most, said) for row, said in zip(rows, titles, strict=True)], most, WIDE, HIGH,
+        [(place, begin + place / WIDE * (spanned.end - begin)) for place in places],
+    )  # fmt: skip
