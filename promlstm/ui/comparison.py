@@ -141,7 +141,7 @@ def compare(
 
     sessions  of the models of both; where they are one, every sample is asked for once
     most      entities that are replayed: where there are more, so many of them, evenly chosen
-    progress  called with (steps done, steps to do), of which the first is below 0 during warm-up
+    progress  called with (steps done, steps to do), those of the warm-up included; 0 done while coarse history is read
     raises    PromlstmError
     """
     kept, series = _choice(source, before, start, most)
@@ -150,8 +150,11 @@ def compare(
     detectors = [Detector(each, session, view) for each, session, view in zip(settings, sessions, shared, strict=True)]
     reports: dict[int, Report] = {}
     runs = [_run(replayed(detector, start, end), reports, number) for number, detector in enumerate(detectors)]
+    warming, whole = 0, timeline.steps(start, end, before.step)
     for steps in zip_longest(*runs):
-        progress(*min(step for step in steps if step))
+        done = min(step for step in steps if step)[0]
+        warming = max(warming, -done)
+        progress(warming + done, warming + whole)
     return _comparison(reports[0], reports[1], (before, after), series, most)
 
 

@@ -50,7 +50,7 @@ class Job:
     asked        the values of the form
     began, ended unix seconds; None = it runs
     state        running, done, failed, cancelled
-    done, total  steps; done is below 0 during warm-up
+    done, total  steps, those of the warm-up included; 0 done: coarse history is being read
     problem      why it failed
     """
 

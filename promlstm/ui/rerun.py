@@ -52,7 +52,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Said(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far it is (steps done, below 0 during warm-up, and steps to do), or what came of it."""
+    """How far it is (steps done and to do, those of the warm-up included), or what came of it."""
 
     done: int = 0
     total: int = 0

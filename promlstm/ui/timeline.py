@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from promlstm.engine.columns import Ints
+from promlstm.engine.history import aligned
 from promlstm.ui.instants import utc
 
 BINS = 120  # of a span, at most
@@ -25,6 +26,15 @@ class Bar(msgspec.Struct, frozen=True):
     width: float
     height: float
     title: str
+
+
+def steps(start: float, end: float, step_seconds: float) -> int:
+    """How many aligned steps there are after `start` up to `end`, unix seconds.
+
+    >>> steps(30, 150, 60)
+    2
+    """
+    return max(0, round((aligned(end, step_seconds) - aligned(start, step_seconds)) / step_seconds))
 
 
 def bins(start: float, end: float, step_seconds: float) -> int:

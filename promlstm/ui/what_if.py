@@ -30,7 +30,7 @@ FIELDS = (*SETTINGS, 'from', 'to')
 class Told(msgspec.Struct, frozen=True):
     """A job as JSON. Times are unix seconds; None = it runs, or there is none yet.
 
-    done, total  steps; done is below 0 during warm-up
+    done, total  steps, those of the warm-up included; 0 done: coarse history is being read
     """
 
     id: str

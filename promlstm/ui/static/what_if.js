@@ -10,7 +10,7 @@ async function follow() {
     if (answer.status === 404) return location.reload();
     const { data } = await answer.json();
     if (data.state !== "running") return location.reload();
-    if (data.total > 0) {
+    if (data.done > 0) {
       const bar = document.getElementById("progress");
       bar.max = data.total;
       bar.value = data.done;
