@@ -8,12 +8,12 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from promlstm.serve.messages import Answer, Request, text
-from promlstm.ui import now, what_if
+from promlstm.ui import detectors, feedback, now, specification, what_if
 from promlstm.ui.context import Context
-from promlstm.ui.handling import BadQuery, Handler, parameters, refusal, wants_gzip
+from promlstm.ui.handling import BadQuery, Handler, NotFound, parameters, refusal, wants_gzip
 
 THREADS = 4
-GROUPS = (now.routes, what_if.routes)
+GROUPS = (now.routes, detectors.routes, what_if.routes, feedback.routes, specification.routes)
 
 
 class Ui:
@@ -27,7 +27,7 @@ class Ui:
             self._handlers |= group(context)
 
     async def answer(self, request: Request) -> Answer | None:
-        """The answer to a request; None = there is no such page."""
+        """The answer to a request; None = there is no such page, and nobody who reads pages has asked."""
         method = 'GET' if request.method == 'HEAD' else request.method
         if method == 'GET' and request.path.startswith('/static/'):
             return self._templates.file(request.path, gzip=wants_gzip(request))
@@ -35,7 +35,7 @@ class Ui:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._answered, handler, request)
         allowed = sorted(method for method, path in self._handlers if path == request.path)
         if not allowed:
-            return None
+            return self._refused(request, NotFound(f'There is no page {request.path[:200]}.')) if method == 'GET' else None
         names = ', '.join(['HEAD', *allowed] if 'GET' in allowed else allowed)
         return text(405, f'Method not allowed. Allowed: {names}.\n', {'Allow': names})
 
@@ -43,6 +43,10 @@ class Ui:
         try:
             return handler(request, parameters(request.query))
         except BadQuery as error:
-            if request.path.startswith('/api/'):
-                return refusal(request, error.status, error.kind, str(error))
-            return text(error.status, f'{error}\n')
+            return self._refused(request, error)
+
+    def _refused(self, request: Request, error: BadQuery) -> Answer:
+        """What is wrong with what was asked: JSON for programs, a page for people."""
+        if request.path.startswith('/api/'):
+            return refusal(request, error.status, error.kind, str(error))
+        return self._templates.page('refused', status=error.status, gzip=wants_gzip(request), why=str(error), nothing=error.status == 404)

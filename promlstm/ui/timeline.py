@@ -10,9 +10,9 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
+from promlstm.backtest import instant
 from promlstm.engine.columns import Ints
 from promlstm.engine.history import aligned
-from promlstm.ui.instants import utc
 
 BINS = 120  # of a span, at most
 WIDE, HIGH = 960, 56  # of a row of bars
@@ -98,7 +98,7 @@ def pictured(spanned: Spanned) -> Picture:
     width = (spanned.end - spanned.start) / max(1, len(parts))
     rows = list(zip(*parts, strict=True))
     most = max((max(row, default=0) for row in rows), default=0)
-    times = [utc(begin + place * width) for place in range(len(parts))]
+    times = [instant(begin + place * width) for place in range(len(parts))]
     titles = [[f'{time}: {count} anomalous' for time, count in zip(times, row, strict=True)] for row in rows]
     places = [WIDE * k / 6 for k in range(7)]
     return Picture(

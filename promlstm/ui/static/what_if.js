@@ -1,4 +1,6 @@
-// The page `what-if`: how far a run is, without loading the page again; and buttons that copy.
+// The page `what-if`: how far a run is, without loading the page again.
+
+import "./copying.js";
 
 const EVERY_MS = 1000;
 const job = document.getElementById("job");
@@ -23,13 +25,3 @@ async function follow() {
 }
 
 if (job) setTimeout(follow, EVERY_MS);
-
-for (const button of document.querySelectorAll("button[data-copy]")) {
-  if (!navigator.clipboard) break;
-  button.hidden = false;
-  button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = "Copy"; }, 2000);
-  });
-}
