@@ -195,7 +195,8 @@ def _comparison(old: Report, new: Report, settings: tuple[Settings, Settings], s
     parts = timeline.bins(old.start, old.end, old.step_seconds)
     spells = [timeline.counts(((each.start, each.end) for each in report.anomalies), old.start, old.end, parts).tolist() for report in (old, new)]
     return Comparison(
-        old.detector, float(old.start), float(old.end), float(old.step_seconds), max(old.entities, new.entities), series, most, _side(old, settings[0]), _side(new, settings[1]),
+        old.detector, float(old.start), float(old.end), float(old.step_seconds), max(old.entities, new.entities), series, most,
+        _side(old, settings[0]), _side(new, settings[1]),
         [_alarm(each) for each in gone[:LISTED]], len(gone), [_alarm(each) for each in come[:LISTED]], len(come), len(old.anomalies) - len(gone),
         [Counted(entity, both[0][entity], both[1][entity]) for entity in entities[:COUNTED]], len(entities), list(zip(*spells, strict=True)),
     )  # fmt: skip

@@ -119,7 +119,7 @@ def routes(context: Context) -> Routes:
             return _see(f'what-if?{_link(job)}')
         try:
             job = begin(request, given)
-        except (BadQuery, NotFound) as error:
+        except BadQuery as error:
             if error.status in (403, 404) or not given.get('detector'):
                 raise
             return drawn(request, given, problem=str(error), status=error.status)
@@ -144,8 +144,10 @@ def routes(context: Context) -> Routes:
 
 def _detector(config: Config, name: str) -> Detector:
     detector = next((each for each in config.detectors if each.name == name), None)
+    if not name:
+        raise BadQuery('detector: missing')
     if not detector:
-        raise NotFound(f'detector: there is no detector {name[:100]!r}' if name else 'detector: missing')
+        raise NotFound(f'detector: there is no detector {name[:100]!r}')
     return detector
 
 
