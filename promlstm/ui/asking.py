@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar('T')
@@ -51,7 +52,7 @@ class Asking:
                     raise Busy('Too many people are looking at the past at once. Try again in some seconds.')
                 self._make_room()
                 asked = self._asked[key] = _Asked(self._threads.submit(ask), self._now() + keep_seconds)
-                asked.future.add_done_callback(lambda _, asked=asked: self._done(asked, keep_seconds))
+                asked.future.add_done_callback(partial(self._done, asked, keep_seconds))
         try:
             found: T = asked.future.result(wait_seconds)
         except NotYet:
@@ -60,7 +61,7 @@ class Asking:
             raise Busy(f'No answer within {wait_seconds:g} s.') from None
         return found
 
-    def _done(self, asked: _Asked, keep_seconds: float) -> None:
+    def _done(self, asked: _Asked, keep_seconds: float, _future: Future[Any]) -> None:
         asked.expires = self._now() + keep_seconds
 
     def _make_room(self) -> None:

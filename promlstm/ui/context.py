@@ -25,6 +25,7 @@ class Context:
     now           gives unix seconds, of the clock of the steps
     actions       what people may change by way of the pages
     external_url  under which promlstm is reached from outside; '' = not known
+    grafana_url, runbook_url  of pages elsewhere; '' = not known
     """
 
     board: Board
@@ -34,4 +35,6 @@ class Context:
     now: Callable[[], float]
     templates: Templates
     external_url: str = ''
+    grafana_url: str = ''
+    runbook_url: str = ''
     actions: Actions = field(default_factory=Actions)

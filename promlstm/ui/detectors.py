@@ -47,8 +47,8 @@ def described(detector: Detector, config: Config, status: object, standing: Stan
     if standing:
         counts, time, model = entities.count(standing) | {'dropped': standing.dropped}, standing.verdicts.time, standing.model
     return Described(
-        detector.name, bool(counts and counts['normal'] + counts['anomalous']), str(status), counts, time, detector.step, detector.delay, model,
-        detector.model, detector.false_alarms, detector.direction, config.source_name(detector), detector.queries,
+        detector.name, bool(counts and counts['normal'] + counts['anomalous']), str(status), counts, time, float(detector.step),
+        float(detector.delay), model, detector.model, str(detector.false_alarms), detector.direction, config.source_name(detector), detector.queries,
     )  # fmt: skip
 
 

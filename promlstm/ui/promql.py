@@ -57,12 +57,24 @@ def restricted(expr: str, entity: Pairs, others: Collection[str] = ()) -> str:
     without = sorted(set(others) - dict(entity).keys())
     if not entity and not without:
         return expr
-    if _is_selector(expr):
+    if is_selector(expr):
         pairs = labels.selector((*entity, *((name, '') for name in without)))
         start, brace, inside = expr.strip().removesuffix('}').partition('{')
         inside = inside.strip().removesuffix(',')
         return start.rstrip() + '{' + (f'{inside},' if brace and inside else '') + pairs[1:]
     return f'(\n{expr.strip()}\n) and on ({names((*dict(entity), *without))}) {vector(entity)}'
+
+
+def restricted_to(expr: str, entities: Sequence[Pairs], others: Collection[str] = ()) -> str:
+    """As `restricted`, for several entities of a detector at once.
+
+    >>> print(restricted_to('rate(x[5m])', [(('a', '1'),), (('a', '2'),)]).splitlines()[2])
+    ) and on (a) (label_replace(vector(1), "a", "1", "", "") or label_replace(vector(1), "a", "2", "", ""))
+    """
+    if len(entities) == 1 or is_selector(expr):
+        return ' or '.join(restricted(expr, entity, others) for entity in entities)
+    on = sorted({*others, *(name for entity in entities for name, _ in entity)})
+    return f'(\n{expr.strip()}\n) and on ({names(on)}) ({" or ".join(map(vector, entities))})'
 
 
 def vector(entity: Pairs) -> str:
@@ -78,7 +90,12 @@ def names(listed: Iterable[str]) -> str:
     return ', '.join(labels.selector(((name, ''),))[1:-1].rpartition('=')[0] for name in listed)
 
 
-def _is_selector(expr: str) -> bool:
+def is_selector(expr: str) -> bool:
+    """Whether an expression is a plain selector.
+
+    >>> is_selector('up{job="node"}'), is_selector('rate(x_total[5m])')
+    (True, False)
+    """
     try:
         return bool(selector(expr))
     except QueryRejected:
@@ -109,8 +126,8 @@ def alert(detector: str, pairs: Pairs) -> str:
     """
     name = ''.join(part.capitalize() for part in ''.join(each if each.isascii() and each.isalnum() else ' ' for each in detector).split())
     rule = {
-        'alert': f'{name if name[:1].isalpha() else "Promlstm" + name}Anomalous', 'expr': f'{score(pairs)} >= 1', 'for': '5m', 'labels': {'severity': 'warning'},
-        'annotations': {'summary': '{{ $labels.detector }} is anomalous: score {{ $value | printf "%.3g" }}'},
+        'alert': f'{name if name[:1].isalpha() else "Promlstm" + name}Anomalous', 'expr': f'{score(pairs)} >= 1', 'for': '5m',
+        'labels': {'severity': 'warning'}, 'annotations': {'summary': '{{ $labels.detector }} is anomalous: score {{ $value | printf "%.3g" }}'},
     }  # fmt: skip
     text: str = yaml.safe_dump([rule], sort_keys=False, width=1_000_000, allow_unicode=True)
     return text

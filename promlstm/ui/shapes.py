@@ -7,8 +7,6 @@ replica, those of the server), and ours in place of those that collide with them
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
-
 from promlstm.engine import labels
 from promlstm.errors import QueryRejected
 from promlstm.query.selector import selector
@@ -37,6 +35,12 @@ class Shapes:
                 shapes |= {tuple(name for name, _ in labels.pairs(identity)) for identity in identities[seen:count]}
             self._known[detector] = identities, count, shapes
             return shapes
+
+    def last(self, detector: str, by: Sequence[str]) -> frozenset[Names]:
+        """What was known last of a detector that makes no steps now; else what its setting `by` says."""
+        with self._lock:
+            known = self._known.get(detector)
+        return known[2] if known else frozenset({tuple(sorted(by))} if by else ())
 
 
 def parsed(text: str) -> dict[str, str]:
@@ -72,7 +76,7 @@ def found(given: Mapping[str, str], shapes: Iterable[Names], identities: Sequenc
         for candidate in (_as_exported(names, given), {name: given.get(name, '') for name in names}):
             if all(candidate.values()):
                 try:
-                    return identities.index(msgspec.json.encode(candidate, order='sorted'))
+                    return identities.index(labels.identity_of(tuple(candidate.items())))
                 except ValueError:
                     continue
     return None
