@@ -16,7 +16,7 @@ from promlstm.ui import written
 from promlstm.ui.actions import NOT_ENABLED
 from promlstm.ui.comparison import Comparison
 from promlstm.ui.context import Context
-from promlstm.ui.handling import BadQuery, Conflict, NotFound, Routes, Unavailable, form, json, wants_gzip
+from promlstm.ui.handling import BadQuery, Conflict, NotFound, Routes, Unavailable, allow, form, json, link, wants_gzip
 from promlstm.ui.jobs import Busy, Job, NoRoom
 from promlstm.ui.proposal import FROM, SETTINGS, TO, Proposal, choices, in_force, proposal
 from promlstm.ui.rerun import Order
@@ -54,8 +54,7 @@ def routes(context: Context) -> Routes:
     actions = context.actions
 
     def asked(given: Mapping[str, str], config: Config) -> Proposal:
-        if unknown := next((name for name in given if name not in ('detector', *FIELDS)), None):
-            raise BadQuery(f'{unknown[:100]}: unknown parameter; known: detector, {", ".join(FIELDS)}')
+        allow(given, 'detector', *FIELDS)
         return proposal(config, _detector(config, given.get('detector', '')), given, context.now())
 
     def begin(request: Request, given: Mapping[str, str]) -> Job:
@@ -76,17 +75,19 @@ def routes(context: Context) -> Routes:
 
     def found(number: str) -> Job:
         if not (job := actions.jobs.find(number)):
+            if not number:
+                raise BadQuery('id: missing')
             raise NotFound(f'id: there is no run {number[:100]!r}: it is over for long, or promlstm was restarted')
         return job
 
     def page(request: Request, given: Mapping[str, str]) -> Answer:
-        shown = {name: value for name, value in given.items() if name != 'job'}
+        shown = {name: value for name, value in given.items() if name not in ('job', 'entity')}
         problem, job = '', actions.jobs.find(given['job']) if 'job' in given else None
         if 'job' in given and not job:
             problem = 'This run is over for long, or promlstm was restarted since. Run it again.'
-        return drawn(request, shown, job, problem)
+        return drawn(request, shown, job, problem, entity=given.get('entity', ''))
 
-    def drawn(request: Request, given: Mapping[str, str], job: Job | None = None, problem: str = '', status: int = 200) -> Answer:
+    def drawn(request: Request, given: Mapping[str, str], job: Job | None = None, problem: str = '', status: int = 200, entity: str = '') -> Answer:
         config, _ = context.in_force()
         names = [detector.name for detector in config.detectors]
         if not given.get('detector'):
@@ -105,8 +106,8 @@ def routes(context: Context) -> Routes:
             values=usual | {name: given[name] for name in FIELDS if name in given}, wrong=problem.partition(':')[0], problem=problem, wanted=wanted, job=job,
             outcome=job.outcome if job else None, bars=pictured(job.outcome) if job and job.outcome else None,
             may_run=actions.enabled, not_enabled=NOT_ENABLED, busy=_busy(running) if running and running is not job else '',
-            unit=lambda feature: unit_of(detector.queries.get(feature, '')),
-            entity_link=lambda entity: f'entity?{urlencode({"detector": detector.name, "entity": entity})}',
+            entity=entity, unit=lambda feature: unit_of(detector.queries.get(feature, '')),
+            entity_link=lambda entity: link('entity', detector=detector.name, entity=entity),
             limit=terminal.duration(actions.jobs.seconds), most=actions.jobs.most,
         )  # fmt: skip
 
@@ -129,9 +130,11 @@ def routes(context: Context) -> Routes:
         return json(request, told(begin(request, form(request))))
 
     def api_tell(request: Request, given: Mapping[str, str]) -> Answer:
+        allow(given, 'id')
         return json(request, told(found(given.get('id', ''))))
 
     def api_cancel(request: Request, given: Mapping[str, str]) -> Answer:
+        allow(given, 'id')
         actions.permit(request)
         job = found(given.get('id', ''))
         actions.jobs.cancel(job.id)

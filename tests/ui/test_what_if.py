@@ -12,11 +12,12 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import fleet_history
+import jsonschema
 import pytest
 import yaml
 from credentials import PASSWORD
 from exporter import Exporter
-from servers import Prometheus, backfill, http, wait_until
+from servers import ROOT, Prometheus, backfill, http, wait_until
 from serving import hashed
 
 from promlstm import config
@@ -68,6 +69,12 @@ def begin(exporter, **values):
 
 def tell(exporter, number):
     return ask(exporter, f'api/v1/what-if?id={number}').json()['data']
+
+
+def documented(tree):
+    """What the API says of a run, once it is as openapi.yml says."""
+    jsonschema.Draft202012Validator({**yaml.safe_load((ROOT / 'promlstm/ui/openapi.yml').read_text()), '$ref': '#/components/schemas/Run'}).validate(tree)
+    return tree
 
 
 def over(exporter, number):
@@ -139,7 +146,7 @@ def test_both_are_what_backtest_says_and_samples_are_asked_for_once(exporter, pr
     new = backtest(prometheus, tmp_path, span, false_alarms='1/day each', min_deviation=0.5)
     before = queries(prometheus)
     given = {'false_alarms': '1/day each', 'min_deviation': '0.5', 'from': str(span[0]), 'to': str(span[1])}
-    outcome = over(exporter, begin(exporter, **given))['outcome']
+    outcome = documented(over(exporter, begin(exporter, **given)))['outcome']
     for side, report in ((outcome['before'], old), (outcome['after'], new)):
         assert side['alarms'] == len(report['anomalies']) and side['missing'] == len(report['missing'])
         assert side['alarms_per_entity_week'] == pytest.approx(report['alarms_per_entity_week'])
@@ -199,7 +206,7 @@ def test_a_run_whose_process_is_killed_has_failed(exporter):
     number = begin(exporter, **LONG)
     (child,) = children(exporter.child.pid)
     os.kill(child, signal.SIGKILL)
-    told = over(exporter, number)
+    told = documented(over(exporter, number))
     assert told['state'] == 'failed' and 'SIGKILL' in told['problem']
     assert 'SIGKILL' in ask(exporter, f'what-if?detector=past&job={number}').text
     assert cancelled(exporter, begin(exporter, **LONG))['state'] == 'cancelled'
