@@ -17,7 +17,7 @@ from promlstm.ui.context import Context
 from promlstm.ui.handling import BadQuery, NotFound, Routes, allow, json, refusal, wants_gzip
 from promlstm.ui.history import History
 from promlstm.ui.neighbours import Neighbours
-from promlstm.ui.past import Past
+from promlstm.ui.past import Past, numbers
 from promlstm.ui.present import GONE, UNKNOWN, Present, present
 from promlstm.ui.sparklines import MOST, Sparklines, Wanted
 from promlstm.ui.subject import Subject
@@ -133,7 +133,8 @@ def routes(context: Context) -> Routes:
     def api_history(request: Request, given: Mapping[str, str]) -> Answer:
         try:
             if 'of' in given:
-                allow(given, 'of')
+                if len(given) > 1:
+                    raise BadQuery('of: it stands alone, each entity in it has its detector')
                 return json(request, entities.sparklines(_wanted(entities, given['of'])))
             allow(given, 'detector', 'entity', 'range', 'end', 'points')
             seen, span = asked(given)
@@ -171,6 +172,7 @@ def _listed(past: Past, now: Present) -> list[dict[str, Any]]:
     columns = ('observed', 'expected', 'lower', 'upper')
     known = [place for place in range(len(past.times)) if main.observed[place] == main.observed[place] or past.score[place] == past.score[place]]
     return [
-        {'time': float(past.times[place]), 'score': float(past.score[place]), **{name: float(getattr(main, name)[place]) for name in columns}}
+        {'time': float(past.times[place]), 'score': numbers(past.score[place : place + 1])[0]}
+        | {name: numbers(getattr(main, name)[place : place + 1])[0] for name in columns}
         for place in reversed(known[-LISTED:])
     ]

@@ -5,6 +5,7 @@ the bytes of an identity; only a regular expression needs its labels.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -80,17 +81,34 @@ def _matching(matcher: Matcher, identities: Sequence[bytes], rows: Ints) -> Ints
         token = name + msgspec.json.encode(matcher.value) if matcher.value else name
         there = negative if matcher.value else not negative
         return np.array([number for number in numbers if (token in identities[number]) != there], np.int64)
-    texts = [dict(labels.pairs(identities[number])).get(matcher.label, '') if name in identities[number] else '' for number in numbers]
+    value_of = _reader(matcher.label).decode
+    texts = [value_of(identities[number]).value for number in numbers]
     try:
         found: Ints = rows[full_match(matcher.value, texts) != negative]
     except BadPattern as error:
-        raise BadQuery(f'match: {matcher.label}{matcher.operator}: not a regular expression of RE2: {error}') from error
+        raise BadQuery(f'match: {matcher.label}{matcher.operator}: {error}') from error
     return found
 
 
+class _Labelled(msgspec.Struct):
+    """An identity of which one label is read."""
+
+    value: str = ''
+
+
+@lru_cache(64)
+def _reader(label: str) -> msgspec.json.Decoder[_Labelled]:
+    """Reads one label of an identity, three times as fast as all of them."""
+    fields = [('value', str, msgspec.field(name=label, default=''))]
+    return msgspec.json.Decoder(msgspec.defstruct('Labelled', fields))
+
+
 def _with_text(text: str, identities: Sequence[bytes], rows: Ints) -> Ints:
-    pieces = [msgspec.json.encode(piece).decode()[1:-1] for piece in text.split('=')]
-    found = [number for number in rows.tolist() if all(piece in identities[number].decode().lower() for piece in pieces)]
+    # One call of each for all of them; there is no line feed in an identity, for there it is escaped.
+    found = rows.tolist()
+    for piece in sorted((msgspec.json.encode(piece).decode()[1:-1] for piece in text.split('=')), key=len, reverse=True):
+        lines = b'\n'.join([identities[number] for number in found]).decode().lower().split('\n') if found else []
+        found = [number for number, line in zip(found, lines, strict=True) if piece in line]
     if _STRUCTURE & set(text):  # what was found may lie between names and values
         found = [number for number in found if any(text in f'{name}={value}'.lower() for name, value in labels.pairs(identities[number]))]
     return np.array(found, np.int64)

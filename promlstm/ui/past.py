@@ -11,7 +11,6 @@ import numpy as np
 
 from promlstm.engine.columns import Floats, Ints
 
-
 DIGITS = 9  # that a picture or a reader can make use of
 
 

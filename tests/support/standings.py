@@ -37,11 +37,11 @@ def standing(detector, identities, scores, *, missing=(), status=None, observed=
     gone = np.isin(np.arange(rows), missing)
     codes = np.where(gone, MISSING, 0 if status is None else status).astype(np.int8)
     column, ones = np.ones((rows, 1)), np.ones((rows, 1), np.float32)
+    seen = np.where(gone[:, None], np.nan, observed * column)
     verdicts = Verdicts(
-        time=time, status=codes, score=np.where(gone, np.nan, score).astype(np.float32), surprise=score, observed=np.where(gone[:, None], np.nan, observed * column),
-        expected=expected * column, lower=lower * column, upper=upper * column, usual_lower=column, usual_upper=column, deviation=(observed - expected) * column,
-        contribution=ones, view=np.repeat(np.float32([[0.25, 0.75]]), rows, 0), since=np.where(score >= 1, np.broadcast_to(since, rows), np.nan),
-        recurring=0 * ones[:, 0],
+        time=time, status=codes, score=np.where(gone, np.nan, score).astype(np.float32), surprise=score, observed=seen, expected=expected * column,
+        lower=lower * column, upper=upper * column, usual_lower=column, usual_upper=column, deviation=(observed - expected) * column, contribution=ones,
+        view=np.repeat(np.float32([[0.25, 0.75]]), rows, 0), since=np.where(score >= 1, np.broadcast_to(since, rows), np.nan), recurring=0 * ones[:, 0],
     )  # fmt: skip
     return Standing(detector, verdicts, gone, np.where(gone, time - 120, np.nan), list(identities), VIEWS, 'default', dropped)
 

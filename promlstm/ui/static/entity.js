@@ -61,7 +61,9 @@ async function load() {
     const data = await json(url("api/v1/history", { ...span(asked), points: String(Math.min(1000, Math.max(200, Math.round(element.clientWidth / 1.6)))) }), loading.signal);
     if (charts.dragging) return;
     say(data.notes);
+    element.hidden = data.origin === "none";
     charts.show(data, feature);
+    title(data);
     updated.textContent = `updated ${told(new Date())}`;
     element.removeAttribute("aria-busy");
   } catch (error) {
@@ -69,6 +71,15 @@ async function load() {
     element.removeAttribute("aria-busy");
     say([error instanceof TypeError ? "promlstm cannot be reached; this is what was last known." : `The past cannot be shown: ${error.message}`]);
   }
+}
+
+/** What span is shown, and which button says so. */
+function title({ start, end, live }) {
+  const heading = document.querySelector('[data-now="span"]');
+  const offered = [...document.querySelectorAll("nav.ranges a.button")].find((each) => each.textContent === asked.range);
+  for (const each of document.querySelectorAll("nav.ranges a[aria-current]")) each.removeAttribute("aria-current");
+  offered?.setAttribute("aria-current", "true");
+  heading.textContent = live && offered ? `The last ${asked.range}` : `${told(new Date(start * 1000))} to ${live ? "now" : told(new Date(end * 1000))}`;
 }
 
 /** The headline, as of the newest step; where the state is another one, the page is loaded again. */
