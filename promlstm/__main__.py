@@ -257,6 +257,7 @@ def backtest(args: argparse.Namespace) -> int:
     from promlstm.engine.trial import Trials
     from promlstm.query.sources import Sources
     from promlstm.query.victorialogs import asked_every
+    from promlstm.ui import backtest_report
 
     (config, name), now = _configuration(args), time.time()
     start, end = instant(args.start, now, '--from'), instant(args.end, now, '--to')
@@ -270,6 +271,7 @@ def backtest(args: argparse.Namespace) -> int:
     out = _output(args.output)  # before the work, so that a path that cannot be written is reported at once
     sources, sink, progress, trials = Sources(config.named_sources, root=config.root), replay.OpenMetrics(), Progress(), Trials()
     reports, failed = list[replay.Report](), list[str]()
+    drawn = list[backtest_report.Found]()
     incidents = None
     if args.incidents:
         incidents = past.PastIncidents(config.root_cause, list(past.graphs(config, sources, start, end, lambda text: failed.append(f'promlstm: {text}'))))
@@ -278,13 +280,15 @@ def backtest(args: argparse.Namespace) -> int:
             try:
                 session = load(resolve(detector.model, config.root), sha256=detector.sha256, trial=trials)
                 source = asked_every(sources[config.source_name(detector)], detector.step)
-                subject, show_step = Detector(detector, session, source), progress.steps(detector.name)
+                subject, show_step, recorder = Detector(detector, session, source), progress.steps(detector.name), backtest_report.Recorder()
+                watching = [*([incidents.observe] if incidents else []), *([recorder.observe] if args.format == 'html' else [])]
                 reports.append(
                     replay.run(
                         subject, start, end, progress=show_step, sink=sink if args.format == 'openmetrics' else None,
-                        watch=incidents.observe if incidents else None,
+                        watch=replay.together(watching),
                     )
                 )  # fmt: skip
+                drawn.append(backtest_report.Found(reports[-1], detector, recorder))
             except PromlstmError as error:  # the others have their report all the same
                 failed.append(f'promlstm: detector {detector.name}: {error}')
             progress.show('')
@@ -294,7 +298,9 @@ def backtest(args: argparse.Namespace) -> int:
                 sink.write(out)
             else:
                 found = incidents.found() if incidents else None
-                if args.format == 'table':
+                if args.format == 'html':
+                    text = backtest_report.page(drawn, failed, past.table(found) if found is not None else '')
+                elif args.format == 'table':
                     text = replay.table(reports) + (f'\n{past.table(found)}' if found is not None else '')
                 else:
                     text = replay.as_json(reports, None if found is None else past.tree(found)) + '\n'

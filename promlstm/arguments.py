@@ -40,7 +40,7 @@ def parse(argv: Sequence[str], commands: Mapping[str, Command]) -> argparse.Name
     if getattr(args, 'enable_actions', False) and not args.ui:
         parser.error('--web.enable-actions is for the pages, which --web.ui=false turns off')
     if getattr(args, 'incidents', False) and args.format == 'openmetrics':
-        parser.error('--incidents is for --format=table and --format=json: a file of scores has no place for them')
+        parser.error('--incidents is for --format=table, json and html: a file of scores has no place for them')
     return args
 
 
@@ -295,7 +295,7 @@ def _add_backtest(commands: 'Commands', command: Command) -> None:
         '  promlstm backtest --from=-2d --format=openmetrics --output=scores.om\n'
         '  promtool tsdb create-blocks-from openmetrics scores.om DATA_DIR',
         examples=[
-            'promlstm backtest --from=-2d', 'promlstm backtest --from=-2d --incidents',
+            'promlstm backtest --from=-2d', 'promlstm backtest --from=-2d --incidents', 'promlstm backtest --from=-7d --format=html --output=report.html',
             'promlstm backtest --from=2026-01-30T00:00:00Z --to=2026-01-31T00:00:00Z --detector=node_cpu --format=json',
         ],
     )
@@ -305,6 +305,8 @@ def _add_backtest(commands: 'Commands', command: Command) -> None:
     )
     parser.add_argument('--to', dest='end', default='now', metavar='TIME', help='end, written the same way, or now (default: now)')
     parser.add_argument('--detector', action='append', metavar='NAME', help='replay only this detector; repeatable')
-    parser.add_argument('--format', choices=('table', 'json', 'openmetrics'), default='table', help='output format (default: table)')
+    parser.add_argument(
+        '--format', choices=('table', 'json', 'html', 'openmetrics'), default='table', help='output format; html is one file with charts (default: table)'
+    )
     parser.add_argument('--incidents', action='store_true', help='list the incidents of all these detectors together, with their likeliest causes')
     parser.add_argument('--output', metavar='FILE', help='write to a file instead of standard output')

@@ -23,6 +23,9 @@ from promlstm.engine.history import aligned
 from promlstm.engine.score import same_alarm
 from promlstm.serve import exposition
 
+# Called with the detector, the verdicts of a step and which entities are missing (bool [N]).
+Watch = Callable[[Detector, Verdicts, Bools], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Anomaly:
@@ -133,7 +136,7 @@ def run(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
     sink: Callable[[Mapping[str, bytes], float], None] | None = None,
-    watch: Callable[[Detector, Verdicts, Bools], None] | None = None,
+    watch: Watch | None = None,
 ) -> Report:
     """The Report of one detector over a span; arguments as `replayed`.
 
@@ -154,14 +157,14 @@ def replayed(
     end: float,
     *,
     sink: Callable[[Mapping[str, bytes], float], None] | None = None,
-    watch: Callable[[Detector, Verdicts, Bools], None] | None = None,
+    watch: Watch | None = None,
 ) -> Generator[tuple[int, int], None, Report]:
     """A span, one step of a detector at a time: yields (steps done, steps to do), of which the first is below 0 during warm-up; returns the Report.
 
     detector    Detector, blank; it is warmed up on what lies before `start`
     start, end  unix seconds
     sink        called with {family: text block} and the time of each step, or None
-    watch       called with the detector, the verdicts of each step and which entities are missing (bool [N]), or None
+    watch       called with each step, or None
     """
     step = detector.config.step
     first, last = aligned(start, step) + step, aligned(end, step)
@@ -190,6 +193,16 @@ def replayed(
     report.judged_entity_weeks = judged * step / WEEK_SECONDS
     report.budget_alarms_per_entity_week = detector.settings(report.entities).alarms_per_week or 0.0
     return report
+
+
+def together(watching: Sequence[Watch]) -> Watch:
+    """All of them, one after the other."""
+
+    def watch(detector: Detector, verdicts: Verdicts, missing: Bools) -> None:
+        for each in watching:
+            each(detector, verdicts, missing)
+
+    return watch
 
 
 def _anomaly(detector: Detector, names: Sequence[str], alarm: Closed) -> Anomaly:

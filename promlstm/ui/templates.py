@@ -47,9 +47,17 @@ class Templates:
             'version': __version__, 'static': self.static, 'link': link, 'band': wording.band, 'duration': duration, 'shared': Shared().of,
         }  # fmt: skip
 
+    def text(self, name: str, **shown: Any) -> str:
+        """The text of the template NAME.html."""
+        return self._environment.get_template(f'{name}.html').render(**shown)
+
+    def content(self, name: str) -> str:
+        """A style or script by its name."""
+        return self._files[name].decode()
+
     def page(self, name: str, *, status: int = 200, gzip: bool = False, **shown: Any) -> Answer:
         """A page, from the template NAME.html."""
-        text = self._environment.get_template(f'{name}.html').render(**shown).encode()
+        text = self.text(name, **shown).encode()
         headers = {'Content-Security-Policy': POLICY, 'Referrer-Policy': REFERRER, 'Cache-Control': 'no-store', **_encoding(gzip)}
         return Answer(status, HTML, [compressed(text) if gzip else text], headers)
 
