@@ -93,8 +93,9 @@ def run(args: argparse.Namespace) -> int:
         incidents = Gathering(config.root_cause, clock, telemetry, partial(page.publish, OF_INCIDENTS))
         board = Board(clock.now) if args.ui else None
         scheduler = Scheduler(
-            config, sources, clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, facts=sources.__getitem__,
-            storage=storage, feedback=feedback, incidents=incidents, watch=board.observe if board else None,
+            config, sources, clock=clock, telemetry=telemetry, publish=page.publish,
+            withdraw=board.beside(page.withdraw) if board else page.withdraw, facts=sources.__getitem__, storage=storage, feedback=feedback,
+            incidents=incidents, watch=board.observe if board else None,
         )  # fmt: skip
         dependencies = Dependencies(incidents, telemetry, clock)
         dependencies.use(config, sources)

@@ -57,7 +57,8 @@ class Exporter:
             watch(detector, verdicts, missing)
 
         self.scheduler = Scheduler(
-            config, sources, clock=clock, telemetry=self.telemetry, publish=page.publish, withdraw=page.withdraw, watch=watched, incidents=self.incidents,
+            config, sources, clock=clock, telemetry=self.telemetry, publish=page.publish, withdraw=board.beside(page.withdraw), watch=watched,
+            incidents=self.incidents,
         )  # fmt: skip
         ready, statuses = self.scheduler.ready, self.scheduler.statuses
         pages = Ui(

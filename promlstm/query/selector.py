@@ -49,8 +49,23 @@ def selector(expr: str) -> tuple[Matcher, ...]:
     match = _NAME.match(expr)
     if not match or not expr.strip():
         raise rejected('query', f'1:1: parse error: this API knows selectors only, such as name{{label="value"}}: {expr}')
-    found = [Matcher('__name__', '=', match[1])] if match[1] else []
-    inside, place = (match[2] or '').strip(), 0
+    found = [*([Matcher('__name__', '=', match[1])] if match[1] else []), *conditions(match[2] or '', expr)]
+    if matches(found, {}):
+        raise rejected('query', '1:1: parse error: vector selector must contain at least one non-empty matcher')
+    return tuple(found)
+
+
+def conditions(inside: str, expr: str | None = None) -> list[Matcher]:
+    """The matchers between the braces of a selector; regular expressions are looked at, and not run.
+
+    expr    the whole that messages show; None = the same
+    raises  QueryRejected
+
+    >>> conditions('job!="node", zone=~".*"')
+    [Matcher(label='job', operator='!=', value='node'), Matcher(label='zone', operator='=~', value='.*')]
+    """
+    expr = inside if expr is None else expr
+    found, inside, place = list[Matcher](), inside.strip(), 0
     while place < len(inside):
         if name := _QUOTED_NAME.match(inside, place):  # a name that is no identifier stands in the braces, as Prometheus 3 has it
             found.append(Matcher('__name__', '=', _unquoted(name[1], expr)))
@@ -63,9 +78,7 @@ def selector(expr: str) -> tuple[Matcher, ...]:
             )
         found.append(_matcher(matcher[1], matcher[2], matcher[3], expr))
         place = matcher.end()
-    if matches(found, {}):
-        raise rejected('query', '1:1: parse error: vector selector must contain at least one non-empty matcher')
-    return tuple(found)
+    return found
 
 
 def _matcher(label: str, operator: str, quoted: str, expr: str) -> Matcher:

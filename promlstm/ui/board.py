@@ -1,7 +1,7 @@
 """The newest step of each detector, for whoever looks.
 
-Who calls it: runner, by way of the scheduler's `watch` (observe); the pages and the API (all others). What flows through: references to columns that
-are replaced at each step and never changed, so a step costs nothing, and a view has one instant of all columns.
+Who calls it: runner, by way of the scheduler's `watch` (observe) and `withdraw` (beside); the pages and the API (all others). What flows through:
+references to columns that are replaced at each step and never changed, so a step costs nothing, and a view has one instant of all columns.
 """
 
 import threading
@@ -23,6 +23,8 @@ class Standing:
     lost        float64 [N]  unix seconds of the first step without a sample of those; NaN = it is not missing
     identities  by row, see labels.identity; the list may have grown since
     views       of the model
+    model       its name
+    dropped     how many entities have no row because of the detector's limit
     """
 
     config: DetectorConfig
@@ -30,7 +32,9 @@ class Standing:
     missing: Bools
     lost: Floats
     identities: list[bytes]
-    views: tuple[str, ...]
+    views: tuple[str, ...] = ()
+    model: str = ''
+    dropped: int = 0
 
     def __len__(self) -> int:
         return len(self.verdicts.status)
@@ -52,10 +56,23 @@ class Board:
 
     def observe(self, detector: Detector, verdicts: Verdicts, missing: Bools) -> None:
         """Take in a step that is on /metrics."""
-        views = detector.session.bundle.manifest.views
-        newest = Standing(detector.config, verdicts, missing, detector.lost(missing), detector.entities.identities, views)
+        manifest, identities = detector.session.bundle.manifest, detector.entities.identities
+        newest = Standing(
+            detector.config, verdicts, missing, detector.lost(missing), identities, manifest.views, manifest.name, detector.tally.dropped
+        )  # fmt: skip
         with self._lock:
             self._standings[detector.config.name] = newest
+
+    def beside(self, withdraw: Callable[..., None]) -> Callable[..., None]:
+        """What takes the gauges of a detector off their page (serve.page.Page.withdraw) and its step off this board, so that both say the same."""
+
+        def both(detector: str, part: str | None = None) -> None:
+            withdraw(detector, part)
+            if part is None:  # a part, such as forecasts, is not the scores
+                with self._lock:
+                    self._standings.pop(detector, None)
+
+        return both
 
     def present(self, names: Iterable[str]) -> list[Standing]:
         """The newest steps of some detectors, those that are the present, in the order of the names."""

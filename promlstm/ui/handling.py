@@ -3,8 +3,8 @@
 Who calls it: all groups of pages. A group is a function that takes the Context and gives its routes, {(method, path): handler}.
 """
 
-from collections.abc import Callable, Mapping
-from urllib.parse import parse_qsl
+from collections.abc import Callable, Collection, Mapping, Sequence
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
@@ -36,6 +36,44 @@ def parameters(query: str) -> dict[str, str]:
             raise BadQuery(f'{name[:100]}: stands twice')
         given[name] = value
     return given
+
+
+def allow(given: Mapping[str, str], *names: str) -> None:
+    """BadQuery where there is a parameter of another name, which would be without effect."""
+    if unknown := next((name for name in given if name not in names), None):
+        known = f'known: {", ".join(sorted(names))}' if names else 'there is none'
+        raise BadQuery(f'{unknown[:100]}: unknown parameter; {known}')
+
+
+def choice(given: Mapping[str, str], name: str, choices: Sequence[str]) -> str:
+    """One of several words among the parameters, the first where it is not there; BadQuery where it is another one.
+
+    >>> choice({'sort': 'since'}, 'sort', ('score', 'since'))
+    'since'
+    """
+    said = given.get(name, choices[0])
+    if said not in choices:
+        raise BadQuery(f'{name}: expected one of {", ".join(choices)}, got {said[:100]!r}')
+    return said
+
+
+def one_of(given: Mapping[str, str], name: str, names: Collection[str]) -> str:
+    """A name that there is, such as that of a detector, or '' where the parameter is not there or empty; NotFound where it is another one."""
+    said = given.get(name, '')
+    if said and said not in names:
+        shown = ', '.join(list(names)[:20]) + (', …' if len(names) > 20 else '')
+        raise NotFound(f'{name}: there is no {said[:100]!r}; there are {shown or "none"}')
+    return said
+
+
+def link(path: str, /, **given: object) -> str:
+    """The relative URL of a page with parameters; those that are None or empty are left out.
+
+    >>> link('entity', detector='cpu', entity='{a="b c"}'), link('./', q='')
+    ('entity?detector=cpu&entity=%7Ba%3D%22b+c%22%7D', './')
+    """
+    said = urlencode({name: value for name, value in given.items() if value not in (None, '')})
+    return f'{path}?{said}' if said else path
 
 
 def number(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

@@ -2,27 +2,42 @@
 
 from collections.abc import Mapping
 
+from promlstm.serve import api
 from promlstm.serve.messages import Answer, Request
-from promlstm.ui import anomalies
+from promlstm.ui import anomalies, detectors, filtering
 from promlstm.ui.context import Context
-from promlstm.ui.handling import Routes, json, number, wants_gzip
+from promlstm.ui.handling import Routes, allow, choice, json, number, one_of, wants_gzip
+
+STATES = ('all', 'anomalous', 'missing')
+INCIDENTS = 4  # open ones that the page shows
+SILENT = 5  # detectors that do not score, likewise
 
 
 def routes(context: Context) -> Routes:
     """The pages of this group."""
 
-    def listing(given: Mapping[str, str]) -> tuple[anomalies.Asked, anomalies.Listing]:
+    def listing(given: Mapping[str, str], limit: int) -> tuple[anomalies.Asked, anomalies.Listing]:
+        names = list(context.statuses())
         asked = anomalies.Asked(
-            given.get('detector', ''), given.get('q', ''), given.get('state', ''), number(given, 'offset', 0, 0, 10_000_000),
-            number(given, 'limit', anomalies.LIMIT, 1, anomalies.MOST),
+            one_of(given, 'detector', names), filtering.wanted(given.get('q', ''), given.get('match', '')), choice(given, 'state', STATES),
+            choice(given, 'sort', anomalies.SORTS), number(given, 'offset', 0, 0, anomalies.FARTHEST), limit,
         )  # fmt: skip
-        return asked, anomalies.listing(context.board.present(context.statuses()), asked)
+        return asked, anomalies.listing(context.board.present(names), asked)
 
     def page(request: Request, given: Mapping[str, str]) -> Answer:
-        asked, found = listing(given)
-        return context.templates.page('now', gzip=wants_gzip(request), asked=asked, listing=found, statuses=context.statuses())
+        allow(given, 'detector', 'match', 'q', 'state', 'sort', 'offset')
+        asked, found = listing(given, anomalies.LIMIT)
+        incidents, more = context.incidents.listing(api.Asked('open', INCIDENTS))
+        described = detectors.all_of(context)
+        return context.templates.page(
+            'now', gzip=wants_gzip(request), given=given, asked=asked, listing=found, incidents=incidents, more_incidents=more is not None,
+            detectors=described, silent=[each for each in described if not each.scores], most_silent=SILENT, now=context.now(),
+            standings={standing.config.name: standing for standing in context.board.present(context.statuses())},
+        )  # fmt: skip
 
-    def api(request: Request, given: Mapping[str, str]) -> Answer:
-        return json(request, listing(given)[1])
+    def anomalies_api(request: Request, given: Mapping[str, str]) -> Answer:
+        allow(given, 'detector', 'match', 'q', 'state', 'sort', 'offset', 'limit')
+        _, found = listing(given, number(given, 'limit', anomalies.LIMIT, 1, anomalies.MOST))
+        return json(request, {'anomalies': found.rows, 'total': found.total, 'counts': found.counts, 'offset': found.offset, 'next': found.next})
 
-    return {('GET', '/'): page, ('GET', '/api/v1/anomalies'): api}
+    return {('GET', '/'): page, ('GET', '/api/v1/anomalies'): anomalies_api}

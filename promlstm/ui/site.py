@@ -8,12 +8,12 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from promlstm.serve.messages import Answer, Request, text
-from promlstm.ui import now
+from promlstm.ui import detectors, now, specification
 from promlstm.ui.context import Context
 from promlstm.ui.handling import BadQuery, Handler, NotFound, parameters, refusal, wants_gzip
 
 THREADS = 4
-GROUPS = (now.routes,)
+GROUPS = (now.routes, detectors.routes, specification.routes)
 
 
 class Ui:
@@ -27,7 +27,7 @@ class Ui:
             self._handlers |= group(context)
 
     async def answer(self, request: Request) -> Answer | None:
-        """The answer to a request; None = there is no such page."""
+        """The answer to a request; None = there is no such page, and nobody who reads pages has asked."""
         method = 'GET' if request.method == 'HEAD' else request.method
         if method == 'GET' and request.path.startswith('/static/'):
             return self._templates.file(request.path, gzip=wants_gzip(request))
@@ -35,7 +35,7 @@ class Ui:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._answered, handler, request)
         allowed = sorted(method for method, path in self._handlers if path == request.path)
         if not allowed:
-            return None
+            return self._refused(request, 404, f'There is no page {request.path[:200]}.') if method == 'GET' else None
         names = ', '.join(['HEAD', *allowed] if 'GET' in allowed else allowed)
         return text(405, f'Method not allowed. Allowed: {names}.\n', {'Allow': names})
 
@@ -43,7 +43,10 @@ class Ui:
         try:
             return handler(request, parameters(request.query))
         except BadQuery as error:
-            missing = isinstance(error, NotFound)
-            if request.path.startswith('/api/'):
-                return refusal(request, 404 if missing else 400, 'not_found' if missing else 'bad_data', str(error))
-            return text(404 if missing else 400, f'{error}\n')
+            return self._refused(request, 404 if isinstance(error, NotFound) else 400, str(error))
+
+    def _refused(self, request: Request, status: int, why: str) -> Answer:
+        """What is wrong with what was asked: JSON for programs, a page for people."""
+        if request.path.startswith('/api/'):
+            return refusal(request, status, 'not_found' if status == 404 else 'bad_data', why)
+        return self._templates.page('refused', status=status, gzip=wants_gzip(request), why=why, nothing=status == 404)

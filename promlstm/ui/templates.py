@@ -6,6 +6,7 @@ may keep them for ever and never has those of another version. Nothing is inline
 
 import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
@@ -14,7 +15,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from promlstm import __version__
 from promlstm.serve.messages import Answer
 from promlstm.serve.page import compressed
+from promlstm.terminal import duration
 from promlstm.ui import wording
+from promlstm.ui.handling import link
+from promlstm.ui.naming import Shared
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; "
@@ -36,8 +40,10 @@ class Templates:
         self._environment = Environment(
             loader=PackageLoader('promlstm.ui'), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, auto_reload=False
         )
-        self._environment.filters |= {'value': wording.value}
-        self._environment.globals |= {'version': __version__, 'static': self.static}
+        self._environment.filters |= {'value': wording.value, 'iso': iso, 'utc': utc, 'kind': wording.kind, 'pair': lambda text: (text, text)}
+        self._environment.globals |= {
+            'version': __version__, 'static': self.static, 'link': link, 'band': wording.band, 'duration': duration, 'shared': Shared().of,
+        }  # fmt: skip
 
     def page(self, name: str, *, status: int = 200, gzip: bool = False, **shown: Any) -> Answer:
         """A page, from the template NAME.html."""
@@ -53,6 +59,24 @@ class Templates:
         kind = next((kind for ending, kind in _KINDS.items() if name.endswith(ending)), 'application/octet-stream')
         headers = {'Cache-Control': 'public, max-age=31536000, immutable', **_encoding(gzip)}
         return Answer(200, kind, [self._packed[name] if gzip else self._files[name]], headers)
+
+
+def iso(seconds: float) -> str:
+    """An instant as `<time datetime>` has it.
+
+    >>> iso(1750000200.25)
+    '2025-06-15T15:10:00Z'
+    """
+    return datetime.fromtimestamp(seconds, UTC).strftime('%Y-%m-%dT%H:%M:%SZ')
+
+
+def utc(seconds: float) -> str:
+    """An instant for readers without JavaScript, who have no zone of their own.
+
+    >>> utc(1750000200.0)
+    '15 Jun 15:10 UTC'
+    """
+    return datetime.fromtimestamp(seconds, UTC).strftime('%-d %b %H:%M UTC')
 
 
 def _encoding(gzip: bool) -> Mapping[str, str]:

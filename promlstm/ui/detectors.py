@@ -1,0 +1,108 @@
+"""The detectors: what each does and does not, and how to find any of its entities. The page, /api/v1/detectors and /api/v1/entities."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from promlstm.config import Config, Detector
+from promlstm.serve.messages import Answer, Request
+from promlstm.ui import anomalies, entities, filtering
+from promlstm.ui.board import Standing
+from promlstm.ui.context import Context
+from promlstm.ui.handling import BadQuery, Routes, allow, choice, json, number, one_of, wants_gzip
+
+SHOWN = 50  # detectors on a page; one that is asked for by name stands alone
+ENTITY_STATES = ('all', *anomalies.STATES)
+
+
+class Described(msgspec.Struct, frozen=True):
+    """A detector. Times are unix seconds; None = there was no step, or it is not the present any more.
+
+    scores      whether some entity has a score now
+    status      in words: scoring, or why not
+    entities    {state: how many}; those over max_entities are `dropped`
+    model       name from the model file; None = no step so far
+    model_file  as the configuration has it
+    queries     {feature: expression}; a detector of one expression has one feature without a name
+    """
+
+    name: str
+    scores: bool
+    status: str
+    entities: dict[str, int] | None
+    last_step: float | None
+    step_seconds: float
+    delay_seconds: float
+    model: str | None
+    model_file: str
+    budget: str
+    direction: str
+    source: str
+    queries: dict[str, str]
+
+
+def described(detector: Detector, config: Config, status: object, standing: Standing | None) -> Described:
+    """A detector of the configuration, with its newest step."""
+    counts, time, model = None, None, None
+    if standing:
+        counts, time, model = entities.count(standing) | {'dropped': standing.dropped}, standing.verdicts.time, standing.model
+    return Described(
+        detector.name, bool(counts and counts['normal'] + counts['anomalous']), str(status), counts, time, detector.step, detector.delay, model,
+        detector.model, detector.false_alarms, detector.direction, config.source_name(detector), detector.queries,
+    )  # fmt: skip
+
+
+def all_of(context: Context, names: list[str] | None = None) -> list[Described]:
+    """The configured detectors, or those of some names, in the order of the configuration."""
+    config, statuses = context.in_force()[0], context.statuses()
+    wanted = [each for each in config.detectors if names is None or each.name in names]
+    standings = {standing.config.name: standing for standing in context.board.present(each.name for each in wanted)}
+    return [described(each, config, statuses.get(each.name, 'starting'), standings.get(each.name)) for each in wanted]
+
+
+def routes(context: Context) -> Routes:
+    """The pages of this group."""
+
+    def listed(given: Mapping[str, str], limit: int) -> tuple[list[Described], dict[str, int | None]]:
+        names = list(context.statuses())
+        if only := one_of(given, 'detector', names):
+            names = [only]
+        offset = number(given, 'offset', 0, 0, anomalies.FARTHEST)
+        found = all_of(context, names[offset : offset + limit])
+        return found, {'total': len(names), 'offset': offset, 'next': anomalies.following(offset, limit, len(names))}
+
+    def searched(name: str, given: Mapping[str, str], limit: int) -> tuple[entities.Asked, entities.Found, Standing | None]:
+        asked = entities.Asked(
+            filtering.wanted(given.get('q', ''), given.get('match', '')), choice(given, 'state', ENTITY_STATES), choice(given, 'sort', entities.SORTS),
+            number(given, 'offset', 0, 0, anomalies.FARTHEST), limit,
+        )  # fmt: skip
+        standing = next(iter(context.board.present([name])), None)
+        found = entities.found(standing, asked) if standing else entities.Found([], 0, dict.fromkeys(anomalies.STATES, 0), asked.offset, None)
+        return asked, found, standing
+
+    def page(request: Request, given: Mapping[str, str]) -> Answer:
+        allow(given, 'detector', 'match', 'q', 'state', 'sort', 'offset')
+        gzip = wants_gzip(request)
+        if not (name := one_of(given, 'detector', context.statuses())):
+            found, pages = listed(given, SHOWN)
+            return context.templates.page('detectors', detectors=found, pages=pages, limit=SHOWN, given=given, gzip=gzip)
+        asked, rows, standing = searched(name, given, anomalies.LIMIT)
+        (detector,) = all_of(context, [name])
+        return context.templates.page(
+            'detector', gzip=gzip, detector=detector, asked=asked, found=rows, standing=standing, states=ENTITY_STATES, given=given
+        )  # fmt: skip
+
+    def detectors_api(request: Request, given: Mapping[str, str]) -> Answer:
+        allow(given, 'detector', 'offset', 'limit')
+        found, pages = listed(given, number(given, 'limit', anomalies.LIMIT, 1, anomalies.MOST))
+        return json(request, {'detectors': found, **pages})
+
+    def entities_api(request: Request, given: Mapping[str, str]) -> Answer:
+        allow(given, 'detector', 'match', 'q', 'state', 'sort', 'offset', 'limit')
+        name = one_of(given, 'detector', context.statuses())
+        if not name:
+            raise BadQuery(f'detector: missing; there are {", ".join(list(context.statuses())[:20])}')
+        _, found, _ = searched(name, given, number(given, 'limit', anomalies.LIMIT, 1, anomalies.MOST))
+        return json(request, {'entities': found.rows, 'total': found.total, 'counts': found.counts, 'offset': found.offset, 'next': found.next})
+
+    return {('GET', '/detectors'): page, ('GET', '/api/v1/detectors'): detectors_api, ('GET', '/api/v1/entities'): entities_api}

@@ -1,0 +1,42 @@
+"""What tells an entity from the others of its detector: labels that all of them share say nothing, and are shown muted.
+
+Who calls it: templates. What flows through: identities; a set of labels is looked at once, and again only where entities came or went.
+"""
+
+import threading
+from collections.abc import Sequence
+
+import msgspec
+
+from promlstm.engine import labels
+from promlstm.ui.board import Standing
+
+
+class Shared:
+    """The labels that all entities of a detector share."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[Sequence[bytes], int, frozenset[str]]] = {}
+
+    def of(self, standing: Standing) -> frozenset[str]:
+        """The names of the labels that have one value on all entities of a step; of a single entity none."""
+        name, identities, count = standing.config.name, standing.identities, len(standing)
+        with self._lock:
+            known = self._known.get(name)
+            if known is None or known[0] is not identities or known[1] != count:
+                known = self._known[name] = identities, count, shared(identities[:count])
+        return known[2]
+
+
+def shared(identities: Sequence[bytes]) -> frozenset[str]:
+    """The names of the labels that have one value on all of some entities.
+
+    >>> sorted(shared([b'{"a":"1","job":"node"}', b'{"a":"2","job":"node"}'])), sorted(shared([b'{"a":"1"}']))
+    (['job'], [])
+    """
+    if len(identities) < 2:
+        return frozenset()
+    # A name that is quoted and followed by a colon is a name: inside of a value, quotes are escaped.
+    tokens = ((name, b':'.join(map(msgspec.json.encode, (name, value)))) for name, value in labels.pairs(identities[0]))
+    return frozenset(name for name, token in tokens if all(token in identity for identity in identities))
