@@ -12,11 +12,14 @@
     handling       how a page is answered
     now            what is wrong now: the first page, and /api/v1/anomalies
     detectors      what each detector does, and any of its entities
+    layers         a graph in layers, as pixels
+    onsets         when the alarms of an incident began, as bars
+    incidents      all incidents, and one with its causes, onsets and graph
     specification  the document of the API
     site           which path answers what
 """
 
 __all__ = [
-    'anomalies', 'board', 'context', 'detectors', 'entities', 'filtering', 'handling', 'naming', 'now', 'patterns', 'site', 'specification', 'templates',
-    'wording',
+    'anomalies', 'board', 'context', 'detectors', 'entities', 'filtering', 'handling', 'incidents', 'layers', 'naming', 'now', 'onsets', 'patterns', 'site',
+    'specification', 'templates', 'wording',
 ]  # fmt: skip

@@ -8,12 +8,12 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from promlstm.serve.messages import Answer, Request, text
-from promlstm.ui import detectors, now, specification
+from promlstm.ui import detectors, incidents, now, specification
 from promlstm.ui.context import Context
 from promlstm.ui.handling import BadQuery, Handler, NotFound, parameters, refusal, wants_gzip
 
 THREADS = 4
-GROUPS = (now.routes, detectors.routes, specification.routes)
+GROUPS = (now.routes, incidents.routes, detectors.routes, specification.routes)
 
 
 class Ui:

@@ -92,6 +92,13 @@ def past(telemetry, begin, end):
     yield '# EOF\n'
 
 
+def _scrape_config(address):
+    """Series keep the labels that they have in the past, and get none of the target's."""
+    own = {'job': 'estate', 'instance': address}
+    dropped = [{'source_labels': [name], 'regex': value, 'target_label': name, 'replacement': ''} for name, value in own.items()]
+    return {'job_name': 'estate', 'honor_labels': True, 'static_configs': [{'targets': [address]}], 'metric_relabel_configs': dropped}
+
+
 class Bench:
     """See the top of the file.
 
@@ -104,7 +111,6 @@ class Bench:
         self.now = time.time()
         self.telemetry = estate(self.now)
         self.source = Source(self.telemetry, time.time)
-        self.scrape = {'job_name': 'estate', 'honor_labels': True}
         self.prometheus = servers.Prometheus(directory / 'prometheus', [], rule_files, alertmanagers=alertmanagers)
         paced = [{**PACE, **each} for each in detectors]
         storage = f'--storage.path={directory / "storage"}'
@@ -116,8 +122,7 @@ class Bench:
             samples.write_text(''.join(past(self.telemetry, self.now - HOURS * 3600, self.now)))
             servers.backfill(self.prometheus.data, samples)
             opened.enter_context(self.source)
-            address = self.source.url.removeprefix('http://')
-            self.prometheus.scrape_configs.append({**self.scrape, 'static_configs': [{'targets': [address]}]})
+            self.prometheus.scrape_configs.append(_scrape_config(self.source.url.removeprefix('http://')))
             opened.enter_context(self.prometheus)
             self.prometheus.wait_for('node_cpu_busy_ratio')
             opened.enter_context(self.exporter)
@@ -133,7 +138,7 @@ class Bench:
     def wait_ready(self):
         """Wait until every detector has scored, and what is anomalous now is listed."""
         servers.wait_until(lambda: servers.http.get(f'{self.exporter.url}/-/ready', timeout=30).ok, 180, 'all detectors to be ready')
-        servers.wait_until(lambda: {row['detector'] for row in self.anomalies()['rows']} >= {'cpu', 'visits', 'service_latency'}, 120, 'anomalies')
+        servers.wait_until(lambda: {row['detector'] for row in self.anomalies()['anomalies']} >= {'cpu', 'visits', 'service_latency'}, 120, 'anomalies')
 
     def anomalies(self):
         """What the API lists as anomalous or missing."""
