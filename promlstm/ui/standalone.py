@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from markupsafe import Markup
 
 from promlstm.ui.templates import Templates
 
@@ -31,28 +30,30 @@ def page(template: str, *, styles: Sequence[str], script: str, modules: Sequence
     script   name of the module that is run, `modules` those that it and they import
     data     what the module finds in the element `data`
     """
-    parts = {'policy': POLICY, 'style': stylesheet(*styles), 'imports': _imports(modules), 'script': Markup(_bare(_content(script))), 'data': embedded(data)}
+    parts = {'policy': POLICY, 'style': stylesheet(*styles), 'imports': _imports(modules), 'script': _bare(_content(script)), 'data': embedded(data)}
     return _templates().text(template, **parts, **shown)
 
 
-def stylesheet(*names: str) -> Markup:
+def stylesheet(*names: str) -> str:
     """Stylesheets of the pages, for an element `style`."""
     found = '\n'.join(_content(name) for name in names)
     assert '</' not in found
-    return Markup(found)
+    return found
 
 
-def embedded(data: object) -> Markup:
+def embedded(data: object) -> str:
     r"""Data as JSON for an element `script`, which no text in it can end.
 
     >>> embedded({'a': '</script><!--'})
-    Markup('{"a":"\\u003c/script\\u003e\\u003c!--"}')
+    '{"a":"\\u003c/script\\u003e\\u003c!--"}'
     """
     text = msgspec.json.encode(data).decode()
-    return Markup(text.replace('<', '\\u003c').replace('>', '\\u003e').replace('&', '\\u0026').replace('\u2028', '\\u2028').replace('\u2029', '\\u2029'))
+    for letter in '<>&\u2028\u2029':
+        text = text.replace(letter, f'\\u{ord(letter):04x}')
+    return text
 
 
-def _imports(modules: Sequence[str]) -> Markup:
+def _imports(modules: Sequence[str]) -> str:
     """An import map: each module by its name, as a URL that holds it. Relative names mean nothing in such a URL, so they are made bare."""
     urls = {name: f'data:text/javascript;base64,{base64.b64encode(_bare(_content(name)).encode()).decode()}' for name in modules}
     return embedded({'imports': urls})

@@ -3,6 +3,7 @@
 import re
 import shutil
 import time
+from urllib.parse import urlencode
 
 import exporter
 import numpy as np
@@ -34,7 +35,7 @@ def listed(alertmanager):
 
 @pytest.mark.real
 def test_the_button_ends_an_alarm(tmp_path):
-    """The real program and a real Alertmanager: who says false alarm is its author, the entity is normal at once, and its alarm is back when it is expired."""
+    """The real program and a real Alertmanager: who says false alarm is the author, the entity is normal, and its alarm is back when it is expired."""
     now = time.time()
     per_second = lambda rate, start, end: np.arange(start, end, 1 / rate)  # noqa: E731
     lines = Lines([(float(at), level) for level in ('info', 'debug') for at in per_second(10, now - 900, now + 300)])
@@ -69,7 +70,7 @@ def test_the_button_ends_an_alarm(tmp_path):
             assert ask('api/v1/silences', 'POST', data={**form, 'entity': '{level="none"}'}).status_code == 404
             assert listed(alertmanager) == []
 
-            page = parse(ask('feedback?' + '&'.join(f'{name}={servers.requests.utils.quote(value)}' for name, value in form.items())).text)
+            page = parse(ask(f'feedback?{urlencode(form)}').text)
             (shown,) = page.all('form', action='feedback')
             values = {each.attributes['name']: each.attributes.get('value', '') for each in shown.all('input')} | {'duration': '1h'}
             assert shown.attributes['method'] == 'post' and values['reason'] == 'a deploy' and values['entity'] == '{level="info"}'
@@ -133,8 +134,6 @@ def pages(settings='', actions=None):
 
 
 def link(entity, **more):
-    from urllib.parse import urlencode
-
     return f'/feedback?{urlencode({"detector": "web", "entity": entity, **more})}'
 
 
@@ -169,7 +168,8 @@ def test_labels_are_text(text):
     with pages() as running:
         answer = running.get(link(labels.selector((('text', text),))))
     page = parse(answer.text)
-    assert answer.status_code == 200 and page.one('form', class_='feedback').one('input', name='entity').attributes['value'] == labels.selector((('text', text),))
+    assert answer.status_code == 200
+    assert page.one('form', class_='feedback').one('input', name='entity').attributes['value'] == labels.selector((('text', text),))
     assert all('src' in each.attributes for each in page.all('script')) and not page.all('img', src='x')
 
 
