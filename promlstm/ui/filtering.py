@@ -4,6 +4,7 @@ Who calls it: anomalies, entities. What flows through: identities of many entiti
 the bytes of an identity; only a regular expression needs its labels.
 """
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -18,6 +19,7 @@ from promlstm.ui.handling import BadQuery
 from promlstm.ui.patterns import BadPattern, full_match
 
 LONGEST, MOST = 500, 20  # characters of a text or of matchers; matchers
+_UNREAD = re.compile(r'["\\\x00-\x1f]')  # what msgspec takes in no name of a field
 _STRUCTURE = frozenset('"\\{}:,=')  # what stands in an identity beside names and values, and what people write in between
 
 
@@ -81,8 +83,7 @@ def _matching(matcher: Matcher, identities: Sequence[bytes], rows: Ints) -> Ints
         token = name + msgspec.json.encode(matcher.value) if matcher.value else name
         there = negative if matcher.value else not negative
         return np.array([number for number in numbers if (token in identities[number]) != there], np.int64)
-    value_of = _reader(matcher.label).decode
-    texts = [value_of(identities[number]).value for number in numbers]
+    texts = _values(matcher.label, [identities[number] for number in numbers])
     try:
         found: Ints = rows[full_match(matcher.value, texts) != negative]
     except BadPattern as error:
@@ -94,6 +95,14 @@ class _Labelled(msgspec.Struct):
     """An identity of which one label is read."""
 
     value: str = ''
+
+
+def _values(label: str, identities: Sequence[bytes]) -> list[str]:
+    """The value of one label of each identity, the empty text where it lacks it."""
+    if _UNREAD.search(label):
+        return [dict(labels.pairs(identity)).get(label, '') for identity in identities]
+    decode = _reader(label).decode
+    return [decode(identity).value for identity in identities]
 
 
 @lru_cache(64)

@@ -97,7 +97,8 @@ def test_pages_of_entities_follow_each_other(pages, sort):
 def test_a_detector_without_a_step_has_no_entities_and_says_why(pages):
     """Not an error: it may score again at the next step."""
     assert api(pages, 'entities', 'detector=broken')['total'] == 0
-    assert 'query: <no> & route to host' in page(pages, 'detector=broken').one('div', class_='empty').text
+    got = page(pages, 'detector=broken')
+    assert got.one('p', class_='notice warning').text == 'query: <no> & route to host' and got.one('div', class_='empty').text
 
 
 def test_an_unknown_detector_is_none(pages):
