@@ -18,6 +18,7 @@ TOOLS := .cache/tools/made-$(call checksum,.ci/install-tools .ci/apt.sh)
 CHART_TOOLS := .cache/chart-tools/made-$(call checksum,.ci/install-chart-tools .ci/apt.sh)
 IMAGE_TOOLS := .cache/image-tools/made-$(call checksum,.ci/install-image-tools .ci/apt.sh .ci/sbom .ci/sbom.txt)
 SERVICES := .cache/services/made-$(call checksum,.ci/install-services .ci/apt.sh)
+BROWSER := .cache/browser/made-$(call checksum,.ci/install-browser .ci/apt.sh)
 NODE_TOOLS := .cache/node-tools/made-$(call checksum,.ci/install-node-tools .ci/apt.sh .ci/node/package-lock.json)
 
 # Every install obeys the pins; newer pips ask for those of the build environment by a second name.
@@ -79,7 +80,7 @@ clean:  ## Remove everything that make made here
 
 .venv-docs: .venv-docs/$(INSTALLED)
 
-tools: $(TOOLS) $(SERVICES) $(CHART_TOOLS) $(NODE_TOOLS)
+tools: $(TOOLS) $(SERVICES) $(CHART_TOOLS) $(NODE_TOOLS) $(BROWSER)
 
 .venv/$(INSTALLED): .venv/$(MADE)
 	$(PINNED) .venv/bin/python $(PIP_INSTALL) --editable .
@@ -104,5 +105,5 @@ tools: $(TOOLS) $(SERVICES) $(CHART_TOOLS) $(NODE_TOOLS)
 	@touch $@
 
 # Without the tools the tests that need them skip, and say so; in CI that is a failure.
-$(TOOLS) $(SERVICES) $(CHART_TOOLS) $(IMAGE_TOOLS) $(NODE_TOOLS):
+$(TOOLS) $(SERVICES) $(CHART_TOOLS) $(IMAGE_TOOLS) $(NODE_TOOLS) $(BROWSER):
 	@if .ci/install-$(notdir $(@D)); then rm -f $(@D)/made-* && touch $@; else test -z "$(CI)"; fi

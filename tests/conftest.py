@@ -6,6 +6,7 @@ what is not there skips with the reason; in CI, where everything is to be there,
 
 import os
 
+import browser
 import chart
 import credentials
 import hypothesis
@@ -76,6 +77,25 @@ def prometheus(tools, tmp_path):
 def node_exporter(tools):
     with servers.NodeExporter() as server:
         yield server
+
+
+@pytest.fixture(scope='module')
+def chromium():
+    """A browser; it is gone before the next file, whose tests may have event loops of their own."""
+    browser.need_browser()
+    with browser.chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def look(chromium):
+    """A tab of it, which fails the test for what no page of ours may do."""
+    tab = browser.Look(chromium)
+    try:
+        yield tab
+        tab.check()
+    finally:
+        tab.close()
 
 
 @pytest.fixture(scope='session')

@@ -17,9 +17,10 @@
     table      the incidents of all detectors
     blame      evidence and edges made of the members of an incident, ranked
     listing    incidents as people read them
+    surroundings  the graph around the names of one of them
 """
 
 __all__ = [
     'blame', 'edges', 'graph', 'grouping', 'kinds', 'leaning', 'learnt', 'listing', 'lookback', 'members', 'ranking', 'record', 'rises', 'spans',
-    'table', 'view', 'words',
+    'surroundings', 'table', 'view', 'words',
 ]  # fmt: skip

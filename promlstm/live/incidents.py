@@ -25,6 +25,7 @@ from promlstm.incidents.graph import Graph
 from promlstm.incidents.listing import Incident, Key, Rankings
 from promlstm.incidents.members import WAITING, Origin
 from promlstm.incidents.record import Record
+from promlstm.incidents.surroundings import Surroundings, surroundings
 from promlstm.incidents.table import Incidents
 from promlstm.incidents.view import View
 from promlstm.live.clock import Clock
@@ -145,6 +146,15 @@ class Gathering:
                 rows = np.flatnonzero(view.active() & (members.incident == number))
                 return view.spans.ids[number], [(view.origins[members.detector[row]].name, members.identities[row]) for row in listing.shown(view, rows)]
         return None
+
+    def one(self, name: str) -> tuple[Incident, Surroundings] | None:
+        """The incident of an id with the graph around it; None = it is not known, or not any more."""
+        view = self._table.view(self._clock.now())
+        key = next((key for key in listing.keys(view) if key.id == name), None)
+        if key is None:
+            return None
+        found = self._blame(view, key)
+        return listing.incident(view, key, found, view.active()), surroundings(found)
 
     # From here on: the thread, and what it shares with the API.
 

@@ -476,6 +476,17 @@ def test_pages_can_be_turned_off(value, given):
     assert ('--web.ui=false' in container['args']) == given and container['args'].count('--web.ui=true') == 0
 
 
+def test_actions_and_the_address_of_people():
+    """Both are off unless they are set; with an address the probes ask for the same paths as without."""
+    plain, given = (
+        template('helm4', f'--set={URL}', *more).stdout for more in ([], ['--set=web.enableActions=true,web.externalUrl=https://a.example/b'])
+    )
+    first, second = (next(each for each in yaml.safe_load_all(text) if each and each['kind'] == 'Deployment') for text in (plain, given))
+    (before,), (after,) = (each['spec']['template']['spec']['containers'] for each in (first, second))
+    assert set(after['args']) - set(before['args']) == {'--web.enable-actions', '--web.external-url=https://a.example/b', '--web.route-prefix=/'}
+    assert before['readinessProbe'] == after['readinessProbe']
+
+
 @pytest.mark.parametrize(
     ('values', 'probe'),
     [

@@ -99,6 +99,8 @@ REFUSED = {
     'flag of a preset': (['--set=image.tag=other,extraArgs[0]=--preset=redis'], 'extraArgs: --preset: say presets'),
     'flag of the source': (['--set=extraArgs[0]=--prometheus.url=http://a'], 'extraArgs: --prometheus.url: say prometheus.url'),
     'flag of the address': (['--set=extraArgs[0]=--web.listen-address=:1'], 'extraArgs: --web.listen-address: pods listen on 19855'),
+    'flag of the actions': (['--set=extraArgs[0]=--web.enable-actions'], 'extraArgs: --web.enable-actions: say web.enableActions'),
+    'actions without pages': (['--set=web.enableActions=true,web.ui=false'], 'web.enableActions is for the pages, which web.ui: false turns off'),
     'flag of the log': (['--set=extraArgs[0]=--log.level=trace'], 'extraArgs: --log.level: say log.level'),
     'beginning of a flag': (['--set=extraArgs[0]=--web.l'], 'extraArgs: --web.listen-address: pods listen on 19855'),
     'TLS without a file': (['--set=web.scheme=https'], 'web.scheme is https and web.secret is not set'),

@@ -1,0 +1,190 @@
+"""The pages of incidents, from the columns to the HTML; what a browser makes of them is in test_browser."""
+
+import asyncio
+import json
+import re
+from html import unescape
+from itertools import pairwise
+
+import pytest
+from alarms import NOW, Fleet, table
+
+from promlstm.incidents.graph import Graph
+from promlstm.live.clock import Clock
+from promlstm.live.incidents import Gathering
+from promlstm.serve.messages import Request
+from promlstm.serve.telemetry import Telemetry
+from promlstm.settings import RootCause
+from promlstm.ui.board import Board
+from promlstm.ui.context import Context
+from promlstm.ui.site import Ui
+from promlstm.ui.templates import Templates
+
+CHAIN = ('frontend', 'shop', 'database')
+
+
+class Site:
+    """The pages over incidents that a test makes, as of NOW."""
+
+    def __init__(self, incidents, now=NOW):
+        clock = Clock(start=now, speed=1, monotonic=lambda: 0.0)
+        gathering = Gathering(RootCause(), clock, Telemetry(process=False), lambda *_: None, incidents)
+        self.ui = Ui(Context(Board(clock.now), dict, lambda: None, gathering, clock.now, Templates()))
+
+    def get(self, path, query=''):
+        """(status, text) of a page."""
+        answer = asyncio.run(self.ui.answer(Request('GET', path, {}, '127.0.0.1', query=query)))
+        return answer.status, b''.join(answer.parts).decode()
+
+    def ids(self, query=''):
+        """The ids that the page of all incidents links to, in its order."""
+        status, page = self.get('/incidents', query)
+        assert status == 200
+        return list(dict.fromkeys(re.findall(r'href="incident\?id=([^"&]+)"', page)))
+
+
+def spread(incidents, begin=NOW - 240, chain=CHAIN, **labels):
+    """A fault that travels up a chain of services, a minute each."""
+    incidents.graph = Graph().observed(begin - 60, [(('service', a), ('service', b)) for a, b in pairwise(chain)], 'calls')
+    fleet = Fleet(incidents, 'latency', {name: {'service': name, **labels} for name in chain}, queries=(('', 'latency_seconds'),))
+    for k in range(int((NOW - begin) // 60) + 1):
+        fleet.step(begin + 60 * k, *chain[::-1][: k + 1])
+    return incidents
+
+
+def rows(page, name):
+    """The cells of the table of a class, as text."""
+    (found,) = re.findall(rf'<table class="cards {name}".*?<tbody>(.*?)</tbody>', page, re.DOTALL)
+    cells = [re.findall(r'<td.*?</td>', row, re.DOTALL) for row in re.findall(r'<tr.*?</tr>', found, re.DOTALL)]
+    return [[' '.join(unescape(re.sub(r'<[^>]+>', ' ', cell)).split()) for cell in row] for row in cells]
+
+
+def test_an_incident_is_told_with_its_cause_its_evidence_and_its_onsets():
+    """In a sentence, as a ranking, as a graph, and as members in the order in which they began."""
+    site = Site(spread(table()))
+    (name,) = site.ids()
+    status, page = site.get('/incident', f'id={name}')
+    text = ' '.join(unescape(re.sub(r'<[^>]+>', ' ', page)).split())
+    assert status == 200 and 'Incident: service=database' in text
+    assert re.search(r'The likely cause is service=database \( \d[\d.]* % : .+\)\. 3 of 3 entities of 1 detector are anomalous or missing now\.', text), text
+    probability, what, evidence = rows(page, 'causes')[0]
+    assert what == 'service=database' and float(probability.removesuffix(' %')) > 50 and 'before what depends on it' in evidence
+    began = [(row[1], row[0].rpartition(' ')[2]) for row in rows(page, 'members')]
+    assert began == [('service= database latency', 'first'), ('service= shop latency', '+1m'), ('service= frontend latency', '+2m')]
+    bars = [tuple(map(int, each)) for each in re.findall(r'<rect class="alarm" x="(\d+)" width="(\d+)"', page)]
+    assert bars[0] == (0, 1000) and bars[0] < bars[1] < bars[2] and all(left + width == 1000 for left, width in bars)
+    assert re.findall(r'<li><bdi>(.*?)</bdi> depends on <bdi>(.*?)</bdi></li>', page) == [
+        ('service=shop', 'service=database'), ('service=frontend', 'service=shop'),
+    ]  # fmt: skip
+    assert page.count('<path class="line"') == 2 and page.count('class="box anomalous') == 3
+    assert 'style=' not in page
+
+
+def test_links_lead_to_the_entities():
+    """Of the cause and of each member: by detector and labels; names in the graph to all that has them."""
+    site = Site(spread(table()))
+    _, page = site.get('/incident', f'id={site.ids()[0]}')
+    wanted = 'entity?detector=latency&amp;entity=%7Bservice%3D%22{}%22%7D'
+    assert all(f'href="{wanted.format(name)}"' in page for name in CHAIN)
+    assert 'href="./?match=service%3D%22database%22"' in page
+
+
+def test_the_api_has_the_same_with_the_graph():
+    site = Site(spread(table()))
+    (name,) = site.ids()
+    status, text = site.get('/api/v1/incident', f'id={name}')
+    data = json.loads(text)['data']
+    assert status == 200 and data['incident']['id'] == name and data['incident']['cause'][0]['thing'] == 'service=database'
+    nodes = [f'{node["label"]}={node["value"]}' for node in data['graph']['nodes']]
+    assert [(nodes[a], nodes[b]) for a, b in data['graph']['edges']] == [('service=shop', 'service=database'), ('service=frontend', 'service=shop')]
+    assert data['graph']['nodes'][0]['probability'] == data['incident']['cause'][0]['probability']
+
+
+def test_what_cannot_be_told_is_not_told():
+    """Two pods of one node without edges at the same instant: no cause is named in the title, and no graph is drawn."""
+    incidents = table()
+    Fleet(incidents, 'latency', {name: {'pod': name, 'node': 'n'} for name in 'ab'}).step(NOW - 60, 'a', 'b').step(NOW, 'a', 'b')
+    site = Site(incidents)
+    _, page = site.get('/incident', f'id={site.ids()[0]}')
+    assert '<h1>Incident: <bdi>2 entities of latency</bdi></h1>' in page and 'The cause cannot be told.' in page
+    assert 'The graph around it' not in page and '<svg class="graph"' not in page
+
+
+def test_a_large_graph_is_listed_and_not_drawn():
+    """Beyond what one can read."""
+    chain = tuple(f's{number}' for number in range(60))
+    incidents = table(window='2h')
+    incidents.graph = Graph().observed(NOW - 600, [(('service', a), ('service', 'db')) for a in chain], 'calls')
+    fleet = Fleet(incidents, 'latency', {name: {'service': name} for name in ('db', *chain)})
+    fleet.step(NOW - 120, 'db').step(NOW - 60, 'db', *chain).step(NOW, 'db', *chain)
+    site = Site(incidents)
+    _, page = site.get('/incident', f'id={site.ids()[0]}')
+    assert '<svg class="graph"' not in page and '61 names; more than 40 are listed' in page
+    assert page.count('</bdi> depends on <bdi>') == 60
+    assert page.count('<svg class="onset"') == 50 and 'rel="next"' in page
+    _, page = site.get('/incident', f'id={site.ids()[0]}&offset=50')
+    assert page.count('<svg class="onset"') == 11 and 'rel="prev"' in page
+
+
+def test_an_incident_that_is_over_says_when():
+    incidents = table()
+    fleet = Fleet(incidents, 'latency', {'a': {'service': 'a'}})
+    for k in range(40):
+        fleet.step(NOW - 3600 + 60 * k, *(['a'] if k < 10 else []))
+    site = Site(incidents, now=NOW - 3600 + 60 * 39)
+    _, page = site.get('/incident', f'id={site.ids()[0]}')
+    text = ' '.join(unescape(re.sub(r'<[^>]+>', ' ', page)).split())
+    assert '1 entity of 1 detector was anomalous or missing.' in text and 'Lasted 9m, until' in text
+    assert site.ids('state=open') == [] and len(site.ids('state=closed')) == 1
+
+
+def test_an_id_that_is_not_known_is_404_and_says_how_long_incidents_are_kept():
+    """A link in an old notification leads to an explanation."""
+    status, page = Site(table()).get('/incident', 'id=20200101-000000-%3Cb%3E')
+    assert status == 404 and 'keeps the newest 1,000 incidents' in page and '--storage.path' in page and '<b>' not in page
+    status, text = Site(table()).get('/api/v1/incident', 'id=x')
+    assert status == 404 and json.loads(text)['errorType'] == 'not_found'
+
+
+@pytest.mark.parametrize(
+    ('path', 'query', 'told'),
+    [
+        ('/incident', '', 'id: missing'),
+        ('/incident', 'id=', 'id: missing'),
+        ('/incident', 'id=x&offset=-1', 'offset: expected a number'),
+        ('/incident', 'id=x&what=1', 'what: unknown parameter; known: id, offset'),
+        ('/incidents', 'state=half', 'state: expected one of open, closed, all'),
+        ('/incidents', 'after=x', 'after: expected what `next`'),
+        ('/incidents', 'limit=5', 'limit: unknown parameter; known: after, state'),
+    ],
+)
+def test_what_cannot_be_asked_for_is_told(path, query, told):
+    status, page = Site(table()).get(path, query)
+    assert status == 400 and told in unescape(page)
+
+
+def test_pages_of_incidents_follow_each_other():
+    """Each incident stands on one of them, the open ones and the newest first."""
+    incidents = table(window='1m', within=['team'])
+    fleet = Fleet(incidents, 'latency', {str(n): {'service': f's{n}', 'team': f't{n}'} for n in range(120)})
+    fleet.step(NOW - 60, *map(str, range(120))).step(NOW, *map(str, range(120)))
+    site, query, seen = Site(incidents), '', []
+    for _ in range(3):
+        seen += site.ids(query)
+        more = re.search(r'rel="next" href="incidents\?([^"]+)"', site.get('/incidents', query)[1])
+        query = unescape(more[1]) if more else None
+    assert query is None and len(seen) == len(set(seen)) == 120
+    assert 'There are no older incidents' in site.get('/incidents', 'after=closed:19700101-000000-0000')[1]
+
+
+def test_without_any_incident_the_page_says_what_will_come():
+    assert 'No incident is known.' in Site(table()).get('/incidents')[1]
+    assert 'No incident is open.' in Site(table()).get('/incidents', 'state=open')[1]
+
+
+def test_labels_are_text():
+    """In the title, the sentence, the table, the graph and the list."""
+    evil = '"></title><script>alert(1)</script>'
+    site = Site(spread(table(), chain=('a', evil)))
+    for _, page in (site.get('/incident', f'id={site.ids()[0]}'), site.get('/incidents')):
+        assert '<script>alert' not in page and '&lt;script&gt;alert(1)' in page
