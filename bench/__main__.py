@@ -1,11 +1,11 @@
-"""Run all measurements, or those that are named: `python -m bench footprint memory step scrape start checkpoint collect incidents forecast`;
+"""Run all measurements, or those that are named: `python -m bench footprint memory step scrape start checkpoint collect incidents forecast ui`;
 `disks`, `failures`, `retrain`, `scaling`, `servers` and `tolerate`, minutes, only where they are named. Options go to the one that is named:
 `python -m bench scaling --help`."""
 
 import importlib
 import sys
 
-NAMES = ('footprint', 'memory', 'step', 'scrape', 'start', 'checkpoint', 'collect', 'incidents', 'forecast')
+NAMES = ('footprint', 'memory', 'step', 'scrape', 'start', 'checkpoint', 'collect', 'incidents', 'forecast', 'ui')
 LONG = ('disks', 'failures', 'retrain', 'scaling', 'servers', 'tolerate')  # only where they are named
 WITH_OPTIONS = ('scaling',)  # their main takes arguments, and returns an exit status
 

@@ -30,7 +30,7 @@ DEFAULT = session.resolve('builtin:default')
 FLAGS = {
     'run': {
         '--config.file', '--preset', '--preset.without', '--prometheus.url', '--web.listen-address', '--web.config.file', '--web.external-url',
-        '--web.route-prefix', '--web.enable-lifecycle', '--web.max-connections', '--web.max-connections-per-client',
+        '--web.route-prefix', '--web.ui', '--web.enable-lifecycle', '--web.max-connections', '--web.max-connections-per-client',
         '--storage.path', '--storage.checkpoint-interval',
         '--log.level', '--log.format',
     },

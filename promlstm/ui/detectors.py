@@ -9,7 +9,7 @@ from promlstm.serve.messages import Answer, Request
 from promlstm.ui import anomalies, entities, filtering
 from promlstm.ui.board import Standing
 from promlstm.ui.context import Context
-from promlstm.ui.handling import BadQuery, Routes, allow, choice, json, number, one_of, wants_gzip
+from promlstm.ui.handling import BadQuery, NotFound, Routes, allow, choice, json, number, one_of, wants_gzip
 
 SHOWN = 50  # detectors on a page; one that is asked for by name stands alone
 ENTITY_STATES = ('all', *anomalies.STATES)
@@ -47,8 +47,8 @@ def described(detector: Detector, config: Config, status: object, standing: Stan
     if standing:
         counts, time, model = entities.count(standing) | {'dropped': standing.dropped}, standing.verdicts.time, standing.model
     return Described(
-        detector.name, bool(counts and counts['normal'] + counts['anomalous']), str(status), counts, time, detector.step, detector.delay, model,
-        detector.model, detector.false_alarms, detector.direction, config.source_name(detector), detector.queries,
+        detector.name, bool(counts and counts['normal'] + counts['anomalous']), str(status), counts, time, float(detector.step),
+        float(detector.delay), model, detector.model, str(detector.false_alarms), detector.direction, config.source_name(detector), detector.queries,
     )  # fmt: skip
 
 
@@ -87,7 +87,9 @@ def routes(context: Context) -> Routes:
             found, pages = listed(given, SHOWN)
             return context.templates.page('detectors', detectors=found, pages=pages, limit=SHOWN, given=given, gzip=gzip)
         asked, rows, standing = searched(name, given, anomalies.LIMIT)
-        (detector,) = all_of(context, [name])
+        detector = next(iter(all_of(context, [name])), None)
+        if detector is None:
+            raise NotFound(f'detector: {name} is no longer configured')
         return context.templates.page(
             'detector', gzip=gzip, detector=detector, asked=asked, found=rows, standing=standing, states=ENTITY_STATES, given=given
         )  # fmt: skip

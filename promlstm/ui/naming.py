@@ -11,6 +11,8 @@ import msgspec
 from promlstm.engine import labels
 from promlstm.ui.board import Standing
 
+MOST = 1000  # detectors
+
 
 class Shared:
     """The labels that all entities of a detector share."""
@@ -25,7 +27,10 @@ class Shared:
         with self._lock:
             known = self._known.get(name)
             if known is None or known[0] is not identities or known[1] != count:
+                self._known.pop(name, None)
                 known = self._known[name] = identities, count, shared(identities[:count])
+                if len(self._known) > MOST:  # of detectors that are no longer configured nothing is to be kept for ever
+                    del self._known[next(iter(self._known))]
         return known[2]
 
 

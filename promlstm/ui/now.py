@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from promlstm.serve import api
 from promlstm.serve.messages import Answer, Request
 from promlstm.ui import anomalies, detectors, filtering
+from promlstm.ui.board import Standing
 from promlstm.ui.context import Context
 from promlstm.ui.handling import Routes, allow, choice, json, number, one_of, wants_gzip
 
@@ -16,28 +17,28 @@ SILENT = 5  # detectors that do not score, likewise
 def routes(context: Context) -> Routes:
     """The pages of this group."""
 
-    def listing(given: Mapping[str, str], limit: int) -> tuple[anomalies.Asked, anomalies.Listing]:
-        names = list(context.statuses())
+    def listing(given: Mapping[str, str], limit: int) -> tuple[anomalies.Asked, anomalies.Listing, dict[str, Standing]]:
+        standings = {standing.config.name: standing for standing in context.board.present(context.statuses())}
         asked = anomalies.Asked(
-            one_of(given, 'detector', names), filtering.wanted(given.get('q', ''), given.get('match', '')), choice(given, 'state', STATES),
+            one_of(given, 'detector', context.statuses()), filtering.wanted(given.get('q', ''), given.get('match', '')), choice(given, 'state', STATES),
             choice(given, 'sort', anomalies.SORTS), number(given, 'offset', 0, 0, anomalies.FARTHEST), limit,
         )  # fmt: skip
-        return asked, anomalies.listing(context.board.present(names), asked)
+        return asked, anomalies.listing(list(standings.values()), asked), standings
 
     def page(request: Request, given: Mapping[str, str]) -> Answer:
         allow(given, 'detector', 'match', 'q', 'state', 'sort', 'offset')
-        asked, found = listing(given, anomalies.LIMIT)
+        asked, found, standings = listing(given, anomalies.LIMIT)
         incidents, more = context.incidents.listing(api.Asked('open', INCIDENTS))
         described = detectors.all_of(context)
         return context.templates.page(
             'now', gzip=wants_gzip(request), given=given, asked=asked, listing=found, incidents=incidents, more_incidents=more is not None,
             detectors=described, silent=[each for each in described if not each.scores], most_silent=SILENT, now=context.now(),
-            standings={standing.config.name: standing for standing in context.board.present(context.statuses())},
+            standings=standings,
         )  # fmt: skip
 
     def anomalies_api(request: Request, given: Mapping[str, str]) -> Answer:
         allow(given, 'detector', 'match', 'q', 'state', 'sort', 'offset', 'limit')
-        _, found = listing(given, number(given, 'limit', anomalies.LIMIT, 1, anomalies.MOST))
+        _, found, _ = listing(given, number(given, 'limit', anomalies.LIMIT, 1, anomalies.MOST))
         return json(request, {'anomalies': found.rows, 'total': found.total, 'counts': found.counts, 'offset': found.offset, 'next': found.next})
 
     return {('GET', '/'): page, ('GET', '/api/v1/anomalies'): anomalies_api}

@@ -468,6 +468,14 @@ def test_the_values_that_the_document_shows_are_taken(tmp_path):
         assert main(['check-config', '--offline', str(tmp_path / 'promlstm.yml')]) == 0
 
 
+@pytest.mark.parametrize(('value', 'given'), [('true', False), ('false', True), ('null', False)])
+def test_pages_can_be_turned_off(value, given):
+    """web.ui is the flag; values of an older chart, which lack it, keep the pages."""
+    text = template('helm4', f'--set={URL},web.ui={value}').stdout
+    (container,) = [each['spec']['template']['spec']['containers'][0] for each in yaml.safe_load_all(text) if each and each['kind'] == 'Deployment']
+    assert ('--web.ui=false' in container['args']) == given and container['args'].count('--web.ui=true') == 0
+
+
 @pytest.mark.parametrize(
     ('values', 'probe'),
     [

@@ -15,6 +15,7 @@ from promlstm.live.scheduler import Scheduler
 from promlstm.live.storage import Storage
 from promlstm.serve.page import OF_INCIDENTS, Page
 from promlstm.serve.telemetry import Telemetry
+from promlstm.ui.board import Board
 
 START = 1_750_000_200.0
 SPEED = 600.0  # a step of a minute takes a tenth of a second
@@ -45,7 +46,7 @@ class FaultySamples(Samples):
 
 
 class Running:
-    """A scheduler over FaultySamples (or another kind) with detectors `a` and `b`, and all that it publishes.
+    """A scheduler over FaultySamples (or another kind) with detectors `a` and `b`, and all that it publishes, on pages too.
 
     facts    what the server says of itself, or None
     storage  folder of checkpoints, or None
@@ -62,18 +63,23 @@ class Running:
         config = configuration.parse(str({'prometheus': {'url': url}, 'detectors': detectors, 'root_cause': root_cause or {}}))
         self.storage = storage and Storage(storage, interval, 'ab', self.telemetry, self.clock.stopping, now=self.clock.now)
         self.incidents = Gathering(config.root_cause, self.clock, self.telemetry, partial(self.gauges.publish, OF_INCIDENTS))
+        self.board = Board(self.clock.now)
         self.scheduler = Scheduler(
             config,
             {'prometheus': self.source},
             clock=self.clock,
             telemetry=self.telemetry,
             publish=self.gauges.publish,
-            withdraw=self.gauges.withdraw,
-            watch=lambda detector, verdicts, missing: self.watched.append((detector.config.name, verdicts.time)),
+            withdraw=self.board.beside(self.gauges.withdraw),
+            watch=self._watch,
             facts=facts and (lambda name: facts),
             storage=self.storage,
             incidents=self.incidents,
         )
+
+    def _watch(self, detector, verdicts, missing):
+        self.board.observe(detector, verdicts, missing)
+        self.watched.append((detector.config.name, verdicts.time))
 
     @property
     def page(self):

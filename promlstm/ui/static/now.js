@@ -1,7 +1,11 @@
-// The page Now renews itself: it fetches what it shows, and puts the new parts in the place of the old ones. It keeps still while one reads.
-import { localise, told } from "./times.js";
+// The page Now renews itself: it fetches what it shows, and puts the new parts in the place of the old ones. The lists keep still while one reads;
+// the counts above them go on.
+import { localise } from "./times.js";
 
 const SECONDS = 15;
+const RESTING_MILLISECONDS = 30_000; // a pointer that has not moved for so long has nobody at it
+const COUNTS = "counts";
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const parts = () => [...document.querySelectorAll("[data-live][id]")];
 const tools = document.getElementById("tools");
 const pause = document.getElementById("pause");
@@ -9,28 +13,26 @@ const updated = document.getElementById("updated");
 const announcement = document.getElementById("announcement");
 
 let paused = false;
-let pointed = false;
+let pointed = -Infinity; // when the pointer last moved on a list
 
-/** Why nothing is replaced now; "" = nothing speaks against it. */
+/** Why the lists keep still now; "" = nothing speaks against new ones. */
 function reading() {
-  if (paused) return "paused";
   const selection = document.getSelection();
-  if (selection && !selection.isCollapsed) return "waits: text is selected";
+  if (selection && !selection.isCollapsed) return "text is selected";
   const active = document.activeElement;
-  if (active && active.matches("select, input:not([type=hidden])")) return "waits: a filter is being changed";
-  if (active && parts().some((part) => part.contains(active)) && active.matches(":focus-visible")) return "waits: you are in the list";
-  if (pointed) return "waits: the pointer is on the list";
-  return "";
+  if (active?.matches("select, input:not([type=hidden])")) return "a filter is being changed";
+  if (active?.matches(":focus-visible") && parts().some((part) => part.contains(active))) return "you are in the list";
+  return performance.now() - pointed < RESTING_MILLISECONDS ? "the pointer is on the list" : "";
 }
 
 function counts() {
   return Object.fromEntries([...document.querySelectorAll("[data-count]")].map((each) => [each.dataset.count, each.textContent.trim()]));
 }
 
-/** Put the parts of another version of this page in the place of those that are here. */
-function replace(page) {
+/** Put parts of another version of this page in the place of those that are here, and say which counts have changed. */
+function replace(page, wanted) {
   const before = counts();
-  for (const part of parts()) {
+  for (const part of parts().filter(wanted)) {
     const fresh = page.getElementById(part.id);
     if (fresh) part.replaceWith(document.adoptNode(fresh));
   }
@@ -47,18 +49,15 @@ function replace(page) {
 }
 
 async function renew() {
-  const why = reading();
-  if (why || document.hidden) {
-    if (why) updated.textContent = why;
-    return;
-  }
+  if (paused || document.hidden) return;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store", signal: AbortSignal.timeout(10000) });
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store", signal: AbortSignal.timeout(10_000) });
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (reading()) return;
-    replace(page);
-    updated.textContent = `updated ${told(new Date())}`;
+    if (paused) return;
+    const why = reading();
+    replace(page, (part) => !why || part.id === COUNTS);
+    updated.textContent = why ? `list waits: ${why}` : `updated ${clock.format(new Date())}`;
     updated.classList.remove("anomalous-text");
   } catch {
     updated.textContent = "promlstm cannot be reached; this is what was last known";
@@ -66,21 +65,18 @@ async function renew() {
   }
 }
 
-function point(event) {
-  pointed = event.pointerType === "mouse" && Boolean(event.target.closest?.("#rows, #above"));
-}
-
-document.addEventListener("pointermove", point, { passive: true });
-document.addEventListener("pointerleave", () => { pointed = false; });
-document.addEventListener("visibilitychange", () => { if (!document.hidden) renew(); });
+document.addEventListener("pointermove", (event) => {
+  pointed = event.pointerType === "mouse" && event.target.closest?.("#rows, #above") ? performance.now() : -Infinity;
+}, { passive: true });
+document.documentElement.addEventListener("pointerleave", () => { pointed = -Infinity; });
+document.addEventListener("visibilitychange", renew);
 pause.addEventListener("click", () => {
   paused = !paused;
   pause.setAttribute("aria-pressed", String(paused));
-  pause.textContent = paused ? "Go on" : "Pause";
-  if (paused) updated.textContent = "paused";
-  else renew();
+  updated.textContent = paused ? "paused" : "";
+  renew();
 });
 
 tools.hidden = false;
-updated.textContent = `updated ${told(new Date())}`;
+updated.textContent = `updated ${clock.format(new Date())}`;
 setInterval(renew, SECONDS * 1000);
