@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         pages = board and Ui(
             Context(
                 board=board, statuses=scheduler.statuses, in_force=scheduler.in_force, incidents=incidents, now=clock.now, templates=Templates(),
-                external_url=args.external_url or '',
+                external_url=args.external_url or '', grafana_url=args.grafana_url or '', runbook_url=args.runbook_url or '',
             )
         )  # fmt: skip
         if pages and args.external_url:

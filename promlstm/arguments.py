@@ -7,6 +7,7 @@ flags beside each other is a usage error here, before anything is read.
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from promlstm import __version__, logs
 from promlstm.durations import seconds
@@ -140,6 +141,12 @@ def _add_run(commands: 'Commands', command: Command) -> None:
         '--web.ui', dest='ui', type=_switch, default=True, metavar='BOOL', help='serve pages that people look at, beside /metrics (default: true)'
     )
     parser.add_argument(
+        '--web.grafana-url', dest='grafana_url', type=_address, metavar='URL', help='Grafana that pages link to, its dashboards and Explore (default: none)'
+    )
+    parser.add_argument(
+        '--web.runbook-url', dest='runbook_url', type=_address, metavar='URL', help='folder in which you publish runbook.md, for links to it (default: none)'
+    )
+    parser.add_argument(
         '--web.enable-lifecycle', dest='enable_lifecycle', action='store_true', help='let POST /-/reload read the configuration again (default: no)'
     )
     parser.add_argument(
@@ -163,6 +170,17 @@ def _switch(text: str) -> bool:
     if text not in ('true', 'false'):
         raise argparse.ArgumentTypeError(f'expected true or false, got {text!r}')
     return text == 'true'
+
+
+def _address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ('http', 'https') and bool(parts.hostname) and not parts.query and not parts.fragment and parts.username is None
+    except ValueError:
+        good = False
+    if not good:
+        raise argparse.ArgumentTypeError('expected http://HOST/PATH or https://HOST/PATH, without a user, a query and a fragment')
+    return text
 
 
 def _places(text: str) -> int:

@@ -78,6 +78,24 @@ def pairs(identity: bytes) -> Pairs:
     return tuple((_decode(identity) or {}).items())
 
 
+def names(identity: bytes) -> tuple[str, ...]:
+    """The names of the labels of an identity, sorted.
+
+    >>> names(b'{"instance":"a:9100","job":"node"}')
+    ('instance', 'job')
+    """
+    return tuple(_decode(identity) or ())
+
+
+def identity_of(labels: Pairs) -> bytes:
+    """The identity that has these labels, as `identity` writes it.
+
+    >>> identity_of((('job', 'node'), ('instance', 'a:9100')))
+    b'{"instance":"a:9100","job":"node"}'
+    """
+    return msgspec.json.encode(dict(labels), order='sorted')
+
+
 def selector(labels: Iterable[tuple[str, str]]) -> str:
     r"""A label set as PromQL has it, `{a="x",b="y"}`, for messages and logs.
 

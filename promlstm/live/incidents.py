@@ -1,7 +1,8 @@
 """Incidents beside the steps: what runners say is taken in, and one thread puts the gauges of incidents on the page.
 
-Who calls it: runner (observe, through its relay; rewind), scheduler (start, use, forget, kept), site (listing). What flows through: verdicts of
-committed steps in; blocks of text and lists for the API out. Whatever fails here is logged and counted, and no step and no score suffers from it.
+Who calls it: runner (observe, through its relay; rewind), scheduler (start, use, forget, kept), site and ui (listing,
+open_with). What flows through: verdicts of committed steps in; blocks of text and lists for the API out. Whatever fails here is logged and counted, and
+no step and no score suffers from it.
 
 At the start the file of the storage is read before the first step is taken in. The gauges are made once for all detectors whose steps come
 together, in a thread, so that no step waits for a ranking.
@@ -22,7 +23,7 @@ from promlstm.incidents import listing
 from promlstm.incidents.blame import Blame
 from promlstm.incidents.graph import Graph
 from promlstm.incidents.listing import Incident, Key, Rankings
-from promlstm.incidents.members import Origin
+from promlstm.incidents.members import WAITING, Origin
 from promlstm.incidents.record import Record
 from promlstm.incidents.surroundings import Surroundings, surroundings
 from promlstm.incidents.table import Incidents
@@ -139,6 +140,21 @@ class Gathering:
             return None
         found = self._blame(view, key)
         return listing.incident(view, key, found, view.active()), surroundings(found)
+
+    def open_with(self, detector: str, identity: bytes) -> tuple[str, list[tuple[str, bytes]]] | None:
+        """The open incident of an entity; None = there is none.
+
+        returns  (its id, (detector, identity) of those that are anomalous or missing now, the first ones first)
+        """
+        view = self._table.view(self._clock.now())
+        members = view.members
+        mine = [row for row, each in enumerate(members.identities) if each == identity and view.origins[members.detector[row]].name == detector]
+        opened = view.open()
+        for number in members.incident[mine].tolist():
+            if number != WAITING and opened[number] and view.spans.ids[number]:
+                rows = np.flatnonzero(view.active() & (members.incident == number))
+                return view.spans.ids[number], [(view.origins[members.detector[row]].name, members.identities[row]) for row in listing.shown(view, rows)]
+        return None
 
     # From here on: the thread, and what it shares with the API.
 

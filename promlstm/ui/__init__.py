@@ -10,6 +10,23 @@
     templates      the pages as HTML, and the files that they load
     context        what pages and the API read
     handling       how a page is answered
+    window         the span of time that is shown, and how fine
+    shapes         which entity the labels of a link mean
+    subject        whose past is asked for
+    promql         PromQL about one entity
+    clients        the servers that pages ask
+    asking         questions to them: once for all who want the answer, a few at once
+    past           the past of an entity: columns on one grid
+    series         answers of a server as columns of an entity
+    observed       what was observed, by the expression of a detector
+    history        the past of an entity, asked of Prometheus
+    sparklines     the last hours of many entities
+    silenced       which silences are about an entity
+    present        one entity as of the newest step
+    neighbours     what is strange at the same time
+    links          URLs of an entity in Prometheus, Alertmanager and Grafana
+    elsewhere      PromQL to copy, and links
+    entity         one entity and its past: its page, /api/v1/entity and /api/v1/history
     now            what is wrong now: the first page, and /api/v1/anomalies
     detectors      what each detector does, and any of its entities
     layers         a graph in layers, as pixels
@@ -20,6 +37,7 @@
 """
 
 __all__ = [
-    'anomalies', 'board', 'context', 'detectors', 'entities', 'filtering', 'handling', 'incidents', 'layers', 'naming', 'now', 'onsets', 'patterns', 'site',
-    'specification', 'templates', 'wording',
+    'anomalies', 'asking', 'board', 'clients', 'context', 'detectors', 'elsewhere', 'entities', 'entity', 'filtering', 'handling', 'history',
+    'incidents', 'layers', 'links', 'naming', 'neighbours', 'now', 'observed', 'onsets', 'past', 'patterns', 'present', 'promql', 'series',
+    'shapes', 'silenced', 'site', 'sparklines', 'specification', 'subject', 'templates', 'window', 'wording',
 ]  # fmt: skip

@@ -80,3 +80,8 @@ class Board:
         with self._lock:
             found = [self._standings.get(name) for name in names]
         return [standing for standing in found if standing and standing.is_fresh(now)]
+
+    def newest(self, name: str) -> Standing | None:
+        """The newest step of a detector, however old; None = it has made none."""
+        with self._lock:
+            return self._standings.get(name)

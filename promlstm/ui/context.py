@@ -23,6 +23,7 @@ class Context:
     incidents     of all detectors
     now           gives unix seconds, of the clock of the steps
     external_url  under which promlstm is reached from outside; '' = not known
+    grafana_url, runbook_url  of pages elsewhere; '' = not known
     """
 
     board: Board
@@ -32,3 +33,5 @@ class Context:
     now: Callable[[], float]
     templates: Templates
     external_url: str = ''
+    grafana_url: str = ''
+    runbook_url: str = ''

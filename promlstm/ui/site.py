@@ -8,12 +8,13 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from promlstm.serve.messages import Answer, Request, text
-from promlstm.ui import detectors, incidents, now, specification
+from promlstm.ui import detectors, entity, incidents, now, specification
 from promlstm.ui.context import Context
 from promlstm.ui.handling import BadQuery, Handler, NotFound, parameters, refusal, wants_gzip
 
 THREADS = 4
-GROUPS = (now.routes, incidents.routes, detectors.routes, specification.routes)
+PATIENT = ('/entity', '/api/v1/history')  # these ask Prometheus: they wait in threads of their own, so that other pages never do
+GROUPS = (now.routes, incidents.routes, detectors.routes, entity.routes, specification.routes)
 
 
 class Ui:
@@ -21,7 +22,7 @@ class Ui:
 
     def __init__(self, context: Context) -> None:
         self._templates = context.templates
-        self._threads = ThreadPoolExecutor(THREADS, 'promlstm-ui')
+        self._threads, self._patient = (ThreadPoolExecutor(THREADS, name) for name in ('promlstm-ui', 'promlstm-ui-waits'))
         self._handlers: dict[tuple[str, str], Handler] = {}
         for group in GROUPS:
             self._handlers |= group(context)
@@ -32,7 +33,8 @@ class Ui:
         if method == 'GET' and request.path.startswith('/static/'):
             return self._templates.file(request.path, gzip=wants_gzip(request))
         if handler := self._handlers.get((method, request.path)):
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._answered, handler, request)
+            threads = self._patient if request.path in PATIENT else self._threads
+            return await asyncio.get_running_loop().run_in_executor(threads, self._answered, handler, request)
         allowed = sorted(method for method, path in self._handlers if path == request.path)
         if not allowed:
             return self._refused(request, 404, f'There is no page {request.path[:200]}.') if method == 'GET' else None

@@ -1,0 +1,178 @@
+"""One entity: its page, /api/v1/entity, and its past, /api/v1/history."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from promlstm.engine import labels
+from promlstm.serve.exposition import OURS
+from promlstm.serve.messages import Answer, Request
+from promlstm.ui import elsewhere, neighbours, shapes, silenced, window
+from promlstm.ui.asking import Asking, Busy
+from promlstm.ui.board import Standing
+from promlstm.ui.clients import Clients
+from promlstm.ui.context import Context
+from promlstm.ui.handling import BadQuery, NotFound, Routes, allow, json, refusal, wants_gzip
+from promlstm.ui.history import History
+from promlstm.ui.neighbours import Neighbours
+from promlstm.ui.past import Past, numbers
+from promlstm.ui.present import GONE, UNKNOWN, Present, present
+from promlstm.ui.sparklines import MOST, Sparklines, Wanted
+from promlstm.ui.subject import Subject
+from promlstm.ui.window import Window
+
+PAGE_SECONDS, API_SECONDS = 2.5, 12.0  # that a page and a program wait for the past
+KEPT_SECONDS, KEPT_LONG_SECONDS = 5.0, 60.0  # answers that end now, and others
+SPARKLINES_SECONDS = 20.0
+LISTED = 12  # instants in the table
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The entity that is asked for. number: its row; None = it is not in the table."""
+
+    subject: Subject
+    standing: Standing | None
+    number: int | None
+
+    @property
+    def present(self) -> Present:
+        """What is known of it now."""
+        return present(self.subject.detector, self.subject.entity, self.standing, self.number)
+
+    @property
+    def exported(self) -> labels.Pairs:
+        """Its labels on our gauges, and so on alerts and silences."""
+        return (('detector', self.subject.detector.name), *labels.exported(self.subject.entity, OURS))
+
+
+class Entities:
+    """What the pages and the API of entities share."""
+
+    def __init__(self, context: Context) -> None:
+        self._context, self._shapes, self._asking = context, shapes.Shapes(), Asking()
+        clients = Clients()
+        self._history, self._sparklines = History(clients), Sparklines(clients)
+
+    def seen(self, detector: str, entity: Mapping[str, str]) -> Seen:
+        """The entity with these labels, or whose labels are all among them; NotFound where there is no such detector."""
+        config, _ = self._context.in_force()
+        settings = next((each for each in config.detectors if each.name == detector), None)
+        if settings is None:
+            listed = ', '.join(each.name for each in config.detectors[:20])
+            raise NotFound(f'detector: there is no {detector[:100]!r}; there are {listed}' if detector else f'detector: which one? There are {listed}')
+        standing = next(iter(self._context.board.present([detector])), None)
+        known = self._shapes.of(detector, standing.identities) if standing else self._shapes.last(detector, settings.by)
+        number = shapes.found(entity, known, standing.identities) if standing else None
+        if standing and number is not None and number >= len(standing):  # it has come since the step
+            number = None
+        pairs = labels.pairs(standing.identities[number]) if standing and number is not None else shapes.own(entity, known)
+        others = frozenset().union(*known) if known else frozenset(settings.by)
+        return Seen(Subject(config, settings, pairs, others, len(standing) if standing else 1), standing, number)
+
+    def past(self, seen: Seen, span: Window, wait_seconds: float) -> Past:
+        """The past of an entity with its silences; Busy where it takes longer."""
+        subject = seen.subject
+        key = ('past', repr(subject.detector), subject.config.source_name(subject.detector), subject.entity, span)
+        keep = min(KEPT_SECONDS, subject.detector.step) if span.live else KEPT_LONG_SECONDS
+        found = self._asking.answer(key, lambda: self._history.past(subject, span), keep_seconds=keep, wait_seconds=wait_seconds)
+        silences, problem = silenced.about(self._asking, subject.config, dict(seen.exported), span)
+        return replace(found, silences=silences, notes=[*found.notes, problem] if problem else found.notes)
+
+    def sparklines(self, wanted: Sequence[Wanted]) -> dict[str, Any]:
+        """The last hours of some entities; Busy where it takes long."""
+        now = self._context.now()
+        key = ('lines', now // 60, tuple((each.subject.detector.name, each.subject.entity, each.feature) for each in wanted))
+        return self._asking.answer(key, lambda: self._sparklines.of(wanted, now), keep_seconds=SPARKLINES_SECONDS, wait_seconds=API_SECONDS)
+
+    def neighbours(self, seen: Seen, now: Present) -> Neighbours:
+        """What is strange at the same time."""
+        config, _ = self._context.in_force()
+        standings = self._context.board.present([each.name for each in config.detectors])
+        return neighbours.of(standings, seen.subject.detector.name, seen.subject.entity, now.since, self._context.incidents)
+
+
+def routes(context: Context) -> Routes:
+    """The pages of this group."""
+    entities = Entities(context)
+
+    def asked(given: Mapping[str, str]) -> tuple[Seen, Window]:
+        seen = entities.seen(given.get('detector', ''), shapes.parsed(given.get('entity', '')))
+        return seen, window.asked(given, context.now(), seen.subject.detector.step)
+
+    def page(request: Request, given: Mapping[str, str]) -> Answer:
+        seen, span = asked(given)
+        now = seen.present
+        past, waiting = None, ''
+        try:
+            past = entities.past(seen, span, PAGE_SECONDS)
+        except Busy as error:
+            waiting = f'{error} The charts come when Prometheus has answered; without JavaScript, load this page again.'
+        return context.templates.page(
+            'entity', status=404 if now.state == GONE else 200, gzip=wants_gzip(request), now=now, past=past, waiting=waiting, span=span,
+            standing=seen.standing, offered=window.OFFERED, at=context.now(), said=str(context.statuses().get(now.detector, '')),
+            elsewhere=elsewhere.of(seen.subject, seen.exported, now, span, context), neighbours=entities.neighbours(seen, now),
+            listed=_listed(past, now) if past else [], unknown=UNKNOWN, gone=GONE,
+        )  # fmt: skip
+
+    def api_entity(request: Request, given: Mapping[str, str]) -> Answer:
+        allow(given, 'detector', 'entity')
+        seen, span = asked(given)
+        now = seen.present
+        if now.state == GONE:
+            raise NotFound(f'entity: {now.detector} has no entity {now.entity}')
+        near = entities.neighbours(seen, now)
+        found = {
+            **msgspec.to_builtins(now), 'incident': near.incident, 'neighbours': near.rows,
+            **msgspec.to_builtins(elsewhere.of(seen.subject, seen.exported, now, span, context)),
+        }  # fmt: skip
+        return json(request, found)
+
+    def api_history(request: Request, given: Mapping[str, str]) -> Answer:
+        try:
+            if 'of' in given:
+                if len(given) > 1:
+                    raise BadQuery('of: it stands alone, each entity in it has its detector')
+                return json(request, entities.sparklines(_wanted(entities, given['of'])))
+            allow(given, 'detector', 'entity', 'range', 'end', 'points')
+            seen, span = asked(given)
+            now = seen.present
+            head = {'detector': now.detector, 'entity': now.entity, 'labels': now.labels, 'state': now.state}
+            return json(request, head | entities.past(seen, span, API_SECONDS).tree())
+        except Busy as error:
+            return refusal(request, 503, 'unavailable', str(error))
+
+    return {('GET', '/entity'): page, ('GET', '/api/v1/entity'): api_entity, ('GET', '/api/v1/history'): api_history}
+
+
+def _wanted(entities: Entities, text: str) -> list[Wanted]:
+    """The entities that the parameter `of` names, [[detector, labels, feature], …]; those that there are not are left out."""
+    try:
+        listed = msgspec.json.decode(text.encode(), type=list[tuple[str, str, str]])
+    except msgspec.DecodeError as error:
+        raise BadQuery(f'of: expected [[detector, labels, feature], …] as JSON: {error}') from error
+    if len(listed) > MOST:
+        raise BadQuery(f'of: expected no more than {MOST} entities, got {len(listed)}')
+    found = []
+    for detector, entity, feature in listed:
+        try:
+            subject = entities.seen(detector, shapes.parsed(entity)).subject
+        except NotFound:
+            continue
+        if feature in subject.detector.queries:
+            found.append(Wanted(subject, feature))
+    return found
+
+
+def _listed(past: Past, now: Present) -> list[dict[str, Any]]:
+    """The last instants, the newest first, of the feature that contributes most."""
+    main = next((each for each in past.features if each.name == now.feature), past.features[0])
+    columns = ('observed', 'expected', 'lower', 'upper')
+    known = [place for place in range(len(past.times)) if main.observed[place] == main.observed[place] or past.score[place] == past.score[place]]
+    return [
+        {'time': float(past.times[place]), 'score': numbers(past.score[place : place + 1])[0]}
+        | {name: numbers(getattr(main, name)[place : place + 1])[0] for name in columns}
+        for place in reversed(known[-LISTED:])
+    ]

@@ -1,0 +1,80 @@
+"""What was observed of an entity, by the expression of its detector: where no Prometheus has our own gauges of it.
+
+Who calls it: history. What flows through: a Past whose gaps are filled; out come sentences on what is shown. An expression that is no selector is evaluated
+for all entities before one of them is picked, so of many entities fewer points are asked for.
+"""
+
+import numpy as np
+
+from promlstm.engine.columns import Floats, Ints
+from promlstm.errors import PromlstmError
+from promlstm.query.prometheus import Matrix, Prometheus
+from promlstm.ui import promql
+from promlstm.ui.past import Past
+from promlstm.ui.subject import Subject
+from promlstm.ui.window import Window
+
+EVALUATED = 4_000_000  # samples that an expression may be evaluated to for one picture
+LEAST_POINTS = 30  # with fewer a picture says nothing
+WAY = 'To see score, band and expectation, let this Prometheus scrape promlstm with honor_labels: true.'
+
+
+def fill(past: Past, api: Prometheus, name: str, subject: Subject, window: Window, since: float) -> list[str]:
+    """Fill in what was observed before an instant, unix seconds or inf; what is to be said of it.
+
+    name  of the source
+    """
+    if api.dialect.windowed:
+        return [f'{name} counts logs and has no past of one entity. Let a Prometheus scrape promlstm, and name it under sources.']
+    apart = spread(subject, window.points)
+    if apart is None:
+        return [f'The expression of this detector gives {subject.entities} series, too many to ask for their past. {WAY}']
+    filled, scored = False, since < np.inf
+    for feature in past.features:
+        expr = promql.restricted(subject.detector.queries[feature.name], subject.entity, subject.others)
+        try:
+            matrices = list(api.range(expr, window.start, min(window.end, since), window.resolution * apart, 1))
+        except PromlstmError as error:
+            return [unanswered(name, error)]
+        for matrix in matrices:
+            rows = np.rint((matrix.times - window.start) / window.resolution).astype(np.int64)
+            values = highest(matrix)
+            filled |= bool(np.isfinite(values).any())
+            feature.fill(*_between(rows, np.nan_to_num(values) if subject.detector.absent == 'zero' else values, apart))
+    if not scored:
+        past.origin = 'expression' if filled else 'none'
+    if not filled:
+        return [] if scored else [f'{name} has no samples of this entity in this range. Choose another range.']
+    thinned = f' One point in {apart} is asked for, as the expression gives {subject.entities} series.' if apart > 1 else ''
+    if scored:
+        return [f'The gauges of promlstm in {name} begin within this range; before, only what was observed is known.{thinned}']
+    return [f'Only what was observed is shown: {name} has no gauges of promlstm for this entity and range. {WAY}{thinned}']
+
+
+def spread(subject: Subject, points: int) -> int | None:
+    """How many points of a picture one that is asked for stands for; None = it would be too costly.
+
+    points  of the picture
+    """
+    if all(map(promql.is_selector, subject.detector.queries.values())):
+        return 1
+    affordable = min(points, EVALUATED // max(1, subject.entities))
+    return -(-points // affordable) if affordable >= min(points, LEAST_POINTS) else None
+
+
+def highest(matrix: Matrix) -> Floats:
+    """float64 [T]: the highest of all series; NaN = none."""
+    return np.asarray(np.fmax.reduce(matrix.values, axis=1), np.float64) if matrix.keys else np.full(len(matrix.times), np.nan)
+
+
+def _between(rows: Ints, values: Floats, apart: int) -> tuple[Ints, Floats]:
+    """The points between those that were asked for, on a straight line from one to the next."""
+    if apart == 1 or not len(rows):
+        return rows, values
+    every = np.arange(rows[0], rows[-1] + 1)
+    return every, np.interp(every, rows, values)
+
+
+def unanswered(name: str, error: PromlstmError) -> str:
+    """What is said where a server does not answer."""
+    return f'{name} did not answer, so the past cannot be shown: {error}. Try again when it answers; what this page says of now is from the last step.'
