@@ -71,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
         from promlstm.serve.site import Site, host_of, prefix_of
         from promlstm.serve.telemetry import Telemetry
         from promlstm.serve.web import Web
+        from promlstm.ui.actions import Actions
         from promlstm.ui.board import Board
         from promlstm.ui.context import Context
         from promlstm.ui.site import Ui
@@ -104,10 +105,12 @@ def run(args: argparse.Namespace) -> int:
         reload = Reload(
             None if args.preset else args.config_file, in_force.apply, telemetry, lambda new: _advise(new, log), seen=seen
         )
+        web = Web(args.web_config_file, telemetry)
+        actions = Actions(args.enable_actions, host_of(args.external_url), lambda: web.users)
         pages = board and Ui(
             Context(
                 board=board, statuses=scheduler.statuses, in_force=scheduler.in_force, incidents=incidents, now=clock.now, templates=Templates(),
-                external_url=args.external_url or '', grafana_url=args.grafana_url or '', runbook_url=args.runbook_url or '',
+                external_url=args.external_url or '', grafana_url=args.grafana_url or '', runbook_url=args.runbook_url or '', actions=actions,
             )
         )  # fmt: skip
         if pages and args.external_url:
@@ -117,7 +120,6 @@ def run(args: argparse.Namespace) -> int:
             reload=reload.ask if args.enable_lifecycle else None, host=host_of(args.external_url), incidents=incidents.listing,
             pages=pages.answer if pages else None,
         )  # fmt: skip
-        web = Web(args.web_config_file, telemetry)
         server = Server(args.listen, site, limits_of(args.max_connections, args.max_connections_per_client), web)
         wait_for_signal = signals.waiting(kept)
     server.start()
@@ -130,6 +132,7 @@ def run(args: argparse.Namespace) -> int:
         web.reread()
         reload.ask()
     logs.event(log, 'info', 'stopping', signal=number.name)
+    actions.jobs.stop()
     clean = scheduler.stop(STOP_SECONDS)
     if storage and not storage.stop(CHECKPOINT_SECONDS):
         logs.event(log, 'warn', 'memory was not written in time, or not all of it: the next start catches up from the checkpoint before')
@@ -256,6 +259,7 @@ def backtest(args: argparse.Namespace) -> int:
     from promlstm.engine.trial import Trials
     from promlstm.query.sources import Sources
     from promlstm.query.victorialogs import asked_every
+    from promlstm.ui import backtest_report
 
     (config, name), now = _configuration(args), time.time()
     start, end = instant(args.start, now, '--from'), instant(args.end, now, '--to')
@@ -269,6 +273,7 @@ def backtest(args: argparse.Namespace) -> int:
     out = _output(args.output)  # before the work, so that a path that cannot be written is reported at once
     sources, sink, progress, trials = Sources(config.named_sources, root=config.root), replay.OpenMetrics(), Progress(), Trials()
     reports, failed = list[replay.Report](), list[str]()
+    drawn = list[backtest_report.Found]()
     incidents = None
     if args.incidents:
         incidents = past.PastIncidents(config.root_cause, list(past.graphs(config, sources, start, end, lambda text: failed.append(f'promlstm: {text}'))))
@@ -277,13 +282,15 @@ def backtest(args: argparse.Namespace) -> int:
             try:
                 session = load(resolve(detector.model, config.root), sha256=detector.sha256, trial=trials)
                 source = asked_every(sources[config.source_name(detector)], detector.step)
-                subject, show_step = Detector(detector, session, source), progress.steps(detector.name)
+                subject, show_step, recorder = Detector(detector, session, source), progress.steps(detector.name), backtest_report.Recorder()
+                watching = [*([incidents.observe] if incidents else []), *([recorder.observe] if args.format == 'html' else [])]
                 reports.append(
                     replay.run(
                         subject, start, end, progress=show_step, sink=sink if args.format == 'openmetrics' else None,
-                        watch=incidents.observe if incidents else None,
+                        watch=replay.together(watching),
                     )
                 )  # fmt: skip
+                drawn.append(backtest_report.Found(reports[-1], detector, recorder))
             except PromlstmError as error:  # the others have their report all the same
                 failed.append(f'promlstm: detector {detector.name}: {error}')
             progress.show('')
@@ -293,7 +300,9 @@ def backtest(args: argparse.Namespace) -> int:
                 sink.write(out)
             else:
                 found = incidents.found() if incidents else None
-                if args.format == 'table':
+                if args.format == 'html':
+                    text = backtest_report.page(drawn, failed, past.table(found) if found is not None else '')
+                elif args.format == 'table':
                     text = replay.table(reports) + (f'\n{past.table(found)}' if found is not None else '')
                 else:
                     text = replay.as_json(reports, None if found is None else past.tree(found)) + '\n'
@@ -322,19 +331,10 @@ def instant(text: str, now: float, flag: str) -> float:
     >>> instant('-2d', 200_000, '--from'), instant('now', 5.0, '--to'), instant('1970-01-01T00:01:00Z', 0, '--to')
     (27200.0, 5.0, 60.0)
     """
-    from datetime import UTC, datetime
-
-    from promlstm.config import seconds
+    from promlstm import durations
 
     try:
-        if text == 'now':
-            return float(now)
-        if text.startswith('-'):
-            return now - seconds(text[1:])
-        if text.replace('.', '', 1).isdigit():
-            return float(text)
-        parsed = datetime.fromisoformat(text)
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+        return durations.instant(text, now)
     except ValueError as error:
         raise ConfigError(f'{flag}={text}: expected -2d, now, unix seconds or 2026-01-31T12:00:00Z') from error
 

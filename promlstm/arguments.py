@@ -37,8 +37,10 @@ def parse(argv: Sequence[str], commands: Mapping[str, Command]) -> argparse.Name
         if args.checkpoint_interval and not args.storage_path:
             parser.error('--storage.checkpoint-interval is for --storage.path only: without a folder nothing is written')
         args.checkpoint_interval = args.checkpoint_interval or CHECKPOINT_SECONDS
+    if getattr(args, 'enable_actions', False) and not args.ui:
+        parser.error('--web.enable-actions is for the pages, which --web.ui=false turns off')
     if getattr(args, 'incidents', False) and args.format == 'openmetrics':
-        parser.error('--incidents is for --format=table and --format=json: a file of scores has no place for them')
+        parser.error('--incidents is for --format=table, json and html: a file of scores has no place for them')
     return args
 
 
@@ -140,6 +142,10 @@ def _add_run(commands: 'Commands', command: Command) -> None:
     parser.add_argument(
         '--web.ui', dest='ui', type=_switch, default=True, metavar='BOOL', help='serve pages that people look at, beside /metrics (default: true)'
     )
+    parser.add_argument(
+        '--web.enable-actions', dest='enable_actions', action='store_true',
+        help='let people run what-if replays and make silences in Alertmanager from the pages (default: no)',
+    )  # fmt: skip
     parser.add_argument(
         '--web.grafana-url', dest='grafana_url', type=_address, metavar='URL', help='Grafana that pages link to, its dashboards and Explore (default: none)'
     )
@@ -289,7 +295,7 @@ def _add_backtest(commands: 'Commands', command: Command) -> None:
         '  promlstm backtest --from=-2d --format=openmetrics --output=scores.om\n'
         '  promtool tsdb create-blocks-from openmetrics scores.om DATA_DIR',
         examples=[
-            'promlstm backtest --from=-2d', 'promlstm backtest --from=-2d --incidents',
+            'promlstm backtest --from=-2d', 'promlstm backtest --from=-2d --incidents', 'promlstm backtest --from=-7d --format=html --output=report.html',
             'promlstm backtest --from=2026-01-30T00:00:00Z --to=2026-01-31T00:00:00Z --detector=node_cpu --format=json',
         ],
     )
@@ -299,6 +305,8 @@ def _add_backtest(commands: 'Commands', command: Command) -> None:
     )
     parser.add_argument('--to', dest='end', default='now', metavar='TIME', help='end, written the same way, or now (default: now)')
     parser.add_argument('--detector', action='append', metavar='NAME', help='replay only this detector; repeatable')
-    parser.add_argument('--format', choices=('table', 'json', 'openmetrics'), default='table', help='output format (default: table)')
+    parser.add_argument(
+        '--format', choices=('table', 'json', 'html', 'openmetrics'), default='table', help='output format; html is one file with charts (default: table)'
+    )
     parser.add_argument('--incidents', action='store_true', help='list the incidents of all these detectors together, with their likeliest causes')
     parser.add_argument('--output', metavar='FILE', help='write to a file instead of standard output')

@@ -7,7 +7,7 @@ include real incidents, so more alarms than the budget allows may be right.
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import IO, Any, BinaryIO
@@ -22,6 +22,9 @@ from promlstm.engine.detector import Detector
 from promlstm.engine.history import aligned
 from promlstm.engine.score import same_alarm
 from promlstm.serve import exposition
+
+# Called with the detector, the verdicts of a step and which entities are missing (bool [N]).
+Watch = Callable[[Detector, Verdicts, Bools], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,27 +136,47 @@ def run(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
     sink: Callable[[Mapping[str, bytes], float], None] | None = None,
-    watch: Callable[[Detector, Verdicts, Bools], None] | None = None,
+    watch: Watch | None = None,
 ) -> Report:
-    """The Report of one detector over a span.
+    """The Report of one detector over a span; arguments as `replayed`.
+
+    progress  called with (steps done, steps to do); steps done are below 0 during warm-up
+    """
+    steps = replayed(detector, start, end, sink=sink, watch=watch)
+    while True:
+        try:
+            progress(*next(steps))
+        except StopIteration as ended:
+            report: Report = ended.value
+            return report
+
+
+def replayed(
+    detector: Detector,
+    start: float,
+    end: float,
+    *,
+    sink: Callable[[Mapping[str, bytes], float], None] | None = None,
+    watch: Watch | None = None,
+) -> Generator[tuple[int, int], None, Report]:
+    """A span, one step of a detector at a time: yields (steps done, steps to do), of which the first is below 0 during warm-up; returns the Report.
 
     detector    Detector, blank; it is warmed up on what lies before `start`
     start, end  unix seconds
-    progress    called with (steps done, steps to do); steps done are below 0 during warm-up
     sink        called with {family: text block} and the time of each step, or None
-    watch       called with the detector, the verdicts of each step and which entities are missing (bool [N]), or None
+    watch       called with each step, or None
     """
     step = detector.config.step
     first, last = aligned(start, step) + step, aligned(end, step)
     for done, total, _ in detector.warm(lambda: first - step):
-        progress(done - total, 0)
+        yield done - total, 0
     names = tuple(detector.config.queries)
     alarms = Alarms(lambda gaps: same_alarm(gaps, step), len(names))
     absences = Alarms(lambda gaps: gaps <= step, len(names))
     report = Report(detector.config.name, first, last, step, str(detector.config.false_alarms))
     judged, text = 0, exposition.Labels(detector.config.name, names, detector.session.bundle.manifest.views)
     for done, total, verdicts in detector.replay(first, last):
-        progress(done, total)
+        yield done, total
         judged += int((verdicts.status == READY).sum())
         missing = detector.missing(verdicts)
         report.anomalies += [_anomaly(detector, names, closed) for closed in alarms.add(verdicts, verdicts.score >= 1)]
@@ -170,6 +193,16 @@ def run(
     report.judged_entity_weeks = judged * step / WEEK_SECONDS
     report.budget_alarms_per_entity_week = detector.settings(report.entities).alarms_per_week or 0.0
     return report
+
+
+def together(watching: Sequence[Watch]) -> Watch:
+    """All of them, one after the other."""
+
+    def watch(detector: Detector, verdicts: Verdicts, missing: Bools) -> None:
+        for each in watching:
+            each(detector, verdicts, missing)
+
+    return watch
 
 
 def _anomaly(detector: Detector, names: Sequence[str], alarm: Closed) -> Anomaly:
@@ -232,7 +265,7 @@ def _rows(anomalies: Sequence[Anomaly]) -> list[str]:
         return ['  no anomalies']
     cells = [('START (UTC)', 'END', 'PEAK', 'OBSERVED', 'EXPECTED', 'ENTITY')]
     for a in anomalies:
-        feature = _main_feature(a)
+        feature = main_feature(a)
         entity = a.entity + (f' {feature}' if feature else '')
         cells.append(
             (
@@ -262,7 +295,7 @@ def _absences(missing: Sequence[Anomaly]) -> list[str]:
     return ['', *(f'  {line}' for line in terminal.columns(rows))]
 
 
-def _main_feature(anomaly: Anomaly) -> str:
+def main_feature(anomaly: Anomaly) -> str:
     """The feature that contributed most at the peak."""
     return max(anomaly.contribution, key=lambda name: float(np.nan_to_num(anomaly.contribution[name])))
 

@@ -51,7 +51,7 @@ def test_incidents_in_openmetrics_are_refused(capsys):
     """A usage error that says where they can be had."""
     with pytest.raises(SystemExit):
         main(['backtest', '--incidents', '--format=openmetrics'])
-    assert '--incidents is for --format=table and --format=json' in capsys.readouterr().err
+    assert '--incidents is for --format=table, json and html' in capsys.readouterr().err
 
 
 def test_the_text_tells_span_entities_and_causes():

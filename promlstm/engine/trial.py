@@ -126,7 +126,7 @@ class Trials:
         try:
             answer = msgspec.json.decode(said, type=Answer)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BundleFormatError(f'{source}: refused: the process that tried it ended with {_ending(child.returncode)}; it had {had}') from error
+            raise BundleFormatError(f'{source}: refused: the process that tried it ended with {ending(child.returncode)}; it had {had}') from error
         if answer.kind == MemoryError.__name__:
             raise BundleFormatError(f'{source}: refused: the process that tried it ran out of memory; it had {had}: {answer.why.removeprefix(f"{source}: ")}')
         if answer.kind:
@@ -177,10 +177,10 @@ def _exchange(child: subprocess.Popen[bytes], data: bytes) -> bytes:
     return said
 
 
-def _ending(status: int) -> str:
+def ending(status: int) -> str:
     """How a process ended, by its return code.
 
-    >>> _ending(1), _ending(-11)
+    >>> ending(1), ending(-11)
     ('status 1', 'SIGSEGV')
     """
     try:
@@ -200,10 +200,11 @@ def memory_bytes(size_bytes: int, limit_bytes: int | None = None) -> int:
     wanted = MEMORY_BYTES + MEMORY_PER_BYTE * size_bytes
     if limit_bytes is None:
         return wanted
-    return max(LEAST_MEMORY_BYTES, min(wanted, limit_bytes - _resident_bytes() - INTERPRETER_BYTES))
+    return max(LEAST_MEMORY_BYTES, min(wanted, limit_bytes - resident_bytes() - INTERPRETER_BYTES))
 
 
-def _resident_bytes() -> int:
+def resident_bytes() -> int:
+    """Memory that this process has; 0 where the system does not tell."""
     try:
         return int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
     except (OSError, ValueError):
@@ -213,7 +214,7 @@ def _resident_bytes() -> int:
 # -- in the child
 
 
-def _limit(memory: int, seconds: int) -> None:
+def limit(memory: int, seconds: int) -> None:
     """Let this process have so much memory beyond what it has, so many seconds of CPU time, and write no file."""
     if not resource:  # pragma: no cover
         return
@@ -248,7 +249,7 @@ def _tried(source: str, data: bytes, prove: Callable[[bytes, str], None]) -> Ans
 def main(source: str, memory: int, seconds: int, data: IO[bytes], out: int, prove: Callable[[bytes, str], None]) -> None:
     """Try a file: its bytes come from `data`, and the Answer goes to the descriptor `out`. prove(bytes, source) loads it and replays its proof."""
     read = data.read()
-    _limit(memory, seconds)
+    limit(memory, seconds)
     os.write(out, msgspec.json.encode(_tried(source, read, prove)))
 
 

@@ -132,15 +132,6 @@ class Gathering:
         found = [listing.incident(view, key, self._blame(view, key), active) for key in keys[: asked.limit]]
         return found, keys[asked.limit - 1].order if len(keys) > asked.limit else None
 
-    def one(self, name: str) -> tuple[Incident, Surroundings] | None:
-        """The incident of an id with the graph around it; None = it is not known, or not any more."""
-        view = self._table.view(self._clock.now())
-        key = next((key for key in listing.keys(view) if key.id == name), None)
-        if key is None:
-            return None
-        found = self._blame(view, key)
-        return listing.incident(view, key, found, view.active()), surroundings(found)
-
     def open_with(self, detector: str, identity: bytes) -> tuple[str, list[tuple[str, bytes]]] | None:
         """The open incident of an entity; None = there is none.
 
@@ -155,6 +146,15 @@ class Gathering:
                 rows = np.flatnonzero(view.active() & (members.incident == number))
                 return view.spans.ids[number], [(view.origins[members.detector[row]].name, members.identities[row]) for row in listing.shown(view, rows)]
         return None
+
+    def one(self, name: str) -> tuple[Incident, Surroundings] | None:
+        """The incident of an id with the graph around it; None = it is not known, or not any more."""
+        view = self._table.view(self._clock.now())
+        key = next((key for key in listing.keys(view) if key.id == name), None)
+        if key is None:
+            return None
+        found = self._blame(view, key)
+        return listing.incident(view, key, found, view.active()), surroundings(found)
 
     # From here on: the thread, and what it shares with the API.
 

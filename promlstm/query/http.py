@@ -5,7 +5,7 @@ of the body. It never follows a redirect nor reads its body (it would lose the f
 never reads an answer beyond its limit, never waits longer than its time-out, whatever it waits for, and never puts a secret into a message.
 
 Connections are kept and used again. One that the other side has closed meanwhile costs nothing: where no byte of an answer has come, the
-request is sent once more on a fresh one. All that is asked here is read-only, so asking twice does no harm.
+request is sent once more on a fresh one. What is asked with a form is read-only, so asking twice does no harm; what has a body of its own is sent once.
 """
 
 import base64
@@ -106,7 +106,8 @@ class Http:
         return self._in_flight.answer()
 
     def send(
-        self, method: str, path: str, form: Mapping[str, str], timeout: float, room: Answer | None = None, headers: Mapping[str, str] | None = None
+        self, method: str, path: str, form: Mapping[str, str], timeout: float, room: Answer | None = None, headers: Mapping[str, str] | None = None,
+        json: bytes | None = None,
     ) -> Reply:
         """The Reply of a path below the URL.
 
@@ -115,13 +116,14 @@ class Http:
         timeout  seconds for the whole exchange: a token, waiting for its turn, connecting, sending, and every byte of the answer
         room     what `answer` gave; None = it is given back as soon as the answer is here
         headers  of this request alone
+        json     the body in the place of the form, which is in the URL then
         raises   SourceUnavailable, ResponseError; ConfigError where a secret or certificate cannot be read
         """
         deadline = Deadline(timeout)
 
         def reply(credentials: Mapping[str, str]) -> Reply:
             with self._explained(f'{self.url}/{path}', timeout), self._slots.one(deadline), nullcontext(room) if room else self.answer() as held:
-                return self._exchange(self._request(method, path, form, {**credentials, **(headers or {})}), deadline, held)
+                return self._exchange(self._request(method, path, form, {**credentials, **(headers or {})}, json), deadline, held, once=json is not None)
 
         return self._with_token(reply, self._tokens, deadline) if self._tokens else reply(self._credentials())
 
@@ -134,13 +136,17 @@ class Http:
         token.accepted = token.accepted or answered.status != 401
         return answered
 
-    def _request(self, method: str, path: str, form: Mapping[str, str], more: Mapping[str, str]) -> Request:
+    def _request(self, method: str, path: str, form: Mapping[str, str], more: Mapping[str, str], json: bytes | None) -> Request:
         url, headers, query = f'{self._base}/{path}', self._headers | dict(more), dict(self._source.params)
-        if method == 'POST':
+        if json is not None:
+            headers['Content-Type'] = 'application/json'
+            query |= dict(form)
+        elif method == 'POST':
             headers['Content-Type'] = 'application/x-www-form-urlencoded'
         else:
             query |= dict(form)
-        return method, f'{url}?{urlencode(query)}' if query else url, headers, urlencode(form).encode() if method == 'POST' else None
+        body = json if json is not None else urlencode(form).encode() if method == 'POST' else None
+        return method, f'{url}?{urlencode(query)}' if query else url, headers, body
 
     def check_files(self) -> None:
         """Read the secrets and certificates as a query would; ConfigError names the file that cannot be used."""
@@ -155,9 +161,9 @@ class Http:
             self._secret(self._source.oauth2.client_secret_file, 'printable text')
             self._endpoint.check_files()
 
-    def _exchange(self, request: Request, deadline: Deadline, room: Answer) -> Reply:
+    def _exchange(self, request: Request, deadline: Deadline, room: Answer, *, once: bool) -> Reply:
         context = self._context()  # before a kept connection is taken: a certificate that is gone is told at once
-        if kept := self._idle():
+        if not once and (kept := self._idle()):
             try:
                 return self._ask(kept, request, deadline, room)
             except Unanswered:

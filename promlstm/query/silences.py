@@ -1,6 +1,6 @@
-"""Silences of an Alertmanager, and which entities each is about. Pure but for `read`.
+"""Silences of an Alertmanager, and which entities each is about. Pure but for `read` and `create`.
 
-Who calls it: live.feedback, `check-config`, convert.data.incidents. What flows through: the JSON of `GET /api/v2/silences`; out come Silences.
+Who calls it: live.feedback, `check-config`, convert.data.incidents, ui. What flows through: the JSON of `GET /api/v2/silences`; out come Silences.
 
 The button that makes a silence copies all labels of an alert, and an entity has not all of them: `alertname`, `severity`, the external labels of
 Prometheus. So a matcher on a label that an entity lacks says nothing about it, as in training data (convert.data.spans.Exclusion), and one
@@ -14,11 +14,11 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
-from promlstm.errors import ResponseError, SourceRefused, SourceUnavailable
+from promlstm.errors import ResponseError, SourceError, SourceRefused, SourceUnavailable
 from promlstm.query.http import Http, printable
 from promlstm.query.selector import Matcher
 
@@ -125,10 +125,37 @@ def read(http: Http, timeout: float) -> tuple[list[Silence], list[str]]:
     status, _, body = http.send('GET', PATH, {}, timeout)
     if status == 200:
         return parse(body)
+    raise _refusal(http, status, body)
+
+
+def _refusal(http: Http, status: int, body: bytes | bytearray) -> SourceError:
     said = f'{http.url}/{PATH} answered {status}: {printable(body[:2000].decode(errors="replace"))}'
     if status in (401, 403):
-        raise SourceRefused(f'{said}; check basic_auth, authorization or oauth2')
-    raise (SourceUnavailable if status == 429 or status >= 500 else ResponseError)(said)
+        return SourceRefused(f'{said}; check basic_auth, authorization or oauth2')
+    return (SourceUnavailable if status == 429 or status >= 500 else ResponseError)(said)
+
+
+class _Created(msgspec.Struct):
+    silenceID: str
+
+
+def create(http: Http, silence: Silence, author: str, timeout: float) -> str:
+    """Have an Alertmanager make a silence, whose id and state do not matter; returns its id. It is sent once, whatever happens.
+
+    raises  SourceUnavailable, SourceRefused, ResponseError
+    """
+    matchers = [
+        {'name': each.label, 'value': each.value, 'isRegex': '~' in each.operator, 'isEqual': not each.operator.startswith('!')} for each in silence.matchers
+    ]
+    start, end = (datetime.fromtimestamp(each, UTC).isoformat().replace('+00:00', 'Z') for each in (silence.start, silence.end))
+    tree = {'matchers': matchers, 'startsAt': start, 'endsAt': end, 'createdBy': author, 'comment': silence.comment}
+    status, _, body = http.send('POST', PATH, {}, timeout, json=msgspec.json.encode(tree))
+    if status != 200:
+        raise _refusal(http, status, body)
+    try:
+        return msgspec.json.decode(body, type=_Created).silenceID
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ResponseError(f'{http.url}/{PATH} made a silence and did not say which: {error}') from error
 
 
 def false_alarms(silences: Iterable[Silence]) -> tuple[Silence, ...]:

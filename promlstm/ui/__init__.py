@@ -34,10 +34,23 @@
     incidents      all incidents, and one with its causes, onsets and graph
     specification  the document of the API
     site           which path answers what
+    written        a configuration as its file has it
+    proposal       other settings for a detector, out of a form
+    timeline       how many entities alarm at a time
+    comparison     a span replayed with two settings
+    rerun          a comparison in a process of its own
+    jobs           one of these at a time, and what came of the last ones
+    actions        who may change something
+    what_if        other settings tried on the past: its page, and /api/v1/what-if
+    silencing      the silence that says false alarm
+    feedback       "this was a false alarm": its page, and /api/v1/silences
+    standalone     a page as one file
+    backtest_report  a backtest as such a page
 """
 
 __all__ = [
-    'anomalies', 'asking', 'board', 'clients', 'context', 'detectors', 'elsewhere', 'entities', 'entity', 'filtering', 'handling', 'history',
-    'incidents', 'layers', 'links', 'naming', 'neighbours', 'now', 'observed', 'onsets', 'past', 'patterns', 'present', 'promql', 'series',
-    'shapes', 'silenced', 'site', 'sparklines', 'specification', 'subject', 'templates', 'window', 'wording',
+    'actions', 'anomalies', 'asking', 'backtest_report', 'board', 'clients', 'comparison', 'context', 'detectors', 'elsewhere', 'entities', 'entity',
+    'feedback', 'filtering', 'handling', 'history', 'incidents', 'jobs', 'layers', 'links', 'naming', 'neighbours', 'now', 'observed', 'onsets',
+    'past', 'patterns', 'present', 'promql', 'proposal', 'rerun', 'series', 'shapes', 'silenced', 'silencing', 'site', 'sparklines', 'specification',
+    'standalone', 'subject', 'templates', 'timeline', 'what_if', 'window', 'wording', 'written',
 ]  # fmt: skip

@@ -4,11 +4,12 @@ Whatever may be replaced while the exporter runs (the configuration by a reload,
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from promlstm.config import Config
 from promlstm.engine.interfaces import Sources
 from promlstm.live.incidents import Gathering
+from promlstm.ui.actions import Actions
 from promlstm.ui.board import Board
 from promlstm.ui.templates import Templates
 
@@ -22,6 +23,7 @@ class Context:
     in_force      gives the configuration and its sources
     incidents     of all detectors
     now           gives unix seconds, of the clock of the steps
+    actions       what people may change by way of the pages
     external_url  under which promlstm is reached from outside; '' = not known
     grafana_url, runbook_url  of pages elsewhere; '' = not known
     """
@@ -35,3 +37,4 @@ class Context:
     external_url: str = ''
     grafana_url: str = ''
     runbook_url: str = ''
+    actions: Actions = field(default_factory=Actions)

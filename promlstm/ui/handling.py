@@ -12,16 +12,48 @@ from promlstm.serve.messages import Answer, Request, accepts_gzip
 from promlstm.serve.page import compressed
 
 JSON = 'application/json; charset=utf-8'
+FORM = 'application/x-www-form-urlencoded'
 Handler = Callable[[Request, Mapping[str, str]], Answer]
 Routes = Mapping[tuple[str, str], Handler]
 
 
 class BadQuery(ValueError):
-    """What is asked for cannot be had; its text says what can."""
+    """What is asked for cannot be had; its text says what can.
+
+    status, kind  of the answer: the status of HTTP, and the `errorType` of Prometheus's API
+    """
+
+    status, kind = 400, 'bad_data'
 
 
 class NotFound(BadQuery):
     """What is asked for is not there; its text says what was looked for."""
+
+    status, kind = 404, 'not_found'
+
+
+class Forbidden(BadQuery):
+    """Whoever asks may not do that, or nobody may; its text says why."""
+
+    status, kind = 403, 'forbidden'
+
+
+class Conflict(BadQuery):
+    """Something else is being done that has to end first; its text says what."""
+
+    status, kind = 409, 'conflict'
+
+
+class Unavailable(BadQuery):
+    """This machine has no room for it now; its text says what is lacking."""
+
+    status, kind = 503, 'unavailable'
+
+
+class Unreachable(BadQuery):
+    """A server that has to be asked does not answer as it should; its text says which and what it says."""
+
+    status, kind = 502, 'unavailable'
 
 
 def parameters(query: str) -> dict[str, str]:
@@ -36,6 +68,14 @@ def parameters(query: str) -> dict[str, str]:
             raise BadQuery(f'{name[:100]}: stands twice')
         given[name] = value
     return given
+
+
+def form(request: Request) -> dict[str, str]:
+    """The parameters of a form that was sent; BadQuery where it is none, or one stands twice."""
+    kind = request.header('content-type').partition(';')[0].strip().lower()
+    if kind != FORM:
+        raise BadQuery(f'expected a form ({FORM}), got {kind[:100] or "no Content-Type"!r}')
+    return parameters(request.body.decode(errors='replace'))
 
 
 def allow(given: Mapping[str, str], *names: str) -> None:

@@ -8,13 +8,13 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from promlstm.serve.messages import Answer, Request, text
-from promlstm.ui import detectors, entity, incidents, now, specification
+from promlstm.ui import detectors, entity, feedback, incidents, now, specification, what_if
 from promlstm.ui.context import Context
 from promlstm.ui.handling import BadQuery, Handler, NotFound, parameters, refusal, wants_gzip
 
 THREADS = 4
-PATIENT = ('/entity', '/api/v1/history')  # these ask Prometheus: they wait in threads of their own, so that other pages never do
-GROUPS = (now.routes, incidents.routes, detectors.routes, entity.routes, specification.routes)
+PATIENT = ('/entity', '/feedback', '/api/v1/history', '/api/v1/silences')  # these ask others: they wait in threads of their own, so that pages never do
+GROUPS = (now.routes, incidents.routes, detectors.routes, entity.routes, what_if.routes, feedback.routes, specification.routes)
 
 
 class Ui:
@@ -37,7 +37,7 @@ class Ui:
             return await asyncio.get_running_loop().run_in_executor(threads, self._answered, handler, request)
         allowed = sorted(method for method, path in self._handlers if path == request.path)
         if not allowed:
-            return self._refused(request, 404, f'There is no page {request.path[:200]}.') if method == 'GET' else None
+            return self._refused(request, NotFound(f'There is no page {request.path[:200]}.')) if method == 'GET' else None
         names = ', '.join(['HEAD', *allowed] if 'GET' in allowed else allowed)
         return text(405, f'Method not allowed. Allowed: {names}.\n', {'Allow': names})
 
@@ -45,10 +45,10 @@ class Ui:
         try:
             return handler(request, parameters(request.query))
         except BadQuery as error:
-            return self._refused(request, 404 if isinstance(error, NotFound) else 400, str(error))
+            return self._refused(request, error)
 
-    def _refused(self, request: Request, status: int, why: str) -> Answer:
+    def _refused(self, request: Request, error: BadQuery) -> Answer:
         """What is wrong with what was asked: JSON for programs, a page for people."""
         if request.path.startswith('/api/'):
-            return refusal(request, status, 'not_found' if status == 404 else 'bad_data', why)
-        return self._templates.page('refused', status=status, gzip=wants_gzip(request), why=why, nothing=status == 404)
+            return refusal(request, error.status, error.kind, str(error))
+        return self._templates.page('refused', status=error.status, gzip=wants_gzip(request), why=str(error), nothing=error.status == 404)

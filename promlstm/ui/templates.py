@@ -24,6 +24,8 @@ POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'"
 )
+# With `no-referrer` a browser would send `Origin: null` with the forms of our own pages, too (Fetch, section 3.2.1).
+REFERRER = 'same-origin'
 HTML = 'text/html; charset=utf-8'
 _KINDS = {'.css': 'text/css; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.svg': 'image/svg+xml', '.LICENSE': 'text/plain; charset=utf-8'}
 
@@ -45,10 +47,18 @@ class Templates:
             'version': __version__, 'static': self.static, 'link': link, 'band': wording.band, 'duration': duration, 'shared': Shared().of,
         }  # fmt: skip
 
+    def text(self, name: str, **shown: Any) -> str:
+        """The text of the template NAME.html."""
+        return self._environment.get_template(f'{name}.html').render(**shown)
+
+    def content(self, name: str) -> str:
+        """A style or script by its name."""
+        return self._files[name].decode()
+
     def page(self, name: str, *, status: int = 200, gzip: bool = False, **shown: Any) -> Answer:
         """A page, from the template NAME.html."""
-        text = self._environment.get_template(f'{name}.html').render(**shown).encode()
-        headers = {'Content-Security-Policy': POLICY, 'Cache-Control': 'no-store', **_encoding(gzip)}
+        text = self.text(name, **shown).encode()
+        headers = {'Content-Security-Policy': POLICY, 'Referrer-Policy': REFERRER, 'Cache-Control': 'no-store', **_encoding(gzip)}
         return Answer(status, HTML, [compressed(text) if gzip else text], headers)
 
     def file(self, path: str, *, gzip: bool) -> Answer | None:

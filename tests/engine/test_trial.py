@@ -152,7 +152,7 @@ def test_the_folder_that_it_runs_in_has_no_say(path, tmp_path, monkeypatch):
 def test_limits_of_the_process(tmp_path):
     """It may write no file and leaves no core; its memory is what it has and what it is given."""
     code = (
-        'import resource as r; from promlstm.engine import trial; trial._limit(100 << 20, 7); '
+        'import resource as r; from promlstm.engine import trial; trial.limit(100 << 20, 7); '
         'print(*(r.getrlimit(each)[0] for each in (r.RLIMIT_FSIZE, r.RLIMIT_CORE, r.RLIMIT_CPU))); bytearray(90 << 20); bytearray(110 << 20)'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False, cwd=ROOT)
@@ -172,5 +172,5 @@ def test_memory_of_a_trial(size, limit, share):
 
 def test_a_small_control_group_leaves_less():
     """What this process has and what the other one has before it begins are not given away twice."""
-    limit = trial._resident_bytes() + trial.INTERPRETER_BYTES + (100 << 20)
+    limit = trial.resident_bytes() + trial.INTERPRETER_BYTES + (100 << 20)
     assert abs(trial.memory_bytes(0, limit) - (100 << 20)) < 20 << 20

@@ -14,6 +14,7 @@ from promlstm.live.incidents import Gathering
 from promlstm.live.status import Status
 from promlstm.serve.telemetry import Telemetry
 from promlstm.settings import RootCause
+from promlstm.ui.actions import Actions
 from promlstm.ui.board import Board, Standing
 from promlstm.ui.context import Context
 from promlstm.ui.site import Ui
@@ -59,9 +60,10 @@ class Pages(Exporter):
     text      the configuration
     standings gives their steps: standings({name: its configuration})
     statuses  {detector: Status} of those that do not score
+    actions   what people may change; None = nothing
     """
 
-    def __init__(self, text, standings, statuses=None, site=None):
+    def __init__(self, text, standings, statuses=None, site=None, actions=None):
         self.config = configuration.parse(text)
         detectors = {each.name: each for each in self.config.detectors}
         self.board = Shown(standings(detectors))
@@ -70,7 +72,7 @@ class Pages(Exporter):
         statuses = {name: (statuses or {}).get(name, Status(stepped=True, scored=True)) for name in detectors}
         context = Context(
             board=self.board, statuses=lambda: statuses, in_force=lambda: (self.config, {}), incidents=self.incidents, now=lambda: NOW + 1,
-            templates=Templates(),
+            templates=Templates(), actions=actions or Actions(),
         )  # fmt: skip
         super().__init__(site={'pages': Ui(context).answer, 'incidents': self.incidents.listing, **(site or {})})
 

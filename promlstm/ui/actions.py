@@ -1,0 +1,44 @@
+"""Who may change something by way of the pages: nobody, unless `--web.enable-actions` is given.
+
+Who calls it: what_if and feedback, before they do anything. A password has been asked for before, by serve.door, if the web configuration has users.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from promlstm.serve.messages import Request
+from promlstm.serve.passwords import basic
+from promlstm.serve.site import own_page
+from promlstm.ui.handling import Forbidden
+from promlstm.ui.jobs import Jobs
+
+NOT_ENABLED = 'nobody may do that here: promlstm runs without --web.enable-actions'
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """What is allowed.
+
+    enabled  whether anything is
+    host     name under which browsers reach the exporter, beside addresses and localhost
+    users    gives {user: hash} of the web configuration; empty = no password is asked for
+    """
+
+    enabled: bool = False
+    host: str = ''
+    users: Callable[[], Mapping[str, str]] = dict
+    jobs: Jobs = field(default_factory=Jobs)
+
+    def permit(self, request: Request) -> None:
+        """Forbidden unless a request may change something."""
+        if not self.enabled:
+            raise Forbidden(NOT_ENABLED)
+        if request.header('sec-fetch-site') in ('cross-site', 'same-site'):
+            raise Forbidden('this request was made by a page of another site')
+        if not own_page(request.header('origin'), request.header('host'), self.host):
+            raise Forbidden('this request was made by a page of another site, or under a name that promlstm does not know: say it with --web.external-url')
+
+    def who(self, request: Request) -> str:
+        """The user that a request is from, or its address where nobody has to say a name."""
+        given = basic(request.header('authorization')) if self.users() else None
+        return given[0] if given else request.client
