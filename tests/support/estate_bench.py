@@ -67,8 +67,8 @@ def estate(now):
     """What there is to watch, as of an instant in unix seconds."""
     begin = now - HOURS * 3600
     hosts = Fleet(1, begin, hosts=6, first_fault_seconds=HOURS * 3600 - 900, fault_seconds=3600, quiet_seconds=3600)
-    spreading = {'first_fault_seconds': HOURS * 3600 - 600 - 7200, 'fault_seconds': 2400, 'quiet_seconds': 1200}
-    return Troubled(Estate(hosts, Shop(1, begin, calls=CALLS, kinds=KINDS, causes=CAUSES, **spreading)), now - 300)
+    spreading = {'first_fault_seconds': HOURS * 3600 - 600 - 3600, 'fault_seconds': 2400, 'quiet_seconds': 1200}
+    return Troubled(Estate(hosts, Shop(1, begin, calls=CALLS, kinds=KINDS[::-1], causes=CAUSES, **spreading)), now - 300)
 
 
 def past(telemetry, begin, end):
