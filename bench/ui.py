@@ -51,11 +51,15 @@ def main():
         subject = Detector(settings.detectors[0], session, Prometheus(settings.prometheus))
         board = Board(lambda: NOW + 60 * STEPS)
         step, observe = run(subject, board, session)
-        server = serve(settings, board, subject)
+        (standing,) = board.present(['bench'])
+        server = serve(settings, board, standing)
         print(f'  {"":40}{"median, ms":>12}{"slowest":>10}{"CPU, ms":>10}{"plain, KB":>12}{"gzip, KB":>10}')
         for name, path in ASKED.items():
             print(f'  {name:40}' + '{:12.0f}{:10.0f}{:10.0f}{:12.1f}{:10.1f}'.format(*asked(server.url + path)), flush=True)
         server.stop()
+    columns = [getattr(standing.verdicts, name) for name in standing.verdicts.__slots__]
+    held = sum(column.nbytes for column in (*columns, standing.missing, standing.lost) if isinstance(column, np.ndarray)) / ENTITIES
+    print(f'  the newest step is kept: {held:.0f} bytes for each entity')
     print(f'  a step takes {step * 1e3:.0f} ms with its query over loopback; pages add {observe * 1e3:.2f} ms to it, {observe / step:.2%}')
 
 
@@ -98,9 +102,8 @@ def anomalous(verdicts, rows):
     )  # fmt: skip
 
 
-def serve(settings, board, subject):
+def serve(settings, board, standing):
     """A server with the pages; the incidents know of the anomalies."""
-    (standing,) = board.present(['bench'])
     table, clock = Incidents(settings.root_cause), Clock(start=NOW + 60 * STEPS, speed=1e-9)
     observe = partial(table.observe, Origin.of(standing.config, standing.views))
     quiet = replace(standing.verdicts, time=standing.verdicts.time - 60, score=np.zeros(ENTITIES, np.float32), since=np.full(ENTITIES, np.nan))

@@ -210,3 +210,23 @@ def test_a_page_that_is_not_there_is_a_page(pages):
     got = pages.get('/api/v1/nothing')
     assert (got.status_code, got.json()['errorType']) == (404, 'not_found')
     assert pages.get('/', 'POST').status_code == 405
+
+
+PREFIX = '/tools/promlstm'
+
+
+def test_pages_hold_below_a_prefix():
+    """Links and files are relative, the policy lets nothing come from elsewhere, and files may be kept for ever."""
+    with Pages(CALM, lambda each: [standing(each['up'], [identity(a='b')], [2.0])], site={'prefix': PREFIX}) as running:
+        got = running.get(f'{PREFIX}/')
+        shown, policy = read(got.text), got.headers['Content-Security-Policy']
+        assert "default-src 'none'" in policy and 'unsafe' not in policy and not shown.all('style')
+        links = {each.attributes.get('href') or each.attributes.get('src') for tag in ('a', 'link', 'script', 'img') for each in shown.all(tag)}
+        assert links and not [link for link in links if link.startswith('/') or '//' in link]
+        assert not [each for each in shown.all() if 'style' in each.attributes or any(name.startswith('on') for name in each.attributes)]
+        for name in ('style.css', 'icon.svg', 'times.js', 'forms.js', 'now.js'):
+            (path,) = [link for link in links if link.endswith(f'/{name}')]
+            file = running.get(f'{PREFIX}/{path}')
+            assert (file.status_code, file.headers['Cache-Control']) == (200, 'public, max-age=31536000, immutable')
+        assert running.get(f'{PREFIX}/static/0123456789abcdef/style.css').status_code == 404
+        assert running.get('/detectors').status_code == 404 and running.get(f'{PREFIX}/detectors').status_code == 200
