@@ -1,6 +1,8 @@
 """The page of an entity, /api/v1/entity and /api/v1/history: whom a link means, what is said of it, and that none of it is believed to be more than text."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -8,9 +10,12 @@ import numpy as np
 import pytest
 import yaml
 from html_pages import read
+from servers import wait_until
 from standings import HOSTILE, NOW, Pages, identity, standing
 
 from promlstm import arguments
+from promlstm.demo.fleet import Fleet
+from promlstm.demo.source import Source
 from promlstm.engine import labels
 
 CONFIG = """
@@ -140,6 +145,23 @@ def test_servers_that_are_gone_are_sentences_on_the_page(pages):
     assert (found['origin'], len(found['notes'])) == ('none', 2)
     lines = pages.get(f'/api/v1/history?{urlencode({"of": json.dumps([["traffic", labels.selector(labels.pairs(TRAFFIC[0])), ""]])})}').json()['data']
     assert lines['series'][0]['observed'] == [] and 'prometheus did not answer' in lines['notes'][0]
+
+
+def test_a_prometheus_that_hangs_holds_up_no_other_page():
+    """An entity's page comes without its past and says so; the first page does not wait for it, however many look at entities."""
+    go = threading.Event()
+    with Source(Fleet(1, NOW - 3600, hosts=2), lambda: NOW) as source:
+        source.refuse = lambda asked: go.wait(60) and None
+        with Pages(CONFIG.replace('http://127.0.0.1:9', source.url, 1), steps) as pages, ThreadPoolExecutor(12) as many:
+            looking = [many.submit(api, pages, 'traffic', path='history', service='web', job='node', number=str(number)) for number in range(12)]
+            wait_until(lambda: source.asked, 20, 'a query')
+            assert pages.get('/').status_code == 200 and not any(each.done() for each in looking)
+            go.set()
+            assert {each.result().status_code for each in looking} == {200}
+            go.clear()
+            late = many.submit(pages.get, f'/entity?{asked("traffic", service="shop", job="node")}')
+            assert 'The charts come when Prometheus has answered' in read(late.result(60).text).text
+            go.set()
 
 
 def test_the_promql_to_copy_is_about_this_entity(pages):
