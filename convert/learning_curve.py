@@ -17,6 +17,7 @@ import msgspec
 from convert import files, stages
 from convert.data import spans
 from convert.evaluation import benchmark, gates, plots, report, review
+from convert.evaluation.document import document
 
 SHARES = (0.1, 0.25, 0.5, 1.0)
 
@@ -135,9 +136,8 @@ def text(points):
 def _write(job, points):
     line = plots.lines({'events found': ([p.share for p in points], [p.event_recall for p in points])}, x='share of the data', y='events found')
     title = 'How much data is enough'
-    page = f'<!doctype html><meta charset="utf-8"><title>{title}</title><style>{report.STYLE}</style><h1>{title}</h1>'
     numbers = msgspec.json.format(msgspec.json.encode(points), indent=1).decode() + '\n'
-    contents = {'json': numbers, 'txt': text(points), 'html': f'{page}{line}<pre>{text(points)}</pre>\n'}
+    contents = {'json': numbers, 'txt': text(points), 'html': document(title, [f'<h1>{title}</h1>', line, f'<pre>{text(points)}</pre>'])}
     for suffix, content in contents.items():
         with files.atomically(job.work / f'curve.{suffix}') as draft:
             draft.write_text(content)

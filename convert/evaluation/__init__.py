@@ -9,6 +9,7 @@
     gates            whether a model may be released
     report           results as text, JSON and HTML
     plots            SVG plots for the report
+    document         the frame of a report as HTML
     review           the stage `evaluate`: benchmark, gates, report
     figures          a model's own figures as Markdown tables
     healthy          false alarms on healthy metrics of many shapes
@@ -47,7 +48,7 @@ The command `benchmark --forecast`, over series whose future is known:
 """
 
 __all__ = [
-    'alerts', 'baselines', 'benchmark', 'benchmark_sets', 'evaluate', 'events', 'figures', 'forecast_baselines', 'forecast_board',
+    'alerts', 'baselines', 'benchmark', 'benchmark_sets', 'document', 'evaluate', 'events', 'figures', 'forecast_baselines', 'forecast_board',
     'forecast_measures', 'forecast_packages', 'forecast_ridge', 'forecast_sets', 'forecasting', 'gates', 'healthy', 'measures', 'mistakes',
     'nab', 'planting', 'plots', 'recurrence', 'replay', 'report', 'review', 'root_cause', 'root_cause_cases', 'root_cause_rankings',
     'scoreboard', 'scorecard', 'scoring', 'shapes', 'sheets', 'spreading', 'volume',

@@ -8,8 +8,9 @@ from html import escape
 import numpy as np
 
 WIDE, LEFT, RIGHT, TOP, BOTTOM = 640, 62, 14, 10, 34
-COLOURS = ('#2563b0', '#c2410c', '#4d7c0f', '#7e22ce', '#64748b')
-FAULT, ALARM = '#fde2c8', '#c81e1e'
+# Of the stylesheet, which has others for a dark scheme; behind each what stands where there is none.
+COLOURS = ('var(--chart-1, #2563b0)', 'var(--chart-2, #c2410c)', 'var(--chart-3, #4d7c0f)', 'var(--chart-4, #7e22ce)', 'var(--chart-8, #64748b)')
+FAULT, ALARM = 'var(--missing-ground, #fde2c8)', 'var(--anomalous, #c81e1e)'
 
 
 def lines(series, *, x, y, height=200, log_x=False, marks=()):

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from convert.evaluation import benchmark, gates, measures, plots
+from convert.evaluation.document import document
 from promlstm import terminal
 from promlstm.card import BUDGETS
 
@@ -23,16 +24,6 @@ COLUMNS = {
     'event_recall': 'events found', 'event_precision': 'event precision', 'event_f1': 'event F1', 'accuracy': 'accuracy', 'precision': 'precision',
     'recall': 'recall', 'f1': 'F1', 'false_alarms_per_week': 'false alarms', 'delay_steps': 'delay',
 }  # fmt: skip
-STYLE = """body{font:15px/1.45 system-ui,sans-serif;color:#1c2733;max-width:1060px;margin:2em auto;padding:0 1em}
-h1{font-size:1.5em}h2{margin-top:2em;border-bottom:1px solid #d5dce3}h3{margin:1.4em 0 .3em;font-size:1em}
-table{border-collapse:collapse;font-size:13px;margin:.5em 0}td,th{padding:2px 9px;text-align:right;white-space:nowrap}
-td:first-child,th:first-child{text-align:left}th{border-bottom:1px solid #9aa7b4;font-weight:600}tr.model td{background:#e8f0fa;font-weight:600}
-.wide{overflow-x:auto}.bad{color:#b01818;font-weight:600}.good{color:#3f6b12;font-weight:600}.note{color:#52606d;font-size:13px}
-.grid2{display:grid;grid-template-columns:1fr 1fr;gap:1em}@media(max-width:800px){.grid2{display:block}}
-svg{width:100%;max-width:640px;height:auto;font-size:11px}svg path{fill:none;stroke-width:1.3}.axis{stroke:#7b8794}.grid{stroke:#e8ecf0}
-.mark{stroke:#c81e1e;stroke-dasharray:4 3}.end{text-anchor:end}.middle{text-anchor:middle}.title{fill:#52606d}
-.legend{font-size:12px;margin:.2em 0}.legend i{display:inline-block;width:11px;height:11px;margin:0 4px 0 10px;border-radius:2px}
-figure{margin:.6em 0}figcaption{font-size:12px;color:#52606d}"""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,10 +135,7 @@ def page(report, scored, sections=()):
     parts += [f'<h2>{escape(title)}</h2>{body}' for title, body in sections]
     drawn = {each.benchmark_set.name: each for each in scored}
     parts += [_set_html(name, results, drawn.get(name)) for name, results in _by_set(report).items()]
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<title>{escape(report.model)}: evaluation</title><style>{STYLE}</style><body>{"".join(parts)}</body></html>\n'
-    )
+    return document(f'{report.model}: evaluation', parts)
 
 
 def _title(report):

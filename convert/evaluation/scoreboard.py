@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from convert.evaluation import mistakes, report, sheets
+from convert.evaluation.document import document
 from convert.evaluation.mistakes import Mistakes
 from convert.evaluation.scorecard import About, Card
 
@@ -165,10 +166,7 @@ def page(board, drawn):
     title = f'Benchmark of {", ".join(board.models)}'
     notes = ''.join(f'<p class="note">{escape(note)}</p>' for note in preface(board))
     parts = [f'<h1>{escape(title)}</h1>{notes}', *(_section(one, drawn.get(one.about.name, '')) for one in board.sets)]
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<title>{escape(title)}</title><style>{report.STYLE}{sheets.STYLE}</style><body>{"".join(parts)}</body></html>\n'
-    )
+    return document(title, parts, sheets.STYLE)
 
 
 def preface(board):

@@ -16,8 +16,9 @@ LONGEST = 400           # samples of the mistake itself that are drawn
 WIDE, HIGH, SCORE = 250, 96, 26     # of a picture and of its lower part, in pixels
 HIGHEST = 2.0           # score that is drawn; 1 = alarm
 STYLE = """.sheet{display:grid;grid-template-columns:repeat(4,1fr);gap:6px}.sheet figure{margin:0}.sheet figcaption{font-size:10px;line-height:1.2;
-color:#52606d;overflow-wrap:anywhere}.sheet svg{max-width:none}@media(max-width:800px){.sheet{grid-template-columns:1fr 1fr}}"""
-VALUE, BAND, LABEL, FALSE, LINE, MARK = '#1c2733', '#dbe7f5', '#fde2c8', '#cfe3c3', '#4d7c0f', '#c81e1e'
+color:var(--muted);overflow-wrap:anywhere}.sheet svg{max-width:none}@media(max-width:800px){.sheet{grid-template-columns:1fr 1fr}}"""
+VALUE, BAND, LABEL = 'var(--text, #1c2733)', 'var(--chart-band, #dbe7f5)', 'var(--missing-ground, #fde2c8)'
+FALSE, LINE, MARK = 'var(--good-ground, #cfe3c3)', 'var(--chart-3, #4d7c0f)', 'var(--anomalous, #c81e1e)'
 
 
 def sheet(found, series, judged, threshold, *, false=False):

@@ -112,7 +112,8 @@ def test_the_line_makes_what_the_button_makes(alertmanager, tmp_path, shell):
         line = silencing.amtool(alertmanager.url, made)
         assert line.isprintable()
         done = servers.subprocess.run(
-            [shutil.which(shell), '-c', line], env={'PATH': str(servers.TOOLS), 'HOME': str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True, check=False
+            [shutil.which(shell), '-c', line], env={'PATH': str(servers.TOOLS), 'HOME': str(tmp_path)}, cwd=tmp_path,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, (text, line, done.stderr)
         number = done.stdout.strip()

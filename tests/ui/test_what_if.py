@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+import browser
 import fleet_history
 import jsonschema
 import pytest
@@ -302,3 +303,57 @@ def test_no_run_outlives_the_exporter(prometheus, tmp_path, number):
         os.kill(exporter.child.pid, number)
         exporter.child.wait(LIMIT)
         wait_until(lambda: not Path(f'/proc/{child}').exists() or 'Z' in Path(f'/proc/{child}/stat').read_text().split()[2], LIMIT, 'the end of the child')
+
+
+def test_in_a_browser(prometheus, tmp_path, look):
+    """A form that is filled in, progress without loading, the outcome, the address as a link, back again; axe and the validator at each."""
+    with start(tmp_path / 'exporter', prometheus, '--web.enable-actions', users=False) as exporter:
+        page = look.page
+        look.open(f'{exporter.url}/detectors')
+        look.open(f'{exporter.url}/what-if')
+        browser.valid(look.source)
+        page.get_by_label('Detector').select_option('past')
+        page.get_by_role('button', name='Go on').click()
+        page.wait_for_url('**/what-if?detector=past')
+        page.get_by_label('Budget of false alarms').fill('2/day each')
+        page.get_by_label('Direction').select_option('above')
+        page.get_by_label('From', exact=True).fill('-10h')
+        page.get_by_role('button', name='Run').click()
+        page.wait_for_selector('#job, #outcome')
+        if page.locator('#job').count():  # it may be done by now
+            browser.axe(page)
+        page.wait_for_selector('#outcome', timeout=1000 * LIMIT)
+        browser.axe(page)
+        with look.dark():
+            browser.axe(page)
+        assert page.get_by_label('Budget of false alarms').input_value() == '2/day each' and page.get_by_label('Direction').input_value() == 'above'
+        assert page.locator('figure.timeline svg').is_visible() and 'false_alarms: 2/day each' in page.locator('#yaml').inner_text()
+        browser.valid(look.source)
+        address = page.url
+        page.set_viewport_size(browser.NARROW)
+        assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')
+        page.get_by_role('link', name='Back to the settings in force').click()
+        page.wait_for_url('**/what-if?detector=past')
+        assert page.get_by_label('Budget of false alarms').input_value() == '1/week each'
+        page.go_back()
+        page.wait_for_selector('#outcome')
+        assert page.url == address
+        look.open(f'{exporter.url}/what-if?detector=past')
+        page.get_by_label('Hold').fill('an hour')
+        with look.tolerating('400'):
+            page.get_by_role('button', name='Run').click()
+            page.wait_for_selector('[role=alert]')
+        assert page.get_by_label('Hold').get_attribute('aria-invalid') == 'true' and page.get_by_label('Hold').input_value() == 'an hour'
+        browser.axe(page)
+
+
+def test_cancelled_in_a_browser(prometheus, tmp_path, look):
+    """The bar grows without loading the page, and the button ends the run."""
+    with start(tmp_path / 'exporter', prometheus, '--web.enable-actions', users=False) as exporter:
+        answer = ask(exporter, 'what-if', 'POST', auth=None, data={'detector': 'past', **LONG})
+        look.open(f'{exporter.url}/{answer.headers["Location"]}')
+        wait_until(lambda: look.page.locator('#progress').evaluate('bar => bar.value') > 0, LIMIT, 'the bar to grow')
+        look.page.get_by_role('button', name='Cancel').click()
+        look.page.wait_for_url('**job=*')
+        look.page.get_by_text('Cancelled.', exact=True).wait_for(timeout=1000 * LIMIT)
+        assert children(exporter.child.pid) == []
