@@ -4,7 +4,8 @@
     DIR/NAME_hourly.npz    pairs of arrays SERIES_train and SERIES_test, float [n]: samples of each hour, and the hours that follow
 
 Labelled telemetry is forecast in every sixth hour, at a minute of it that is drawn, for much work begins with the hour and nobody asks for a
-forecast then alone; where it has enough history, where nothing is labelled in the last hours and at the target, and where both have a sample. An hourly file is forecast once, from the end of what comes first, for all hours that follow.
+forecast then alone; where it has enough history, where nothing is labelled in the last hours and at the target, and where both have a sample.
+An hourly file is forecast once, from the end of what comes first, for all hours that follow.
 Who calls it: forecasting.
 """
 
