@@ -1,7 +1,7 @@
 """From a recipe to a model file that forecasts: the parts, in order.
 
     fetch      data/                    a team's own telemetry, where the recipe has a data section
-    train      forecast.weights.h5      from synthetic telemetry, recorded sets and own history
+    train      forecast.weights.h5      from synthetic telemetry, recorded sets and own history; then the factors of the widths, from other such examples
     export     the graph in ONNX, its operators checked; TensorFlow = ONNX Runtime on the cases of the proof
     evaluate   beside "the same as a day ago" and "no change", on telemetry that was not learnt from
     release    the file, where the gates let it pass
@@ -20,7 +20,7 @@ from convert import files, forecast_file, job, progress, weights
 from convert import recipe as recipes
 from convert.data import collect
 from convert.evaluation.gates import Refused
-from convert.forecasts import contract, measure, recorded, telemetry, training
+from convert.forecasts import contract, measure, network, recorded, telemetry, training, widths
 from convert.forecasts.examples import examples, joined
 from convert.forecasts.forecaster import Forecaster
 from promlstm.engine import bundle
@@ -30,7 +30,8 @@ WEIGHTS = 'forecast.weights.h5'
 JUDGED_SECONDS = (3600, 86400)              # horizons that the gates look at
 HORIZONS_SECONDS = (300, 3600, 6 * 3600, 86400, 7 * 86400)
 LEAST_SERIES = 20           # of telemetry that the gates judge: of fewer, chance decides
-EVALUATION_SEED = 2_000_003                 # added to the recipe's
+EVALUATION_SEED, WIDTHS_SEED = 2_000_003, 3_000_017         # added to the recipe's
+SHARE_OF_WIDTHS = 4         # of the synthetic series of the recipe, one in so many measures how wide the intervals have to be
 OWN_SERIES = 400            # of own history that are learnt from, of each detector
 
 
@@ -61,6 +62,7 @@ def make(order):
     net = training.fit(
         data, epochs=settings.epochs, batch_rows=settings.batch_rows, learning_rate=settings.learning_rate, seed=chosen.seed, log=order.log
     )
+    net.factors.assign(_factors(order, net))
     weights.save(net, order.work / WEIGHTS)
     learnt = bundle.Training(
         data=words, digest=digest, recipe=recipes.digest(order.path), seed=chosen.seed, entity_steps=rows * settings.epochs,
@@ -71,23 +73,44 @@ def make(order):
 
 def _learnt_from(order):
     """(examples, what they are in words, sha256 of them)."""
-    settings, seed = order.recipe.training, order.recipe.seed
-    parts, words, rng = [], ['synthetic telemetry (convert/forecasts/telemetry.py)'], np.random.default_rng(seed)
-    for number, each in enumerate(progress.track(settings.telemetry, 'synthetic batches', log=order.log)):
-        times, values = telemetry.batch([seed, number], step_seconds=each.step_seconds, days=each.days, series=each.series)
-        parts.append(examples(times, values, rng, instants=each.instants))
+    settings = order.recipe.training
+    synthetic, others = _examples(order, order.recipe.seed)
+    words = ['synthetic telemetry (convert/forecasts/telemetry.py)']
     if order.data and settings.sets:
-        parts += recorded.of_sets(order.data, settings.sets, rng, instants=settings.set_instants)
         words.append(f'healthy time of every other entity of {", ".join(settings.sets)}')
     if order.recipe.data:
-        found = collect.load(order.path, order.recipe.data, order.work / 'data')
-        parts += recorded.of_history(found, 'train', rng, instants=settings.set_instants, series=OWN_SERIES)
-        words.append('own history of ' + ', '.join(each.detector for each in found))
-    data = joined(parts)
+        words.append('own history of ' + ', '.join(each.detector for each in collect.load(order.path, order.recipe.data, order.work / 'data')))
+    data = joined([synthetic, *others])
     digest = hashlib.sha256()
     for name in sorted(data):
         digest.update(data[name].tobytes())
     return data, ' and '.join(words), digest.hexdigest()
+
+
+def _factors(order, net):
+    """widths.fitted on examples that were not learnt from."""
+    out = widths.fitted(net, *_examples(order, order.recipe.seed + WIDTHS_SEED, SHARE_OF_WIDTHS))
+    for name, column in zip(('low', 'high'), np.exp(out).T, strict=True):
+        of = ', '.join(f'{factor:.2f} at {_hours(seconds)}' for factor, seconds in zip(column, network.KNOTS_SECONDS, strict=True))
+        order.log(f'the distance of {name} from the middle times {of}')
+    return out
+
+
+def _examples(order, seed, share=1):
+    """(examples of synthetic telemetry, a list of those of each recorded set and of own history); share: one series in so many."""
+    settings, synthetic, rng = order.recipe.training, [], np.random.default_rng(seed)
+    for number, each in enumerate(progress.track(settings.telemetry, 'synthetic batches', log=order.log)):
+        series = max(min(each.series, LEAST_SERIES), each.series // share)
+        times, values = telemetry.batch([seed, number], step_seconds=each.step_seconds, days=each.days, series=series)
+        synthetic.append(examples(times, values, rng, instants=each.instants))
+    instants = settings.set_instants        # of all series, for there are few
+    sets = settings.sets if order.data else ()
+    others = [joined(found) for name in sets if (found := recorded.of_sets(order.data, [name], rng, instants=instants))]
+    if order.recipe.data:
+        found = collect.load(order.path, order.recipe.data, order.work / 'data')
+        if own := recorded.of_history(found, 'train', rng, instants=instants, series=OWN_SERIES):
+            others.append(joined(own))
+    return joined(synthetic), others
 
 
 def _finish(order, net, learnt):

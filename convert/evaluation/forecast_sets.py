@@ -3,8 +3,9 @@
     DIR/SET/ENTITY.npz     labelled telemetry, see convert.data.labelled: healthy time is forecast
     DIR/NAME_hourly.npz    pairs of arrays SERIES_train and SERIES_test, float [n]: samples of each hour, and the hours that follow
 
-Labelled telemetry is forecast from every sixth hour on, where it has enough history, where nothing is labelled in the last hours and at the
-target, and where both have a sample. An hourly file is forecast once, from the end of what comes first, for all hours that follow.
+Labelled telemetry is forecast in every sixth hour, at a minute of it that is drawn, for much work begins with the hour and nobody asks for a
+forecast then alone; where it has enough history, where nothing is labelled in the last hours and at the target, and where both have a sample.
+An hourly file is forecast once, from the end of what comes first, for all hours that follow.
 Who calls it: forecasting.
 """
 
@@ -152,9 +153,13 @@ def _healthy(name, recordings):
 
 
 def _origins(times, step):
-    """Steps at each sixth hour; the first after it where a step is not on the hour."""
+    """A step drawn from each sixth hour; each step where it is as long."""
+    if step >= EVERY_SECONDS:
+        return np.arange(1, len(times))
     number = np.floor(times / EVERY_SECONDS)
-    return np.flatnonzero(np.diff(number, prepend=number[0]) > 0) if step < EVERY_SECONDS else np.arange(1, len(times))
+    begins = np.flatnonzero(np.diff(number, prepend=number[0]) > 0)
+    drawn = begins + np.random.default_rng(0).integers(max(1, round(HOUR / step)), size=len(begins))
+    return drawn[drawn < len(times)]
 
 
 def _few(origins):

@@ -8,6 +8,7 @@
     candidates   what the network sees, and what simple rules would forecast
     network      the network, and the graph
     training     loss and training loop
+    widths       how much wider the intervals have to be
     forecaster   a model file as a function from series to forecasts
     measure      errors and coverage beside simple forecasts
 
@@ -16,4 +17,5 @@ convert.forecast makes a model file with them.
 
 __all__ = [
     'candidates', 'contract', 'examples', 'forecaster', 'measure', 'memory', 'network', 'recorded', 'telemetry', 'training',
+    'widths',
 ]  # fmt: skip

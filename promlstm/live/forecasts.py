@@ -27,6 +27,7 @@ from promlstm.serve.exposition import Labels, render_forecasts
 from promlstm.terminal import duration
 
 PART = 'forecast'  # of the page
+METRIC = 'promlstm_forecast_'  # begins the name of each metric about forecasts themselves
 SHARE, LONGEST_SECONDS = 5.0, 600.0  # a forecast is used for this share of the shortest horizon, and no longer than this
 COMPARED = 256  # entities whose forecasts are compared with what came
 

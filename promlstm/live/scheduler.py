@@ -28,7 +28,7 @@ from promlstm.live import storage as storages
 from promlstm.live.clock import Clock
 from promlstm.live.facts import Facts, Server
 from promlstm.live.feedback import Feedback
-from promlstm.live.forecasts import PART
+from promlstm.live.forecasts import METRIC, PART
 from promlstm.live.incidents import Gathering
 from promlstm.live.models import Models
 from promlstm.live.relay import Relay
@@ -210,6 +210,8 @@ class Scheduler:
             del self._waiting[name]
             self._serving[name].end()
             self._withdraw(name, PART)  # what the old one forecast would stay on the page for longer than its scores
+            # So would the gauges of how good it was, by horizons that there may be no more. The new one has counted already.
+            self.telemetry.forget(name, METRIC, ('gauge',) if waiting.runner.config.forecast else ('gauge', 'counter'))
             self._serving[name] = waiting
             waiting.relay.open()
 

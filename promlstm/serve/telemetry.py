@@ -3,7 +3,7 @@
 Who calls it: scheduler (counts and gauges of each step), server (collect). It never decides anything.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter
 from typing import Literal
@@ -120,10 +120,10 @@ class Telemetry:
         """Take all series of a metric whose first labels have these values off the page."""
         (self._gauges.get(name) or self._counters[name]).remove_by_labels(dict(zip(METRICS[name][2], labels, strict=False)))
 
-    def forget(self, detector: str) -> None:
-        """Take all series of a detector off the page, those of counters too."""
+    def forget(self, detector: str, prefix: str = '', kinds: Collection[str] = ('gauge', 'counter')) -> None:
+        """Take all series of a detector off the page, or those of metrics of these kinds whose names begin so."""
         for name, (kind, _, labels) in METRICS.items():
-            if 'detector' in labels:
+            if 'detector' in labels and name.startswith(prefix) and kind in kinds:
                 metric = self._gauges[name] if kind == 'gauge' else self._counters[name]
                 metric.remove_by_labels({'detector': detector})
 

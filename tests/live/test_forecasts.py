@@ -38,6 +38,15 @@ def started(path, kind=Falling, **forecast):
     return Running(kind=kind, a={'history': '2d', 'forecast': {'model': path, 'horizons': ['1h', '1d'], **forecast}})
 
 
+PLAIN = {'model': 'builtin:forecaster', 'delay': '0s', 'history': '0s'}     # as the detectors of Running are
+
+
+def applied(subject, detectors):
+    """What changes by a configuration of these detectors."""
+    config = configuration.parse(str({'prometheus': {'url': 'http://localhost:9090'}, 'detectors': detectors}))
+    return subject.scheduler.apply(config, {'prometheus': subject.source})
+
+
 def lines(page, family):
     """The lines of a family."""
     return [line for line in page.decode().splitlines() if line.startswith(family + '{')]
@@ -121,11 +130,27 @@ def test_a_broken_new_model_file_leaves_the_old_one_in_use(path):
 
 
 def test_a_detector_that_forecasts_no_more_leaves_no_forecast_behind(path):
-    """That of an hour's horizon would be good for twelve minutes."""
-    with running(started(path, horizons=['1h'])) as subject:
+    """That of an hour's horizon would be good for twelve minutes; nor a gauge of its model, age, quality and failures, for these would stay for ever."""
+    with running(started(path, horizons=['5m', '1h'])) as subject:
+        shown = lambda: prometheus_client.generate_latest(subject.telemetry.registry)  # noqa: E731
         wait_until(lambda: b'promlstm_forecast{' in subject.page, 60, 'a forecast')
-        others = [{'name': name, 'expr': name, 'model': 'builtin:forecaster', 'delay': '0s', 'history': '0s'} for name in 'ab']
-        config = configuration.parse(str({'prometheus': {'url': 'http://localhost:9090'}, 'detectors': others}))
-        assert subject.scheduler.apply(config, {'prometheus': subject.source}) == ['detector a']
+        wait_until(lambda: b'promlstm_forecast_error_ratio{detector="a"' in shown(), 60, 'its quality')
+        assert b'promlstm_forecast_failures_total{detector="a"' in shown()
+        others = [{**PLAIN, 'name': name, 'expr': name} for name in 'ab']
+        assert applied(subject, others) == ['detector a']
         wait_until(lambda: all(runner.config.forecast is None for runner in subject.scheduler.runners), 60, 'the new detector')
         assert b'promlstm_forecast{' not in subject.page
+        assert not [line for line in shown().decode().splitlines() if line.startswith('promlstm_forecast_') and 'detector="a"' in line]
+
+
+def test_a_detector_with_other_horizons_leaves_no_quality_of_the_old_ones(path):
+    """Its counter of failures is there from the first."""
+    with running(started(path, horizons=['5m'])) as subject:
+        shown = lambda: prometheus_client.generate_latest(subject.telemetry.registry)  # noqa: E731
+        wait_until(lambda: b'promlstm_forecast_error_ratio{detector="a",horizon="5m"}' in shown(), 60, 'the quality')
+        forecast = {'model': path, 'horizons': ['10m']}
+        other = {**PLAIN, 'name': 'a', 'expr': 'a', 'history': '2d', 'forecast': forecast}
+        assert applied(subject, [other, {**PLAIN, 'name': 'b', 'expr': 'b'}]) == ['detector a']
+        wait_until(lambda: b'horizon="10m"' in subject.page, 60, 'the new detector')
+        assert b'horizon="5m"' not in shown() and b'promlstm_forecast_failures_total{detector="a"} 0' in shown()
+        assert b'promlstm_forecast_model_info{detector="a"' in shown()

@@ -102,6 +102,17 @@ ROOMS = [
 ]
 
 
+def forecast_before(server, path, entity):
+    """The server, not yet started, with forecasts that an exporter of an hour and of a day ago made of an entity: from 8 to 12, 10 in the middle."""
+    now = int(time.time())
+    series = [(f'{{detector="always",{entity},feature="level",horizon="{horizon}",bound="{bound}"}} {value}', ago)
+              for bound, value in (('lower', 8), ('middle', 10), ('upper', 12)) for horizon, ago in (('1h', 3600), ('1d', 86400))]  # fmt: skip
+    lines = [f'promlstm_forecast{text} {now - ago + k}\n' for text, ago in series for k in range(-300, 1800, 30)]
+    path.write_text(''.join(['# TYPE promlstm_forecast gauge\n', *lines, '# EOF\n']))
+    servers.backfill(server.data, path)
+    return server
+
+
 @pytest.fixture(scope='module')
 def running(tmp_path_factory):
     """Prometheus with our rules and two exporters, one of whose detectors has an alarm that lasts; and an entity that is reported as missing."""
@@ -114,10 +125,11 @@ def running(tmp_path_factory):
         return ''.join([own, *rooms]).encode()
 
     detectors = [{**one, 'step': '1s', 'delay': '1s', 'history': '0s'} for one in DETECTORS]
-    rules = [servers.ROOT / 'rules' / f'{name}.yml' for name in ('recording', 'alerts', 'self')]
+    rules = [servers.ROOT / 'rules' / f'{name}.yml' for name in ('recording', 'alerts', 'self', 'forecast')]
+    server = servers.Prometheus(directory / 'prometheus', rule_files=rules)
     with (
         serving(page) as address,
-        servers.Prometheus(directory / 'prometheus', rule_files=rules) as prometheus,
+        forecast_before(server, directory / 'past.om', f'instance="{address}",job="gone"') as prometheus,
         Exporter(directory / 'one', prometheus.url, detectors) as one,
         Exporter(directory / 'other', prometheus.url, detectors) as other,
     ):
@@ -204,3 +216,22 @@ def test_an_entity_that_was_anomalous_is_shown_first(running):
     """That of the alarm, and of its features the one that rose."""
     (name, *_), *_ = lines(BOARDS['detector'], BOARDS['detector']['panels'][0], running, 'always')
     assert 'feature="level"' in name and 'job="gone"' in name
+
+
+FORECAST = 'Forecast for now, and what came: the worst'
+
+
+@pytest.mark.real
+def test_what_was_forecast_for_now_is_drawn_beside_what_came(running):
+    """Of the same series, as a filled band and two lines; of a detector without forecasts what came alone."""
+    board = BOARDS['detector']
+    (one,) = (panel for panel in board['panels'] if panel['title'] == FORECAST)
+    found = lines(board, one, running, 'always')
+    names = [name for name, _, _ in found]
+    assert 'feature="level"' in names[0] and names[1:] == ['an hour before', 'lower', 'upper', 'a day before']
+    assert len({tuple(sorted((name, value) for name, value in of.items() if name != '__name__')) for _, _, of in found}) == 1
+    drawn = [(name, {**one['fieldConfig']['defaults']['custom'], **legend.properties(one, name)}) for name in names]
+    assert [(names[a], names[b]) for a, b in legend.bands(drawn)] == [('upper', 'lower')]
+    expr = filled_in(board, one['targets'][1]['expr'], 'always')
+    assert [series['value'][1] for series in running.query(expr)] == ['10']
+    assert len(lines(board, one, running, 'rooms')) == 1

@@ -41,6 +41,14 @@ def test_healthy_time_is_forecast_from_every_sixth_hour_after_a_week_and_the_hor
     assert part.actual[5, 0, 2] == part.values[o + k, 0]
 
 
+def test_forecasts_are_made_at_all_minutes_of_these_hours(tmp_path):
+    """What jobs do when an hour begins says little of the rest of it."""
+    weeks(tmp_path / 'set', days=40, step=300)
+    part = only(tmp_path)
+    hour, minute = np.divmod(part.times[part.origins] % (6 * HOUR), HOUR)
+    assert set(hour) == {0} and np.bincount((minute / 300).astype(int), minlength=12).min() > 2
+
+
 def test_what_is_labelled_or_missing_or_not_tested_does_not_count(tmp_path):
     """A label an hour before an origin, one at a target, a target without a sample; and nothing before the split."""
     folder = weeks(tmp_path / 'set', faults=[401, 444], split=300)
