@@ -159,6 +159,8 @@ def reason(
     'traffic 1.2/s, below the band (from 56/s); expected 118/s; a sudden dip'
     >>> reason(observed=3.0, expected=0.5, lower=0.1, upper=0.9, unit='', allowed=(0.0, 1.0))
     ('3, outside the range that is set (0 to 1); expected 0.5', 'outside the range that is set')
+    >>> reason(observed=5.0, expected=4.0, lower=2.0, upper=6.0, unit='', view='steps_5')
+    ('5, in the band now (2 to 6); expected 4; rose within 5 steps', 'in the band now; rose within 5 steps')
     """
     if missing:
         return (NO_SAMPLE,) * 2
@@ -168,8 +170,8 @@ def reason(
     elif above or below:
         where, borders = ('above the band', f' (to {value(upper, unit)})') if above else ('below the band', f' (from {value(lower, unit)})')
     else:
-        where, borders = ('in the band', f' of {band(lower, upper, unit)}') if band(lower, upper) else ('', '')
-    seen = kind(view, above - below)
+        where, borders = (f'in {"its own" if feature else "the"} band now', f' ({band(lower, upper, unit)})') if band(lower, upper) else ('', '')
+    seen = kind(view, above - below or _beyond(observed, expected) - _beyond(expected, observed))
     named = ' '.join(filter(None, (feature, value(observed, unit))))
     parts = [', '.join(filter(None, (named, where + borders))), f'expected {value(expected, unit)}' if expected is not None else '', seen]
     return '; '.join(filter(None, parts)), '; '.join(filter(None, (feature, where, seen)))
