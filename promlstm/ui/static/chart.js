@@ -342,14 +342,11 @@ export class Charts {
     this.moved(from, to);
   }
 
-  shift(by) {
-    this.go(this.span[0] + by, this.span[1] + by);
-  }
+  shift(by) { this.go(this.span[0] + by, this.span[1] + by); }
 
   zoom(factor) {
-    const [from, to] = this.span;
-    const middle = (from + to) / 2;
-    this.go(middle - ((to - from) / 2) * factor, middle + ((to - from) / 2) * factor);
+    const [middle, half] = [(this.span[0] + this.span[1]) / 2, ((this.span[1] - this.span[0]) / 2) * factor];
+    this.go(middle - half, middle + half);
   }
 
   grabbed(event, plot) {
