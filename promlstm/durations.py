@@ -21,7 +21,8 @@ def seconds(text: object) -> float:
     match = _DURATION.match(text) if isinstance(text, str) and text else None
     if not match:
         raise ValueError(f'expected a duration such as 30s, 5m or 1h30m, got {text!r}')
-    return sum(int(count) * unit for count, unit in zip(match.groups('0'), UNITS.values(), strict=True))
+    # Whole milliseconds, so that one duration is one number however it is written.
+    return sum(int(count) * round(unit * 1000) for count, unit in zip(match.groups('0'), UNITS.values(), strict=True)) / 1000
 
 
 def instant(text: str, now: float) -> float:

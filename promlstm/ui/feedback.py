@@ -25,6 +25,7 @@ from promlstm.ui.handling import BadQuery, NotFound, Routes, Unreachable, allow,
 from promlstm.ui.shapes import Shapes, found, parsed
 
 log = logging.getLogger('promlstm.ui')
+ANSWER_SECONDS = 8.0  # of the Alertmanager, at most: the page itself has to answer within ten
 ANY_URL = 'http://alertmanager:9093'  # where the configuration names none
 
 
@@ -136,6 +137,6 @@ def _created(config: Config, made: Silence, author: str) -> str:
     if not settings:
         raise BadQuery('the configuration names no alertmanager')
     try:
-        return silences.create(Http(settings.source, root=config.root, where='alertmanager'), made, author, settings.timeout)
+        return silences.create(Http(settings.source, root=config.root, where='alertmanager'), made, author, min(settings.timeout, ANSWER_SECONDS))
     except PromlstmError as error:
         raise Unreachable(str(error)) from error

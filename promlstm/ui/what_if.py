@@ -3,6 +3,7 @@
 A run takes time and queries, so it needs `--web.enable-actions`. Without, the page still checks the values, and shows the YAML and the command line.
 """
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlencode
@@ -11,6 +12,7 @@ import msgspec
 
 from promlstm import terminal
 from promlstm.config import Config, Detector
+from promlstm.logs import event
 from promlstm.serve.messages import Answer, Request, text
 from promlstm.ui import written
 from promlstm.ui.actions import NOT_ENABLED
@@ -23,6 +25,7 @@ from promlstm.ui.rerun import Order
 from promlstm.ui.timeline import pictured
 from promlstm.ui.wording import unit_of
 
+log = logging.getLogger('promlstm.ui')
 PATH, API = '/what-if', '/api/v1/what-if'
 FIELDS = (*SETTINGS, 'from', 'to')
 
@@ -67,11 +70,13 @@ def routes(context: Context) -> Routes:
             return Order(before, after, config.root, wanted.start, wanted.end, most, memory_bytes, seconds)
 
         try:
-            return actions.jobs.begin(order, actions.who(request), {'detector': wanted.before.name, **wanted.values})
+            job = actions.jobs.begin(order, actions.who(request), {'detector': wanted.before.name, **wanted.values})
         except Busy as busy:
             raise Conflict(_busy(busy.job)) from busy
         except NoRoom as error:
             raise Unavailable(str(error)) from error
+        event(log, 'info', 'a what-if replay began', detector=wanted.before.name, by=job.who)
+        return job
 
     def found(number: str) -> Job:
         if not (job := actions.jobs.find(number)):
