@@ -61,7 +61,7 @@ docs: .venv-docs  ## Build the docs site into build/site, strictly: no broken li
 	.venv-docs/bin/python docs/assemble.py
 	.venv-docs/bin/zensical build --strict -f build/zensical.toml
 
-pictures: .venv-test tools  ## Make docs/images again from the real programs (5 minutes; the report needs chromium)
+pictures: .venv-test tools  ## Make docs/images again from the real programs (7 minutes; pages and the report need chromium)
 	$(PINNED) .venv-test/bin/python $(PIP_INSTALL) --editable '.[train,test,pictures]'
 	.venv-test/bin/python docs/pictures $(ARGS)
 

@@ -113,6 +113,8 @@ def run(args: argparse.Namespace) -> int:
                 external_url=args.external_url or '', grafana_url=args.grafana_url or '', runbook_url=args.runbook_url or '', actions=actions,
             )
         )  # fmt: skip
+        if pages and args.external_url:
+            telemetry.set('promlstm_web_info', 1, args.external_url.rstrip('/'))
         site = Site(
             page=page, telemetry=telemetry, statuses=scheduler.statuses, ready=scheduler.ready, sources=scheduler.source_names, prefix=prefix,
             reload=reload.ask if args.enable_lifecycle else None, host=host_of(args.external_url), incidents=incidents.listing,

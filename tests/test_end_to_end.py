@@ -121,8 +121,29 @@ def test_a_query_that_is_wrong_is_named_and_harms_no_other(running):
 def test_the_landing_page_leads_to_the_metrics(running):
     _, exporter, _ = running
     page = requests.get(exporter.url + '/', timeout=10)
-    assert 'href="metrics"' in page.text and 'scoring' in page.text
+    assert 'href="metrics"' in page.text and 'of 4 detectors score' in page.text
     assert requests.get(exporter.url + '/nothing', timeout=10).status_code == 404
+
+
+@pytest.mark.parametrize(('detector', 'features'), [('cpu', ['']), ('host', ['free', 'load', 'up'])])
+def test_the_page_of_an_entity_shows_its_past_from_our_gauges(running, detector, features):
+    """By the labels of its alert, from this Prometheus: observed, expected and score of each step."""
+    prometheus, exporter, _ = running
+    (series, *_) = prometheus.query(f'promlstm_anomaly_score{{detector="{detector}"}}')
+    entity = json.dumps(series['metric']).replace('": "', '"="')  # {"job"="node",…} as Prometheus 3 writes it
+    asked = {'detector': detector, 'entity': entity, 'range': '1m'}
+
+    def past():
+        found = requests.get(exporter.url + '/api/v1/history', params=asked, timeout=30).json()['data']
+        return found if found['origin'] == 'gauges' and any(found['score']) else None
+
+    found = wait_until(past, 60, 'the past of an entity')
+    assert sorted(each['name'] for each in found['features']) == features and found['state'] in ('normal', 'anomalous')
+    for feature in found['features']:
+        known = [place for place, score in enumerate(found['score']) if score is not None]
+        assert known and all(feature[name][place] is not None for name in ('observed', 'expected') for place in known[-1:])
+    page = requests.get(exporter.url + '/entity', params=asked, timeout=30)
+    assert page.status_code == 200 and 'Values' in page.text and 'honor_labels' not in page.text
 
 
 def test_tensorflow_is_not_in_reach(running):

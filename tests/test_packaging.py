@@ -14,7 +14,7 @@ import servers
 
 import promlstm
 
-DATA = ('models/*.onnx', 'presets/*.yml')
+DATA = ('models/*.onnx', 'presets/*.yml', 'ui/templates/*.html', 'ui/static/*', 'ui/openapi.yml')
 
 
 @pytest.fixture(scope='module')
@@ -67,7 +67,7 @@ def test_the_wheel_says_what_it_is(wheel):
     metadata = email.message_from_bytes(wheel.read(f'{info}/METADATA'))
     assert (metadata['Name'], metadata['Version']) == ('promlstm', promlstm.__version__)
     assert (metadata['License-Expression'], metadata['Requires-Python']) == ('Apache-2.0', '>=3.11')
-    assert f'{info}/licenses/LICENSE' in wheel.namelist()
+    assert {f'{info}/licenses/{name}' for name in ('LICENSE', 'promlstm/ui/static/uplot.LICENSE')} <= set(wheel.namelist())
     assert 'promlstm = promlstm.__main__:main' in wheel.read(f'{info}/entry_points.txt').decode()
 
 

@@ -4,6 +4,7 @@
     exporter   the real exporter on a clock that is faster than life, as a child process
     history    three hours of a real exporter, in a real Prometheus that has evaluated the real rules
     legend     the names of series, what is drawn of them by their names, and bands, as Grafana has it
+    pages      pages of the exporter, in a real browser
     panels     a dashboard's JSON and what Prometheus answers, as a drawing
     report     the first screen of a benchmark's HTML report, in a real browser
     svg        the pieces of a drawing
@@ -17,4 +18,7 @@ IMAGES = {
     'dashboard-detector.svg': 'dashboards',
     'dashboard-exporter.svg': 'dashboards',
     'report.png': 'report',
+    'page-now.png': 'pages',
+    'page-incident.png': 'pages',
+    'page-entity.png': 'pages',
 }  # file in docs/images: the group that makes it

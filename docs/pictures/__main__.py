@@ -23,7 +23,7 @@ BOARDS = ('overview', 'detector', 'exporter')
 
 def main(argv=None):
     """Make what is asked for; returns the exit status."""
-    parser = argparse.ArgumentParser('python docs/pictures', description='Make docs/images from the real programs; all takes five minutes.')
+    parser = argparse.ArgumentParser('python docs/pictures', description='Make docs/images from the real programs; all takes seven minutes.')
     parser.add_argument('picture', nargs='*', metavar='PICTURE', help=f'only these, of {", ".join(IMAGES)} (default: all)')
     parser.add_argument('--out', type=Path, default=ROOT / 'docs/images', metavar='DIR', help='where to write (default: docs/images)')
     args = parser.parse_args(argv)
@@ -54,6 +54,10 @@ def missing(group):
 
         gone = [name for name in ('prometheus', 'promtool') if not os.access(servers.TOOLS / name, os.X_OK)]
         return f'{" and ".join(gone)} missing in {servers.TOOLS}: make tools' if gone else ''
+    if group == 'pages':
+        from pictures import pages
+
+        return pages.missing()
     if group == 'report' and importlib.util.find_spec('tensorflow') is None:
         return "convert needs TensorFlow: pip install '.[train]'"
     if group == 'report':
@@ -101,7 +105,14 @@ def report(directory, log):
     return {'report.png': report.picture(directory, log)}
 
 
-MAKERS = {'demo': demo, 'dashboards': dashboards, 'report': report}
+def pages(_directory, log):
+    """{file: bytes} of the first screens of pages."""
+    from pictures import pages
+
+    return {f'page-{name}.png': made for name, made in pages.pictures(log).items()}
+
+
+MAKERS = {'demo': demo, 'dashboards': dashboards, 'report': report, 'pages': pages}
 
 if __name__ == '__main__':
     sys.exit(main())

@@ -5,10 +5,11 @@
     estate     both of them, as the demo watches them
     source     the HTTP API over that telemetry
     answers    what the API answers, and what can go wrong with it
+    scraped    our own gauges in that API, as if it scraped the exporter
     scoring    which faults were found, and which alarms were false
     spreading  what the incidents say of faults that spread
     display    the live table, the event lines and the summary
     run        `promlstm demo`
 """
 
-__all__ = ['answers', 'display', 'estate', 'fleet', 'run', 'scoring', 'shop', 'source', 'spreading']
+__all__ = ['answers', 'display', 'estate', 'fleet', 'run', 'scoring', 'scraped', 'shop', 'source', 'spreading']

@@ -9,6 +9,7 @@ from prometheus_client.samples import Sample
 
 from promlstm.config import Config
 from promlstm.demo.filling import FAMILY, Filling
+from promlstm.demo.scraped import Scraped
 from promlstm.demo.spreading import Spreading
 from promlstm.engine.columns import Bools, Verdicts
 from promlstm.engine.detector import Detector
@@ -36,6 +37,7 @@ class Exporter:
 
     spreading  what the incidents say
     filling    what the forecasts say of volumes
+    scraped    what a Prometheus would have that scrapes it
 
     listen  HOST:PORT to serve on
     watch   called with each step
@@ -45,7 +47,7 @@ class Exporter:
         self.telemetry, page = Telemetry(), Page(clock.now)
         sources = Sources(config.named_sources)
         self._page = page
-        self.filling = Filling(self._times_to_limit)
+        self.filling, self.scraped = Filling(self._times_to_limit), Scraped()
         self.spreading = Spreading(config.root_cause, [detector.name for detector in config.detectors])
         self.incidents = Gathering(config.root_cause, clock, self.telemetry, partial(page.publish, OF_INCIDENTS), self.spreading)
         self._dependencies = Dependencies(self.incidents, self.telemetry, clock)
@@ -54,6 +56,7 @@ class Exporter:
 
         def watched(detector: Detector, verdicts: Verdicts, missing: Bools) -> None:
             board.observe(detector, verdicts, missing)
+            self.scraped.observe(detector, verdicts, missing)
             watch(detector, verdicts, missing)
 
         self.scheduler = Scheduler(

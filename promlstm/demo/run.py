@@ -4,6 +4,7 @@
     exporter    scheduler, HTTP client, server and gauges as in production, with the configuration that --print-config shows
     scoring     which faults were found, and which alarms were false
     spreading   what the incidents say of a fault that spreads
+    scraped     what a Prometheus would have that scrapes the exporter, for its pages
     display     a live table on a terminal, else one line per event
 
 The demo's clock stands still until every detector has warmed up from the fleet's history, so the same seed gives the same demo on a slow
@@ -184,6 +185,7 @@ def main(args: argparse.Namespace, *, out: TextIO | None = None, prepare: Callab
         config = configuration.parse(CONFIG.format(url=source.url, model=args.model), source='demo')
         scoring = Scoring(config, telemetry, BEGIN, grace_seconds=GRACE_SECONDS)
         with Exporter(config, clock, args.listen, scoring.record) as exporter:
+            source.scraped = exporter.scraped.select
             demo = Demo(clock, scoring, exporter, args.speed, args.seed, HOSTS, len(SERVICES) + len(CALLS), BEGIN, log_level, args.log_format)
             screen: Display = Lines(demo, out) if args.plain or not out.isatty() else Screen(demo, out)
             _show(demo, screen, stopwatch, args.seconds)

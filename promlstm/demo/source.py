@@ -37,7 +37,7 @@ from promlstm.demo.answers import JSON, TEXT, Faults, Reply, Selection, failure,
 from promlstm.engine import labels
 from promlstm.engine.columns import Floats
 from promlstm.errors import QueryRejected
-from promlstm.query.selector import matches, rejected, selector
+from promlstm.query.selector import Matcher, matches, rejected, selector
 
 POINTS = 11_000  # more steps than this after the first are refused, as by Prometheus
 HANG_SECONDS = 300.0  # a hanging answer ends when the client leaves, at the latest after this
@@ -100,15 +100,17 @@ class Source:
     port       0 = a free one, the same again after stop() and start()
     grid       function of start, end and step that gives the times of a range answer
     refuse     function of Asked that gives a Reply in the place of an answer, or None
+    scraped    function of matchers and times that gives more series, as labels and values float64 [T]: those of what is scraped
     """
 
     grid: Callable[[float, float, float], Floats]
     refuse: Callable[[Asked], Reply | None]
+    scraped: Callable[[Sequence[Matcher], Floats], Sequence[tuple[dict[str, str], Floats]]]
 
     def __init__(self, telemetry: Telemetry, now: Callable[[], float], *, host: str = '127.0.0.1', port: int = 0) -> None:
         self.faults = Faults()
         self.asked: deque[Asked] = deque(maxlen=REMEMBERED)
-        self.grid, self.refuse = exact, lambda asked: None
+        self.grid, self.refuse, self.scraped = exact, lambda asked: None, lambda matchers, times: []
         self._telemetry, self._now, self._address = telemetry, now, (host, port)
         self._listener: _Listener | None = None
         named = [{**series.labels, '__name__': series.metric} for series in telemetry.series]
@@ -167,8 +169,10 @@ class Source:
         if rest:
             rows = [i for i in rows if matches(rest, self._series[i])]
         times = np.round(times, 3)  # milliseconds, so that an instant and a step of a range are the same time
-        values = self._values(rows, times)
-        return Selection(times, [self._series[i] for i in rows], values, ~np.isnan(values) & (times <= self._now())[:, None], instant)
+        more = self.scraped(matchers, times)
+        values = np.column_stack([self._values(rows, times), *(column for _, column in more)])
+        named = [*(self._series[i] for i in rows), *(labelled for labelled, _ in more)]
+        return Selection(times, named, values, ~np.isnan(values) & (times <= self._now())[:, None], instant)
 
     def _values(self, rows: list[int], times: Floats) -> Floats:
         if 4 * len(rows) > len(self._series):

@@ -78,6 +78,15 @@ def pairs(identity: bytes) -> Pairs:
     return tuple((_decode(identity) or {}).items())
 
 
+def names(identity: bytes) -> tuple[str, ...]:
+    """The names of the labels of an identity, sorted.
+
+    >>> names(b'{"instance":"a:9100","job":"node"}')
+    ('instance', 'job')
+    """
+    return tuple(_decode(identity) or ())
+
+
 def identity_of(labels: Pairs) -> bytes:
     """The identity that has these labels, as `identity` writes it.
 

@@ -15,7 +15,8 @@ _QUOTED = r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|`[^`]*`'
 _MATCHER = re.compile(rf'\s*([a-zA-Z_][a-zA-Z0-9_]*|{_QUOTED})\s*(=~|!~|!=|=)\s*({_QUOTED})\s*(?:,|\Z)\s*')
 _QUOTED_NAME = re.compile(rf'\s*({_QUOTED})\s*(?:,|\Z)\s*')
 _COUNTER = re.compile(r'.*_(total|count|sum|bucket)\Z')
-_ESCAPES = {'n': '\n', 't': '\t', 'r': '\r', '\\': '\\', '"': '"', "'": "'"}
+_ESCAPES = {'n': '\n', 't': '\t', 'r': '\r', 'a': '\a', 'b': '\b', 'f': '\f', 'v': '\v', '\\': '\\', '"': '"', "'": "'"}
+_ESCAPE = re.compile(r'\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U(00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4})|([0-3][0-7]{2})|(.))', re.S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +93,21 @@ def _matcher(label: str, operator: str, quoted: str, expr: str) -> Matcher:
 
 
 def _unquoted(quoted: str, expr: str) -> str:
-    value = quoted[1:-1]
-    if quoted[0] != '`':
-        if odd := next((escape for escape in re.findall(r'\\(.)', value) if escape not in _ESCAPES), None):
-            raise rejected('query', f'parse error: unknown escape sequence \\{odd}: {expr}')
-        value = re.sub(r'\\(.)', lambda match: _ESCAPES[match[1]], value)
-    return value
+    """What a text in quotes means, with the escapes of Go, of whose characters `%q` in a template writes any that cannot be printed.
+
+    >>> _unquoted(r'"a\\u202e\\x00\\"\\U0001f525"', ''), _unquoted(r'`\\n`', '')
+    ('a\\u202e\\x00"🔥', '\\\\n')
+    """
+
+    def character(match: re.Match[str]) -> str:
+        *codes, octal, letter = match.groups()
+        if letter is None:
+            return chr(next((int(code, 16) for code in codes if code is not None), int(octal or '0', 8)))
+        if letter not in _ESCAPES:
+            raise rejected('query', f'parse error: unknown escape sequence \\{letter}: {expr}')
+        return _ESCAPES[letter]
+
+    return quoted[1:-1] if quoted[0] == '`' else _ESCAPE.sub(character, quoted[1:-1])
 
 
 def rejected(parameter: str, why: str) -> QueryRejected:

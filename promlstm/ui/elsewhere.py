@@ -45,13 +45,14 @@ def of(subject: Subject, exported: Pairs, now: Present, span: Window, context: C
     config, detector = subject.config, subject.detector
     source = config.source_of(detector)
     url = source.url if source.kind == 'prometheus' else ''
-    queries = [(name, promql.restricted(expr, subject.entity, subject.others)) for name, expr in detector.queries.items()]
-    score, main = promql.score(exported), next((expr for name, expr in queries if name == now.feature), queries[0][1])
+    named = sorted(detector.queries.items(), key=lambda query: query[0] != now.feature)  # that which contributes most comes first
+    queries = [(name, promql.restricted(expr, subject.entity, subject.others)) for name, expr in named]
+    score, main = promql.score(subject.matchers), queries[0][1]
     texts = [Text(f'Expression of {name or detector.name}', expr, links.prometheus(url, expr, span) if url else '') for name, expr in queries]
     if source.kind != 'prometheus':
-        texts = [Text(f'Expression of {name or detector.name}, for all entities', expr) for name, expr in detector.queries.items()]
+        texts = [Text(f'Expression of {name or detector.name}, for all entities', expr) for name, expr in named]
     texts.append(Text('Score', score, links.prometheus(url, score, span) if url else ''))
-    texts.append(Text('Alerting rule to begin with', promql.alert(detector.name, exported)))
+    texts.append(Text('Alerting rule to begin with', promql.alert(detector.name, subject.matchers)))
     found = [Link(f'Prometheus: {title}', links.prometheus(url, expr, span)) for title, expr in (('observed', main), ('score', score)) if url]
     return Elsewhere(texts, [*found, *_links(exported, main, now, span, context)])
 

@@ -18,7 +18,7 @@ from promlstm.query.selector import Matcher, conditions
 from promlstm.ui.handling import BadQuery
 from promlstm.ui.patterns import BadPattern, full_match
 
-LONGEST, MOST = 500, 20  # characters of a text or of matchers; matchers
+LONGEST, MOST = 2_000, 20  # characters of a text or of matchers; matchers
 _UNREAD = re.compile(r'["\\\x00-\x1f]')  # what msgspec takes in no name of a field
 _STRUCTURE = frozenset('"\\{}:,=')  # what stands in an identity beside names and values, and what people write in between
 

@@ -19,6 +19,7 @@ from promlstm.ui.handling import BadQuery, NotFound, Routes, allow, json, number
 
 SHOWN = 50  # incidents, and members of one, on a page
 SURE = 0.5  # a cause that is less likely is none that could be told; as in the alerts
+LIKELY = 0.01  # what is less likely is not worth a row
 STATES = ('all', 'open', 'closed')
 EDGES = 200  # that are listed
 
@@ -161,6 +162,7 @@ def routes(context: Context) -> Routes:
             members=lines(found, members, axis, standings), standings={standing.config.name: standing for standing in standings}, target=target,
             around=around, graph=graph(around), most_drawn=layers.MOST, edges=around.edges[:EDGES], width=onsets.WIDTH, box=layers, matcher=matcher,
             next=anomalies.following(offset, SHOWN, len(found.members)),
+            causes=[cause for place, cause in enumerate(found.cause) if cause.probability >= LIKELY or not place],
         )  # fmt: skip
 
     def one_api(request: Request, given: Mapping[str, str]) -> Answer:

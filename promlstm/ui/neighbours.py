@@ -41,13 +41,14 @@ def of(standings: Sequence[Standing], detector: str, entity: Pairs, since: float
     for standing in standings:
         began = np.where(standing.missing, standing.lost, standing.verdicts.since)
         near = np.full(len(began), True) if since is None else np.abs(began - since) <= max(AROUND_SECONDS, AROUND_STEPS * standing.config.step)
-        rows = np.flatnonzero(((standing.verdicts.score >= 1) | standing.missing) & near)
-        for row in rows[:LOOKED_AT].tolist():
+        rows = np.flatnonzero(((standing.verdicts.score >= 1) | standing.missing) & near)[:LOOKED_AT]
+        scores = np.nan_to_num(standing.verdicts.score[rows]).tolist()
+        for row, score in zip(rows.tolist(), scores, strict=True):
             theirs = labels.pairs(standing.identities[row])
             if (standing.config.name, theirs) == (detector, entity):
                 continue
             if count := sum(mine.get(name) == value for name, value in theirs):
-                shared.append((count, float(np.nan_to_num(standing.verdicts.score[row])), standing, row))
+                shared.append((count, score, standing, row))
     shared.sort(key=lambda each: (-each[0], -each[1]))
     return Neighbours([anomalies.row(standing, row) for _, _, standing, row in shared[:SHOWN]], None, max(0, len(shared) - SHOWN))
 

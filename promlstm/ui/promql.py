@@ -3,6 +3,7 @@
 Who calls it: history (to ask), entity (to show). Every label is quoted by engine.labels: nothing that comes with a request is PromQL.
 """
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 
 import yaml
@@ -75,6 +76,20 @@ def restricted_to(expr: str, entities: Sequence[Pairs], others: Collection[str] 
         return ' or '.join(restricted(expr, entity, others) for entity in entities)
     on = sorted({*others, *(name for entity in entities for name, _ in entity)})
     return f'(\n{expr.strip()}\n) and on ({names(on)}) ({" or ".join(map(vector, entities))})'
+
+
+def selector_of_any(name: str, several: Sequence[Pairs]) -> str:
+    """One selector that takes what any of several label sets takes, and more: for a server that knows nothing but selectors.
+
+    >>> print(selector_of_any('up', [(('a', '1'), ('b', 'x.y')), (('a', '2'),)]))
+    up{a=~"1|2",b=~"|x\\\\.y"}
+    """
+    labelled = [dict(pairs) for pairs in several]
+    parts = [
+        f'{names([label])}=~"{labels.escape("|".join(sorted({re.escape(each.get(label, "")) for each in labelled})))}"'
+        for label in sorted(set().union(*labelled))
+    ]
+    return f'{name}{{{",".join(parts)}}}'
 
 
 def vector(entity: Pairs) -> str:

@@ -32,7 +32,7 @@ class Shapes:
                 seen, shapes = 0, frozenset()
             count = len(identities)
             if count > seen:
-                shapes |= {tuple(name for name, _ in labels.pairs(identity)) for identity in identities[seen:count]}
+                shapes |= set(map(labels.names, identities[seen:count]))
             self._known[detector] = identities, count, shapes
             return shapes
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from promlstm.engine import labels
 from promlstm.engine.columns import Floats
-from promlstm.errors import PromlstmError
+from promlstm.errors import PromlstmError, QueryRejected
 from promlstm.query.prometheus import Matrix, Prometheus
 from promlstm.ui import observed, promql
 from promlstm.ui.clients import Clients
@@ -53,7 +53,7 @@ class Sparklines:
             if name:
                 config = wanted[places[0]].subject.config
                 notes += _filled([wanted[place] for place in places], [lines[place] for place in places], self._clients.of(config, name), name, times)
-        lacking = [place for place, line in enumerate(lines) if not np.isfinite(line).any()]
+        lacking = [place for place, line in enumerate(lines) if not np.isfinite(line[: POINTS // 3]).any()]  # our gauges may be younger than the series
         if not notes:
             notes += self._by_expression([wanted[place] for place in lacking], [lines[place] for place in lacking], times)
         return {
@@ -75,28 +75,42 @@ class Sparklines:
             if api.dialect.windowed or observed.spread(subject, len(times)) != 1:
                 continue
             entities = [wanted[place].subject.entity for place in places]
-            expr = promql.restricted_to(subject.detector.queries[feature], entities, subject.others)
-            pairs = [(*entity, *((other, '') for other in set(subject.others) - dict(entity).keys())) for entity in entities]
+            text = subject.detector.queries[feature]
+            exprs = [promql.restricted_to(text, entities, subject.others)]
+            pairs = [(*entity, *((other, '') for other in sorted(set(subject.others) - dict(entity).keys()))) for entity in entities]
+            if promql.is_selector(text) and text.strip().isidentifier():
+                exprs.append(promql.selector_of_any(text.strip(), pairs))
             try:
-                _place(_asked(api, expr, times, len(places)), pairs, [lines[place] for place in places])
+                drawn = [np.full(len(times), np.nan) for _ in places]
+                _place(_asked(api, exprs, times, len(places)), pairs, drawn)
             except PromlstmError as error:
                 return [observed.unanswered(name, error)]
+            for place, line in zip(places, drawn, strict=True):
+                lines[place][:] = np.where(np.isnan(lines[place]), line, lines[place])
         return []
 
 
 def _filled(wanted: Sequence[Wanted], lines: Sequence[Floats], api: Prometheus, name: str, times: Floats) -> list[str]:
     """Fill lines with our gauges, by one query."""
     pairs = [(*each.subject.matchers, ('feature', each.feature)) if each.feature else each.subject.matchers for each in wanted]
-    expr = ' or '.join(promql.gauges([PER_FEATURE['observed']], of) for of in dict.fromkeys(pairs))
+    family, distinct = PER_FEATURE['observed'], list(dict.fromkeys(pairs))
+    exprs = [' or '.join(promql.gauges([family], of) for of in distinct), promql.selector_of_any(family, distinct)]
     try:
-        _place(_asked(api, expr, times, 2 * len(pairs)), pairs, lines)
+        _place(_asked(api, exprs, times, 2 * len(pairs)), pairs, lines)
     except PromlstmError as error:
         return [observed.unanswered(name, error)]
     return []
 
 
-def _asked(api: Prometheus, expr: str, times: Floats, series: int) -> list[Matrix]:
-    return list(api.range(expr, float(times[0]), float(times[-1]), float(times[1] - times[0]), series))
+def _asked(api: Prometheus, exprs: Sequence[str], times: Floats, series: int) -> list[Matrix]:
+    """The answer to the first of several ways to ask that the server understands."""
+    for place, expr in enumerate(exprs):
+        try:
+            return list(api.range(expr, float(times[0]), float(times[-1]), float(times[1] - times[0]), series))
+        except QueryRejected:
+            if place == len(exprs) - 1:
+                raise
+    return []
 
 
 def _place(matrices: Iterable[Matrix], pairs: Sequence[Sequence[tuple[str, str]]], lines: Sequence[Floats]) -> None:

@@ -27,12 +27,14 @@ class Window:
     start, end   unix seconds, both on the grid
     resolution   seconds between two points: the step of the detector or a multiple of it
     live         it ends at the present
+    asked        seconds that were asked for: start and end lie on the grid
     """
 
     start: float
     end: float
     resolution: float
     live: bool
+    asked: float
 
     @property
     def points(self) -> int:
@@ -46,22 +48,22 @@ class Window:
 
     @property
     def name(self) -> str:
-        """How long it is, such as 6h."""
-        return duration(self.end - self.start)
+        """How long it was to be, such as 6h."""
+        return duration(self.asked)
 
 
 def window(span_seconds: float, end: float | None, now: float, step: float, points: int = POINTS) -> Window:
     """The window of a span that ends at an instant, or at the present where that is None.
 
     >>> window(3600, None, 1_750_000_225.0, 60.0)
-    Window(start=1749996600.0, end=1750000200.0, resolution=60.0, live=True)
+    Window(start=1749996600.0, end=1750000200.0, resolution=60.0, live=True, asked=3600)
     >>> round(window(7 * 86400, None, 1_750_000_225.0, 60.0).resolution / 60)  # of a week each 17th step
     17
     """
     last = math.floor(min(now if end is None else end, now) / step) * step
     resolution = step * max(1, math.ceil(span_seconds / step / points - 1e-9))
     count = max(1, round(span_seconds / resolution))
-    return Window(last - count * resolution, last, resolution, end is None or end >= now - step)
+    return Window(last - count * resolution, last, resolution, end is None or end >= now - step, span_seconds)
 
 
 def span_of(given: Mapping[str, str]) -> float:

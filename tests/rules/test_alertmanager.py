@@ -1,5 +1,6 @@
 """The example for Alertmanager on the real amtool and a real Alertmanager: who is told, who is not, and with which words."""
 
+import html
 import json
 import re
 import subprocess
@@ -215,7 +216,7 @@ MESSAGE = {
                 'summary': 'cpu of instance=web-3:9100 is anomalous: 0.93 observed, 0.21 expected',
                 'description': '0.93 observed, above the 0.21 expected (normal is 0.12 to 0.35).\nScore 4.2 & <more>.',
                 'graph': '/graph?g0.expr=promlstm_observed', 'dashboard': '/d/promlstm-detector?var-detector=cpu',
-                'runbook_url': 'runbook.md#promlstmanomaly',
+                'runbook_url': 'runbook.md#promlstmanomaly', 'promlstm_url': 'https://p.example/entity?detector=cpu&entity=%7B%7D',
             },
         },
         {
@@ -240,11 +241,27 @@ def test_the_chat_message_says_what_was_seen_and_expected_and_where_to_look(tmp_
     assert rendered(tmp_path, 'promlstm.slack').strip() == (
         '*cpu of instance=web-3:9100 is anomalous: 0.93 observed, 0.21 expected*\n'
         '0.93 observed, above the 0.21 expected (normal is 0.12 to 0.35).\nScore 4.2 & <more>.\n'
-        '<http://prometheus:9090/graph?g0.expr=promlstm_observed|graph> · '
+        '<https://p.example/entity?detector=cpu&entity=%7B%7D|promlstm> · <http://prometheus:9090/graph?g0.expr=promlstm_observed|graph> · '
         '<http://grafana.example.org/d/promlstm-detector?var-detector=cpu|dashboard> · '
         '<http://wiki.example.org/promlstm/runbook.md#promlstmanomaly|runbook>\n'
         'Over: disk of instance=web-4:9100 is anomalous'
     )
+
+
+@pytest.mark.real
+@pytest.mark.parametrize('template', ['promlstm.slack', 'promlstm.text', 'promlstm.html'])
+def test_a_page_of_promlstm_is_linked_where_it_is_known(tmp_path, template):
+    """First of all links; without --web.external-url, whose annotation is empty or not there, there is no link to nowhere."""
+    kind = 'html' if template == 'promlstm.html' else 'text'
+    address = 'https://p.example/entity?detector=cpu&entity=%7B%7D'
+    page = html.unescape(rendered(tmp_path, template, kind=kind))
+    assert 0 < page.index(address) < page.index('prometheus:9090') and address in str(robot.wecom(MESSAGE, {}))
+    alert = MESSAGE['alerts'][0]
+    for notes in ({**alert['annotations'], 'promlstm_url': ''}, {name: text for name, text in alert['annotations'].items() if name != 'promlstm_url'}):
+        without = {**MESSAGE, 'alerts': [{**alert, 'annotations': notes}]}
+        page = rendered(tmp_path, template, without, kind=kind)
+        assert '|promlstm>' not in page and '>promlstm<' not in page and 'promlstm: ' not in page and 'graph' in page.lower()
+        assert '[promlstm]' not in str(robot.wecom(without, {}))
 
 
 @pytest.mark.real

@@ -31,6 +31,8 @@ from rule_files import (
 
 from promlstm.serve import exposition
 
+WATCHED = [rule for name in ('alerts', 'forecast') for rule in rules(RULES / f'{name}.yml') if 'alert' in rule]  # the others are of promlstm itself
+
 
 @pytest.mark.real
 def test_promtool_accepts_the_rules():
@@ -114,11 +116,12 @@ def test_labels_do_not_change_while_an_alert_fires():
 
 
 def test_every_alert_has_what_people_and_routes_need():
-    """Severity and scope for the routes; for people what is the matter, the reason, a graph, a dashboard, and the runbook's section."""
+    """Severity and scope for the routes; for people what is the matter, the reason, a graph, a dashboard, the runbook's section, and the page that shows it."""
     for rule in ALERTS:
         assert rule['labels']['severity'] in ('warning', 'critical')
         assert rule['labels']['promlstm_scope'] in ('incident', 'entity', 'instance', 'job', 'detector', 'exporter')
-        assert {'summary', 'description', 'graph', 'dashboard', 'runbook_url'} == set(rule['annotations'])
+        shown = rule in WATCHED and rule['labels']['promlstm_scope'] != 'exporter'
+        assert {'summary', 'description', 'graph', 'dashboard', 'runbook_url', *(['promlstm_url'] if shown else [])} == set(rule['annotations'])
         assert rule['annotations']['runbook_url'] == f'runbook.md#{rule["alert"].lower()}'
 
 

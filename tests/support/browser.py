@@ -129,6 +129,10 @@ class Look:
         finally:
             self.page.set_viewport_size(WIDE)
 
+    def wait_for(self, condition, what):
+        """Wait until an expression of JavaScript is true; by way of the debugger, for the page's own policy forbids to evaluate text."""
+        return servers.wait_until(lambda: self.page.evaluate(condition), 2 * LIMIT_MILLISECONDS / 1000, what)
+
     def overflowing(self):
         """What reaches beyond the right edge of the window, in words; scrolling boxes of their own are none of it."""
         return self.page.evaluate("""() => {

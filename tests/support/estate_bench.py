@@ -1,8 +1,7 @@
 """What the pages are looked at with: an estate with faults planted, hours of it in a real Prometheus that goes on to scrape it, a real exporter.
 
 The estate is the demo's: hosts with volumes of which one fills up, and a shop of services that call each other. An hour ago a fault spread in the
-shop and ended; another one has been spreading for ten minutes, and goes on, while a host is busy. One host has stopped to tell of its CPU, and what
-has hostile labels is anomalous, too.
+shop and ended; another one has been spreading for ten minutes, and goes on, while a host is busy. What has hostile labels is anomalous, too.
 
     with Bench(directory) as bench:          # ready when every detector has replayed those hours and scored
         bench.exporter.url, bench.prometheus
@@ -30,7 +29,6 @@ HOSTILE = (
     'x' * 1000,
     'java script:alert(3) //\n\t%00?a=b&c=d#e',
 )
-LOST = ('node_cpu_busy_ratio', 'host-06:9100')
 PACE = {'step': f'{STEP_SECONDS}s', 'delay': '2s', 'history': f'{HOURS}h'}
 DETECTORS = [
     {'name': 'cpu', 'expr': 'node_cpu_busy_ratio', 'direction': 'above', 'min_deviation': 0.05, 'range': [0, 1]},
@@ -49,20 +47,17 @@ SETTINGS = {'root_cause': {'window': '5m', 'within': ['namespace'], 'edges': [ED
 
 
 class Troubled:
-    """An Estate with the visits of hostile pages, which are many since `fault`, unix seconds, and without the CPU of LOST from a quarter of an hour before."""
+    """An Estate with the visits of hostile pages, which are many since `fault`, unix seconds."""
 
     def __init__(self, estate, fault):
         self._estate, self._fault = estate, fault
         self.series = (*estate.series, *(Series('visits_per_second', {'page': text, 'job': 'web'}) for text in HOSTILE))
-        (self._lost,) = (i for i, series in enumerate(self.series) if (series.metric, series.labels.get('instance')) == LOST)
 
     def values(self, times):
         return np.stack([self.value(i, times) for i in range(len(self.series))], axis=-1)
 
     def value(self, i, times):
         own, at = i - len(self._estate.series), np.asarray(times, np.float64)
-        if i == self._lost:
-            return np.where(at >= self._fault - 900, np.nan, self._estate.value(i, times))
         if own < 0:
             return self._estate.value(i, times)
         return 50 * (1 + 0.05 * gaussian(1000 + own, np.floor(at / 5))) * np.where(at >= self._fault, 3, 1)
@@ -73,7 +68,7 @@ def estate(now):
     begin = now - HOURS * 3600
     hosts = Fleet(1, begin, hosts=6, first_fault_seconds=HOURS * 3600 - 900, fault_seconds=3600, quiet_seconds=3600)
     spreading = {'first_fault_seconds': HOURS * 3600 - 600 - 3600, 'fault_seconds': 2400, 'quiet_seconds': 1200}
-    return Troubled(Estate(hosts, Shop(1, begin, calls=CALLS, kinds=KINDS, causes=CAUSES, **spreading)), now - 300)
+    return Troubled(Estate(hosts, Shop(1, begin, calls=CALLS, kinds=KINDS[::-1], causes=CAUSES, **spreading)), now - 300)
 
 
 def past(telemetry, begin, end):
@@ -88,7 +83,7 @@ def past(telemetry, begin, end):
             known = series.metric
             yield f'# TYPE {known} gauge\n'
         name = f'{known}{labels.selector(sorted(series.labels.items()))}'
-        yield ''.join(f'{name} {value:.10g} {time:.3f}\n' for time, value in zip(times.tolist(), values[:, row].tolist(), strict=True) if value == value)
+        yield ''.join(f'{name} {value:.10g} {time:.3f}\n' for time, value in zip(times.tolist(), values[:, row].tolist(), strict=True))
     yield '# EOF\n'
 
 

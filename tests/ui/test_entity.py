@@ -1,17 +1,21 @@
 """The page of an entity, /api/v1/entity and /api/v1/history: whom a link means, what is said of it, and that none of it is believed to be more than text."""
 
-import hashlib
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, urlencode
 
 import msgspec
 import numpy as np
 import pytest
+import yaml
 from html_pages import read
-from servers import ROOT
+from servers import wait_until
 from standings import HOSTILE, NOW, Pages, identity, standing
 
 from promlstm import arguments
+from promlstm.demo.fleet import Fleet
+from promlstm.demo.source import Source
 from promlstm.engine import labels
 
 CONFIG = """
@@ -24,8 +28,8 @@ detectors:
   - {name: silent, expr: up}
 """
 TRAFFIC = [
-    identity(service='web', job='node'), identity(service='shop', job='node'), identity(service='shop', job='node', zone='a'), identity(service='calm', job='node'),
-    identity(detector='x', service='web', job='node'),
+    identity(service='web', job='node'), identity(service='shop', job='node'), identity(service='shop', job='node', zone='a'),
+    identity(service='calm', job='node'), identity(detector='x', service='web', job='node'),
 ]  # fmt: skip
 
 
@@ -54,7 +58,8 @@ def api(pages, detector, /, path='entity', **entity):
 @pytest.mark.parametrize(
     ('given', 'means'),
     [
-        ({'service': 'web', 'job': 'node'}, 0), ({'job': 'node', 'service': 'web'}, 0), ({'service': 'web', 'job': 'node', 'alertname': 'Hot', 'severity': 'warning'}, 0),
+        ({'service': 'web', 'job': 'node'}, 0), ({'job': 'node', 'service': 'web'}, 0),
+        ({'service': 'web', 'job': 'node', 'alertname': 'Hot', 'severity': 'warning'}, 0),
         ({'detector': 'traffic', 'service': 'web', 'job': 'node', 'promlstm_replica': 'one', 'cluster': 'eu'}, 0),
         ({'service': 'shop', 'job': 'node'}, 1), ({'service': 'shop', 'job': 'node', 'zone': 'a'}, 2), ({'service': 'shop', 'job': 'node', 'zone': 'b'}, 1),
         ({'detector': 'traffic', 'exported_detector': 'x', 'service': 'web', 'job': 'node'}, 4), ({'detector': 'x', 'service': 'web', 'job': 'node'}, 4),
@@ -123,7 +128,9 @@ def test_what_cannot_be_asked_for_is_refused_with_what_can(pages, path, query, s
     assert got.status_code == status and why in said
 
 
-@pytest.mark.parametrize('text', ['', '{}', '[[1]]', '[["traffic"]]', 'null', '[' * 1500, json.dumps([['traffic', '{a="b"}', '']] * 51), '[["traffic","sum(up)",""]]'])
+@pytest.mark.parametrize(
+    'text', ['', '{}', '[[1]]', '[["traffic"]]', 'null', '[' * 1500, json.dumps([['traffic', '{a="b"}', '']] * 51), '[["traffic","sum(up)",""]]']
+)
 def test_a_list_of_entities_that_is_none_is_refused(pages, text):
     got = pages.get(f'/api/v1/history?{urlencode({"of": text})}')
     assert (got.status_code, got.json()['errorType']) == (400, 'bad_data')
@@ -140,6 +147,23 @@ def test_servers_that_are_gone_are_sentences_on_the_page(pages):
     assert lines['series'][0]['observed'] == [] and 'prometheus did not answer' in lines['notes'][0]
 
 
+def test_a_prometheus_that_hangs_holds_up_no_other_page():
+    """An entity's page comes without its past and says so; the first page does not wait for it, however many look at entities."""
+    go = threading.Event()
+    with Source(Fleet(1, NOW - 3600, hosts=2), lambda: NOW) as source:
+        source.refuse = lambda asked: go.wait(60) and None
+        with Pages(CONFIG.replace('http://127.0.0.1:9', source.url, 1), steps) as pages, ThreadPoolExecutor(12) as many:
+            looking = [many.submit(api, pages, 'traffic', path='history', service='web', job='node', number=str(number)) for number in range(12)]
+            wait_until(lambda: source.asked, 20, 'a query')
+            assert pages.get('/').status_code == 200 and not any(each.done() for each in looking)
+            go.set()
+            assert {each.result().status_code for each in looking} == {200}
+            go.clear()
+            late = many.submit(pages.get, f'/entity?{asked("traffic", service="shop", job="node")}')
+            assert 'The charts come when Prometheus has answered' in read(late.result(60).text).text
+            go.set()
+
+
 def test_the_promql_to_copy_is_about_this_entity(pages):
     """The expression of its detector, our score, and a rule to begin with, each with a link to Prometheus."""
     found = api(pages, 'odd', text='a\'b"c\\d\ne').json()['data']
@@ -147,8 +171,6 @@ def test_the_promql_to_copy_is_about_this_entity(pages):
     quoted = '"a\'b\\"c\\\\d\\ne"'
     assert expression == f'up{{job="<i>",text={quoted}}}'
     assert score == f'max without (promlstm_replica) (promlstm_anomaly_score{{detector="odd",text={quoted}}})'
-    import yaml
-
     assert yaml.safe_load(rule)[0]['expr'] == f'{score} >= 1'
     assert found['promql'][0]['url'].startswith('http://127.0.0.1:9/graph?g0.expr=up%7Bjob')
     assert [each['title'] for each in found['links']] == ['Prometheus: observed', 'Prometheus: score', 'Alertmanager: alerts']
@@ -157,20 +179,7 @@ def test_the_promql_to_copy_is_about_this_entity(pages):
 @pytest.mark.parametrize('flag', ['--web.grafana-url', '--web.runbook-url'])
 @pytest.mark.parametrize('url', ['javascript:alert(1)', 'grafana', 'https://me:secret@grafana', 'https://grafana?x=1', 'https://grafana#x', 'http://[', ''])
 def test_an_address_that_no_link_should_have_is_a_usage_error(flag, url, capsys):
+    commands = ('run', 'demo', 'presets', 'check-config', 'check-web-config', 'check-model', 'backtest')
     with pytest.raises(SystemExit):
-        arguments.parse(['run', f'{flag}={url}'], dict.fromkeys(('run', 'demo', 'presets', 'check-config', 'check-web-config', 'check-model', 'backtest'), print))
+        arguments.parse(['run', f'{flag}={url}'], dict.fromkeys(commands, print))
     assert 'expected http://HOST/PATH or https://HOST/PATH' in capsys.readouterr().err
-
-
-# uPlot 1.6.32 as the npm registry has it: dist/uPlot.esm.js, dist/uPlot.min.css, LICENSE.
-VENDORED = {
-    'uplot.js': '5dd9b3281aa64b461b42d9945f6adb2649d346502b12281a9ae0d46599a80eba',
-    'uplot.css': 'df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04',
-    'uplot.LICENSE': '8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd',
-}
-
-
-def test_what_is_vendored_is_what_was_published_with_its_licence():
-    static = ROOT / 'promlstm/ui/static'
-    assert {name: hashlib.sha256((static / name).read_bytes()).hexdigest() for name in VENDORED} == VENDORED
-    assert 'The MIT License' in (static / 'uplot.LICENSE').read_text()

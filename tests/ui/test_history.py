@@ -176,6 +176,12 @@ def test_without_gauges_the_expression_is_asked_for_this_entity_alone(prometheus
 
 
 @pytest.mark.real
+def test_one_selector_takes_all_of_several_entities_whatever_their_labels_hold(prometheus):
+    found = prometheus.query(promql.selector_of_any('load_bytes', [(('host', name), ('job', 'x')) for name in HOSTILE]), END)
+    assert sorted(series['metric']['host'] for series in found) == sorted(HOSTILE)
+
+
+@pytest.mark.real
 def test_an_entity_without_labels_is_the_expression_itself(prometheus):
     found = past(subject(prometheus.url, 'total'), span=1800)
     assert found.origin == 'expression' and found.features[0].observed[-1] == pytest.approx(sum(value(END, number) for number in range(12)) + 500)
@@ -237,8 +243,10 @@ def test_fifty_entities_cost_few_queries():
         source.asked.clear()
         listed = [each for each in fleet.series if each.metric in names][:50]
         wanted = [Wanted(subject(source.url, each.metric, text=text, **each.labels), '') for each in listed]
-        Sparklines(Clients()).of(wanted, END)
-        assert len(listed) > 20 and 1 <= len(source.asked) <= 4
+        answer = Sparklines(Clients()).of(wanted, END)
+        assert len(listed) > 20 and len(source.asked) <= 8  # each in two ways, as this server knows selectors only
+        drawn = [each['detector'] for each in answer['series'] if any(each['observed'])]
+        assert len(set(drawn)) == 3 and len(drawn) == sum(each.metric in drawn for each in listed)
 
 
 def test_an_expression_of_many_series_is_asked_for_fewer_points_or_not_at_all():

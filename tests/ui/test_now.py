@@ -84,7 +84,7 @@ REFUSED = {
     'q=a&q=b': (400, 'q: stands twice'),
     'detector=x': (404, "detector: there is no 'x'; there are traffic, disk, <b>\"odd\"</b>, broken"),
     'match=a': (400, 'match: expected matchers such as instance="a:9100", job=~"node|web": unexpected \'a\' in label matching, expected label="value": a'),
-    'q=' + 'x' * 501: (400, 'q: longer than 500 characters'),
+    'q=' + 'x' * 2001: (400, 'q: longer than 2000 characters'),
     'match=a%3D~%22(a)\\\\1%22': (400, 'match: a=~: RE2 does not know it, which has neither look-around nor back-references'),
     'match=' + ','.join(['a%3D%22b%22'] * 21): (400, 'match: more than 20 matchers'),
 }

@@ -18,9 +18,10 @@ def document(pages):
 
 
 PARSED = ('match: ', 'entity: ', 'range: ', 'end: ', 'of: ')
+PATHS = yaml.safe_load((ROOT / 'promlstm/ui/openapi.yml').read_text())['paths']
 OPERATIONS = [
-    (path, method, mode)
-    for path, methods in yaml.safe_load((ROOT / 'promlstm/ui/openapi.yml').read_text())['paths'].items()
+    (path, method.upper(), mode)
+    for path, methods in PATHS.items()
     for method, said in methods.items()
     for mode in GenerationMode
     if mode is GenerationMode.POSITIVE or 'parameters' in said or 'requestBody' in said  # what takes nothing cannot be asked wrongly

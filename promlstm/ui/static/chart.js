@@ -87,6 +87,7 @@ export class Charts {
 
   /** Show an answer of api/v1/history; `first`: the feature that is drawn large. */
   show(data, first = "") {
+    const focused = this.plots.findIndex(({ canvas }) => canvas === document.activeElement);
     for (const { plot } of this.plots) plot.destroy();
     this.element.replaceChildren();
     this.data = data;
@@ -109,6 +110,7 @@ export class Charts {
     this.dated();
     this.key();
     this.tell(null);
+    this.plots[focused]?.canvas.focus({ preventScroll: true });
   }
 
   observed(feature, several, large) {
@@ -196,7 +198,7 @@ export class Charts {
       ],
       cursor: {
         sync: { key: this.sync.key, filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } },
-        drag: { x: true, y: false, setScale: false }, points: { size: 7 },
+        y: false, drag: { x: true, y: false, setScale: false }, points: { size: 7 },
         bind: { dblclick: () => () => { this.reset(); return null; } },
       },
       hooks: {
@@ -286,7 +288,7 @@ export class Charts {
     for (const [number, each] of this.plots.entries()) {
       const parts = each.tell(place).map(([what, text, kind]) => {
         const part = document.createElement("span");
-        part.className = `part ${kind}`;
+        part.className = `part of-${kind}`;
         const bold = document.createElement("b");
         bold.textContent = text;
         part.append(`${what} `, bold);
@@ -317,7 +319,7 @@ export class Charts {
     for (const [kind, text] of kinds) {
       const item = document.createElement("li");
       const mark = document.createElement("i");
-      mark.className = kind;
+      mark.className = `of-${kind}`;
       item.append(mark, text);
       list.append(item);
     }

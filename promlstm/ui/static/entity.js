@@ -113,7 +113,7 @@ function button(text, title, does) {
   made.type = "button";
   made.textContent = text;
   made.title = title;
-  made.setAttribute("aria-label", title);
+  if (text.length === 1) made.setAttribute("aria-label", title); // a sign is no name
   made.addEventListener("click", does);
   return made;
 }
