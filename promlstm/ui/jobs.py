@@ -206,7 +206,8 @@ class Jobs:
             elif last.problem == OUT_OF_MEMORY:
                 job.problem = f'{OUT_OF_MEMORY}; {had}: choose a shorter span, or a detector of fewer entities'
             else:
-                job.problem = last.problem or f'its process ended with {trial.ending(child.process.returncode)}; {had}'
+                ended = f'its process ended with {trial.ending(child.process.returncode)}; {had}: if that is memory, a shorter span takes less'
+                job.problem = last.problem or ended
         job.ended, self._running = self._now(), None
 
 

@@ -65,6 +65,26 @@ def test_a_kept_connection_that_ends_in_the_moment_of_a_query_costs_nothing(how)
         assert [request.connection for request in wire.requests] == [0, 0, 1, 1, 2, 2, 3]
 
 
+def test_what_changes_something_is_sent_once_on_a_fresh_connection():
+    """Such as a silence: where the connection ends without an answer, nobody knows whether it was made, and it is not made twice."""
+
+    def script(peer, number):
+        peer.request()
+        if number == 0:
+            peer.answer(b'{}')
+            peer.request()  # the kept connection waits for another one, which does not come
+        else:
+            peer.reset()
+
+    with Wire(script) as wire:
+        subject = Http(config.Source(url=wire.url), where='alertmanager')
+        subject.send('GET', 'api', {}, 5)
+        with pytest.raises(SourceUnavailable):
+            subject.send('POST', 'api', {}, 5, json=b'{"a":1}')
+        assert [request.connection for request in wire.requests] == [0, 1]
+        assert b'{"a":1}' in bytes(wire.requests[1].body)
+
+
 def test_a_connection_that_was_closed_meanwhile_is_not_used():
     """Its end is seen before a query is sent on it."""
 
