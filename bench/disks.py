@@ -22,7 +22,7 @@ STEP, KNOWN_DAYS, DAYS, OF_EACH = 600.0, 9, 30, 60
 HOUR, UTC, START = 3600.0, ZoneInfo('UTC'), 1_760_313_600.0
 KINDS = ('leak', 'rotated', 'burst', 'growth')
 SOON = 48 * HOUR  # an alert that comes no longer than this before the disk is full was right
-FOR = {'pessimistic': 6, 'middle': 2}  # steps that a condition has to hold, as rules/forecast.yml has it: an hour, a quarter of an hour
+FOR = {'pessimistic': 9, 'middle': 2}  # steps that a condition has to hold, as rules/forecast.yml has it: 90 minutes, a quarter of an hour
 FALLS = 36  # steps, six hours: the range of predict_linear in node_exporter's mixin
 
 
