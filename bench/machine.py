@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ('promlstm', 'numpy', 'onnxruntime', 'orjson', 'msgspec')
+PACKAGES = ('promlstm', 'numpy', 'onnxruntime', 'orjson', 'msgspec', 'isal')
 
 
 def described():

@@ -132,7 +132,7 @@ def run(
     end: float,
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    sink: Callable[[Mapping[str, bytes], float], None] | None = None,
+    sink: Callable[[Mapping[str, exposition.Block], float], None] | None = None,
     watch: Callable[[Detector, Verdicts, Bools], None] | None = None,
 ) -> Report:
     """The Report of one detector over a span.
@@ -140,7 +140,7 @@ def run(
     detector    Detector, blank; it is warmed up on what lies before `start`
     start, end  unix seconds
     progress    called with (steps done, steps to do); steps done are below 0 during warm-up
-    sink        called with {family: text block} and the time of each step, or None
+    sink        called with {family: exposition.Block} and the time of each step, or None
     watch       called with the detector, the verdicts of each step and which entities are missing (bool [N]), or None
     """
     step = detector.config.step
@@ -185,13 +185,13 @@ class OpenMetrics:
     def __init__(self) -> None:
         self._files: dict[str, IO[bytes]] = {}
 
-    def __call__(self, blocks: Mapping[str, bytes], time: float) -> None:
-        """Add the blocks of one step, {family: text}."""
+    def __call__(self, blocks: Mapping[str, exposition.Block], time: float) -> None:
+        """Add the blocks of one step, by family."""
         stamp = f' {time:.3f}\n'.encode()
         for family, block in blocks.items():
             if family not in self._files:
                 self._files[family] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `write`)
-            self._files[family].write(block.replace(b'\n', stamp))
+            self._files[family].writelines(piece.replace(b'\n', stamp) for piece in block)
 
     def write(self, out: BinaryIO) -> None:
         """Write all steps to a binary stream and drop them."""
