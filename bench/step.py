@@ -249,12 +249,12 @@ class _Floors:
         shapes = {name: (array.dtype, array.shape[1:]) for name, array in blank.items()}
         shapes |= {name + NEXT: (self._feeds[name].dtype, self._feeds[name].shape[1:]) for name in session.bundle.states}
         self._results = {node.name: np.empty((rows, *shapes[node.name][1]), shapes[node.name][0]) for node in self._runtime.get_outputs()}
-        chunk, bindings = max(2, sessions.CHUNK // features), []
-        for start in range(0, rows, chunk):
+        bindings = []
+        for start, stop in sessions.chunks(rows, features, session.threads):
             binding = self._runtime.io_binding()
             for bind, arrays in ((binding.bind_input, self._feeds), (binding.bind_output, self._results)):
                 for name, array in arrays.items():
-                    part = array[start : start + chunk] if array.ndim else array
+                    part = array[start:stop] if array.ndim else array
                     bind(name, 'cpu', 0, part.dtype, part.shape, part.ctypes.data)
             bindings.append(binding)
         return bindings
