@@ -64,6 +64,7 @@ TIERS = {
     'convert.forecast_recipe': 18,
     'convert.correlated': 17,
     'convert.resume': 17,
+    'convert.scalars': 16,
     'convert.export': 17,
     'convert.weights': 17,
     'convert.places': 17,
