@@ -10,6 +10,8 @@ since other work on the machine slows both; the table has the best of some round
     columns   (place, recall, score, remember, commit) a copy of the columns that they make
     render    a copy of the page's text
     publish   compression of the page as one piece
+
+Below them what is left of render, publish and the page with each choice of the key `export`.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from dataclasses import fields
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -38,6 +41,7 @@ from promlstm.engine.detector import Detector
 from promlstm.query.prometheus import Prometheus
 from promlstm.serve import exposition
 from promlstm.serve.page import Page, compressed
+from promlstm.serve.selection import Export, select
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 MODEL = 'builtin:default'
@@ -88,11 +92,10 @@ def _print(row):
         seconds, floor = row['seconds'][name]['best'], row['floors'].get(name, {}).get('best')
         beside = f'{floor:10.4f}{seconds / floor:10.2f}' if floor else ''
         print(f'  {entities:8}  {name:8}{seconds:10.4f}{seconds / entities * 1e6:12.2f}{beside}')
-    size = f'page {row["page_bytes"] / 1e6:.1f} MB, {row["page_gzip_bytes"] / 1e6:.1f} MB compressed'
-    print(
-        f'  {entities:8}  peak {row["peak_bytes"] / 1e6:.0f} MB, {row["bytes_an_entity"]:.0f} bytes an entity between steps; {size}',
-        flush=True,
-    )
+    print(f'  {entities:8}  peak {row["peak_bytes"] / 1e6:.0f} MB, {row["bytes_an_entity"]:.0f} bytes an entity between steps')
+    for name, each in row['exports'].items():
+        sizes = f'page {each["page_bytes"] / 1e6:.1f} MB, compressed {each["page_gzip_bytes"] / 1e6:.1f} MB'
+        print(f'  {entities:8}  export: {name:9}  render {each["render"]:.4f}, publish {each["publish"]:.4f}, {sizes}', flush=True)
 
 
 def measure(entities, model, remembered, rounds=None):
@@ -118,11 +121,11 @@ def measure(entities, model, remembered, rounds=None):
         for _ in range(rounds):
             steps.run()
             floors.run()
+        exports = {name: min((steps.exported(name) for _ in range(rounds)), key=lambda each: each['publish']) for name in get_args(Export)}
         gc.enable()
     taken = {name: {'best': min(times), 'median': median(times)} for name, times in steps.taken.items() if name in STAGES}
     sums = {'columns': COLUMNS, 'own time': STAGES}
     taken |= {name: {how: sum(taken[part][how] for part in parts) for how in ('best', 'median')} for name, parts in sums.items()}
-    text = {gzip: sum(map(len, steps.page.parts(gzip=gzip))) for gzip in (False, True)}
     return {
         'entities': entities,
         **_on_page(b''.join(steps.page.parts())),
@@ -131,8 +134,7 @@ def measure(entities, model, remembered, rounds=None):
         'peak_bytes': peak,
         'bytes_an_entity': (resident - at_rest) / entities,
         'memory_bytes': steps.subject.memory.nbytes(),
-        'page_bytes': text[False],
-        'page_gzip_bytes': text[True],
+        'exports': exports,
     }
 
 
@@ -174,18 +176,32 @@ class _Steps:
         yield
         self.taken[name].append(perf_counter() - start)
 
+    def _rendered(self, verdicts, missing, export):
+        selection = select(export, len(missing), verdicts, missing)
+        return exposition.render(verdicts, self._labels, missing=missing, selection=selection)
+
+    def exported(self, export):
+        """The last step with a choice of the key `export`: how large its page is, and the seconds to render and to publish it."""
+        page, times = Page(lambda: 0.0), [perf_counter()]
+        blocks = self._rendered(self.verdicts, self._missing, export)
+        times.append(perf_counter())
+        page.publish('bench', blocks, 1.0)
+        times.append(perf_counter())
+        sizes = {name: sum(map(len, page.parts(gzip=gzip))) for name, gzip in (('page_bytes', False), ('page_gzip_bytes', True))}
+        return sizes | {'render': times[1] - times[0], 'publish': times[2] - times[1]}
+
     def run(self):
         """One step; the next is of the next instant."""
         step = self.subject.step(self._next)
         with self.stage('render'):
             self._labels = self._labels.of(step.identities)
-            blocks = exposition.render(step.verdicts, self._labels, missing=step.missing)
+            blocks = self._rendered(step.verdicts, step.missing, 'all')
         with self.stage('commit'):
             self.subject.commit(step)
         with self.stage('publish'):
             self.page.publish('bench', blocks, 1.0)
         self.taken['decode'].append(self.taken['query'][-1] - self.taken['transfer'][-1])
-        self.verdicts = step.verdicts
+        self.verdicts, self._missing = step.verdicts, step.missing
         self._next += self.subject.config.step
 
 

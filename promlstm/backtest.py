@@ -22,6 +22,7 @@ from promlstm.engine.detector import Detector
 from promlstm.engine.history import aligned
 from promlstm.engine.score import same_alarm
 from promlstm.serve import exposition
+from promlstm.serve.selection import select
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,8 @@ def run(
             watch(detector, verdicts, missing)
         if sink:
             text = text.of(detector.entities.identities)
-            sink(exposition.render(verdicts, text, missing=missing), verdicts.time)
+            selection = select(detector.config.export, detector.config.max_exported, verdicts, missing)
+            sink(exposition.render(verdicts, text, missing=missing, selection=selection), verdicts.time)
     report.anomalies += [_anomaly(detector, names, closed) for closed in alarms.close()]
     report.missing += [_anomaly(detector, names, closed) for closed in absences.close()]
     report.anomalies.sort(key=lambda anomaly: -anomaly.peak_score)

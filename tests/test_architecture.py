@@ -38,6 +38,7 @@ TIERS = {
     'promlstm.advice': 4,
     'promlstm.check_edges': 4,
     'promlstm.check_forecasts': 5,
+    'promlstm.check_page': 5,
     'promlstm.contact': 4,
     'promlstm.presets': 4,
     'promlstm.live': 4,

@@ -16,6 +16,7 @@ import orjson
 
 from promlstm.engine import labels as label_sets
 from promlstm.engine.columns import Bools, Floats, Floats32, Verdicts
+from promlstm.serve.selection import Selection
 
 # family: (help, labels in addition to `detector` and those of the entity). The page has this order.
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -94,10 +95,11 @@ def prefix(detector: str, own: label_sets.Pairs) -> bytes:
     return label_sets.text((('detector', detector), *label_sets.exported(own, OURS)))[:-1]
 
 
-def render(verdicts: Verdicts, labels: Labels, *, missing: Bools) -> dict[str, Block]:
+def render(verdicts: Verdicts, labels: Labels, *, missing: Bools, selection: Selection | None = None) -> dict[str, Block]:
     """{family: Block} of one step.
 
     missing   bool [N]: entities that are reported as missing
+    selection which of them are shown, and how much of each; None = all
     returns   lines that end with a line feed; a family without lines is left out
 
     >>> from promlstm.engine.columns import Verdicts
@@ -111,9 +113,13 @@ def render(verdicts: Verdicts, labels: Labels, *, missing: Bools) -> dict[str, B
     >>> sorted(blocks)[2:5]
     ['promlstm_expected', 'promlstm_expected_lower', 'promlstm_expected_upper']
     """
-    blocks = {'promlstm_anomaly_score': _block('promlstm_anomaly_score', labels.prefixes, b'} ', verdicts.score)}
-    judged = ~np.isnan(verdicts.score)[:, None]
-    per_feature: dict[str, Floats | Floats32] = {'promlstm_observed': verdicts.observed}
+    shown = np.ones(len(missing), np.bool_) if selection is None else selection.shown
+    detailed = shown if selection is None else selection.detailed
+    scores = np.where(shown, verdicts.score, np.float32(np.nan))
+    blocks = {'promlstm_anomaly_score': _block('promlstm_anomaly_score', labels.prefixes, b'} ', scores)}
+    judged = (detailed & ~np.isnan(scores))[:, None]
+    with_sample = (detailed | (shown & np.isnan(scores)))[:, None]
+    per_feature: dict[str, Floats | Floats32] = {'promlstm_observed': np.where(with_sample, verdicts.observed, np.nan)}
     expectation = {
         'promlstm_expected': verdicts.expected,
         'promlstm_expected_lower': verdicts.lower,
@@ -127,13 +133,13 @@ def render(verdicts: Verdicts, labels: Labels, *, missing: Bools) -> dict[str, B
         per_feature['promlstm_contribution'] = np.where(judged, verdicts.contribution, np.float32(np.nan))
     for family, columns in per_feature.items():
         blocks[family] = _blocks(family, labels.prefixes, _endings('feature', labels.features), columns)
-    anomalous = (verdicts.score >= 1)[:, None]
+    anomalous = (detailed & (scores >= 1))[:, None]
     views = np.where(anomalous, verdicts.view, np.float32(np.nan))
     blocks['promlstm_view'] = _blocks('promlstm_view', labels.prefixes, _endings('view', labels.views), views)
     per_entity: dict[str, Floats | Floats32] = {
-        'promlstm_anomaly_start_timestamp_seconds': verdicts.since,
-        'promlstm_recurring': np.where(verdicts.recurring > 0, np.float32(1), np.float32(np.nan)),
-        'promlstm_entity_missing': np.where(missing, np.float32(1), np.float32(np.nan)),
+        'promlstm_anomaly_start_timestamp_seconds': np.where(shown, verdicts.since, np.nan),
+        'promlstm_recurring': np.where(shown & (verdicts.recurring > 0), np.float32(1), np.float32(np.nan)),
+        'promlstm_entity_missing': np.where(shown & missing, np.float32(1), np.float32(np.nan)),
     }
     for family, numbers in per_entity.items():
         blocks[family] = _block(family, labels.prefixes, b'} ', numbers)

@@ -40,7 +40,9 @@ def test_the_file_says_on_what_it_was_measured(tmp_path):
     assert said['model'] == MODEL
     assert {'date', 'machine', 'load', 'load_after', 'versions'} <= said.keys()
     assert all(stage in printed for stage in step.STAGES)
-    assert all(row['page_bytes'] > row['page_gzip_bytes'] > 0 for row in said['sizes'])
+    pages = [page for row in said['sizes'] for page in row['exports'].values()]
+    assert len(pages) == 6 and all(page['page_bytes'] > page['page_gzip_bytes'] > 0 for page in pages)
+    assert all(row['exports']['all']['page_bytes'] > 5 * row['exports']['anomalous']['page_bytes'] for row in said['sizes'])
 
 
 @pytest.mark.parametrize('arguments', [['--entities=0'], ['--entities=many'], ['--entities='], ['--entities=1000,x']])
