@@ -68,7 +68,7 @@ pictures: .venv-test tools  ## Make docs/images again from the real programs (7 
 model: .venv-test  ## Make the default model from its recipe
 	.venv-test/bin/python -m convert all convert/recipes/default.yml $(ARGS)
 
-bench: .venv  ## Measure the hot path
+bench: .venv  ## Measure a step of a thousand to a million entities, each stage beside its floor (ARGS=all: everything that is short)
 	.venv/bin/python -m bench $(ARGS)
 
 clean:  ## Remove everything that make made here

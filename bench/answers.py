@@ -1,4 +1,4 @@
-"""An HTTP server with one finished answer, in a process of its own: what a query costs us, without Prometheus' own time."""
+"""An HTTP server that answers with the samples of a fleet, in a process of its own: what a query costs us, without Prometheus' own time."""
 
 import json
 import multiprocessing
@@ -6,32 +6,50 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
 import numpy as np
+import orjson
 
 from promlstm.query.prometheus import POINTS_PER_ANSWER, Matrix, Vector
 
-TIME = 1_750_000_200.0
+ANOMALOUS = 1000  # one entity in so many is
+DISTINCT = 250  # entities with a level and a rhythm of their own; equal texts are farther apart on the page than compression looks back
 
 
-def body(entities, time=TIME):
-    """An instant answer as Prometheus writes it: `entities` series of six labels."""
-    values = 10 + np.random.default_rng(0).normal(size=entities)
-    series = [
-        f'{{"metric":{{"container":"app","instance":"10.{i >> 16}.{i >> 8 & 255}.{i & 255}:9100","job":"node","namespace":"team-{i % 50}",'
-        f'"pod":"service-{i % 500}-{i:06x}","zone":"eu-{i % 3}"}},"value":[{time},"{value!r}"]}}'
-        for i, value in enumerate(values.tolist())
+def keys(entities):
+    """Raw labels of the fleet's series, six each, as Prometheus writes them."""
+    return [
+        f'{{"container":"app","instance":"10.{i >> 16}.{i >> 8 & 255}.{i & 255}:9100","job":"node","namespace":"team-{i % 50}",'
+        f'"pod":"service-{i % 500}-{i:06x}","zone":"eu-{i % 3}"}}'.encode()
+        for i in range(entities)
     ]
-    return ('{"status":"success","data":{"resultType":"vector","result":[' + ','.join(series) + ']}}').encode()
+
+
+def samples(entities, time):
+    """float64 [entities]: a daily rhythm with noise at an instant; the last of every ANOMALOUS entities has three times the usual."""
+    row, like = np.arange(entities), np.arange(entities) % DISTINCT
+    noise = np.random.default_rng(int(time)).normal(size=entities)  # of one seed: the first ones are those of a smaller fleet
+    usual = 100 + like % 7 + 10 * np.sin(2 * np.pi * time / 86400 + like) + noise
+    return np.where(row % ANOMALOUS == ANOMALOUS - 1, 3 * usual, usual)
+
+
+def body(metrics, time):
+    """An instant answer as Prometheus writes it, bytes (metrics: what `keys` gives)."""
+    numbers = orjson.dumps(samples(len(metrics), time), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b',')
+    pieces = [b'"]},{"metric":'] * (4 * len(metrics))
+    pieces[1::4], pieces[3::4] = metrics, numbers
+    pieces[2::4] = [f',"value":[{time},"'.encode()] * len(metrics)
+    series = b''.join(pieces).removeprefix(b'"]},')
+    return b'{"status":"success","data":{"resultType":"vector","result":[' + series + b'"]}]}}'
 
 
 def _serve(entities, port):
-    given = body(entities, TIME)
+    metrics = keys(entities)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = 'HTTP/1.1'
 
         def do_POST(self):
             asked = parse_qs(self.rfile.read(int(self.headers['Content-Length'])).decode())
-            answer = given.replace(f'[{TIME},'.encode(), f'[{asked.get("time", [TIME])[0]},'.encode())  # of the instant that was asked for
+            answer = body(metrics, float(asked['time'][0]))
             self.send_response(200)
             self.send_header('Content-Type', 'application/json')
             self.send_header('Content-Length', str(len(answer)))

@@ -36,7 +36,7 @@ def main():
         shown = predict.predict(loaded, recent, season, end, ahead, 60.0).shown(None)
         text = Labels('cpu', ('',)).of([b'{"instance":"host-%d:9100","job":"node"}' % k for k in range(entities)])
         render, _ = timed(lambda text=text, shown=shown: render_forecasts(text, list(HORIZONS), shown))
-        page = render_forecasts(text, list(HORIZONS), shown)['promlstm_forecast']
+        page = b''.join(render_forecasts(text, list(HORIZONS), shown)['promlstm_forecast'])
         compress, _ = timed(lambda page=page: compressed(page))
         print(
             f'  {entities:8}   {remember:8.4f}   {forecast:8.3f}   {cpu:7.3f}   {1e6 * forecast / entities:9.1f}   {render:6.3f}   {compress:8.3f}'

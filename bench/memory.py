@@ -8,7 +8,7 @@ from promlstm.engine.session import load, resolve
 ENTITIES = 50_000
 GROWTH = f"""
 import gc
-from bench.answers import body, config
+from bench.answers import config
 from promlstm.engine.detector import Detector
 from promlstm.query.prometheus import _Answer, Vector
 from promlstm.engine.session import load, resolve

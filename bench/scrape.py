@@ -5,9 +5,9 @@ import sys
 import threading
 from time import perf_counter
 
+from bench import warmed
 from bench.answers import Answers, config
 from promlstm.engine import session as sessions
-from promlstm.engine.detector import Detector
 from promlstm.query.prometheus import Prometheus
 from promlstm.serve import exposition
 from promlstm.serve.page import Page
@@ -40,11 +40,12 @@ def main():
     with Answers(ENTITIES) as url:
         settings = config(url)
         session = sessions.load(sessions.resolve('builtin:default'))
-        subject = Detector(settings.detectors[0], session, Prometheus(settings.prometheus))
+        config_of, source = settings.detectors[0], Prometheus(settings.prometheus)
+        subject, begin = warmed.detector(config_of, session, source, ENTITIES, warmed.memory(config_of, session))
         page = Page(lambda: 0.0)
         server = Server('127.0.0.1:0', Site(page=page, telemetry=Telemetry(), statuses=dict, ready=lambda: True))
         server.start()
-        steps = _steps(subject, page, exposition.Labels('bench', ('',), session.bundle.manifest.views))
+        steps = _steps(subject, begin, page, exposition.Labels('bench', ('',), session.bundle.manifest.views))
         next(steps)
         next(steps)
         print(f'  {"":28}{"first byte p50":>16}{"p99":>8}{"last byte p50":>16}{"p99":>8}{"scrapes":>10}')
@@ -54,9 +55,9 @@ def main():
         server.stop()
 
 
-def _steps(subject, page, labels):
+def _steps(subject, begin, page, labels):
     for i in range(10_000):
-        step = subject.step(1_750_000_200.0 + 60 * i)
+        step = subject.step(begin + subject.config.step * i)
         labels = labels.of(step.identities)
         blocks = exposition.render(step.verdicts, labels, missing=step.missing)
         subject.commit(step)

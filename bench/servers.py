@@ -52,7 +52,7 @@ from promlstm.serve.server import Server
 from promlstm.serve.site import Site
 from promlstm.serve.telemetry import Telemetry
 page = Page(lambda: 0.0)
-page.publish('cpu', {'promlstm_anomaly_score': PAGE}, expires=1)
+page.publish('cpu', {'promlstm_anomaly_score': [PAGE]}, expires=1)
 Server(f'127.0.0.1:{PORT}', Site(page=page, telemetry=Telemetry(process=False), statuses=dict, ready=lambda: True)).start()
 signal.pause()
 '''

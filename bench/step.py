@@ -1,64 +1,297 @@
-"""One live step of a univariate detector over loopback HTTP, split by stage; seconds, medians of some steps."""
+"""One live step of a detector over loopback HTTP, split by stage, and beside each stage the floor: the least that the libraries under it need.
 
+    python -m bench step [--entities N[,N…]] [--json FILE] [--model MODEL]
+
+Every entity has a score, one in a thousand is anomalous (warmed.py). Each size runs in a process of its own. Steps and floors are measured in turn,
+since other work on the machine slows both; the table has the best of some rounds, the file their medians, too. Floors:
+
+    decode    msgspec on the same bytes, the values left as text
+    judge     ONNX Runtime on the same chunks by the same number of threads, inputs and outputs bound before
+    columns   (place, recall, score, remember, commit) a copy of the columns that they make
+    render    a copy of the page's text
+    publish   compression of the page as one piece
+
+Below them what is left of render, publish and the page with each choice of the key `export`.
+"""
+
+import argparse
 import gc
+import json
+import multiprocessing
+import re
+import sys
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from statistics import median
 from time import perf_counter
+from typing import get_args
 
+import msgspec
+import numpy as np
 import requests
 
+from bench import machine, warmed
 from bench.answers import Answers, config
 from promlstm.engine import session as sessions
+from promlstm.engine.bundle import NEXT
 from promlstm.engine.detector import Detector
 from promlstm.query.prometheus import Prometheus
 from promlstm.serve import exposition
-from promlstm.serve.page import Page
+from promlstm.serve.page import Page, compressed
+from promlstm.serve.selection import Export, select
 
-SIZES = (1_000, 10_000, 100_000)
-STEPS = 7
-STAGES = ('place', 'recall', 'judge', 'score', 'remember', 'render')
-
-
-def main():
-    """Print a row per size. `transfer` is the loopback and the server's part of a query, `decode` ours."""
-    session = sessions.load(sessions.resolve('builtin:default'))
-    columns = ('transfer', 'decode', *STAGES, 'publish', 'own time')
-    print('  entities ' + ''.join(f'{name:>10}' for name in columns) + '     (own time: all but transfer)')
-    for entities in SIZES:
-        with Answers(entities) as url:
-            row = measure(session, url)
-        print(f'  {entities:8} ' + ''.join(f'{row[name]:10.4f}' for name in columns), flush=True)
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+MODEL = 'builtin:default'
+ROUNDS, LARGE, ROUNDS_OF_LARGE = 7, 300_000, 3
+COLUMNS = ('place', 'recall', 'score', 'remember', 'commit')
+STAGES = ('decode', *COLUMNS, 'judge', 'render', 'publish')
+FLOORS = ('decode', 'columns', 'judge', 'render', 'publish')
 
 
-def measure(session, url):
-    """{column: seconds} of one size."""
-    settings = config(url)
-    taken = defaultdict(list)
+def main(arguments=()):
+    """Print a table, and write it to a file where one is named. Returns an exit status."""
+    options = _parser().parse_args(list(arguments))
+    about = machine.described()
+    print('  ' + machine.line(about), flush=True)
+    session = sessions.load(sessions.resolve(options.model), prove=False)
+    remembered = warmed.memory(config('http://localhost').detectors[0], session)
+    rows = []
+    print('  entities  stage      seconds   µs/entity     floor   × floor')
+    for entities in options.entities:
+        with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as own:  # so that its memory is its own
+            rows.append(own.submit(measure, entities, options.model, remembered).result())
+        _print(rows[-1])
+    if options.json:
+        Path(options.json).write_text(
+            json.dumps(about | {'model': options.model, 'load_after': machine.load(), 'sizes': rows}, indent=1) + '\n'
+        )
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog='python -m bench step', description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument('--entities', metavar='N[,N…]', type=_sizes, default=SIZES, help='how many; several sizes one after the other')
+    parser.add_argument('--json', metavar='FILE', help='what was measured, with the machine, its load, versions and the date')
+    parser.add_argument('--model', metavar='MODEL', default=MODEL, help=f'a model file, or builtin:NAME (default {MODEL})')
+    return parser
+
+
+def _sizes(text):
+    sizes = tuple(int(part.replace('_', '')) for part in text.split(','))
+    if min(sizes) < 2:
+        raise ValueError
+    return sizes
+
+
+def _print(row):
+    entities = row['entities']
+    for name in (*STAGES, 'columns', 'own time'):
+        seconds, floor = row['seconds'][name]['best'], row['floors'].get(name, {}).get('best')
+        beside = f'{floor:10.4f}{seconds / floor:10.2f}' if floor else ''
+        print(f'  {entities:8}  {name:8}{seconds:10.4f}{seconds / entities * 1e6:12.2f}{beside}')
+    print(f'  {entities:8}  peak {row["peak_bytes"] / 1e6:.0f} MB, {row["bytes_an_entity"]:.0f} bytes an entity between steps')
+    for name, each in row['exports'].items():
+        sizes = f'page {each["page_bytes"] / 1e6:.1f} MB, compressed {each["page_gzip_bytes"] / 1e6:.1f} MB'
+        print(f'  {entities:8}  export: {name:9}  render {each["render"]:.4f}, publish {each["publish"]:.4f}, {sizes}', flush=True)
+
+
+def measure(entities, model, remembered, rounds=None):
+    """A row of the table: {name: figure}, as the file has it.
+
+    remembered  of warmed.memory with the same model
+    rounds      None = as many as take some seconds
+    """
+    rounds = rounds or (ROUNDS_OF_LARGE if entities > LARGE else ROUNDS)
+    session = sessions.load(sessions.resolve(model), prove=False)
+    at_rest = machine.resident_bytes()
+    with Answers(entities) as url:
+        steps = _Steps(url, session, entities, remembered)
+        gc.freeze()
+        gc.disable()  # as Scheduler
+        steps.run()
+        steps.run()  # the first builds the table and the labels, the second allocates
+        machine.forget_peak()
+        steps.taken.clear()
+        steps.run()
+        peak, resident = machine.peak_bytes(), machine.resident_bytes()
+        floors = _Floors(steps, url, model)
+        for _ in range(rounds):
+            steps.run()
+            floors.run()
+        exports = {name: min((steps.exported(name) for _ in range(rounds)), key=lambda each: each['publish']) for name in get_args(Export)}
+        gc.enable()
+    taken = {name: {'best': min(times), 'median': median(times)} for name, times in steps.taken.items() if name in STAGES}
+    sums = {'columns': COLUMNS, 'own time': STAGES}
+    taken |= {name: {how: sum(taken[part][how] for part in parts) for how in ('best', 'median')} for name, parts in sums.items()}
+    return {
+        'entities': entities,
+        **_on_page(b''.join(steps.page.parts())),
+        'seconds': taken,
+        'floors': {name: {'best': min(times), 'median': median(times)} for name, times in floors.taken.items()},
+        'peak_bytes': peak,
+        'bytes_an_entity': (resident - at_rest) / entities,
+        'memory_bytes': steps.subject.memory.nbytes(),
+        'exports': exports,
+    }
+
+
+def _on_page(text):
+    """How many lines each family has, and how many of the scores say anomalous."""
+    lines = defaultdict(int)
+    for family in re.findall(rb'^(\w+)\{', text, re.MULTILINE):
+        lines[family.decode()] += 1
+    scores = [float(number) for number in re.findall(rb'^promlstm_anomaly_score\{.*\} (.*)$', text, re.MULTILINE)]
+    return {'lines': dict(lines), 'anomalous': sum(number >= 1 for number in scores)}
+
+
+class _Timed(Prometheus):
+    """Prometheus that says how long the answer took to come."""
+
+    def __init__(self, *args, stage):
+        super().__init__(*args)
+        self._stage = stage
+
+    def _send(self, *args):
+        with self._stage('transfer'):
+            return super()._send(*args)
+
+
+class _Steps:
+    """Steps of one detector as the runner makes them, and how long each stage took: taken = {stage: [seconds]}."""
+
+    def __init__(self, url, session, entities, remembered):
+        self.taken = defaultdict(list)
+        settings = config(url)
+        source = _Timed(settings.prometheus, stage=self.stage)
+        self.subject, self._next = warmed.detector(settings.detectors[0], session, source, entities, remembered, stage=self.stage)
+        self._labels = exposition.Labels('bench', ('',), session.bundle.manifest.views)
+        self.page = Page(lambda: 0.0)
 
     @contextmanager
-    def stage(name):
+    def stage(self, name):
         start = perf_counter()
         yield
-        taken[name].append(perf_counter() - start)
+        self.taken[name].append(perf_counter() - start)
 
-    subject = Detector(settings.detectors[0], session, Prometheus(settings.prometheus), stage)
-    labels = exposition.Labels('bench', ('',), session.bundle.manifest.views)
-    page = Page(lambda: 0.0)
-    gc.freeze()
-    gc.disable()
-    for i in range(STEPS + 2):
-        if i == 2:  # the first builds the table, the second allocates
-            taken.clear()
-        step = subject.step(1_750_000_200.0 + 60 * i)
-        with stage('render'):
-            labels = labels.of(step.identities)
-            blocks = exposition.render(step.verdicts, labels, missing=step.missing)
-        subject.commit(step)
-        with stage('publish'):
-            page.publish('bench', blocks, 1.0)
-        with stage('transfer'):
-            requests.post(url + '/api/v1/query', data={'query': 'x'}, timeout=60).content  # noqa: B018 (read to its end)
-    gc.enable()
-    row = {name: sorted(times)[len(times) // 2] for name, times in taken.items()}
-    row['decode'] = max(0.0, row.pop('query') - row['transfer'])
-    return row | {'own time': sum(row[name] for name in ('decode', *STAGES, 'publish'))}
+    def _rendered(self, verdicts, missing, export):
+        selection = select(export, len(missing), verdicts, missing)
+        return exposition.render(verdicts, self._labels, missing=missing, selection=selection)
+
+    def exported(self, export):
+        """The last step with a choice of the key `export`: how large its page is, and the seconds to render and to publish it."""
+        page, times = Page(lambda: 0.0), [perf_counter()]
+        blocks = self._rendered(self.verdicts, self._missing, export)
+        times.append(perf_counter())
+        page.publish('bench', blocks, 1.0)
+        times.append(perf_counter())
+        sizes = {name: sum(map(len, page.parts(gzip=gzip))) for name, gzip in (('page_bytes', False), ('page_gzip_bytes', True))}
+        return sizes | {'render': times[1] - times[0], 'publish': times[2] - times[1]}
+
+    def run(self):
+        """One step; the next is of the next instant."""
+        step = self.subject.step(self._next)
+        with self.stage('render'):
+            self._labels = self._labels.of(step.identities)
+            blocks = self._rendered(step.verdicts, step.missing, 'all')
+        with self.stage('commit'):
+            self.subject.commit(step)
+        with self.stage('publish'):
+            self.page.publish('bench', blocks, 1.0)
+        self.taken['decode'].append(self.taken['query'][-1] - self.taken['transfer'][-1])
+        self.verdicts, self._missing = step.verdicts, step.missing
+        self._next += self.subject.config.step
+
+
+class _Watched:
+    """A session that keeps what it was given last."""
+
+    def __init__(self, session):
+        self._session = session
+
+    def __getattr__(self, name):
+        return getattr(self._session, name)
+
+    def run(self, inputs, state):
+        """As Session.run."""
+        self.given = inputs | state
+        return self._session.run(inputs, state)
+
+
+class _Floors:
+    """The least that the libraries need for what a step did: taken = {name: [seconds]}."""
+
+    def __init__(self, steps, url, model):
+        self._steps, self.taken = steps, defaultdict(list)
+        subject: Detector = steps.subject
+        self._body = requests.post(url + '/api/v1/query', data={'time': str(warmed.NOW)}, timeout=600).content
+        subject.session = _Watched(subject.session)
+        path = sessions.resolve(model)
+        self._runtime, _ = sessions.opened(path.read_bytes(), str(path))
+        self._pool = ThreadPoolExecutor(subject.session.threads)
+        self._decode = msgspec.json.Decoder(_Answer).decode
+
+    def run(self):
+        """All of them once, of the step before."""
+        page = b''.join(self._steps.page.parts())
+        columns = [getattr(self._steps.verdicts, field.name) for field in fields(self._steps.verdicts)]
+        memory = self._steps.subject.memory
+        columns += [getattr(part, field.name) for part in (memory.latch, memory.alarm) for field in fields(part)]
+        columns = [column for column in columns if isinstance(column, np.ndarray)]
+        bindings = self._bindings()
+        floors = {
+            'decode': lambda: self._decode(self._body),
+            'columns': lambda: [column.copy() for column in columns],
+            'judge': lambda: list(self._pool.map(self._runtime.run_with_iobinding, bindings)),
+            'render': lambda: bytearray(page),
+            'publish': lambda: compressed(page),
+        }
+        for name in FLOORS:
+            start = perf_counter()
+            floors[name]()
+            self.taken[name].append(perf_counter() - start)
+
+    def _bindings(self):
+        """Those of the chunks of the last step."""
+        given, session = self._steps.subject.session.given, self._steps.subject.session
+        rows, features = given['value'].shape
+        wanted = {node.name: node.type for node in self._runtime.get_inputs()}
+        types = {'tensor(float)': np.float32, 'tensor(double)': np.float64, 'tensor(int64)': np.int64}
+        self._feeds = {name: _array(given[name], types[kind]) for name, kind in wanted.items()}  # kept: bindings hold addresses
+        blank, _ = session.run({name: array[:2] if array.ndim else array for name, array in self._feeds.items() if name not in session.bundle.states},
+                               {name: self._feeds[name][:2] for name in session.bundle.states})  # fmt: skip
+        shapes = {name: (array.dtype, array.shape[1:]) for name, array in blank.items()}
+        shapes |= {name + NEXT: (self._feeds[name].dtype, self._feeds[name].shape[1:]) for name in session.bundle.states}
+        self._results = {node.name: np.empty((rows, *shapes[node.name][1]), shapes[node.name][0]) for node in self._runtime.get_outputs()}
+        bindings = []
+        for start, stop in sessions.chunks(rows, features, session.threads):
+            binding = self._runtime.io_binding()
+            for bind, arrays in ((binding.bind_input, self._feeds), (binding.bind_output, self._results)):
+                for name, array in arrays.items():
+                    part = array[start:stop] if array.ndim else array
+                    bind(name, 'cpu', 0, part.dtype, part.shape, part.ctypes.data)
+            bindings.append(binding)
+        return bindings
+
+
+def _array(values, dtype):
+    return np.ascontiguousarray(values, dtype) if np.ndim(values) else np.asarray(values, dtype)
+
+
+class _Series(msgspec.Struct, gc=False):
+    metric: msgspec.Raw
+    value: tuple[float, str]
+
+
+class _Data(msgspec.Struct, gc=False):
+    result: list[_Series]
+
+
+class _Answer(msgspec.Struct, gc=False):
+    data: _Data
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

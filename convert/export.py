@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import tensorflow as tf
 
+from convert import scalars
 from convert.errors import ConvertError
 from convert.families.registry import FORECASTER
 from promlstm.engine import bundle
@@ -71,6 +72,7 @@ def export(step, form=FORECASTER, lstms=None):
     census(model, form, lstms)
     rename(model.graph, names)
     _set_axes(model.graph, form)
+    scalars.widen(model)
     number(model.graph)
     model.producer_name, model.graph.name, model.graph.doc_string = 'promlstm', 'step', ''
     onnx.checker.check_model(model, full_check=True)

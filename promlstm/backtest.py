@@ -22,6 +22,7 @@ from promlstm.engine.detector import Detector
 from promlstm.engine.history import aligned
 from promlstm.engine.score import same_alarm
 from promlstm.serve import exposition
+from promlstm.serve.selection import select
 
 # Called with the detector, the verdicts of a step and which entities are missing (bool [N]).
 Watch = Callable[[Detector, Verdicts, Bools], None]
@@ -135,7 +136,7 @@ def run(
     end: float,
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    sink: Callable[[Mapping[str, bytes], float], None] | None = None,
+    sink: Callable[[Mapping[str, exposition.Block], float], None] | None = None,
     watch: Watch | None = None,
 ) -> Report:
     """The Report of one detector over a span; arguments as `replayed`.
@@ -156,14 +157,14 @@ def replayed(
     start: float,
     end: float,
     *,
-    sink: Callable[[Mapping[str, bytes], float], None] | None = None,
+    sink: Callable[[Mapping[str, exposition.Block], float], None] | None = None,
     watch: Watch | None = None,
 ) -> Generator[tuple[int, int], None, Report]:
     """A span, one step of a detector at a time: yields (steps done, steps to do), of which the first is below 0 during warm-up; returns the Report.
 
     detector    Detector, blank; it is warmed up on what lies before `start`
     start, end  unix seconds
-    sink        called with {family: text block} and the time of each step, or None
+    sink        called with {family: exposition.Block} and the time of each step, or None
     watch       called with each step, or None
     """
     step = detector.config.step
@@ -185,7 +186,8 @@ def replayed(
             watch(detector, verdicts, missing)
         if sink:
             text = text.of(detector.entities.identities)
-            sink(exposition.render(verdicts, text, missing=missing), verdicts.time)
+            selection = select(detector.config.export, detector.config.max_exported, verdicts, missing)
+            sink(exposition.render(verdicts, text, missing=missing, selection=selection), verdicts.time)
     report.anomalies += [_anomaly(detector, names, closed) for closed in alarms.close()]
     report.missing += [_anomaly(detector, names, closed) for closed in absences.close()]
     report.anomalies.sort(key=lambda anomaly: -anomaly.peak_score)
@@ -218,13 +220,13 @@ class OpenMetrics:
     def __init__(self) -> None:
         self._files: dict[str, IO[bytes]] = {}
 
-    def __call__(self, blocks: Mapping[str, bytes], time: float) -> None:
-        """Add the blocks of one step, {family: text}."""
+    def __call__(self, blocks: Mapping[str, exposition.Block], time: float) -> None:
+        """Add the blocks of one step, by family."""
         stamp = f' {time:.3f}\n'.encode()
         for family, block in blocks.items():
             if family not in self._files:
                 self._files[family] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `write`)
-            self._files[family].write(block.replace(b'\n', stamp))
+            self._files[family].writelines(piece.replace(b'\n', stamp) for piece in block)
 
     def write(self, out: BinaryIO) -> None:
         """Write all steps to a binary stream and drop them."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from promlstm import advice, check_edges, check_forecasts, contact, terminal
+from promlstm import advice, check_edges, check_forecasts, check_page, contact, terminal
 from promlstm.config import Config, source_place
 from promlstm.config import Detector as DetectorConfig
 from promlstm.contact import Api, Contact
@@ -60,6 +60,7 @@ class Checked:
     classes: frozenset[int] = frozenset()
     floor: float | None = None
     entities: int | None = None
+    page_bytes: int = 0  # text of its entities on the page
     linked: dict[str, set[str]] = field(default_factory=dict)  # values of its entities, by linking label
     reaches_back: bool | None = None  # there are samples from before the warm-up
     warnings: list[str] = field(default_factory=list)
@@ -204,6 +205,8 @@ def _ask(checked: Checked, floor: float, source: Api, linking: Sequence[str]) ->
         if not vector.keys
     ]
     checked.warnings += _joined(config, table, placement)
+    checked.page_bytes = check_page.size_bytes(config, table.identities, checked.bundle.manifest.views if checked.bundle else ())
+    checked.warnings += check_page.warnings(config, table.identities, checked.page_bytes)
     if config.forecast:
         try:
             checked.warnings += check_forecasts.warnings(config, config.forecast, table.identities, source)
@@ -362,8 +365,9 @@ def _totals(found: Sequence[Checked], *, online: bool) -> str:
     queries = sum(60 * len(each.config.queries) / each.config.step for each in found)
     parts = [_count(len(found), 'detector'), f'{queries:.3g} queries a minute']
     if online:
-        memory = sum(each.memory_bytes or 0 for each in found)
-        parts += [_count(sum(each.entities or 0 for each in found), 'entity', 'entities'), f'{_bytes(memory)} of memory for them']
+        memory, page = sum(each.memory_bytes or 0 for each in found), sum(each.page_bytes for each in found)
+        entities = _count(sum(each.entities or 0 for each in found), 'entity', 'entities')
+        parts += [entities, f'{_bytes(memory)} of memory for them', f'{_bytes(page)} on the page']
     parts += [_count(sum(len(each.warnings) for each in found), 'warning'), _count(sum(len(each.errors) for each in found), 'error')]
     return 'total: ' + ', '.join(parts)
 

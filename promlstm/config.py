@@ -71,8 +71,8 @@ def parse(text: str, *, source: str = 'config', root: str = '.') -> Config:
 
     >>> parse('prometheus: {url: http://localhost:9090}\\ndetectors: [{name: up, expr: up, stepp: 30s}]')
     Traceback (most recent call last):
-    promlstm.errors.ConfigError: config: detectors[0] (up): stepp: unknown key; known: absent, by, delay, direction, expr, false_alarms, \
-features, forecast, forget, history, hold, max_entities, min_deviation, \
+    promlstm.errors.ConfigError: config: detectors[0] (up): stepp: unknown key; known: absent, by, delay, direction, export, expr, \
+false_alarms, features, forecast, forget, history, hold, max_entities, max_exported, min_deviation, \
 min_relative_deviation, missing, model, name, noisy, range, sha256, source, step, timezone
     """
     try:

@@ -197,6 +197,8 @@ class Detector(Strict, frozen=True):
     forget: Duration = Duration(86400)  # an absent entity is forgotten after this, younger ones sooner
     history: Duration = Duration(8 * 86400)  # coarse history for the seasonal memory at a warm start; 0 = none
     max_entities: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000
+    export: Literal['all', 'anomalous', 'score'] = 'all'  # whose score is explained on the page
+    max_exported: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000  # entities on the page
 
     @property
     def queries(self) -> dict[str, str]:

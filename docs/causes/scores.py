@@ -115,7 +115,7 @@ def _run(warm: Detector, source: Series) -> Gauges:
         blocks = exposition.render(step.verdicts, text, missing=step.missing)
         detector.commit(step)
         for family in FAMILIES:
-            for line in blocks.get(f'promlstm_{family}', b'').decode().splitlines():
+            for line in b''.join(blocks.get(f'promlstm_{family}', ())).decode().splitlines():
                 series, value = line.rsplit(' ', 1)
                 # promtool's clock begins at 0.
                 made.setdefault(series, {})[minute] = float(value) - (BEGIN if family.endswith('timestamp_seconds') else 0)

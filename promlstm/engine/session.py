@@ -25,7 +25,8 @@ from promlstm.engine import digest, wire
 from promlstm.engine.columns import Tensors
 from promlstm.errors import BundleFormatError, ProofError
 
-CHUNK = 2048
+CHUNK = 4096  # rows of one feature: the most whose working set stays in the cache; of fewer, the cost of each operator counts
+LEAST_CHUNK = 2048  # two threads that share fewer would both spend more than one of them alone
 SHIPPED = Path(__file__).parent.with_name('models')
 BUILTIN = 'builtin:'
 _DTYPES = {'tensor(float)': 'float32', 'tensor(double)': 'float64', 'tensor(int64)': 'int64'}
@@ -177,8 +178,7 @@ class Session:
         results: Tensors = {
             node.name: np.empty(_sized(node.shape, rows, features), _DTYPES[node.type]) for node in self._runtime.get_outputs()
         }
-        chunk = max(2, CHUNK // max(1, features))
-        spans = [(min(start, rows - 2), min(start + chunk, rows)) for start in range(0, rows, chunk)]
+        spans = chunks(rows, features, self.threads)
 
         def run_span(span: tuple[int, int]) -> None:
             self._run_span(feeds, results, *span)
@@ -249,6 +249,20 @@ class Session:
                 f'(relative tolerance {proof.relative_tolerance:g}, absolute {proof.absolute_tolerance:g}): this machine or ONNX Runtime '
                 f'{onnxruntime.__version__} computes other numbers than the model was made with; it is not served'
             )
+
+
+def chunks(rows: int, features: int, threads: int) -> list[tuple[int, int]]:
+    """The rows that are run at once, as (start, stop): as many chunks of one size as keep all threads busy; none of a single row.
+
+    >>> chunks(1000, 1, 2), chunks(10_000, 1, 2)
+    ([(0, 1000)], [(0, 2500), (2500, 5000), (5000, 7500), (7500, 10000)])
+    >>> chunks(2049, 1, 2)
+    [(0, 2048), (2047, 2049)]
+    """
+    most, least = (max(2, chunk // max(1, features)) for chunk in (CHUNK, min(CHUNK, LEAST_CHUNK)))
+    turns = -(-rows // (most * threads))
+    chunk = max(least, -(-rows // max(1, turns * threads)))
+    return [(min(start, rows - 2), min(start + chunk, rows)) for start in range(0, rows, chunk)]
 
 
 def _sized(shape: Iterable[int | str], rows: int, features: int) -> list[int]:

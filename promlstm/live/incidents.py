@@ -32,7 +32,7 @@ from promlstm.live.clock import Clock
 from promlstm.live.storage import Storage
 from promlstm.logs import event
 from promlstm.serve.api import Asked
-from promlstm.serve.exposition import prefix
+from promlstm.serve.exposition import Block, prefix
 from promlstm.serve.incidents import Gauges, render
 from promlstm.serve.telemetry import Telemetry
 
@@ -58,7 +58,7 @@ class Gathering:
         settings: RootCause,
         clock: Clock,
         telemetry: Telemetry,
-        publish: Callable[[Mapping[str, bytes], float], None],
+        publish: Callable[[Mapping[str, Block], float], None],
         table: Incidents | None = None,
     ) -> None:
         self._clock, self._telemetry, self._publish = clock, telemetry, publish

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from promlstm.serve.exposition import Block
 from promlstm.serve.telemetry import Telemetry, timed
 
-Blocks = dict[str, bytes]  # {family: text}
+Blocks = dict[str, Block]  # by family
 
 WAITING, OPEN, CLOSED = 'waiting', 'open', 'closed'
 

@@ -104,6 +104,20 @@ class Report:
         message = 'model file has changed and cannot be used, the old model is kept'
         self.log('error', message, sha256=running[:12], err=describe(error))
 
+    def published(self, size_bytes: int, part: str) -> None:
+        """Text that is on the page from now on; part as the page names it."""
+        self.telemetry.set('promlstm_detector_page_bytes', size_bytes, self.config.name, part or 'scores')
+
+    def withdrawn(self) -> None:
+        """Nothing of the detector is on the page."""
+        self.telemetry.drop('promlstm_detector_page_bytes', self.config.name)
+
+    def unexported(self, entities: int) -> None:
+        """How many entities are left out of what is rendered."""
+        self.telemetry.set('promlstm_detector_unexported_entities', entities, self.config.name)
+        if entities:
+            self.log_repeatedly('more entities than max_exported: some are not on the page', entities=entities, max_exported=self.config.max_exported)
+
     def alarms(self, verdicts: Verdicts) -> None:
         """Count the alarms that began with a step."""
         self.count('alarms', int((verdicts.since == verdicts.time).sum()))

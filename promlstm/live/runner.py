@@ -39,6 +39,7 @@ from promlstm.live.status import Status
 from promlstm.live.storage import Restored, Storage
 from promlstm.query.newest import last_returned
 from promlstm.serve import exposition
+from promlstm.serve.selection import select
 from promlstm.terminal import duration
 
 SPREAD_SECONDS = 2.0  # requests of different detectors are sent apart by up to this, or a tenth of a step
@@ -102,7 +103,7 @@ class Runner:
     ) -> None:
         self.config, self.settings, self._clock, self._telemetry = config, settings, clock, relay
         self._source, self._shared, self._root = source, shared, root
-        self._relay, self._publish, self._withdraw, self._watch = relay, relay.publish, relay.withdraw, watch
+        self._relay, self._watch = relay, watch
         self._origin = Origin.of(config, ())
         self._report = Report(config, relay, server, self._last_returned)
         self._acceptance = Acceptance(config.name, self._report.count, self._report.log)
@@ -328,7 +329,18 @@ class Runner:
     def _rendered(self, verdicts: Verdicts, identities: list[bytes], missing: Bools) -> Blocks:
         """{family: text block}; the text of the entities' labels is kept for the next step."""
         self._labels = self._labels.of(identities)
-        return exposition.render(verdicts, self._labels, missing=missing)
+        selection = select(self.config.export, self.config.max_exported, verdicts, missing)
+        self._report.unexported(selection.left_out)
+        return exposition.render(verdicts, self._labels, missing=missing, selection=selection)
+
+    def _publish(self, blocks: Blocks, expires: float, part: str = '') -> None:
+        """Put blocks on the page, and say how large they are."""
+        self._relay.publish(blocks, expires, part)
+        self._report.published(sum(len(piece) for block in blocks.values() for piece in block), part)
+
+    def _withdraw(self) -> None:
+        self._relay.withdraw()
+        self._report.withdrawn()
 
     def _publish_step(self, detector: Detector, verdicts: Verdicts, missing: Bools, took: float, blocks: Blocks) -> None:
         """Publish a step and its numbers in telemetry, and let incidents know of it."""
@@ -356,7 +368,7 @@ class Runner:
             self._report.forecast_failed(error)
             return
         if blocks is not None:
-            self._relay.publish(blocks, verdicts.time + forecasts.expires_after, PART)
+            self._publish(blocks, verdicts.time + forecasts.expires_after, PART)
 
     def _gather(self, detector: Detector, verdicts: Verdicts, missing: Bools | None = None) -> None:
         """Let incidents know of a committed step, live or replayed, in the order of time."""

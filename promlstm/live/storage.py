@@ -46,8 +46,8 @@ AHEAD_SECONDS = 60.0  # a step of a clock that is corrected by less is not from 
 WAIT_SECONDS = 0.2  # who waits for the disk looks this often whether the exporter stops
 REPEAT_SECONDS = 300.0  # the same failure is logged again after this
 KEPT_SECONDS = 8 * 86400.0  # how long the checkpoint of a detector that is no longer configured is kept
-# What memory does not depend on: who a detector is, where its model lies (its digest is compared), whom it reports, how long it waits and reads.
-UNRELATED = {'name', 'source', 'model', 'sha256', 'missing', 'forget', 'history', 'max_entities'}
+# What memory does not depend on: who a detector is, where its model lies (its digest is compared), whom it reports and shows, how long it waits and reads.
+UNRELATED = {'name', 'source', 'model', 'sha256', 'missing', 'forget', 'history', 'max_entities', 'export', 'max_exported'}
 
 LATER = {'absent': 'missing', 'noisy': 'alert', 'forecast': 'none'}  # keys that came later: at their default, memory is as it was before there was the key
 

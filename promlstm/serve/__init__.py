@@ -1,5 +1,6 @@
 """Output: gauges as text, the exporter's own metrics, the web server. A scrape never computes anything.
 
+    selection     which entities are on the page, and how much of each
     exposition    columns to text, once per step
     incidents     gauges of incidents as text
     page          the text that is on /metrics now
@@ -18,6 +19,6 @@
 """
 
 __all__ = [
-    'api', 'connections', 'conversation', 'door', 'exposition', 'incidents', 'messages', 'page', 'passwords', 'server', 'site', 'telemetry', 'tls',
-    'web', 'web_config',
+    'api', 'connections', 'conversation', 'door', 'exposition', 'incidents', 'messages', 'page', 'passwords', 'selection', 'server', 'site',
+    'telemetry', 'tls', 'web', 'web_config',
 ]  # fmt: skip

@@ -1,8 +1,11 @@
 """Renders columns as text, one block per family and detector, once per step. Pure.
 
 Who calls it: runner and backtest (render), page (header). What flows through: Verdicts and the cached label text of each entity; the result
-is text that is valid in both the Prometheus and the OpenMetrics format (they write gauges alike). orjson writes all numbers of a family at
-once, and one join makes its lines. There is never an explicit timestamp: a gauge that is not on the page is stale.
+is text that is valid in both the Prometheus and the OpenMetrics format (they write gauges alike). There is never an explicit timestamp: a gauge
+that is not on the page is stale.
+
+A block is a list of pieces of some hundred lines each. orjson writes the numbers of a piece at once, and one join makes its lines. So what is worked
+on stays in the processor's cache: with all lines of a million entities at once it takes four times as long, and the memory for them besides.
 """
 
 from collections.abc import Sequence
@@ -13,6 +16,7 @@ import orjson
 
 from promlstm.engine import labels as label_sets
 from promlstm.engine.columns import Bools, Floats, Floats32, Verdicts
+from promlstm.serve.selection import Selection
 
 # family: (help, labels in addition to `detector` and those of the entity). The page has this order.
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -55,7 +59,9 @@ OURS = frozenset(
     {'detector', 'promlstm_replica', 'promlstm_scope', 'promlstm_entity'}.union(*(labels for _, labels in (FAMILIES | FORECASTS | INCIDENTS).values()))
 )
 RESIDUE = 1e-18  # an expected value below this is a rounding error of 0: no unit is that small
-_PIECES = 4  # per line: family, labels of the entity, label of the family, number
+ROWS = 1024  # of a piece of text: about 200 KB
+
+Block = Sequence[bytes]  # pieces of text, whole lines each
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,11 +95,12 @@ def prefix(detector: str, own: label_sets.Pairs) -> bytes:
     return label_sets.text((('detector', detector), *label_sets.exported(own, OURS)))[:-1]
 
 
-def render(verdicts: Verdicts, labels: Labels, *, missing: Bools) -> dict[str, bytes]:
-    """{family: text block} of one step.
+def render(verdicts: Verdicts, labels: Labels, *, missing: Bools, selection: Selection | None = None) -> dict[str, Block]:
+    """{family: Block} of one step.
 
     missing   bool [N]: entities that are reported as missing
-    returns   bytes per family, lines that end with a line feed; a family without lines is left out
+    selection which of them are shown, and how much of each; None = all
+    returns   lines that end with a line feed; a family without lines is left out
 
     >>> from promlstm.engine.columns import Verdicts
     >>> one, two = np.zeros((1, 1)), np.float32([[1]])
@@ -101,14 +108,18 @@ def render(verdicts: Verdicts, labels: Labels, *, missing: Bools) -> dict[str, b
     ...     0., np.zeros(1, np.int8), np.float32([1.5]), np.float32([3]), one + 9, one + 2, one + 1, one + 3, one, one, one, two, two[:, :0], one[0], two[0]
     ... )
     >>> blocks = render(v, Labels('cpu', ('',)).of([b'{"instance":"a"}']), missing=np.array([False]))
-    >>> print(blocks['promlstm_anomaly_score'].decode(), end='')
+    >>> print(b''.join(blocks['promlstm_anomaly_score']).decode(), end='')
     promlstm_anomaly_score{detector="cpu",instance="a",job=""} 1.5
     >>> sorted(blocks)[2:5]
     ['promlstm_expected', 'promlstm_expected_lower', 'promlstm_expected_upper']
     """
-    blocks = {'promlstm_anomaly_score': _block('promlstm_anomaly_score', labels.prefixes, b'} ', verdicts.score)}
-    judged = ~np.isnan(verdicts.score)[:, None]
-    per_feature: dict[str, Floats | Floats32] = {'promlstm_observed': verdicts.observed}
+    shown = np.ones(len(missing), np.bool_) if selection is None else selection.shown
+    detailed = shown if selection is None else selection.detailed
+    scores = np.where(shown, verdicts.score, np.float32(np.nan))
+    blocks = {'promlstm_anomaly_score': _block('promlstm_anomaly_score', labels.prefixes, b'} ', scores)}
+    judged = (detailed & ~np.isnan(scores))[:, None]
+    with_sample = (detailed | (shown & np.isnan(scores)))[:, None]
+    per_feature: dict[str, Floats | Floats32] = {'promlstm_observed': np.where(with_sample, verdicts.observed, np.nan)}
     expectation = {
         'promlstm_expected': verdicts.expected,
         'promlstm_expected_lower': verdicts.lower,
@@ -122,13 +133,13 @@ def render(verdicts: Verdicts, labels: Labels, *, missing: Bools) -> dict[str, b
         per_feature['promlstm_contribution'] = np.where(judged, verdicts.contribution, np.float32(np.nan))
     for family, columns in per_feature.items():
         blocks[family] = _blocks(family, labels.prefixes, _endings('feature', labels.features), columns)
-    anomalous = (verdicts.score >= 1)[:, None]
+    anomalous = (detailed & (scores >= 1))[:, None]
     views = np.where(anomalous, verdicts.view, np.float32(np.nan))
     blocks['promlstm_view'] = _blocks('promlstm_view', labels.prefixes, _endings('view', labels.views), views)
     per_entity: dict[str, Floats | Floats32] = {
-        'promlstm_anomaly_start_timestamp_seconds': verdicts.since,
-        'promlstm_recurring': np.where(verdicts.recurring > 0, np.float32(1), np.float32(np.nan)),
-        'promlstm_entity_missing': np.where(missing, np.float32(1), np.float32(np.nan)),
+        'promlstm_anomaly_start_timestamp_seconds': np.where(shown, verdicts.since, np.nan),
+        'promlstm_recurring': np.where(shown & (verdicts.recurring > 0), np.float32(1), np.float32(np.nan)),
+        'promlstm_entity_missing': np.where(shown & missing, np.float32(1), np.float32(np.nan)),
     }
     for family, numbers in per_entity.items():
         blocks[family] = _block(family, labels.prefixes, b'} ', numbers)
@@ -137,8 +148,8 @@ def render(verdicts: Verdicts, labels: Labels, *, missing: Bools) -> dict[str, b
 
 def render_forecasts(
     labels: Labels, horizons: Sequence[str], quantiles: Floats, limit: Floats | None = None, seconds_to: Floats | None = None
-) -> dict[str, bytes]:
-    """{family: text block} of a forecast of N entities; a number that is NaN has no line.
+) -> dict[str, Block]:
+    """{family: Block} of a forecast of N entities; a number that is NaN has no line.
 
     horizons    H texts of the label
     quantiles   float64 [N, F, H, 3]: lower, middle, upper
@@ -146,7 +157,7 @@ def render_forecasts(
     seconds_to  float64 [N, 2]: when it is reached, by the middle and by the pessimistic bound
 
     >>> blocks = render_forecasts(Labels('disk', ('',)).of([b'{"instance":"a"}']), ['1h'], np.array([[[[1, 2, 3.5]]]]))
-    >>> print(blocks['promlstm_forecast'].decode(), end='')
+    >>> print(b''.join(blocks['promlstm_forecast']).decode(), end='')
     promlstm_forecast{detector="disk",instance="a",job="",horizon="1h",bound="lower"} 1.0
     promlstm_forecast{detector="disk",instance="a",job="",horizon="1h",bound="middle"} 2.0
     promlstm_forecast{detector="disk",instance="a",job="",horizon="1h",bound="upper"} 3.5
@@ -185,25 +196,28 @@ def _endings(label: str, values: Sequence[str]) -> list[bytes]:
     return [f',{label}="{label_sets.escape(value)}"}} '.encode() for value in values]
 
 
-def _blocks(family: str, prefixes: list[bytes], endings: list[bytes], columns: Floats | Floats32) -> bytes:
+def _blocks(family: str, prefixes: list[bytes], endings: list[bytes], columns: Floats | Floats32) -> Block:
     """The lines of a family that has a label of its own: `endings` and `columns` [N, values] by value of the label."""
-    return b''.join(_block(family, prefixes, ending, column) for ending, column in zip(endings, columns.T, strict=True))
+    return [piece for ending, column in zip(endings, columns.T, strict=True) for piece in _block(family, prefixes, ending, column)]
 
 
-def _block(family: str, prefixes: list[bytes], ending: bytes, column: Floats | Floats32) -> bytes:
+def _block(family: str, prefixes: list[bytes], ending: bytes, column: Floats | Floats32) -> Block:
     """The lines of a family for one value of its own label; a row whose number is NaN has no line."""
     shown = ~np.isnan(column)
     if not shown.all():
         rows = np.flatnonzero(shown)
-        prefixes, column = [prefixes[row] for row in rows], column[rows]
-    if not len(column):
-        return b''
-    pieces = [b''] * (_PIECES * len(column))
-    pieces[0::_PIECES] = [b'\n' + family.encode()] * len(column)
-    pieces[1::_PIECES] = prefixes
-    pieces[2::_PIECES] = [ending] * len(column)
-    pieces[3::_PIECES] = _numbers(column)
-    return b''.join(pieces)[1:] + b'\n'
+        prefixes, column = [prefixes[row] for row in rows.tolist()], column[rows]
+    texts = [b'\n' + family.encode(), b'', ending, b''] * min(ROWS, len(column))
+    return [_piece(texts, prefixes[start : start + ROWS], column[start : start + ROWS]) for start in range(0, len(column), ROWS)]
+
+
+def _piece(texts: list[bytes], prefixes: list[bytes], column: Floats | Floats32) -> bytes:
+    """Lines of some rows. texts: for each line the family, room for the labels of the entity, the label of the family, room for the number."""
+    texts = texts[: 4 * len(column)]
+    texts[1::4], texts[3::4] = prefixes, _numbers(column)
+    texts[0] = texts[0][1:]
+    texts.append(b'\n')
+    return b''.join(texts)
 
 
 def _numbers(column: Floats | Floats32) -> list[bytes]:

@@ -6,6 +6,8 @@ Who calls it: live.incidents, beside the steps. What flows through: numbers and 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from promlstm.serve.exposition import Block
+
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
@@ -25,13 +27,13 @@ class Gauges:
     causes: Sequence[tuple[bytes, float]]
 
 
-def render(incidents: Iterable[Gauges]) -> dict[str, bytes]:
-    """{family: text block}; a family without lines is left out.
+def render(incidents: Iterable[Gauges]) -> dict[str, Block]:
+    """{family: Block}; a family without lines is left out.
 
     >>> blocks = render([Gauges('20250615-151000-b001', 1750000200.0, 1, 1, [b'{detector="cpu",job=""'], [(b'{detector="cpu",job=""', 0.25)])])
-    >>> print(blocks['promlstm_incident_cause_score'].decode(), end='')
+    >>> print(b''.join(blocks['promlstm_incident_cause_score']).decode(), end='')
     promlstm_incident_cause_score{detector="cpu",job="",incident="20250615-151000-b001"} 0.25
-    >>> print(blocks['promlstm_incident_entities'].decode(), end='')
+    >>> print(b''.join(blocks['promlstm_incident_entities']).decode(), end='')
     promlstm_incident_entities{incident="20250615-151000-b001"} 1
     """
     blocks: dict[str, list[bytes]] = {}
@@ -46,4 +48,4 @@ def render(incidents: Iterable[Gauges]) -> dict[str, bytes]:
             causes.setdefault(prefix, score)
         lines = [b'promlstm_incident_cause_score' + prefix + b',' + label + f'{score:.4g}'.encode() for prefix, score in causes.items()]
         blocks.setdefault('promlstm_incident_cause_score', []).extend(lines)
-    return {family: b'\n'.join(lines) + b'\n' for family, lines in blocks.items() if lines}
+    return {family: [b'\n'.join(lines) + b'\n'] for family, lines in blocks.items() if lines}

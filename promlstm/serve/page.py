@@ -6,27 +6,27 @@ consist of several members (RFC 1952, section 2.2).
 """
 
 import threading
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from promlstm.serve.exposition import FAMILIES, FORECASTS, INCIDENTS, header
+from isal import isal_zlib
+
+from promlstm.serve.exposition import FAMILIES, FORECASTS, INCIDENTS, Block, header
 
 OF_INCIDENTS = ''  # what the incidents are called where detectors have names: no detector has this one
 
 
 def compressed(data: bytes) -> bytes:
-    """The data as one gzip member, at the fastest level."""
-    deflate = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return deflate.compress(data) + deflate.flush()
+    """The data as one gzip member; ISA-L needs a quarter of the time that zlib takes at its fastest level, and makes it no larger."""
+    return isal_zlib.compress(data, 1, 31)
 
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
     """The newest text of one detector: {family: text}, and the same as gzip members."""
 
-    plain: Mapping[str, bytes]
-    gzipped: Mapping[str, bytes]
+    plain: Mapping[str, Block]
+    gzipped: Mapping[str, Block]
     expires: float
     expires_steady: float
 
@@ -43,13 +43,14 @@ class Page:
         self._detectors: dict[tuple[str, str], _Blocks] = {}  # by name and part
         self._headers = {family: (header(family), compressed(header(family))) for family in (*FAMILIES, *FORECASTS, *INCIDENTS)}
 
-    def publish(self, detector: str, blocks: Mapping[str, bytes], expires: float, part: str = '') -> None:
+    def publish(self, detector: str, blocks: Mapping[str, Block], expires: float, part: str = '') -> None:
         """Replace a detector's blocks {family: text}. They are on the page until `expires`, unix seconds.
 
         part  what is made less often than the scores has a name of its own, and is rendered and compressed no more often
         """
         expires_steady = self._steady() + expires - self._now()
-        newest = _Blocks(blocks, {family: compressed(block) for family, block in blocks.items()}, expires, expires_steady)
+        gzipped = {family: [compressed(piece) for piece in block] for family, block in blocks.items()}
+        newest = _Blocks(blocks, gzipped, expires, expires_steady)
         with self._lock:
             self._detectors[detector, part] = newest
 
@@ -67,7 +68,7 @@ class Page:
         parts: list[bytes] = []
         fresh = [each.gzipped if gzip else each.plain for each in detectors if each.expires > now and each.expires_steady > steady]
         for family, (plain_header, gzipped_header) in self._headers.items():
-            blocks = [blocks[family] for blocks in fresh if family in blocks]
-            if blocks:
-                parts += [gzipped_header if gzip else plain_header, *blocks]
+            pieces = [piece for blocks in fresh for piece in blocks.get(family, ())]
+            if pieces:
+                parts += [gzipped_header if gzip else plain_header, *pieces]
         return parts

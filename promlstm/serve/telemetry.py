@@ -50,6 +50,8 @@ METRICS: dict[str, tuple[Literal['gauge', 'counter'], str, tuple[str, ...]]] = {
     'promlstm_detector_last_step_timestamp_seconds': ('gauge', 'The aligned time of the last successful step, unix seconds.', ('detector',)),
     'promlstm_detector_last_step_duration_seconds': ('gauge', 'How long the last step took, queries included.', ('detector',)),
     'promlstm_detector_budget_alarms_per_entity_week': ('gauge', 'The false-alarm budget behind the scores: alarms of one entity in a week.', ('detector',)),
+    'promlstm_detector_page_bytes': ('gauge', 'Text of the detector on the page, before compression: its scores, its forecasts.', ('detector', 'part')),
+    'promlstm_detector_unexported_entities': ('gauge', 'Entities that are watched and not on the page, for there are more than `max_exported`.', ('detector',)),
     'promlstm_detector_memory_bytes': ('gauge', 'Memory of all entities: states of the graph, seasonal memory, held alarms, times of presence.', ('detector',)),
     'promlstm_detector_alarms': ('counter', 'Anomalies that began; compare them with the false-alarm budget.', ('detector',)),
     'promlstm_detector_accepted_alarms': ('counter', 'Anomalies that a silence called false, so that they were accepted as normal.', ('detector',)),

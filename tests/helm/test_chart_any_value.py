@@ -78,7 +78,7 @@ WITHIN = {
     'detectors': [
         {'name': 'one', 'expr': 'up', 'step': '30s', 'delay': '10s', 'hold': '1h', 'forget': '1d', 'history': '1d', 'missing': 'ignore',
          'false_alarms': '1/day each', 'direction': 'above', 'min_deviation': 1, 'min_relative_deviation': 1e-05, 'range': [0, 1e21],
-         'max_entities': 10, 'timezone': 'UTC', 'model': 'builtin:default', 'sha256': 'a' * 64,
+         'max_entities': 10, 'export': 'anomalous', 'max_exported': 9, 'timezone': 'UTC', 'model': 'builtin:default', 'sha256': 'a' * 64,
          'forecast': {'horizons': ['5m', '1h'], 'limit': 1e-05, 'approach': 'falling', 'model': 'builtin:forecast', 'sha256': 'a' * 64}},
         {'name': 'two', 'features': {'a': 'up', 'b': 'up'}, 'by': ['job', 'instance']},
     ],

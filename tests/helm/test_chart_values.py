@@ -319,6 +319,8 @@ TRIED = {
     ('detector', 'min_relative_deviation'): (0, 0.5, -1, '1'),
     ('detector', 'range'): ([0, 1.5], [0], [0, 1, 2], [0, None], ['0', 1]),
     ('detector', 'max_entities'): (1, 0, 1.5, '1'),
+    ('detector', 'export'): ('all', 'anomalous', 'score', 'none', True),
+    ('detector', 'max_exported'): (1, 0, 1.5, '1'),
     ('forecast', 'horizons'): (['5m'], ['1h', '7d'], [], ['0s'], ['5'], ['1m1h'], '1h', [300]),
     ('forecast', 'limit'): (0, -1.5, 1e12, '0'),
     ('forecast', 'limit_expr'): ('up', '', ' ', 1),

@@ -95,7 +95,7 @@ def test_an_old_page_never_comes_back(by):
     """A page that was over is over, however the clock is set, and though nobody looked at it in between."""
     wall, steady = [1000.0], [5.0]
     page = Page(lambda: wall[0], lambda: steady[0])
-    page.publish('d', {'promlstm_observed': b'promlstm_observed{detector="d"} 1\n'}, expires=1120.0)
+    page.publish('d', {'promlstm_observed': [b'promlstm_observed{detector="d"} 1\n']}, expires=1120.0)
     assert page.parts()
     wall[0], steady[0] = wall[0] + 121, steady[0] + 121
     wall[0] += by
@@ -106,7 +106,7 @@ def test_a_page_ends_with_the_clock_too():
     """A machine that slept has a steady clock that stood still."""
     wall = [1000.0]
     page = Page(lambda: wall[0], lambda: 5.0)
-    page.publish('d', {'promlstm_observed': b'promlstm_observed{detector="d"} 1\n'}, expires=1120.0)
+    page.publish('d', {'promlstm_observed': [b'promlstm_observed{detector="d"} 1\n']}, expires=1120.0)
     wall[0] = 1121.0
     assert not page.parts()
 

@@ -262,3 +262,19 @@ def test_a_rejected_expression_is_not_asked_again_before_the_next_step():
         wait_until(lambda: subject.source.attempts['a'] >= 1, 30, 'the first attempt')
         wait_until(lambda: clock.now() > START + 300, 30, 'five minutes of the clock')
         assert subject.source.attempts['a'] == 1
+
+
+def test_the_size_of_the_page_and_who_is_left_out_are_told():
+    """What `export` and `max_exported` leave is on the page, its size is a gauge, and nothing is said of a page that there is not."""
+    subject = Running(a={'export': 'score', 'max_exported': 2})
+    subject.source.series = {raw(instance=name): noisy(number) for number, name in enumerate('xyz')}
+    size = lambda: subject.metric('promlstm_detector_page_bytes', detector='a', part='scores')  # noqa: E731
+    with running(subject):
+        wait_until(lambda: subject.on_page('a') and size(), 60, 'a on the page')
+        lines = [line for line in subject.page.decode().splitlines() if '{detector="a"' in line]
+        assert {line.partition('{')[0] for line in lines} <= {'promlstm_anomaly_score', 'promlstm_anomaly_start_timestamp_seconds', 'promlstm_recurring'}
+        assert {line.split('instance="')[1][0] for line in lines} == {'x', 'y'}
+        assert subject.metric('promlstm_detector_unexported_entities', detector='a') == 1
+        assert size() > 100
+        subject.source.errors['a'] = SourceUnavailable('gone')
+        wait_until(lambda: not subject.on_page('a') and size() is None, 10, 'a to leave the page')

@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from promlstm.engine.columns import MISSING, READY, WARMING, Verdicts
-from promlstm.serve.exposition import FAMILIES, INCIDENTS, Labels, header, render
+from promlstm.serve.exposition import FAMILIES, INCIDENTS, ROWS, Labels, header, render
 from promlstm.serve.page import Page
 
 GOLDEN = servers.ROOT / 'tests/golden' / 'metrics.txt'
@@ -97,7 +97,7 @@ def test_the_compressed_page_is_the_plain_one():
 
 def test_unknown_values_have_no_line():
     """A warming entity has its sample and nothing else, a missing one at most the gauge that says so."""
-    blocks = {family: block.decode() for family, block in render(HOST_VERDICTS, HOSTS, missing=MISSING_ROWS).items()}
+    blocks = {family: b''.join(block).decode() for family, block in render(HOST_VERDICTS, HOSTS, missing=MISSING_ROWS).items()}
     assert [family for family in blocks if 'path=' in blocks[family]] == ['promlstm_observed']
     assert [family for family in blocks if '"gone"' in blocks[family]] == ['promlstm_entity_missing']
     assert not any('NaN' in block or 'null' in block for block in blocks.values())
@@ -105,14 +105,14 @@ def test_unknown_values_have_no_line():
 
 def test_only_anomalous_entities_have_views():
     """The kind of anomaly is shown only for an anomalous entity."""
-    block = render(HOST_VERDICTS, HOSTS, missing=MISSING_ROWS)['promlstm_view'].decode()
+    block = b''.join(render(HOST_VERDICTS, HOSTS, missing=MISSING_ROWS)['promlstm_view']).decode()
     assert 'instance="b"' in block and 'instance="a:9100"' not in block
 
 
 def test_a_single_feature_has_no_feature_label_and_no_contribution():
     """Both would carry no information."""
     blocks = render(CPU_VERDICTS, CPU, missing=np.array([False]))
-    assert 'promlstm_contribution' not in blocks and not any(b'feature=' in block for block in blocks.values())
+    assert 'promlstm_contribution' not in blocks and not any(b'feature=' in piece for block in blocks.values() for piece in block)
 
 
 def test_no_entities_give_an_empty_page():
@@ -150,12 +150,29 @@ def test_a_label_that_is_called_as_one_of_ours_is_renamed_in_all_detectors(featu
     assert dict(labels[1:]) == {**renamed, **{name: name.upper() for name in theirs}}
 
 
+@pytest.mark.parametrize('rows', [1, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS, 3 * ROWS + 7])
+@pytest.mark.parametrize('hole', [None, 0, ROWS - 1, ROWS, -1])
+def test_a_block_in_pieces_has_a_line_for_each_row(rows, hole):
+    """However the rows fall into pieces, and wherever one has no number: whole lines, in the order of the rows, as if each were written alone."""
+    column = np.arange(rows) / 8
+    if hole is not None and hole < rows:
+        column[hole] = nan
+    made = Labels('d', ('',)).of([b'{"row":"%d"}' % row for row in range(rows)])
+    pieces = render(verdicts(observed=column[:, None]), made, missing=np.zeros(rows, bool)).get('promlstm_observed', [])
+    known = [(row, value) for row, value in enumerate(column.tolist()) if value == value]
+    wanted = [f'promlstm_observed{{detector="d",instance="",job="",row="{row}"}} {value}' for row, value in known]
+    assert b''.join(pieces).decode().splitlines() == wanted
+    assert all(piece.endswith(b'\n') and not piece.startswith(b'\n') for piece in pieces)
+    assert len(pieces) == -(-len(known) // ROWS)
+
+
 @given(arrays.arrays(np.float64, st.integers(1, 20), elements=st.floats(allow_nan=True)))
 @example(np.array([5e-324, 1.7976931348623157e308, -0.0, 1e16, 123456789012345680.0, 0.1, -1e-7, inf, -inf, nan, 2**53 + 1.0]))
 def test_float64_values_survive_unchanged(column):
     """A scraper reads observed values, of any size, exactly as Prometheus had them; NaN has no line."""
     made = Labels('d', ('',)).of([b'{"row":"%d"}' % row for row in range(len(column))])
-    text = render(verdicts(observed=column[:, None]), made, missing=np.zeros(len(column), bool)).get('promlstm_observed', b'').decode()
+    blocks = render(verdicts(observed=column[:, None]), made, missing=np.zeros(len(column), bool))
+    text = b''.join(blocks.get('promlstm_observed', ())).decode()
     for parse, end in ((parse_text, ''), (parse_openmetrics, '# EOF\n')):
         got = samples(parse, '# TYPE promlstm_observed gauge\n' + text + end)
         back = {int(dict(labels)['row']): value for (_, *labels), value in got.items()}
@@ -169,7 +186,7 @@ def test_float32_values_survive_with_the_fewest_digits(column):
     """A score is written with the digits of float32, 0.1 as 0.1, and a scraper reads the same float32."""
     made = Labels('d', ('',)).of([b'{"row":"%d"}' % row for row in range(len(column))])
     columns = verdicts(score=column, observed=np.full((len(column), 1), nan))
-    lines = render(columns, made, missing=np.zeros(len(column), bool))['promlstm_anomaly_score'].decode().splitlines()
+    lines = b''.join(render(columns, made, missing=np.zeros(len(column), bool))['promlstm_anomaly_score']).decode().splitlines()
     texts = [line.split()[-1] for line in lines]
     assert np.array_equal(np.array([float(text) for text in texts], np.float32).view(np.int32), column.view(np.int32))
     assert all(len(text.lstrip('-').replace('.', '').lstrip('0').split('e')[0].rstrip('0')) <= 9 for text in texts)
@@ -181,7 +198,7 @@ def test_rounding_errors_of_0_are_shown_as_0():
         score=[0, 0], observed=[[1e-30], [2e-9]], expected=[[-4.53e-34], [1e-9]], lower=[[-1e-29], [-1e-17]], upper=[[1e-29], [3e-9]]
     )
     blocks = render(columns, Labels('d', ('',)).of([b'{"row":"0"}', b'{"row":"1"}']), missing=np.zeros(2, bool))
-    numbers = {family: [line.split()[-1] for line in block.decode().splitlines()] for family, block in blocks.items()}
+    numbers = {family: [line.split()[-1] for line in b''.join(block).decode().splitlines()] for family, block in blocks.items()}
     assert (numbers['promlstm_observed'], numbers['promlstm_expected']) == (['1e-30', '2e-9'], ['0.0', '1e-9'])
     assert (numbers['promlstm_expected_lower'], numbers['promlstm_expected_upper']) == (['0.0', '-1e-17'], ['0.0', '3e-9'])
 

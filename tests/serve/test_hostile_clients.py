@@ -26,7 +26,7 @@ from promlstm.serve.web import Web
 logs.setup()
 page = Page(lambda: 0.0)
 lines = b''.join(b'promlstm_anomaly_score{detector="cpu",instance="%d",job=""} 0.5\\n' % n for n in range(100_000))
-page.publish('cpu', {'promlstm_anomaly_score': lines}, expires=1)
+page.publish('cpu', {'promlstm_anomaly_score': [lines]}, expires=1)
 telemetry = Telemetry()
 web = Web(*sys.argv[2:], telemetry) if sys.argv[2:] else None
 server = Server(sys.argv[1], Site(page=page, telemetry=telemetry, statuses=dict, ready=lambda: True), web=web)

@@ -38,7 +38,7 @@ def test_silent_clients_block_no_others(exporter):
 def test_a_client_that_does_not_read_blocks_no_others():
     """A page larger than all buffers is served to others while one client does not read it."""
     with Exporter() as exporter:
-        exporter.gauges.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 500_000}, expires=1)
+        exporter.gauges.publish('big', {'promlstm_observed': [b'promlstm_observed{detector="big"} 1\n' * 500_000]}, expires=1)
         slow = [socket.create_connection(('127.0.0.1', exporter.port)) for _ in range(3)]
         try:
             for connection in slow:
@@ -86,7 +86,7 @@ def test_a_connection_that_rests_is_closed():
 def test_an_answer_that_is_not_read_is_given_up():
     """Whoever stops reading is closed, and what is left of the answer is not sent."""
     with Exporter(stalled_seconds=0.1) as exporter, exporter.connect() as connection:
-        exporter.gauges.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 500_000}, expires=1)
+        exporter.gauges.publish('big', {'promlstm_observed': [b'promlstm_observed{detector="big"} 1\n' * 500_000]}, expires=1)
         connection.sendall(b'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n')
         wait_until(lambda: not exporter.server.open_connections, LIMIT, 'the connection to be closed')
         received = 0
@@ -105,7 +105,7 @@ def test_whoever_does_nothing_gives_way_to_a_scrape(kind, path):
     for their turn, and the scrape has its turn when those before it are given up.
     """
     with Exporter(connections=4, per_client=4, request_seconds=10 * LIMIT, stalled_seconds=2) as exporter, ExitStack() as stack:
-        exporter.gauges.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 500_000}, expires=1)
+        exporter.gauges.publish('big', {'promlstm_observed': [b'promlstm_observed{detector="big"} 1\n' * 500_000]}, expires=1)
         for _ in range(9):
             connection = stack.enter_context(exporter.connect())
             if kind == 'kept':
@@ -130,7 +130,7 @@ def test_it_stops_while_all_places_are_taken():
 def test_an_answer_that_has_begun_is_finished_at_the_end():
     """The server stops when the client has read it all, and says that the connection ends."""
     with Exporter(stop_seconds=LIMIT) as exporter, exporter.connect() as connection:
-        exporter.gauges.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 500_000}, expires=1)
+        exporter.gauges.publish('big', {'promlstm_observed': [b'promlstm_observed{detector="big"} 1\n' * 500_000]}, expires=1)
         connection.sendall(b'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n')
         head = connection.recv(12)
         stopping = threading.Thread(target=exporter.server.stop)

@@ -46,7 +46,7 @@ def test_a_large_page_comes_as_a_whole(tmp_path, authority, kept):
     """However much larger it is than all buffers, and also to a client that stops for a moment before it reads the end."""
     block = b'promlstm_observed{detector="big"} 1\n' * 500_000
     with Served(tmp_path, tls_server_config=tls(authority.sign('server'))) as served:
-        served.page.publish('big', {'promlstm_observed': block}, expires=1)
+        served.page.publish('big', {'promlstm_observed': [block]}, expires=1)
         context = ssl.create_default_context(cafile=authority.file)
         plain = socket.create_connection(('127.0.0.1', served.port), timeout=READY_SECONDS)
         with context.wrap_socket(plain, server_hostname='127.0.0.1') as client:
@@ -67,7 +67,7 @@ def test_a_large_page_that_is_not_read_is_given_up(tmp_path, authority):
     """With TLS as without."""
     with Served(tmp_path, tls_server_config=tls(authority.sign('server'))) as served:
         served.server._limits = Limits(stalled_seconds=0.2)
-        served.page.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 500_000}, expires=1)
+        served.page.publish('big', {'promlstm_observed': [b'promlstm_observed{detector="big"} 1\n' * 500_000]}, expires=1)
         context = ssl.create_default_context(cafile=authority.file)
         plain = socket.create_connection(('127.0.0.1', served.port), timeout=READY_SECONDS)
         with context.wrap_socket(plain, server_hostname='127.0.0.1', suppress_ragged_eofs=False) as client:

@@ -254,7 +254,7 @@ def test_nothing_is_left_of_clients_that_come_and_go(tmp_path, authority, caplog
     ]  # fmt: skip
     settings = {'tls_server_config': tls(authority.sign('server'))} if with_tls else {}
     with Served(tmp_path, **settings) as served:
-        served.page.publish('big', {'promlstm_observed': b'promlstm_observed{detector="big"} 1\n' * 200_000}, expires=1)
+        served.page.publish('big', {'promlstm_observed': [b'promlstm_observed{detector="big"} 1\n' * 200_000]}, expires=1)
         served.server._limits = Limits(request_seconds=1, stalled_seconds=0.5, idle_seconds=0.5)
         context = ssl.create_default_context(cafile=authority.file)
         before = len(os.listdir('/proc/self/fd'))

@@ -47,10 +47,10 @@ def raw(**labels):
 
 
 def stepped(subject, time):
-    """One live step of a Detector as a runner makes it: judge, render, commit; (Verdicts, {family: text block})."""
+    """One live step of a Detector as a runner makes it: judge, render, commit; (Verdicts, {family: text})."""
     step = subject.step(time)
     text = exposition.Labels(subject.config.name, tuple(subject.config.queries), subject.session.bundle.manifest.views)
     with subject.in_stage('render'):
         blocks = exposition.render(step.verdicts, text.of(step.identities), missing=step.missing)
     subject.commit(step)
-    return step.verdicts, blocks
+    return step.verdicts, {family: b''.join(block) for family, block in blocks.items()}

@@ -53,7 +53,7 @@ class Exporter(_Serving):
 
     def __init__(self, listen='127.0.0.1:0', site=None, **limits):
         self.gauges = Page(lambda: 0.0)
-        self.gauges.publish('cpu', {'promlstm_anomaly_score': BLOCK}, expires=1)
+        self.gauges.publish('cpu', {'promlstm_anomaly_score': [BLOCK]}, expires=1)
         self.statuses, self.ready = {'cpu': Status(scored=True), '<b>"disk"</b>': Status(reason='query: no & route')}, True
         self.site = Site(
             page=self.gauges, telemetry=Telemetry(process=False), statuses=lambda: self.statuses, ready=lambda: self.ready, **(site or {})
@@ -99,7 +99,7 @@ class Served(_Serving):
         self.file, self.telemetry = folder / 'web.yml', Telemetry(process=False)
         self.write(settings)
         self.page = page = Page(lambda: 0.0)
-        page.publish('cpu', {'promlstm_anomaly_score': BLOCK}, expires=1)
+        page.publish('cpu', {'promlstm_anomaly_score': [BLOCK]}, expires=1)
         site = Site(page=page, telemetry=self.telemetry, statuses=lambda: {'cpu': Status(scored=True)}, ready=lambda: True, **(site or {}))
         self.web = Web(self.file, self.telemetry)
         self.server = Server('127.0.0.1:0', site, Limits(request_seconds=READY_SECONDS), self.web)

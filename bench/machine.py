@@ -1,0 +1,64 @@
+"""The machine that something is measured on, and the memory of this process, as Linux tells it."""
+
+import os
+import platform
+from contextlib import suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ('promlstm', 'numpy', 'onnxruntime', 'orjson', 'msgspec', 'isal')
+
+
+def described():
+    """Date, machine, load and versions, for a file."""
+    return {
+        'date': datetime.now(UTC).isoformat(timespec='seconds'),
+        'machine': {
+            'processor': _field('/proc/cpuinfo', 'model name') or platform.machine(),
+            'cores': len(os.sched_getaffinity(0)),
+            'memory_bytes': 1024 * int((_field('/proc/meminfo', 'MemTotal') or '0').split()[0]),
+            'system': platform.platform(),
+        },
+        'load': load(),
+        'versions': {'python': platform.python_version()} | {name: version(name) for name in PACKAGES},
+    }
+
+
+def line(about):
+    """The same in one line."""
+    machine = about['machine']
+    versions = ', '.join(f'{name} {number}' for name, number in about['versions'].items())
+    return f'{about["date"]}, {machine["processor"]}, {machine["cores"]} cores, load {about["load"][0]:.1f} before; {versions}'
+
+
+def load():
+    """Load averages of 1, 5 and 15 minutes."""
+    return [round(number, 2) for number in os.getloadavg()]
+
+
+def resident_bytes():
+    """Memory of this process."""
+    return _status('VmRSS')
+
+
+def peak_bytes():
+    """The most that it had since `forget_peak`, or since its start where that is not allowed."""
+    return _status('VmHWM')
+
+
+def forget_peak():
+    """Let the peak begin anew."""
+    with suppress(OSError):
+        Path('/proc/self/clear_refs').write_text('5')
+
+
+def _status(name):
+    return 1024 * int(_field('/proc/self/status', name).split()[0])
+
+
+def _field(path, name):
+    for each in Path(path).read_text().splitlines():
+        if each.partition(':')[0].strip() == name:
+            return each.partition(':')[2].strip()
+    return ''
