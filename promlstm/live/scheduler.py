@@ -247,13 +247,13 @@ class Scheduler:
             return {detector.name: self._config.source_name(detector) for detector in self._config.detectors}
 
     def ready(self) -> bool:
-        """True once every detector has scored or has reported why not, and at least one has computed a step.
+        """True once every detector has scored or has reported why not, and at least one has computed a step. A shard may have none at all.
 
         It then stays true: later failures are reported by the gauges and alerts of the detectors, and are no reason to take /metrics out
         of service. Where no step was ever computed, a rollout must not replace what works.
         """
         statuses = [runner.status for runner in self.runners]
-        ready = all(status.scored or status.reason for status in statuses) and any(status.stepped for status in statuses)
+        ready = all(status.scored or status.reason for status in statuses) and (not statuses or any(status.stepped for status in statuses))
         self._was_ready = self._was_ready or ready  # detectors that a new configuration adds begin from nothing
         return self._was_ready
 
