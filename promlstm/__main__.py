@@ -85,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
         _advise(config, log)
         clock, telemetry = Clock(), Telemetry()
         telemetry.set('promlstm_shards', shard.of)
-        telemetry.set('promlstm_shard_info', 1, str(shard.number))
+        if shard.number < shard.of:
+            telemetry.set('promlstm_shard_info', 1, str(shard.number))
         page = Page(clock.now, clock.steady)
         sources = Sources(config.named_sources, root=config.root)
         storage = None

@@ -118,6 +118,7 @@ def part_of(detector: Detector, shard: Shard) -> Detector | None:
         detector,
         expr=detector.expr and split.put(detector.expr, put),
         features={name: split.put(expr, put) for name, expr in detector.features.items()},
+        split_by=None,
         false_alarms=shared(detector.false_alarms, shard.of),
     )
 
