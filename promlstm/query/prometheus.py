@@ -26,6 +26,7 @@ import numpy.typing as npt
 from promlstm.durations import seconds
 from promlstm.errors import QueryRejected, ResponseError, SourceRefused, SourceUnavailable
 from promlstm.query import grid
+from promlstm.query.ahead import ahead
 from promlstm.query.dialect import DIALECTS
 from promlstm.query.http import Http, Reply, printable
 from promlstm.query.in_flight import Answer
@@ -209,14 +210,13 @@ class Prometheus:
         """The values of an expression at start, start + step, … end (unix seconds), as Matrices in time order.
 
         series   how many are expected: decides how many steps are asked for at once
-        returns  iterator of Matrix; together they cover the grid, each with the series that it met. A row has the sample at or just before
-                 its instant, on whatever grid the server answers
+        returns  iterator of Matrix, each asked for while the one before is in use; together they cover the grid, each with the series that it
+                 met. A row has the sample at or just before its instant, on whatever grid the server answers
         """
         steps = math.floor((end - start) / step + 1e-6) + 1
         at_once = max(1, min(POINTS_PER_SERIES - 2, POINTS_PER_ANSWER // max(1, series)))
-        for first in range(0, steps, at_once):
-            count = min(at_once, steps - first)
-            yield self._range(expr, start + first * step, count, step)
+        spans = ((first, min(at_once, steps - first)) for first in range(0, steps, at_once))
+        yield from ahead(self._range(expr, start + first * step, count, step) for first, count in spans)
 
     def _range(self, expr: str, start: float, count: int, step: float) -> Matrix:
         """One Matrix. A step more is asked for, before the first: where the server's grid is another, row 0 has its sample there.
