@@ -17,6 +17,7 @@ from promlstm.query.prometheus import Vector
 UNTIL = (split.UNTIL, '', ':.')  # that are tried where values divide badly
 UNEVEN = 1.5  # times its share
 FEW = 20  # entities for each shard; fewer are never even
+IN_BETWEEN = 0.05  # of the series may come, go or change between two queries for one instant
 TRIED = 2  # parts that are asked for where no number of shards is given
 
 
@@ -38,24 +39,23 @@ def parts(config: DetectorConfig, whole: Vector, source: Api, time: float, shard
     """
     count, found = shards or TRIED, Parts()
     undivided = dict(zip(whole.keys, whole.values.tolist(), strict=True))
-    met, altered, late = dict[bytes, int](), 0, 0
+    met, altered = dict[bytes, int](), 0
     for number in range(count):
         mine = part_of(config, Shard(number, count))
         answer = source.instant(next(iter(mine.queries.values())), time) if mine else Vector([], whole.values[:0])
         for key, value in zip(answer.keys, answer.values.tolist(), strict=True):
             met[key] = met.get(key, 0) + 1
-            late += key not in undivided
             altered += key in undivided and value != undivided[key] and value == value
         found.entities.append(len(answer.keys))
     twice = [key for key, times in met.items() if times > 1]
     lost = undivided.keys() - met.keys()
-    if twice or lost or late or altered:
-        example = next(iter(twice or lost or (key for key in met if key not in undivided or altered)))
+    if twice or len(lost) + altered > IN_BETWEEN * len(undivided):
+        example = next(iter(twice or lost or met))
         found.errors.append(
-            f'split_by: the parts are not the whole: of {len(undivided)} series {len(twice)} are in several parts, {len(lost)} in none, {altered} '
-            f'have another value and {late} are new, such as {labels.selector(labels.pairs(labels.identity(example)))}: the expression aggregates '
-            f'over {config.split_by}, or compares series that differ in it; put $shard where each entity has all of its series in one part, or '
-            'divide by another label'
+            f'split_by: the parts are not the whole: of {len(undivided)} series {len(twice)} are in several parts, {len(lost)} in none, and {altered} '
+            f'have another value there, such as {labels.selector(labels.pairs(labels.identity(example)))}: the expression aggregates over '
+            f'{config.split_by}, or compares series that differ in it; put $shard where each entity has all of its series in one part, or divide by '
+            'another label'
         )
         return found
     if not len(undivided):

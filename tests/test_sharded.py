@@ -13,6 +13,7 @@ from servers import wait_until
 
 from promlstm import config as configuration
 from promlstm import split
+from promlstm.check import check
 from promlstm.live.shards import Shard, part
 
 pytestmark = pytest.mark.real
@@ -98,6 +99,18 @@ def test_each_reads_its_part_only(sharded):
     stats = [prometheus.ask('query', query=expr, time=time, stats='all')['stats'] for expr in [*exprs, whole]]
     *read, everything = (one['samples']['totalQueryableSamples'] for one in stats)
     assert sum(read) == everything and max(read) < 0.6 * everything
+
+
+def test_check_config_says_how_they_are_spread(sharded):
+    """By asking for each part; it refuses what has no parts."""
+    _, prometheus, _ = sharded
+    for expr, good in (('max by (pod) (level{$shard})', True), ('sum by (job) (level{$shard})', False)):
+        lines, detectors = [], [{**DETECTORS[0], 'expr': expr}, *DETECTORS[1:]]
+        text = yaml.safe_dump({'prometheus': {'url': prometheus.url}, 'detectors': detectors})
+        assert check(configuration.parse(text), online=True, say=lines.append, shards=SHARDS) == good
+        assert good != any('split_by: the parts are not the whole' in line for line in lines)
+    header = next(number for number, line in enumerate(lines) if line.startswith('SHARD '))
+    assert len([line for line in lines[header + 1 :] if line[:1].isdigit()]) == SHARDS
 
 
 def test_one_that_is_killed_is_told_and_the_others_go_on(sharded):
