@@ -162,8 +162,8 @@ def _default(struct, field):
 def _written(value):
     """A value as YAML has it.
 
-    >>> [_written(value) for value in (0.0, 0.25, 1_000_000, (1, 2), False, {})]
-    ['0', '0.25', '1000000', '[1, 2]', 'false', '{}']
+    >>> [_written(value) for value in (0.0, 0.25, 1_000_000, (1, 2), False, {}, 'auto', ':')]
+    ['0', '0.25', '1000000', '[1, 2]', 'false', '{}', 'auto', '":"']
     """
     from promlstm.config import Duration, Size
 
@@ -176,6 +176,8 @@ def _written(value):
         return f'[{", ".join(_written(each) for each in value)}]'
     if isinstance(value, bool):
         return str(value).lower()
+    if value == ':':
+        return '":"'
     return f'{value:g}' if isinstance(value, float) else str(value)
 
 

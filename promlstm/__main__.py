@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from promlstm import __version__, arguments, logs, signals
 from promlstm.errors import ConfigError, PromlstmError
@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         from promlstm.live.incidents import Gathering
         from promlstm.live.reload import Reload
         from promlstm.live.scheduler import Scheduler
+        from promlstm.live.shards import Shard, part
         from promlstm.live.storage import Storage
         from promlstm.query.sources import Sources
         from promlstm.serve.page import OF_INCIDENTS, Page
@@ -78,9 +79,15 @@ def run(args: argparse.Namespace) -> int:
         from promlstm.ui.templates import Templates
 
         seen = None if args.preset else stamp(args.config_file)
-        config, name = _configuration(args)
+        whole, name = _configuration(args)
+        shard = Shard.parse(args.shard, args.shard_replicas, args.shard_previous) if args.shard else Shard(0, 1)
+        mine = partial(part, shard=shard)
+        config = mine(whole)
         _advise(config, log)
         clock, telemetry = Clock(), Telemetry()
+        telemetry.set('promlstm_shards', shard.of)
+        if shard.number < shard.of:
+            telemetry.set('promlstm_shard_info', 1, str(shard.number))
         page = Page(clock.now, clock.steady)
         sources = Sources(config.named_sources, root=config.root)
         storage = None
@@ -103,8 +110,8 @@ def run(args: argparse.Namespace) -> int:
         in_force = InForce(scheduler, sources, config, dependencies)
         prefix = prefix_of(args.external_url, args.route_prefix)
         reload = Reload(
-            None if args.preset else args.config_file, in_force.apply, telemetry, lambda new: _advise(new, log), seen=seen
-        )
+            None if args.preset else args.config_file, lambda new: in_force.apply(mine(new)), telemetry, lambda new: _advise(mine(new), log), seen=seen
+        )  # fmt: skip
         web = Web(args.web_config_file, telemetry)
         actions = Actions(args.enable_actions, host_of(args.external_url), lambda: web.users)
         pages = board and Ui(
@@ -123,7 +130,10 @@ def run(args: argparse.Namespace) -> int:
         server = Server(args.listen, site, limits_of(args.max_connections, args.max_connections_per_client), web)
         wait_for_signal = signals.waiting(kept)
     server.start()
-    logs.event(log, 'info', 'serving', version=__version__, url=server.url + prefix, config=name, detectors=len(config.detectors))
+    which: dict[str, Any] = {'shard': f'{shard.number}/{shard.of}'} if args.shard else {}
+    logs.event(log, 'info', 'serving', version=__version__, url=server.url + prefix, config=name, detectors=len(config.detectors), **which)
+    if shard.number >= shard.of and not config.detectors:
+        logs.event(log, 'warn', f'there are {shard.of} shards, and this is number {shard.number} from 0: it has nothing to do')
     feedback.start()
     scheduler.start()
     dependencies.start()
@@ -210,7 +220,7 @@ def check_config(args: argparse.Namespace) -> int:
     config, name = _configuration(args)
     progress = Progress()
     good = check(
-        config, online=not args.offline, say=print, width=_width(), memory_limit_bytes=limits.memory_bytes(),
+        config, online=not args.offline, say=print, width=_width(), memory_limit_bytes=limits.memory_bytes(), shards=args.shards,
         progress=lambda detector: progress.show(detector and f'checking {detector}'),
     )  # fmt: skip
     print(f'{name}: {"OK" if good else "FAILED, see the errors above"}')

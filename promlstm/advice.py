@@ -54,7 +54,15 @@ def of_source(source: Source, detectors: Iterable[Detector], memory_limit_bytes:
 
 def of_settings(detector: Detector) -> list[str]:
     """What the keys of a detector mean, list of sentences, as far as they alone say it."""
-    return [*_deviations(detector), *_range(detector), *_times(detector)]
+    return [*_deviations(detector), *_range(detector), *_times(detector), *_division(detector)]
+
+
+def _division(detector: Detector) -> Iterable[str]:
+    if detector.split_by is not None and not detector.is_divided:
+        yield (
+            f'split_by of {detector.split_by}: no $shard in the expression, so one shard has all entities; put it into the selectors, as in '
+            'up{job="node", $shard}'
+        )
 
 
 def _deviations(detector: Detector) -> Iterable[str]:

@@ -39,6 +39,8 @@ def parse(argv: Sequence[str], commands: Mapping[str, Command]) -> argparse.Name
         args.checkpoint_interval = args.checkpoint_interval or CHECKPOINT_SECONDS
     if getattr(args, 'enable_actions', False) and not args.ui:
         parser.error('--web.enable-actions is for the pages, which --web.ui=false turns off')
+    if 'shard' in args:
+        _check_shards(parser, args)
     if getattr(args, 'incidents', False) and args.format == 'openmetrics':
         parser.error('--incidents is for --format=table, json and html: a file of scores has no place for them')
     return args
@@ -52,6 +54,16 @@ def _check_sources(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
         if value and not args.preset:
             parser.error(f'{flag} is for --preset only: a configuration file says itself what Prometheus and which detectors it is about')
     args.config_file = args.config_file or 'promlstm.yml'
+
+
+def _check_shards(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """What belongs to `--shard` stands beside it only."""
+    for flag, value in (('--shard.replicas', args.shard_replicas), ('--shard.previous', args.shard_previous)):
+        if value is not None and not args.shard:
+            parser.error(f'{flag} is for --shard only: without it the process has all detectors')
+    if args.shard_replicas is not None and not args.shard.startswith('auto/'):
+        parser.error(f'--shard.replicas is for --shard=auto/SHARDS only: --shard={args.shard} says the number itself')
+    args.shard_replicas = args.shard_replicas or 1
 
 
 def _parser(functions: Mapping[str, Command], *, demo: bool) -> argparse.ArgumentParser:
@@ -124,7 +136,10 @@ def _add_run(commands: 'Commands', command: Command) -> None:
         '  prometheus:\n    url: http://localhost:9090\n  detectors:\n    - name: node_cpu\n'
         '      expr: 1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[5m]))\n      direction: above\n\n'
         'Scrape it with honor_labels: true. Otherwise entities lose their own job and instance labels.',
-        examples=['promlstm run --config.file=promlstm.yml', 'promlstm run --preset=node --preset=prometheus --prometheus.url=http://prometheus:9090'],
+        examples=[
+            'promlstm run --config.file=promlstm.yml', 'promlstm run --preset=node --preset=prometheus --prometheus.url=http://prometheus:9090',
+            'promlstm run --config.file=promlstm.yml --shard=0/5',
+        ],
     )
     _add_config_file(parser)
     parser.add_argument(
@@ -164,6 +179,17 @@ def _add_run(commands: 'Commands', command: Command) -> None:
         help='the same for one client address; behind a proxy all clients have one (default: half of --web.max-connections)',
     )  # fmt: skip
     parser.add_argument(
+        '--shard', type=_shard, metavar='NUMBER/SHARDS',
+        help='run the part of one of several processes, such as 0/5 to 4/5; auto/5 takes the number from the name of a StatefulSet pod (default: everything)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--shard.replicas', dest='shard_replicas', type=_count, metavar='N', help='with auto: pods that have the same part each (default: 1)'
+    )
+    parser.add_argument(
+        '--shard.previous', dest='shard_previous', type=_count, metavar='SHARDS',
+        help='for the time of a change: run as well what was the part of this process among so many shards (default: none)',
+    )  # fmt: skip
+    parser.add_argument(
         '--storage.path', dest='storage_path', metavar='FOLDER', help='folder that keeps memory over a restart (default: none, memory is built from history)'
     )
     parser.add_argument(
@@ -192,6 +218,22 @@ def _address(text: str) -> str:
 def _places(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 8 <= int(text) <= 65536:
         raise argparse.ArgumentTypeError(f'expected a number from 8 to 65536, got {text!r}')
+    return int(text)
+
+
+def _shard(text: str) -> str:
+    from promlstm.live.shards import parsed
+
+    try:
+        parsed(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f'expected a number from 1 to 1000, got {text!r}')
     return int(text)
 
 
@@ -255,6 +297,7 @@ def _add_check_config(commands: 'Commands', command: Command) -> None:
     parser.add_argument('config_file', nargs='?', metavar='FILE', help='configuration file (default: promlstm.yml)')
     _add_preset(parser)
     parser.add_argument('--offline', action='store_true', help='do not query Prometheus')
+    parser.add_argument('--shards', type=_count, metavar='SHARDS', help='say how detectors and entities would be spread among so many shards')
 
 
 def _add_check_web_config(commands: 'Commands', command: Command) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from promlstm import advice, check_edges, check_forecasts, check_page, contact, terminal
+from promlstm import advice, check_edges, check_forecasts, check_page, check_shards, contact, terminal
 from promlstm.config import Config, source_place
 from promlstm.config import Detector as DetectorConfig
 from promlstm.contact import Api, Contact
@@ -62,6 +62,7 @@ class Checked:
     entities: int | None = None
     page_bytes: int = 0  # text of its entities on the page
     linked: dict[str, set[str]] = field(default_factory=dict)  # values of its entities, by linking label
+    parts: list[int] = field(default_factory=list)  # entities of each shard, where it is divided
     reaches_back: bool | None = None  # there are samples from before the warm-up
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -88,7 +89,7 @@ class Checked:
 
 def check(
     config: Config, *, online: bool, say: Callable[[str], None], width: int | None = None,
-    progress: Callable[[str], None] = lambda name: None, memory_limit_bytes: int | None = None,
+    progress: Callable[[str], None] = lambda name: None, memory_limit_bytes: int | None = None, shards: int | None = None,
 ) -> bool:  # fmt: skip
     """Report what each detector needs and costs; True where the exporter can run with the configuration.
 
@@ -97,6 +98,7 @@ def check(
     width     columns of the terminal; None = lines of any length
     progress  called with the name of each detector before it is checked, and with '' after the last
     memory_limit_bytes  what the control group allows (limits.memory_bytes); None = there is no limit
+    shards    among how many processes it would be divided; None = nobody asked
     """
     sources = Sources(config.named_sources, root=config.root)
     contacts = {name: contact.source(sources[name], source_place(config, name), say, online=online) for name in config.named_sources}
@@ -107,7 +109,11 @@ def check(
         progress(detector.name)
         name = config.source_name(detector)
         asked, kind = asked_every(sources[name], detector.step), config.named_sources[name].kind
-        found.append(_checked(detector, config.root, asked, cache, trials, linking, kind=kind, online=contacts[name].online, forecasters=forecasters))
+        found.append(
+            _checked(
+                detector, config.root, asked, cache, trials, linking, kind=kind, online=contacts[name].online, forecasters=forecasters, shards=shards
+            )
+        )  # fmt: skip
         if contacts[name].online and found[-1].bundle and not found[-1].errors:
             found[-1].warnings += _history(found[-1], asked, contacts[name].retention_seconds)
     progress('')
@@ -115,6 +121,9 @@ def check(
         say(line)
     asked_of = {each.config.name: (each.entities, each.linked) for each in found if each.entities is not None}
     linked = check_edges.report(config, sources, {name: one.online for name, one in contacts.items()}, asked_of)
+    if shards and any(each.entities is not None for each in found):
+        for line in check_shards.report([(each.config, each.entities, each.memory_bytes, each.parts) for each in found], shards, width):
+            say(line)
     for line in [*_of_sources(config, sources, contacts, found, memory_limit_bytes), *linked.lines, *_memory(found, memory_limit_bytes)]:
         for part in terminal.wrapped(line, width):
             say(part)
@@ -142,7 +151,7 @@ def _of_sources(
 
 def _checked(
     config: DetectorConfig, root: str, source: Api, cache: dict[tuple[Path, str | None], Session], trials: Trials, linking: Sequence[str], *,
-    kind: str, online: bool, forecasters: check_forecasts.Models,
+    kind: str, online: bool, forecasters: check_forecasts.Models, shards: int | None,
 ) -> Checked:  # fmt: skip
     checked, features = Checked(config), len(config.queries)
     try:
@@ -170,7 +179,7 @@ def _checked(
         if counter := kind == 'prometheus' and bare_counter(expr):
             checked.warnings.append(f'{_key(name)} looks like a counter ({counter} without rate): ask for rate(…)')
     if online:
-        _ask(checked, checked.floor, source, linking)
+        _ask(checked, checked.floor, source, linking, shards)
     return checked
 
 
@@ -178,7 +187,7 @@ def _key(feature: str) -> str:
     return f'features.{feature}' if feature else 'expr'
 
 
-def _ask(checked: Checked, floor: float, source: Api, linking: Sequence[str]) -> None:
+def _ask(checked: Checked, floor: float, source: Api, linking: Sequence[str], shards: int | None) -> None:
     """Ask each expression once. A rejected one is an error; an empty result is a warning, because series may appear later."""
     config = checked.config
     table = Entities(len(config.queries), config.by or None, config.max_entities)
@@ -187,6 +196,7 @@ def _ask(checked: Checked, floor: float, source: Api, linking: Sequence[str]) ->
         answers: list[Vector] = [source.instant(expr, now - config.delay) for expr in config.queries.values()]
         placement = table.place([vector.keys for vector in answers])
         table.commit(placement, now)
+        divided = check_shards.parts(config, answers[0], source, now - config.delay, shards) if config.is_divided else check_shards.Parts()
     except SourceRefused as error:
         checked.errors.append(str(error))
         return
@@ -204,7 +214,8 @@ def _ask(checked: Checked, floor: float, source: Api, linking: Sequence[str]) ->
         for (name, expr), vector in zip(config.queries.items(), answers, strict=True)
         if not vector.keys
     ]
-    checked.warnings += _joined(config, table, placement)
+    checked.warnings += _joined(config, table, placement) + divided.warnings
+    checked.parts, checked.errors = divided.entities, checked.errors + divided.errors
     checked.page_bytes = check_page.size_bytes(config, table.identities, checked.bundle.manifest.views if checked.bundle else ())
     checked.warnings += check_page.warnings(config, table.identities, checked.page_bytes)
     if config.forecast:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from promlstm import strict_yaml
+from promlstm import split, strict_yaml
 from promlstm.durations import seconds as seconds
 from promlstm.errors import ConfigError
 from promlstm.settings import DEFAULT_SOURCE, Strict, parsed
@@ -73,7 +73,7 @@ def parse(text: str, *, source: str = 'config', root: str = '.') -> Config:
     Traceback (most recent call last):
     promlstm.errors.ConfigError: config: detectors[0] (up): stepp: unknown key; known: absent, by, delay, direction, export, expr, \
 false_alarms, features, forecast, forget, history, hold, max_entities, max_exported, min_deviation, \
-min_relative_deviation, missing, model, name, noisy, range, sha256, source, step, timezone
+min_relative_deviation, missing, model, name, noisy, range, sha256, source, split_by, split_until, step, timezone
     """
     try:
         tree = strict_yaml.load(text)
@@ -147,8 +147,6 @@ _PLACES: dict[str, type[Strict]] = {
     'root_cause': RootCause,
     'root_cause.edges[…]': Edges,
 }
-
-
 _WORDS = {
     'array': 'a list', 'object': 'a mapping', 'str': 'text', 'int': 'a whole number', 'float': 'a number', 'bool': 'true or false',
     'null': 'nothing',
@@ -371,6 +369,8 @@ def _check_detector(detector: Detector, where: str) -> None:
         )
     if '' in detector.by:  # else any text: Prometheus 3 and OpenTelemetry have dots and all of UTF-8 in names
         raise ConfigError(f"{where}: by: '' is not a label name")
+    if problem := split.problem(detector.features or {'': detector.expr or ''}, detector.split_by, detector.split_until):
+        raise ConfigError(f'{where}: {problem}')
     if detector.step <= 0:
         raise ConfigError(f'{where}: step: expected more than 0')
     for name in ('min_deviation', 'min_relative_deviation'):

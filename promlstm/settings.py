@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from promlstm import split
 from promlstm.durations import seconds
 
 DAY_SECONDS = 86400.0
@@ -178,6 +179,8 @@ class Detector(Strict, frozen=True):
     expr: str | None = None
     features: dict[str, str] = {}
     by: tuple[str, ...] = ()
+    split_by: str | None = None  # label whose values divide the entities among shards, in the place of `$shard`; None: one shard has them all
+    split_until: str = split.UNTIL  # what follows the first of these characters in a value does not count
     source: str | None = None  # None: `prometheus`, or the only one that there is
     step: Duration = Duration(60)
     delay: Duration = Duration(10)  # evaluated at the aligned step minus this: late samples are in by then
@@ -202,8 +205,14 @@ class Detector(Strict, frozen=True):
 
     @property
     def queries(self) -> dict[str, str]:
-        """{feature name: expression}; a detector of one expression has one feature without a name."""
-        return self.features or {'': self.expr or ''}
+        """{feature name: expression}, of all parts where it is divided; a detector of one expression has one feature without a name."""
+        asked = self.features or {'': self.expr or ''}
+        return {name: split.put(expr, '') for name, expr in asked.items()} if self.split_by else asked
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether shards can have a part of it each: there is a place for the matcher in every expression."""
+        return self.split_by is not None and all(split.places(expr)[0] for expr in (self.features or {'': self.expr or ''}).values())
 
 
 class Edges(Strict, frozen=True):

@@ -24,6 +24,7 @@ TIERS = {
     'promlstm.terminal': 1,
     'promlstm.limits': 1,
     'promlstm.strict_yaml': 1,
+    'promlstm.split': 1,
     # what a configuration holds; columns in, columns out; and the way to the samples
     'promlstm.settings': 2,
     'promlstm.engine': 2,
@@ -39,6 +40,7 @@ TIERS = {
     'promlstm.check_edges': 4,
     'promlstm.check_forecasts': 5,
     'promlstm.check_page': 5,
+    'promlstm.check_shards': 5,
     'promlstm.contact': 4,
     'promlstm.presets': 4,
     'promlstm.live': 4,

@@ -79,7 +79,8 @@ def test_five_lines_are_enough():
     }  # fmt: skip
     (detector,) = got.detectors
     assert msgspec.structs.asdict(detector) == {
-        'name': 'node_cpu', 'expr': expr, 'features': {}, 'by': (), 'source': None, 'step': 60, 'delay': 10, 'model': 'builtin:default', 'sha256': None,
+        'name': 'node_cpu', 'expr': expr, 'features': {}, 'by': (), 'split_by': None, 'split_until': ':', 'source': None, 'step': 60, 'delay': 10,
+            'model': 'builtin:default', 'sha256': None,
         'timezone': 'UTC', 'false_alarms': '1/week each', 'direction': 'both', 'min_deviation': 0, 'min_relative_deviation': 0,
         'range': None, 'hold': None, 'absent': 'missing', 'missing': 'alert', 'noisy': 'alert', 'forecast': None, 'forget': 86400, 'history': 8 * 86400,
         'max_entities': 1_000_000, 'export': 'all', 'max_exported': 1_000_000,

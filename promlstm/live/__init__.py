@@ -12,11 +12,12 @@
     relay       what a runner says, passed on while its detector is its own
     report      what is said of a detector: telemetry, status, log lines
     reload      the configuration file, read again
+    shards      the part of a configuration that one of several processes runs
     runner      one detector: warm up, step, commit, publish
     scheduler   all detectors of a configuration
 """
 
 __all__ = [
-    'checkpoint', 'clock', 'dependencies', 'facts', 'feedback', 'incidents', 'models', 'relay', 'reload', 'report', 'runner', 'scheduler', 'status',
-    'storage',
+    'checkpoint', 'clock', 'dependencies', 'facts', 'feedback', 'incidents', 'models', 'relay', 'reload', 'report', 'runner', 'scheduler', 'shards',
+    'status', 'storage',
 ]  # fmt: skip

@@ -42,7 +42,6 @@ from promlstm.serve import exposition
 from promlstm.serve.selection import select
 from promlstm.terminal import duration
 
-SPREAD_SECONDS = 2.0  # requests of different detectors are sent apart by up to this, or a tenth of a step
 PROGRESS_SECONDS = 5.0
 RETRY_SECONDS, RETRY_SECONDS_MAX = 1.0, 60.0  # a failed query is asked again after this, then after twice as long, up to the second
 CLOCK_SECONDS = 1.0  # a clock that is corrected by less than this was not set
@@ -69,6 +68,9 @@ class Shared(Protocol):
 
     def forecaster(self, settings: Forecast, root: str) -> Model:
         """The newest model that forecasts for a detector; raises as `session`."""
+
+    def spread_seconds(self, step: float) -> float:
+        """Over how much of a step the requests of different detectors are sent apart."""
 
     def collect_garbage(self) -> None:
         """Called after each step."""
@@ -112,6 +114,8 @@ class Runner:
         self._labels = exposition.Labels(config.name, tuple(config.queries))  # the text of the entities' labels
         self._attempted = -np.inf  # the last aligned step that was tried
         self._failed_step, self._retries = -np.inf, 0  # the last aligned step that failed, and how often it was tried again
+        # From 0 to 1; of many detectors, and of the parts of one on several shards, each has another.
+        self._phase = zlib.crc32(repr((config.name, config.queries)).encode()) % 1000 / 1000
         self._slow = False
         self._drift = self._clock.drift()
         self._counted = -np.inf  # alarms that began up to this instant were counted by the process before
@@ -127,9 +131,7 @@ class Runner:
 
     def run(self) -> None:
         """Step until the clock is stopped. A failed step is reported; a failed query is asked again within the step."""
-        spread = min(SPREAD_SECONDS, self.config.step / 10) * (zlib.crc32(self.config.name.encode()) % 1000) / 1000
-        due = aligned(self._clock.now(), self.config.step)
-        at = due + spread
+        at = (due := aligned(self._clock.now(), self.config.step)) + self._spread()
         while self._clock.wait(at):
             retry_seconds = None
             if self._clock.now() >= due:
@@ -142,11 +144,14 @@ class Runner:
                 self._attempted = max(due, self._detector.time if self._detector and self._detector.time else due)
                 self._shared.collect_garbage()
             following = self._next()
-            at = following + spread
+            at = following + self._spread()
             if retry_seconds is not None and self._clock.now() + retry_seconds < at:
                 at = self._clock.now() + retry_seconds
             else:
                 due = following
+
+    def _spread(self) -> float:  # seconds after an aligned step at which its requests are sent; `time=` is the step all the same
+        return self._shared.spread_seconds(self.config.step) * self._phase
 
     def _next(self) -> float:
         """The next aligned step: the one after the last, or the present one if that has long passed."""
@@ -404,4 +409,4 @@ class Runner:
         wait = min(RETRY_SECONDS * 2.0**self._retries, RETRY_SECONDS_MAX)
         self._retries += 1
         asked = (isinstance(cause, SourceUnavailable) and cause.retry_after_seconds) or 0.0
-        return max(min(wait * self._clock.speed, self.config.step / 4), asked)
+        return max(min(wait * self._clock.speed, self.config.step / 4), asked * (1 + self._phase / 4))  # not all of them at the same instant

@@ -40,6 +40,8 @@ from promlstm.serve.page import OF_INCIDENTS
 from promlstm.serve.telemetry import Telemetry
 
 COLLECT_SECONDS = 60.0
+SPREAD_SECONDS, SPREAD_SHARE = 2.0, 1 / 10  # requests of different detectors are sent apart by up to this, or this share of a step
+EACH_SECONDS, MANY_SHARE = 0.03, 1 / 4  # where they are many: so much for each of them, up to this share
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
@@ -249,13 +251,13 @@ class Scheduler:
             return {detector.name: self._config.source_name(detector) for detector in self._config.detectors}
 
     def ready(self) -> bool:
-        """True once every detector has scored or has reported why not, and at least one has computed a step.
+        """True once every detector has scored or has reported why not, and at least one has computed a step. A shard may have none at all.
 
         It then stays true: later failures are reported by the gauges and alerts of the detectors, and are no reason to take /metrics out
         of service. Where no step was ever computed, a rollout must not replace what works.
         """
         statuses = [runner.status for runner in self.runners]
-        ready = all(status.scored or status.reason for status in statuses) and any(status.stepped for status in statuses)
+        ready = all(status.scored or status.reason for status in statuses) and (not statuses or any(status.stepped for status in statuses))
         self._was_ready = self._was_ready or ready  # detectors that a new configuration adds begin from nothing
         return self._was_ready
 
@@ -274,6 +276,14 @@ class Scheduler:
     def forecaster(self, settings: Forecast, root: str) -> Model:
         """The model that forecasts for a detector in the newest version that was read; raises as `session`."""
         return self._models.forecaster(settings, root)
+
+    def spread_seconds(self, step: float) -> float:
+        """Over how many seconds of a step the requests of all detectors are sent apart: 15 of a minute for 500 of them.
+
+        Scores come later by as much, for they are of the same instant: a few detectors need no spread that one notices.
+        """
+        many = EACH_SECONDS * len(self._serving)
+        return min(SPREAD_SECONDS, step * SPREAD_SHARE) if many <= SPREAD_SECONDS else min(many, step * MANY_SHARE)
 
     def collect_garbage(self) -> None:
         """Free the cyclic garbage that exceptions leave, at most once a minute and never within a step."""

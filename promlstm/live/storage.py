@@ -47,7 +47,8 @@ WAIT_SECONDS = 0.2  # who waits for the disk looks this often whether the export
 REPEAT_SECONDS = 300.0  # the same failure is logged again after this
 KEPT_SECONDS = 8 * 86400.0  # how long the checkpoint of a detector that is no longer configured is kept
 # What memory does not depend on: who a detector is, where its model lies (its digest is compared), whom it reports and shows, how long it waits and reads.
-UNRELATED = {'name', 'source', 'model', 'sha256', 'missing', 'forget', 'history', 'max_entities', 'export', 'max_exported'}
+# How it is divided stands in its expression: a shard with another part than before begins from history.
+UNRELATED = {'name', 'source', 'model', 'sha256', 'missing', 'forget', 'history', 'max_entities', 'export', 'max_exported', 'split_by', 'split_until'}
 
 LATER = {'absent': 'missing', 'noisy': 'alert', 'forecast': 'none'}  # keys that came later: at their default, memory is as it was before there was the key
 

@@ -4,6 +4,7 @@
     oauth2        access tokens of a client
     in_flight     how many bytes of answers are held at once
     dialect       what differs between the kinds of query APIs
+    ahead         one answer fetched while the last one is in use
     prometheus    instant and range queries, decoded into columns
     victorialogs  windows of logs, as instants
     skew          how far the clock of a server is from ours
@@ -13,4 +14,4 @@
     selector      PromQL selectors, and what they match
 """
 
-__all__ = ['dialect', 'http', 'in_flight', 'newest', 'oauth2', 'prometheus', 'selector', 'silences', 'skew', 'sources', 'victorialogs']
+__all__ = ['ahead', 'dialect', 'http', 'in_flight', 'newest', 'oauth2', 'prometheus', 'selector', 'silences', 'skew', 'sources', 'victorialogs']

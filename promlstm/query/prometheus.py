@@ -26,6 +26,7 @@ import numpy.typing as npt
 from promlstm.durations import seconds
 from promlstm.errors import QueryRejected, ResponseError, SourceRefused, SourceUnavailable
 from promlstm.query import grid
+from promlstm.query.ahead import ahead
 from promlstm.query.dialect import DIALECTS
 from promlstm.query.http import Http, Reply, printable
 from promlstm.query.in_flight import Answer
@@ -38,6 +39,7 @@ T = TypeVar('T')
 POINTS_PER_SERIES = 11_000  # Prometheus refuses a range query beyond
 POINTS_PER_ANSWER = 400_000  # what we ask for at once: about 10 MB of JSON
 SAME_SECONDS = 0.001  # times come in milliseconds
+REST_SECONDS = 300.0  # at most; what a server says in Retry-After holds for all who ask it
 CLOCK_SECONDS = 1.0  # a sample of an instant query may be this far from the instant that was asked for: times may come in whole seconds
 
 # Where GET is worth a try after POST (405 and 501 as Prometheus' own clients do), and what a gateway says that allows by method:
@@ -153,12 +155,17 @@ class Prometheus:
     clock_skew_seconds  how far its clock was ahead of ours at the last answer, see skew.py; NaN = not known, for it has no Date
     """
 
-    def __init__(self, source: QuerySource, *, root: str | Path = '.', where: str = 'prometheus', now: Callable[[], float] = clock.time) -> None:
+    def __init__(
+        self, source: QuerySource, *, root: str | Path = '.', where: str = 'prometheus', now: Callable[[], float] = clock.time,
+        steady: Callable[[], float] = clock.monotonic,
+    ) -> None:  # fmt: skip
+        self._steady = steady
         self._source, self._now, self.dialect, self.concurrency = source, now, DIALECTS[source.kind], source.concurrency
         self._http = Http(source, root=root, where=where)
         self._url = self._http.url
         self._method: str = 'POST' if source.method == 'auto' else source.method
         self.clock_skew_seconds = math.nan
+        self._rests_until = -math.inf  # of the steady clock
         self._instants: dict[str, tuple[float, float]] = {}  # by expression: the last instant that was asked for, and that of its samples
 
     def instant(self, expr: str, time: float) -> Vector:
@@ -203,14 +210,13 @@ class Prometheus:
         """The values of an expression at start, start + step, … end (unix seconds), as Matrices in time order.
 
         series   how many are expected: decides how many steps are asked for at once
-        returns  iterator of Matrix; together they cover the grid, each with the series that it met. A row has the sample at or just before
-                 its instant, on whatever grid the server answers
+        returns  iterator of Matrix, each asked for while the one before is in use; together they cover the grid, each with the series that it
+                 met. A row has the sample at or just before its instant, on whatever grid the server answers
         """
         steps = math.floor((end - start) / step + 1e-6) + 1
         at_once = max(1, min(POINTS_PER_SERIES - 2, POINTS_PER_ANSWER // max(1, series)))
-        for first in range(0, steps, at_once):
-            count = min(at_once, steps - first)
-            yield self._range(expr, start + first * step, count, step)
+        spans = ((first, min(at_once, steps - first)) for first in range(0, steps, at_once))
+        yield from ahead(self._range(expr, start + first * step, count, step) for first, count in spans)
 
     def _range(self, expr: str, start: float, count: int, step: float) -> Matrix:
         """One Matrix. A step more is asked for, before the first: where the server's grid is another, row 0 has its sample there.
@@ -297,11 +303,15 @@ class Prometheus:
             return None
 
     def _ask(self, path: str, form: Mapping[str, str], timeout: float, room: Answer) -> _Said:
-        """What a successful answer says."""
+        """What a successful answer says. A server that asked for rest is not asked meanwhile, whoever it said that to."""
+        if (rest := self._rests_until - self._steady()) > 0:
+            raise _resting(f'{self._url} asked for rest (Retry-After): it is not asked for another {rest:.0f} s', rest)
         if self.dialect.takes_timeout:
             form = {**form, 'timeout': f'{max(1, round(timeout))}s'}
         sent = self._now()
         status, headers, body = self._send(path, form, timeout, room)
+        if status in (429, 503) and (wait := _retry_after(headers)):
+            self._rests_until = self._steady() + min(wait, REST_SECONDS)
         self.clock_skew_seconds = skew(headers, sent, self._now())
         if status == 400 and self.dialect.refuses_in_text and not body.lstrip().startswith(b'{'):
             raise QueryRejected(f'{self._url} rejects the expression ({printable(body[:2000].decode(errors="replace"))}): {form["query"]}')
@@ -370,11 +380,20 @@ def _refuses_method(reply: Reply) -> bool:
 
 
 def _unavailable(text: str, headers: Message) -> SourceUnavailable:
+    return _resting(text, _retry_after(headers))
+
+
+def _resting(text: str, seconds: float | None) -> SourceUnavailable:
+    """The error of a server that asks to be left alone for so long; None = it does not say."""
     error = SourceUnavailable(text)
-    wait = headers.get('Retry-After', '').strip()
-    if wait.isascii() and wait.isdigit():
-        error.retry_after_seconds = float(wait[:9])
+    error.retry_after_seconds = seconds
     return error
+
+
+def _retry_after(headers: Message) -> float | None:
+    """Seconds; a date is not read, for it needs a clock that agrees."""
+    wait = headers.get('Retry-After', '').strip()
+    return float(wait[:9]) if wait.isascii() and wait.isdigit() else None
 
 
 def _partial(answer: _Answer) -> tuple[str, ...]:

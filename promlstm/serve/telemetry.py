@@ -21,6 +21,8 @@ STATES = (*STATUS_NAMES, 'dropped')
 METRICS: dict[str, tuple[Literal['gauge', 'counter'], str, tuple[str, ...]]] = {
     'promlstm_build_info': ('gauge', 'Always 1: the version of the exporter.', ('version',)),
     'promlstm_web_info': ('gauge', 'Always 1: the URL of --web.external-url, which annotations of alerts link to.', ('external_url',)),
+    'promlstm_shard_info': ('gauge', 'Always 1: which of the shards this is, from 0; a process that runs alone is shard 0.', ('shard',)),
+    'promlstm_shards': ('gauge', 'Shards that the detectors are divided among; 1 = not divided.', ()),
     'promlstm_config_last_reload_successful': ('gauge', '1 = the configuration in use is the one in the file when it was last read.', ()),
     'promlstm_config_last_reload_success_timestamp_seconds': ('gauge', 'When the configuration in use was read, unix seconds.', ()),
     'promlstm_web_config_last_reload_successful': ('gauge', '1 = the web configuration in use is the one in the files when they were last read.', ()),

@@ -49,7 +49,12 @@ REFUSED = {
     'half a pair': (['--set-json=prometheus.tls_config={"cert_secret":{"name":"a","key":"a"}}'], 'cert_secret and key_secret go together'),
     'two sources': (['--set=models.existingClaim=a', '--set=models.inline.a=YQ=='], 'all mean the folder /models'),
     'two pods on a claim of one': (['--set=replicas=2', '--set=models.existingClaim=a'], 'can be mounted by one node only'),
-    'budget of one pod': (['--set=podDisruptionBudget=true'], 'podDisruptionBudget is for two replicas or more'),
+    'shards on a claim of one': (['--set=shards=2', '--set=models.existingClaim=a'], 'can be mounted by one node only'),
+    'shards on a claim of memory': (['--set=previousShards=2,storage.kind=claim,storage.existingClaim=a'], 'storage.existingClaim is for one pod'),
+    'as many shards as before': (['--set=shards=3,previousShards=3'], 'previousShards equals shards'),
+    'shard by hand': (['--set=extraArgs[0]=--shard=0/2'], 'say shards'),
+    'letters divide': (['--set-json=detectors=[{"name":"a","expr":"up","split_by":"pod","split_until":"x"}]'], 'split_until'),
+    'budget of one pod': (['--set=podDisruptionBudget=true'], 'podDisruptionBudget is for two pods or more'),
     'two monitors': (['--set=serviceMonitor.enabled=true,podMonitor.enabled=true'], 'every pod would be scraped twice'),
     'nobody scrapes': (['--set=networkPolicy.enabled=true'], 'networkPolicy.scrapeFrom is empty'),
     'no way out': (

@@ -1,5 +1,6 @@
 """Detectors in their threads: what fails is reported, counted and caught up on; the others go on undisturbed."""
 
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -7,9 +8,12 @@ from fakes import noisy, raw
 from running import START, FaultySamples, Running, logged, running
 from servers import wait_until
 
+from promlstm import config as configuration
 from promlstm.engine.session import resolve
 from promlstm.errors import QueryRejected, SourceUnavailable, StageError
 from promlstm.live.clock import Clock
+from promlstm.live.scheduler import Scheduler
+from promlstm.serve.telemetry import Telemetry
 from promlstm.terminal import duration
 
 
@@ -278,3 +282,27 @@ def test_the_size_of_the_page_and_who_is_left_out_are_told():
         assert size() > 100
         subject.source.errors['a'] = SourceUnavailable('gone')
         wait_until(lambda: not subject.on_page('a') and size() is None, 10, 'a to leave the page')
+
+
+def test_many_detectors_ask_at_many_instants():
+    """Over a quarter of a step at most, each at its own; a few ask within two seconds, and all of them for the aligned step."""
+    detectors = [{'name': f'd{number}', 'expr': 'up'} for number in range(500)]
+    for count, step, least, most in ((3, 60, 1.9, 2.0), (3, 5, 0.4, 0.5), (500, 60, 14.0, 15.0), (500, 10, 2.4, 2.5)):
+        config = configuration.parse(str({'prometheus': {'url': 'http://localhost:9090'}, 'detectors': detectors[:count]}))
+        clock = Clock(start=START)
+        scheduler = Scheduler(config, {'prometheus': None}, clock=clock, telemetry=Telemetry(process=False), publish=print, withdraw=print)
+        spread = scheduler.spread_seconds(step)
+        assert least < spread <= most
+        instants = [runner._phase * spread for runner in scheduler.runners]
+        assert all(0 <= instant <= spread for instant in instants) and len(set(instants)) > 0.7 * count
+        tenths = Counter(int(10 * instant / spread) for instant in instants)
+        assert count < 500 or max(tenths.values()) < 80  # of 50
+
+
+def test_steps_ask_for_an_instant_only():
+    """History is asked for at the start, and never again while steps succeed."""
+    with running(Running(Clock(start=START, speed=20.0))) as subject:  # steps of three seconds
+        wait_until(lambda: min(subject.source.attempts[name] for name in 'ab') >= 2, 60, 'the first live steps, after one question each at the start')
+        ranges = subject.source.ranges
+        wait_until(lambda: min(subject.source.attempts[name] for name in 'ab') >= 5, 60, 'more steps')
+        assert subject.source.ranges == ranges > 0

@@ -151,6 +151,33 @@ def test_when_to_come_back_is_part_of_the_error(status, header, seconds):
     assert caught.value.retry_after_seconds == seconds
 
 
+@pytest.mark.parametrize('status', [429, 503])
+def test_a_server_that_asks_for_rest_is_left_alone(status):
+    """By every query, not only by the one that was answered so; whoever asks is told how long it still wants."""
+    with Wire(replying(lambda request: (status, b'busy', b'Retry-After: 60\r\n'))) as wire:
+        asked = client(wire)
+        for expr in ('a', 'b'):
+            with pytest.raises(SourceUnavailable) as caught:
+                asked.instant(expr, 0)
+            assert 50 < caught.value.retry_after_seconds <= 60
+        with pytest.raises(SourceUnavailable, match='asked for rest'):
+            next(asked.range('a', 0, 60, 60))
+    assert len(wire.requests) == 1
+
+
+def test_no_rest_is_longer_than_five_minutes():
+    """A wrong Retry-After does not end the scores for a day; where there is none, the next query is sent."""
+    replies, now = [(429, b'busy', b'Retry-After: 86400\r\n'), (503, b'busy'), VECTOR], [1000.0]
+    with Wire(replying(lambda request: replies.pop(0))) as wire:
+        asked = Prometheus(config.Source(url=wire.url), steady=lambda: now[0])
+        for _ in range(2):
+            with pytest.raises(SourceUnavailable):
+                asked.instant('a', 0)
+            now[0] += 301
+        assert len(asked.instant('a', 0).keys) == 1
+    assert len(wire.requests) == 3
+
+
 def test_how_far_the_clock_of_the_server_is_from_ours():
     """By its Date header, at every answer; not known where there is none."""
     dates = [b'Date: Thu, 01 Jan 1970 00:02:00 GMT\r\n', b'Date: yesterday\r\n', b'']

@@ -8,6 +8,7 @@ import ssl
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from requirements import absent
@@ -19,7 +20,7 @@ from promlstm.errors import ResponseError, SourceError, SourceUnavailable
 from promlstm.query.connection import Deadline
 from promlstm.query.http import Http
 from promlstm.query.prometheus import Prometheus
-from promlstm.query.slots import Slots
+from promlstm.query.slots import HANGING, Slots
 
 SHORT = 0.3  # a time-out that is to pass
 TO_ASK = 2.0  # one that is to pass after the request was sent, by a busy machine too
@@ -286,6 +287,18 @@ def test_a_server_is_spared():
         subject._http._slots = Slots(2, counted_seconds=LIMIT_SECONDS)
         assert list(pool.map(lambda _: ask(subject), range(16))) == [[1.0]] * 16
         assert most == [2]
+
+
+def test_only_so_many_may_hang():
+    """They do not count after their first second, but hundreds of detectors must not ask a busy server at once."""
+    slots = Slots(1, counted_seconds=0.0)
+    with ExitStack() as hanging:
+        for _ in range(HANGING):
+            hanging.enter_context(slots.one(Deadline(LIMIT_SECONDS)))
+        with pytest.raises(TimeoutError), slots.one(Deadline(0.05)):
+            pass
+    with slots.one(Deadline(0.05)):
+        pass
 
 
 def test_waiting_for_a_turn_is_inside_the_time_out():

@@ -93,7 +93,8 @@ def asked_of_others(text):
 
 
 OF_TARGETS = {'job', 'instance', 'namespace', 'pod', 'container', 'service', 'endpoint', 'node'}  # those that scrapes in a cluster give
-LABELS = OF_TARGETS | OF_HOSTS | {'horizon', 'bound', 'reason', 'detector', 'incident', 'promlstm_replica', 'feature', 'view', 'state', 'stage', 'edges'}
+OF_OURS = {'horizon', 'bound', 'reason', 'detector', 'incident', 'promlstm_replica', 'feature', 'view', 'state', 'stage', 'edges', 'shard'}
+LABELS = OF_TARGETS | OF_HOSTS | OF_OURS
 
 
 def recorded(path):

@@ -28,6 +28,7 @@ class FaultySamples(Samples):
         super().__init__(series)
         self.errors, self.held = {}, threading.Event()
         self.attempts = Counter()  # {expression: queries at an instant}
+        self.ranges = 0  # queries of a span
         self.held.set()
 
     def instant(self, expr, time):
@@ -40,6 +41,7 @@ class FaultySamples(Samples):
 
     def range(self, expr, start, end, step, series=1):
         """As Prometheus.range, or the error that was ordered."""
+        self.ranges += 1
         if expr in self.errors:
             raise self.errors[expr]
         yield from super().range(expr, start, end, step, series)

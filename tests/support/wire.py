@@ -145,13 +145,13 @@ class Wire:
 
 
 def replying(reply):
-    """A script that answers every request with what `reply(request)` gives: a body, or (status, body)."""
+    """A script that answers every request with what `reply(request)` gives: a body, or (status, body), or (status, body, headers)."""
 
     def script(peer, _number):
         while request := peer.request():
             said = reply(request)
-            status, body = said if isinstance(said, tuple) else (200, said)
-            peer.answer(body, status)
+            status, body, *headers = said if isinstance(said, tuple) else (200, said)
+            peer.answer(body, status, *headers)
 
     return script
 
