@@ -10,7 +10,7 @@ import promlstm
 from promlstm.serve.exposition import FAMILIES
 from promlstm.serve.telemetry import METRICS, Telemetry
 
-OWN_LABELS = {'reason', 'detector', 'stage', 'state', 'model', 'family', 'sha256', 'edges', 'version', 'alertmanager', 'horizon'}
+OWN_LABELS = {'reason', 'detector', 'stage', 'state', 'model', 'family', 'sha256', 'edges', 'version', 'alertmanager', 'horizon', 'shard'}
 
 
 @pytest.fixture
