@@ -30,13 +30,14 @@ DEFAULT = session.resolve('builtin:default')
 FLAGS = {
     'run': {
         '--config.file', '--preset', '--preset.without', '--prometheus.url', '--web.listen-address', '--web.config.file', '--web.external-url',
-        '--web.route-prefix', '--web.ui', '--web.enable-lifecycle', '--web.max-connections', '--web.max-connections-per-client',
-        '--storage.path', '--storage.checkpoint-interval',
+        '--web.route-prefix', '--web.ui', '--web.enable-lifecycle', '--web.enable-actions', '--web.grafana-url', '--web.runbook-url',
+        '--web.max-connections', '--web.max-connections-per-client',
+        '--storage.path', '--storage.checkpoint-interval', '--shard', '--shard.replicas', '--shard.previous',
         '--log.level', '--log.format',
     },
     'demo': {'--web.listen-address', '--log.level', '--log.format'},
     'presets': {'--log.level', '--log.format'},
-    'check-config': {'FILE', '--preset', '--preset.without', '--prometheus.url', '--offline', '--log.level', '--log.format'},
+    'check-config': {'FILE', '--preset', '--preset.without', '--prometheus.url', '--offline', '--shards', '--log.level', '--log.format'},
     'check-web-config': {'FILE', '--log.level', '--log.format'},
     'check-model': {'FILE', '--sha256', '--log.level', '--log.format'},
     'backtest': {
@@ -98,6 +99,30 @@ def test_a_number_of_connections_that_cannot_be(run, number):
 
 
 # -- usage
+
+
+@pytest.mark.parametrize(
+    ('flags', 'says'),
+    [
+        (['--shard=5/5'], "expected NUMBER/SHARDS such as 0/5 to 4/5, or auto/5, up to 1000 shards, got '5/5'"),
+        (['--shard=x'], 'expected NUMBER/SHARDS'),
+        (['--shard.previous=3'], '--shard.previous is for --shard only'),
+        (['--shard.replicas=2'], '--shard.replicas is for --shard only'),
+        (['--shard=0/2', '--shard.replicas=2'], '--shard.replicas is for --shard=auto/SHARDS only'),
+        (['--shard=auto/2', '--shard.replicas=0'], 'expected a number from 1 to 1000'),
+    ],
+)
+def test_flags_that_name_no_shard_are_wrong_usage(run, flags, says):
+    """Before anything is read."""
+    status, _, err = run('run', *flags)
+    assert status == 2 and says in ' '.join(err.split())
+
+
+def test_a_pod_without_a_number_is_told(run, tmp_path, monkeypatch):
+    """With its name, and not with a part that is somebody else's."""
+    monkeypatch.setenv('POD_NAME', 'promlstm-7d4f9-x2k')
+    status, _, err = run('run', f'--config.file={config(tmp_path)}', '--shard=auto/5')
+    assert status == 1 and 'promlstm-7d4f9-x2k does not end in a number' in err
 
 
 def test_without_a_command_it_lists_the_commands(run):

@@ -323,6 +323,8 @@ TRIED = {
     ('detector', 'min_deviation'): (0, 0.5, -1, '1'),
     ('detector', 'min_relative_deviation'): (0, 0.5, -1, '1'),
     ('detector', 'range'): ([0, 1.5], [0], [0, 1, 2], [0, None], ['0', 1]),
+    ('detector', 'split_by'): ('pod', 'k8s.pod', '', '__name__', 1),
+    ('detector', 'split_until'): (':', '', ':.', 'a', ':9', 1),
     ('detector', 'max_entities'): (1, 0, 1.5, '1'),
     ('detector', 'export'): ('all', 'anomalous', 'score', 'none', True),
     ('detector', 'max_exported'): (1, 0, 1.5, '1'),
