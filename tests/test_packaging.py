@@ -66,7 +66,7 @@ def test_the_wheel_says_what_it_is(wheel):
     [info] = {name.split('/')[0] for name in wheel.namelist() if '.dist-info/' in name}
     metadata = email.message_from_bytes(wheel.read(f'{info}/METADATA'))
     assert (metadata['Name'], metadata['Version']) == ('promlstm', promlstm.__version__)
-    assert (metadata['License-Expression'], metadata['Requires-Python']) == ('Apache-2.0', '>=3.11')
+    assert (metadata['License-Expression'], metadata['Requires-Python']) == ('Apache-2.0 AND MIT', '>=3.11')
     assert {f'{info}/licenses/{name}' for name in ('LICENSE', 'promlstm/ui/static/uplot.LICENSE')} <= set(wheel.namelist())
     assert 'promlstm = promlstm.__main__:main' in wheel.read(f'{info}/entry_points.txt').decode()
 

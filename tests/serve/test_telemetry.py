@@ -10,7 +10,10 @@ import promlstm
 from promlstm.serve.exposition import FAMILIES
 from promlstm.serve.telemetry import METRICS, Telemetry
 
-OWN_LABELS = {'reason', 'detector', 'stage', 'part', 'state', 'model', 'family', 'sha256', 'edges', 'version', 'alertmanager', 'horizon', 'external_url', 'shard'}
+OWN_LABELS = {
+    'reason', 'detector', 'stage', 'part', 'state', 'model', 'family', 'sha256', 'edges', 'version',
+    'alertmanager', 'horizon', 'external_url', 'shard',
+}  # fmt: skip
 
 
 @pytest.fixture
