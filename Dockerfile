@@ -25,7 +25,7 @@ COPY convert /opt/source/convert
 ENV PATH=/opt/promlstm/bin:$PATH PYTHONPATH=/opt/source PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp ORT_DISABLE_TELEMETRY=1
 LABEL org.opencontainers.image.title="promlstm-train" \
     org.opencontainers.image.description="Makes models for promlstm" \
-    org.opencontainers.image.licenses="Apache-2.0"
+    org.opencontainers.image.licenses="Apache-2.0 AND MIT"
 WORKDIR /work
 USER 65532:65532
 ENTRYPOINT ["python", "-m", "convert"]
@@ -39,7 +39,7 @@ ARG VERSION=""
 ARG REVISION=""
 LABEL org.opencontainers.image.title="promlstm" \
     org.opencontainers.image.description="A Prometheus exporter that scores series with an LSTM" \
-    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.licenses="Apache-2.0 AND MIT" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
 WORKDIR /etc/promlstm
