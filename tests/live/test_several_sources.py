@@ -33,7 +33,7 @@ class Two:
         self.telemetry, self.gauges = Telemetry(process=False), Page(self.clock.now, self.clock.steady)
         self.scheduler = Scheduler(
             self.config(), self.sources, clock=self.clock, telemetry=self.telemetry, publish=self.gauges.publish, withdraw=self.gauges.withdraw,
-            watch=lambda detector, verdicts: self.watched.append(detector.config.name), facts=self.facts.__getitem__,
+            watch=lambda detector, verdicts, missing: self.watched.append(detector.config.name), facts=self.facts.__getitem__,
         )  # fmt: skip
 
     def config(self, logs='http://logs'):
