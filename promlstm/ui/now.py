@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from promlstm.serve import api
 from promlstm.serve.messages import Answer, Request
 from promlstm.ui import anomalies, detectors, filtering
 from promlstm.ui.board import Standing
 from promlstm.ui.context import Context
 from promlstm.ui.handling import Routes, allow, choice, json, number, one_of, wants_gzip
+from promlstm.ui.incidents import SURE, title
 
 STATES = ('all', 'anomalous', 'missing')
 INCIDENTS = 4  # open ones that the page shows
@@ -28,11 +28,12 @@ def routes(context: Context) -> Routes:
     def page(request: Request, given: Mapping[str, str]) -> Answer:
         allow(given, 'detector', 'match', 'q', 'state', 'sort', 'offset')
         asked, found, standings = listing(given, anomalies.LIMIT)
-        incidents, more = context.incidents.listing(api.Asked('open', INCIDENTS))
-        described = detectors.all_of(context)
+        incidents, more = context.incidents.gravest(INCIDENTS)
+        described, statuses = detectors.all_of(context), context.statuses()
         return context.templates.page(
-            'now', gzip=wants_gzip(request), given=given, asked=asked, listing=found, incidents=incidents, more_incidents=more is not None,
+            'now', gzip=wants_gzip(request), given=given, asked=asked, listing=found, incidents=incidents, more_incidents=more, title=title, sure=SURE,
             detectors=described, silent=[each for each in described if not each.scores], most_silent=SILENT, now=context.now(),
+            new=not any(status.scored for status in statuses.values()),
             standings=standings,
         )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """The page Now and /api/v1/anomalies: what they list, in which order, and which part of it one can ask for."""
 
 import json
+import re
 from urllib.parse import parse_qs, quote, urlsplit
 
 import numpy as np
@@ -163,6 +164,26 @@ def test_what_changes_by_itself_is_said_once(pages):
     assert not [part for part in got.all() if 'data-live' in part.attributes and part.all(role='status')]
 
 
+def test_the_incident_with_the_most_entities_stands_first():
+    """Whichever began last: the page has room for few."""
+    names = [*(identity(service='database', pod=f'p{number}') for number in range(3)), *(identity(service=f's{number}') for number in range(5))]
+    since = NOW - np.array([3000, 3000, 3000, 600, 610, 620, 630, 640])
+    with Pages(CALM, lambda each: [standing(each['up'], names, np.full(8, 2.0), since=since)]) as running:
+        running.raise_alarms()
+        cards = page(running).all('li', class_='card')
+        newest = running.get('/api/v1/incidents?state=open').json()['data']['incidents']
+        assert [each['entities'] for each in newest] == [1, 1, 1, 1, 1, 3]
+        assert ['of 3 entities' in card.text for card in cards] == [True, False, False, False]
+        shown = [parse_qs(urlsplit(card.all('a')[0].attributes['href']).query)['id'][0] for card in cards]
+        assert shown == [each['id'] for each in (newest[-1], *newest[:3])] and page(running).all('a', href='incidents?state=open')
+
+
+def test_no_line_breaks_before_a_unit(pages):
+    """Neither in a value, nor in a band, nor in a sentence."""
+    shown = pages.get('/entity?detector=disk&entity={instance="a:9100"}').text
+    assert '4\xa0B' in shown and '2\xa0B to 6\xa0B' in shown and not re.search(r'[0-9] (B|%)', shown)
+
+
 CALM = 'prometheus: {url: http://localhost:9090}\ndetectors: [{name: up, expr: up}]'
 
 
@@ -172,6 +193,7 @@ CALM = 'prometheus: {url: http://localhost:9090}\ndetectors: [{name: up, expr: u
         (0.5, Status(scored=True), '', 'Nothing is anomalous, nothing is missing.'),
         (0.5, Status(scored=True), 'q=x', 'Nothing that is anomalous or missing matches.'),
         (np.nan, Status(reason='warming: 3 of 40 steps'), '', 'No detector scores yet.'),
+        (np.nan, Status(stepped=True, scored=True, reason='query: gone'), '', 'No detector scores now.'),
     ],
 )
 def test_an_empty_page_says_what_to_do(score, status, query, said):
@@ -184,6 +206,21 @@ def test_a_step_that_is_not_the_present_is_not_shown():
     """As on /metrics, a step is the present for two steps."""
     with Pages(CALM, lambda each: [standing(each['up'], [identity(a='b')], [2.0], time=NOW - 120)], {'up': Status(reason='query: gone')}) as running:
         assert api(running)['total'] == 0 and 'query: gone' in page(running).text
+
+
+@pytest.mark.parametrize(
+    ('score', 'ago', 'status', 'said'),
+    [
+        (2.0, 200, Status(stepped=True, scored=True), 'One detector does not score: up : late: its last step is 3m21s old'),
+        (np.nan, 0, Status(stepped=True, scored=True), 'One detector does not score: up : no entity has a score now'),
+        (2.0, 200, Status(stepped=True, scored=True, reason='query: gone'), 'One detector does not score: up : query: gone'),
+        (2.0, 200, Status(), 'One detector does not score yet: up : starting'),
+    ],
+)
+def test_why_a_detector_does_not_score_is_told(score, ago, status, said):
+    """Its own reason, or what can be seen of its steps; "yet" only where none has scored since the start."""
+    with Pages(CALM, lambda each: [standing(each['up'], [identity(a='b')], [score], status=np.isnan(score), time=NOW - ago)], {'up': status}) as running:
+        assert page(running).one('section', class_='notice warning').text == said
 
 
 def test_without_pages_there_is_the_landing_page_alone(tmp_path):
