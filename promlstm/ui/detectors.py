@@ -100,12 +100,18 @@ def routes(context: Context) -> Routes:
         if not (name := one_of(given, 'detector', context.statuses())):
             found, pages = listed(given, SHOWN)
             return context.templates.page('detectors', detectors=found, pages=pages, limit=SHOWN, given=given, gzip=gzip)
-        asked, rows, standing = searched(name, given, anomalies.LIMIT)
+        problem = ''
+        try:
+            asked, rows, standing = searched(name, given, anomalies.LIMIT)
+        except BadQuery as error:
+            problem = str(error)
+            asked, rows, standing = searched(name, filtering.without(given), 0)
         detector = next(iter(all_of(context, [name])), None)
         if detector is None:
             raise NotFound(f'detector: {name} is no longer configured')
         return context.templates.page(
-            'detector', gzip=gzip, detector=detector, asked=asked, found=rows, standing=standing, states=ENTITY_STATES, given=given
+            'detector', status=400 if problem else 200, problem=problem, gzip=gzip, detector=detector, asked=asked, found=rows,
+            standing=standing, states=ENTITY_STATES, given=given,
         )  # fmt: skip
 
     def detectors_api(request: Request, given: Mapping[str, str]) -> Answer:

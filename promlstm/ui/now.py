@@ -6,7 +6,7 @@ from promlstm.serve.messages import Answer, Request
 from promlstm.ui import anomalies, detectors, filtering
 from promlstm.ui.board import Standing
 from promlstm.ui.context import Context
-from promlstm.ui.handling import Routes, allow, choice, json, number, one_of, wants_gzip
+from promlstm.ui.handling import BadQuery, Routes, allow, choice, json, number, one_of, wants_gzip
 from promlstm.ui.incidents import SURE, title
 
 STATES = ('all', 'anomalous', 'missing')
@@ -27,11 +27,17 @@ def routes(context: Context) -> Routes:
 
     def page(request: Request, given: Mapping[str, str]) -> Answer:
         allow(given, 'detector', 'match', 'q', 'state', 'sort', 'offset')
-        asked, found, standings = listing(given, anomalies.LIMIT)
+        problem = ''
+        try:
+            asked, found, standings = listing(given, anomalies.LIMIT)
+        except BadQuery as error:
+            problem = str(error)
+            asked, found, standings = listing(filtering.without(given), 0)  # whatever else is wrong is no filter that could be mended in place
         incidents, more = context.incidents.gravest(INCIDENTS)
         described, statuses = detectors.all_of(context), context.statuses()
         return context.templates.page(
-            'now', gzip=wants_gzip(request), given=given, asked=asked, listing=found, incidents=incidents, more_incidents=more, title=title, sure=SURE,
+            'now', status=400 if problem else 200, problem=problem, gzip=wants_gzip(request), given=given, asked=asked, listing=found, incidents=incidents,
+            more_incidents=more, title=title, sure=SURE,
             detectors=described, silent=[each for each in described if not each.scores], most_silent=SILENT, now=context.now(),
             new=not any(status.scored for status in statuses.values()),
             standings=standings,

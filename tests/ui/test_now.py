@@ -178,6 +178,17 @@ def test_the_incident_with_the_most_entities_stands_first():
         assert shown == [each['id'] for each in (newest[-1], *newest[:3])] and page(running).all('a', href='incidents?state=open')
 
 
+@pytest.mark.parametrize('path', ['/?detector=disk&state=missing', '/detectors?detector=disk'])
+@pytest.mark.parametrize(('field', 'text'), [('match', 'zone='), ('match', 'a=~"("'), ('q', 'x' * 2001)])
+def test_a_filter_that_is_wrong_can_be_mended_where_it_stands(pages, path, field, text):
+    """The form is there as it was filled in, with what is wrong beside it and nothing that could be taken for an answer."""
+    got = pages.get(f'{path}&{field}={quote(text)}')
+    shown = read(got.text)
+    assert got.status_code == 400 and shown.one('p', id='problem').text.startswith(f'{field}: ') and not shown.all('tbody')
+    assert shown.one('input', id=field).attributes.items() >= {'value': text, 'aria-invalid': 'true', 'aria-describedby': 'problem'}.items()
+    assert shown.one('form', class_='filters') and ('missing' not in path or '1 missing' in shown.one('p', id='counts').text)
+
+
 def test_no_line_breaks_before_a_unit(pages):
     """Neither in a value, nor in a band, nor in a sentence."""
     shown = pages.get('/entity?detector=disk&entity={instance="a:9100"}').text
