@@ -87,4 +87,4 @@ def called(name: str, config: Config) -> str:
 def unanswered(name: str, config: Config, error: PromlstmError) -> str:
     """What is said where a server does not answer; most errors begin with its URL."""
     named = name if config.named_sources[name].url.rstrip('/') in str(error) else called(name, config)
-    return f'{named} did not answer, so the past cannot be shown: {error}. Try again when it answers; what this page says of now is from the last step.'
+    return f'{named} did not answer, so the past cannot be shown: {error}. Try again when it answers.'

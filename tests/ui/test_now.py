@@ -234,6 +234,26 @@ def test_why_a_detector_does_not_score_is_told(score, ago, status, said):
         assert page(running).one('section', class_='notice warning').text == said
 
 
+def test_what_silences_many_detectors_is_told_once():
+    """With their names; and where none scores nothing is counted, for nothing is known."""
+    config = f'{CALM[:-1]}, {{name: a, expr: up}}, {{name: b, expr: up}}]'
+    gone = {name: Status(stepped=True, scored=True, reason='query: gone') for name in ('up', 'a', 'b')}
+    for statuses, told, counts in (
+        (gone, ['up , a , b : query: gone'], '– anomalous · – missing · 0 of 3 detectors score'),
+        ({'a': gone['a']}, ['a : query: gone', 'b : its next step is awaited'], '0 anomalous · 0 missing · 1 of 3 detectors score'),
+    ):
+        with Pages(config, lambda each: [standing(each['up'], [identity(a='b')], [0.5])] if 'up' not in statuses else [], statuses) as running:  # noqa: B023
+            shown = page(running)
+            assert [each.text for each in shown.one('section', class_='notice warning').all('li')] == told and shown.one('p', id='counts').text == counts
+            assert ('no detector scores' in shown.one('title').text) == ('up' in statuses)
+
+
+def test_what_is_missing_is_counted_where_nothing_has_a_score():
+    with Pages(CALM, lambda each: [standing(each['up'], [identity(a='b')], [np.nan], missing=[0])]) as running:
+        shown = page(running)
+        assert shown.one('p', id='counts').text == '0 anomalous · 1 missing · 0 of 1 detectors score' and len(rows(shown)) == 1
+
+
 def test_without_pages_there_is_the_landing_page_alone(tmp_path):
     """Site without pages, as with --web.ui=false: no /api/v1 but incidents."""
     from serving import Exporter
