@@ -134,8 +134,10 @@ def gravest(view: View, most: int) -> list[Key]:
     """
     members, active, incidents = view.members, view.active(), len(view.spans)
     rows = np.flatnonzero(members.incident != WAITING)
-    pairs = np.unique(np.column_stack([members.incident[rows], members.detector[rows]]), axis=0)
-    now, ever, detectors = (np.bincount(each, minlength=incidents) for each in (members.incident[active], members.incident[rows], pairs[:, 0]))
+    concerned = np.zeros((incidents, len(view.origins)), bool)
+    concerned[members.incident[rows], members.detector[rows]] = True
+    now, ever = (np.bincount(members.incident[each], minlength=incidents) for each in (active, rows))
+    detectors = concerned.sum(axis=1)
     opened = [key for key in keys(view) if key.open]
     return sorted(opened, key=lambda key: (-now[key.number], -ever[key.number], -detectors[key.number]))[:most]  # in other respects as in the listing
 
