@@ -88,6 +88,17 @@ def test_what_is_wrong_is_a_page_too(bench, look, path):
     look.page.wait_for_selector('h1:has-text("Now")')
 
 
+@pytest.mark.parametrize('path', ['./?match=x', 'detectors?detector=cpu&match=x'])
+def test_a_filter_that_is_wrong_is_mended_where_it_stands(bench, look, path):
+    with look.tolerating(*REFUSED):
+        assert look.open(f'{bench.exporter.url}/{path}').status == 400
+        checked(look)
+    look.page.get_by_label('Labels').fill('instance="host-03:9100"')
+    look.page.get_by_label('Labels').press('Enter')
+    look.page.wait_for_selector('#entities-title ~ * tbody tr, #entities-title ~ table tbody tr')
+    assert 'host-03:9100' in look.page.locator('tbody tr').first.inner_text() and not look.page.locator('#problem').count()
+
+
 def test_each_group_of_pages_is_looked_at(bench):
     """A page that is added has to be added here."""
     groups = {path for group in site.GROUPS for method, path in group(_Anything()) if method == 'GET' and not path.startswith('/api/')}
