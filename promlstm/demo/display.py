@@ -49,8 +49,8 @@ class Demo:
 
     @property
     def url(self) -> str:
-        """Where the metrics are."""
-        return f'{self.exporter.server.url}/metrics'
+        """Where the pages are; the metrics are at `metrics` below it."""
+        return f'{self.exporter.server.url}/'
 
     def findings(self) -> list[Finding]:
         """As Scoring.findings, at this moment."""
@@ -189,7 +189,7 @@ def _mistaken(spread: Sequence[tuple[shop.Fault, Told | None]]) -> int:
 def _next(demo: Demo) -> list[str]:
     """What to try next."""
     return [
-        f'While the demo ran, Prometheus could scrape {demo.url}. Next:',
+        f'While the demo ran, Prometheus could scrape {demo.url}metrics. Next:',
         '  promlstm demo                                   until Ctrl-C, with time to look at that page',
         '  promlstm demo --print-config > promlstm.yml     a configuration to start from: put in your url and expressions',
         '  promlstm check-config promlstm.yml              what it costs, and whether Prometheus answers',
@@ -207,7 +207,7 @@ class Lines:
     def begin(self) -> None:
         """Before anything is known."""
         entities = len(self._demo.scoring.entities)
-        self._print(f'promlstm demo: {entities} entities, warming up from days of history; metrics: {self._demo.url}')
+        self._print(f'promlstm demo: {entities} entities, warming up from days of history; pages: {self._demo.url} metrics: {self._demo.url}metrics')
 
     def warm(self, seconds: float) -> None:
         """The clock starts."""
@@ -271,7 +271,7 @@ class Screen:
         return [
             f'{terminal.BOLD}promlstm demo{terminal.PLAIN}   {clock_text(demo.clock.now())} × {demo.speed:g}   '
             f'{len(scoring.scored)} of {len(scoring.entities)} entities scored   {counts}, {len(scoring.false_alarms())} false alarms',
-            f'{terminal.DIM}metrics: {demo.url}   Ctrl-C ends{terminal.PLAIN}',
+            f'{terminal.DIM}pages: {demo.url}   Ctrl-C ends{terminal.PLAIN}',
         ]
 
     def _incident(self, width: int) -> list[str]:

@@ -12,6 +12,7 @@ from promlstm.engine import labels
 from promlstm.engine.columns import Bools, Ints
 from promlstm.incidents.blame import Blame, blame, feature_name
 from promlstm.incidents.leaning import Leaning
+from promlstm.incidents.members import WAITING
 from promlstm.incidents.view import View
 
 MOST_CAUSES, MOST_MEMBERS = 10, 1_000
@@ -124,6 +125,21 @@ def keys(view: View) -> list[Key]:
     lasts = view.open()
     found = [Key(number, bool(lasts[number]), name) for number, name in enumerate(view.spans.ids) if name and np.isfinite(view.spans.start[number])]
     return sorted(found, key=lambda key: key.order, reverse=True)
+
+
+def gravest(view: View, most: int) -> list[Key]:
+    """So many open incidents: those with the most entities that are anomalous or missing now, then with the most of all, then the newest.
+
+    Of as many entities, those of more detectors come first.
+    """
+    members, active, incidents = view.members, view.active(), len(view.spans)
+    rows = np.flatnonzero(members.incident != WAITING)
+    concerned = np.zeros((incidents, len(view.origins)), bool)
+    concerned[members.incident[rows], members.detector[rows]] = True
+    now, ever = (np.bincount(members.incident[each], minlength=incidents) for each in (active, rows))
+    detectors = concerned.sum(axis=1)
+    opened = [key for key in keys(view) if key.open]
+    return sorted(opened, key=lambda key: (-now[key.number], -ever[key.number], -detectors[key.number]))[:most]  # in other respects as in the listing
 
 
 def incident(view: View, key: Key, found: Blame, active: Bools) -> Incident:

@@ -132,6 +132,12 @@ class Gathering:
         found = [listing.incident(view, key, self._blame(view, key), active) for key in keys[: asked.limit]]
         return found, keys[asked.limit - 1].order if len(keys) > asked.limit else None
 
+    def gravest(self, most: int) -> tuple[list[Incident], bool]:
+        """The open incidents that concern the most entities, and whether there are more open ones."""
+        view = self._table.view(self._clock.now())
+        keys, active = listing.gravest(view, most + 1), view.active()
+        return [listing.incident(view, key, self._blame(view, key), active) for key in keys[:most]], len(keys) > most
+
     def open_with(self, detector: str, identity: bytes) -> tuple[str, list[tuple[str, bytes]]] | None:
         """The open incident of an entity; None = there is none.
 

@@ -24,6 +24,11 @@ class Status:
     reason: str = ''
     note: str = ''
 
+    @property
+    def scores(self) -> bool:
+        """Whether it scores, for all that it knows of itself."""
+        return self.scored and not self.reason
+
     def __str__(self) -> str:
         said = self.reason or ('scoring' if self.scored else 'starting')
         return f'{said}; {self.note}' if self.note else said

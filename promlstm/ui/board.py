@@ -5,6 +5,7 @@ references to columns that are replaced at each step and never changed, so a ste
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from promlstm.engine.columns import Bools, Floats, Verdicts
 from promlstm.engine.detector import Detector
 from promlstm.engine.interfaces import DetectorConfig
 
+NEW_SECONDS = 180.0  # three of Prometheus's default scrape intervals, a minute
 STEPS_SHOWN = 2  # a step that is older than so many steps is not the present any more, as on /metrics
 
 
@@ -53,6 +55,7 @@ class Board:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now, self._lock = now, threading.Lock()
         self._standings: dict[str, Standing] = {}
+        self._first: dict[str, float] = {}  # when each detector made its first step, of time.monotonic
 
     def observe(self, detector: Detector, verdicts: Verdicts, missing: Bools) -> None:
         """Take in a step that is on /metrics."""
@@ -62,6 +65,7 @@ class Board:
         )  # fmt: skip
         with self._lock:
             self._standings[detector.config.name] = newest
+            self._first.setdefault(detector.config.name, time.monotonic())
 
     def beside(self, withdraw: Callable[..., None]) -> Callable[..., None]:
         """What takes the gauges of a detector off their page (serve.page.Page.withdraw) and its step off this board, so that both say the same."""
@@ -85,3 +89,9 @@ class Board:
         """The newest step of a detector, however old; None = it has made none."""
         with self._lock:
             return self._standings.get(name)
+
+    def is_new(self, name: str) -> bool:
+        """Whether a detector has made its first step so lately that a Prometheus need not have scraped it."""
+        with self._lock:
+            first = self._first.get(name)
+        return first is None or time.monotonic() < first + NEW_SECONDS

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from promlstm.config import Config
 from promlstm.engine.interfaces import Sources
 from promlstm.live.incidents import Gathering
+from promlstm.live.status import Status
 from promlstm.ui.actions import Actions
 from promlstm.ui.board import Board
 from promlstm.ui.templates import Templates
@@ -19,7 +20,7 @@ class Context:
     """What there is to show.
 
     board         the newest step of each detector
-    statuses      gives {detector: status} of the configured detectors, where str(status) is for people
+    statuses      gives {detector: Status} of the configured detectors
     in_force      gives the configuration and its sources
     incidents     of all detectors
     now           gives unix seconds, of the clock of the steps
@@ -29,7 +30,7 @@ class Context:
     """
 
     board: Board
-    statuses: Callable[[], Mapping[str, object]]
+    statuses: Callable[[], Mapping[str, Status]]
     in_force: Callable[[], tuple[Config, Sources]]
     incidents: Gathering
     now: Callable[[], float]

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 import msgspec
 
 from promlstm.config import Config, Detector
+from promlstm.live.status import Status
 from promlstm.serve.messages import Answer, Request
+from promlstm.terminal import duration
 from promlstm.ui import anomalies, entities, filtering
 from promlstm.ui.board import Standing
 from promlstm.ui.context import Context
@@ -41,23 +43,35 @@ class Described(msgspec.Struct, frozen=True):
     queries: dict[str, str]
 
 
-def described(detector: Detector, config: Config, status: object, standing: Standing | None) -> Described:
-    """A detector of the configuration, with its newest step."""
+def described(detector: Detector, config: Config, status: Status, newest: Standing | None, now: float) -> Described:
+    """A detector of the configuration, with its newest step, as of an instant in unix seconds."""
+    standing = newest if newest and newest.is_fresh(now) else None
     counts, time, model = None, None, None
     if standing:
         counts, time, model = entities.count(standing) | {'dropped': standing.dropped}, standing.verdicts.time, standing.model
+    scores = bool(counts and counts['normal'] + counts['anomalous'])
+    said = str(status) if scores or not status.scores else _why_not(newest, now)
     return Described(
-        detector.name, bool(counts and counts['normal'] + counts['anomalous']), str(status), counts, time, float(detector.step),
+        detector.name, scores, said, counts, time, float(detector.step),
         float(detector.delay), model, detector.model, str(detector.false_alarms), detector.direction, config.source_name(detector), detector.queries,
     )  # fmt: skip
+
+
+def _why_not(newest: Standing | None, now: float) -> str:
+    """Why a detector has no scores although nothing failed."""
+    if newest is None:
+        return 'its next step is awaited'
+    if newest.is_fresh(now):
+        return 'no entity has a score now'
+    return f'late: its last step is {duration(round(now - newest.verdicts.time), units=2)} old'
 
 
 def all_of(context: Context, names: list[str] | None = None) -> list[Described]:
     """The configured detectors, or those of some names, in the order of the configuration."""
     config, statuses = context.in_force()[0], context.statuses()
     wanted = [each for each in config.detectors if names is None or each.name in names]
-    standings = {standing.config.name: standing for standing in context.board.present(each.name for each in wanted)}
-    return [described(each, config, statuses.get(each.name, 'starting'), standings.get(each.name)) for each in wanted]
+    now = context.now()
+    return [described(each, config, statuses.get(each.name, Status()), context.board.newest(each.name), now) for each in wanted]
 
 
 def routes(context: Context) -> Routes:
@@ -86,12 +100,18 @@ def routes(context: Context) -> Routes:
         if not (name := one_of(given, 'detector', context.statuses())):
             found, pages = listed(given, SHOWN)
             return context.templates.page('detectors', detectors=found, pages=pages, limit=SHOWN, given=given, gzip=gzip)
-        asked, rows, standing = searched(name, given, anomalies.LIMIT)
+        problem = ''
+        try:
+            asked, rows, standing = searched(name, given, anomalies.LIMIT)
+        except BadQuery as error:
+            problem = str(error)
+            asked, rows, standing = searched(name, filtering.without(given), 0)
         detector = next(iter(all_of(context, [name])), None)
         if detector is None:
             raise NotFound(f'detector: {name} is no longer configured')
         return context.templates.page(
-            'detector', gzip=gzip, detector=detector, asked=asked, found=rows, standing=standing, states=ENTITY_STATES, given=given
+            'detector', status=400 if problem else 200, problem=problem, gzip=gzip, detector=detector, asked=asked, found=rows,
+            standing=standing, states=ENTITY_STATES, given=given,
         )  # fmt: skip
 
     def detectors_api(request: Request, given: Mapping[str, str]) -> Answer:

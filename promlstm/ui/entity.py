@@ -9,7 +9,7 @@ import msgspec
 from promlstm.engine import labels
 from promlstm.serve.exposition import OURS
 from promlstm.serve.messages import Answer, Request
-from promlstm.ui import elsewhere, neighbours, shapes, silenced, window
+from promlstm.ui import detectors, elsewhere, neighbours, shapes, silenced, window
 from promlstm.ui.asking import Asking, Busy
 from promlstm.ui.board import Standing
 from promlstm.ui.clients import Clients
@@ -70,7 +70,8 @@ class Entities:
             number = None
         pairs = labels.pairs(standing.identities[number]) if standing and number is not None else shapes.own(entity, known)
         others = frozenset().union(*known) if known else frozenset(settings.by)
-        return Seen(Subject(config, settings, pairs, others, len(standing) if standing else 1), standing, number)
+        new = self._context.board.is_new(detector)
+        return Seen(Subject(config, settings, pairs, others, len(standing) if standing else 1, new), standing, number)
 
     def past(self, seen: Seen, span: Window, wait_seconds: float) -> Past:
         """The past of an entity with its silences; Busy where it takes longer."""
@@ -112,7 +113,7 @@ def routes(context: Context) -> Routes:
             waiting = f'{error} The charts come when Prometheus has answered; without JavaScript, load this page again.'
         return context.templates.page(
             'entity', status=404 if now.state == GONE else 200, gzip=wants_gzip(request), now=now, past=past, waiting=waiting, span=span,
-            standing=seen.standing, offered=window.OFFERED, at=context.now(), said=str(context.statuses().get(now.detector, '')),
+            standing=seen.standing, offered=window.OFFERED, at=context.now(), said=''.join(each.status for each in detectors.all_of(context, [now.detector])),
             elsewhere=elsewhere.of(seen.subject, seen.exported, now, span, context), neighbours=entities.neighbours(seen, now),
             listed=_listed(past, now) if past else [], unknown=UNKNOWN, gone=GONE,
         )  # fmt: skip

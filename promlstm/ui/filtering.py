@@ -5,7 +5,7 @@ the bytes of an identity; only a regular expression needs its labels.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -31,6 +31,11 @@ class Wanted(msgspec.Struct, frozen=True):
 
     def __bool__(self) -> bool:
         return bool(self.text or self.matchers)
+
+
+def without(given: Mapping[str, str]) -> dict[str, str]:
+    """Parameters but for those that `wanted` reads."""
+    return {name: value for name, value in given.items() if name not in ('q', 'match')}
 
 
 def wanted(text: str, match: str) -> Wanted:

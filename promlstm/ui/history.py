@@ -56,7 +56,8 @@ class History:
             except QueryRejected:  # one that knows selectors only, or no such functions
                 pass
             except PromlstmError as error:
-                notes.append(f'{name} did not answer in full, what is lacking is left out: {error}' if matrices else observed.unanswered(name, error))
+                lacking = f'{name} did not answer in full, what is lacking is left out: {error}'
+                notes.append(lacking if matrices else observed.unanswered(name, subject.config, error))
             if matrices and any(matrix.keys for matrix in matrices):
                 self._clients.remember(subject.config, subject.detector, name)
                 notes += [f'{name} says that series may be lacking: {text}' for matrix in (*matrices, *over) for text in matrix.warnings]

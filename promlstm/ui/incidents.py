@@ -11,7 +11,7 @@ from promlstm.incidents.surroundings import Node, Surroundings
 from promlstm.incidents.table import MOST_INCIDENTS
 from promlstm.serve import api
 from promlstm.serve.messages import Answer, Request
-from promlstm.ui import anomalies, layers, onsets
+from promlstm.ui import anomalies, layers, onsets, window
 from promlstm.ui.anomalies import Row
 from promlstm.ui.board import Standing
 from promlstm.ui.context import Context
@@ -116,10 +116,11 @@ def graph(around: Surroundings) -> tuple[layers.Drawing, list[Box]] | None:
     return drawn, boxes
 
 
-def target(cause: Cause) -> dict[str, str]:
-    """Where the link of a cause leads, as parameters: to an entity, or to the list of all that has its name."""
+def target(cause: Cause, found: Incident, now: float) -> dict[str, str]:
+    """Where the link of a cause leads, as parameters: to an entity as of its incident, or to the list of all that has its name."""
     if cause.detector is not None:
-        return {'detector': cause.detector, 'entity': labels.selector(cause.labels.items())}
+        span = {} if found.end is None else window.about(found.start, found.end, now)
+        return {'detector': cause.detector, 'entity': labels.selector(cause.labels.items()), **span}
     return {'match': ', '.join(matcher(label, value) for label, value in cause.labels.items())}
 
 
@@ -159,7 +160,8 @@ def routes(context: Context) -> Routes:
         axis = onsets.axis(found, members, now)
         return context.templates.page(
             'incident', gzip=gzip, incident=found, title=title(found), sure=SURE, now=now, axis=axis, given=given, offset=offset, shown=SHOWN,
-            members=lines(found, members, axis, standings), standings={standing.config.name: standing for standing in standings}, target=target,
+            members=lines(found, members, axis, standings), standings={standing.config.name: standing for standing in standings},
+            target=target, about=window.about,
             around=around, graph=graph(around), most_drawn=layers.MOST, edges=around.edges[:EDGES], width=onsets.WIDTH, box=layers, matcher=matcher,
             next=anomalies.following(offset, SHOWN, len(found.members)),
             causes=[cause for place, cause in enumerate(found.cause) if cause.probability >= LIKELY or not place],

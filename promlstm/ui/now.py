@@ -1,17 +1,26 @@
 """What is wrong now: the first page, and /api/v1/anomalies."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from promlstm.serve import api
+import msgspec
+
 from promlstm.serve.messages import Answer, Request
 from promlstm.ui import anomalies, detectors, filtering
 from promlstm.ui.board import Standing
 from promlstm.ui.context import Context
-from promlstm.ui.handling import Routes, allow, choice, json, number, one_of, wants_gzip
+from promlstm.ui.handling import BadQuery, Routes, allow, choice, json, number, one_of, wants_gzip
+from promlstm.ui.incidents import SURE, title
 
 STATES = ('all', 'anomalous', 'missing')
 INCIDENTS = 4  # open ones that the page shows
-SILENT = 5  # detectors that do not score, likewise
+SILENT = 5  # reasons why detectors do not score, and names for each, likewise
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why some detectors do not score."""
+
+    status: str
+    names: list[str]
 
 
 def routes(context: Context) -> Routes:
@@ -27,12 +36,20 @@ def routes(context: Context) -> Routes:
 
     def page(request: Request, given: Mapping[str, str]) -> Answer:
         allow(given, 'detector', 'match', 'q', 'state', 'sort', 'offset')
-        asked, found, standings = listing(given, anomalies.LIMIT)
-        incidents, more = context.incidents.listing(api.Asked('open', INCIDENTS))
-        described = detectors.all_of(context)
+        problem = ''
+        try:
+            asked, found, standings = listing(given, anomalies.LIMIT)
+        except BadQuery as error:
+            problem = str(error)
+            asked, found, standings = listing(filtering.without(given), 0)  # whatever else is wrong is no filter that could be mended in place
+        incidents, more = context.incidents.gravest(INCIDENTS)
+        described, statuses = detectors.all_of(context), context.statuses()
+        silent = [each for each in described if not each.scores]
         return context.templates.page(
-            'now', gzip=wants_gzip(request), given=given, asked=asked, listing=found, incidents=incidents, more_incidents=more is not None,
-            detectors=described, silent=[each for each in described if not each.scores], most_silent=SILENT, now=context.now(),
+            'now', status=400 if problem else 200, problem=problem, gzip=wants_gzip(request), given=given, asked=asked, listing=found, incidents=incidents,
+            more_incidents=more, title=title, sure=SURE,
+            detectors=described, silent=silent, reasons=_reasons(silent), most_silent=SILENT, now=context.now(),
+            new=not any(status.scored for status in statuses.values()),
             standings=standings,
         )  # fmt: skip
 
@@ -42,3 +59,11 @@ def routes(context: Context) -> Routes:
         return json(request, {'anomalies': found.rows, 'total': found.total, 'counts': found.counts, 'offset': found.offset, 'next': found.next})
 
     return {('GET', '/'): page, ('GET', '/api/v1/anomalies'): anomalies_api}
+
+
+def _reasons(silent: Iterable[detectors.Described]) -> list[Reason]:
+    """The reasons of detectors that do not score, each once: a server that is gone silences many."""
+    names: dict[str, list[str]] = {}
+    for each in silent:
+        names.setdefault(each.status, []).append(each.name)
+    return [Reason(*found) for found in names.items()]

@@ -6,6 +6,7 @@ for all entities before one of them is picked, so of many entities fewer points 
 
 import numpy as np
 
+from promlstm.config import Config
 from promlstm.engine.columns import Floats, Ints
 from promlstm.errors import PromlstmError
 from promlstm.query.prometheus import Matrix, Prometheus
@@ -35,7 +36,7 @@ def fill(past: Past, api: Prometheus, name: str, subject: Subject, window: Windo
         try:
             matrices = list(api.range(expr, window.start, min(window.end, since), window.resolution * apart, 1))
         except PromlstmError as error:
-            return [unanswered(name, error)]
+            return [unanswered(name, subject.config, error)]
         for matrix in matrices:
             rows = np.rint((matrix.times - window.start) / window.resolution).astype(np.int64)
             values = highest(matrix)
@@ -44,11 +45,14 @@ def fill(past: Past, api: Prometheus, name: str, subject: Subject, window: Windo
     if not scored:
         past.origin = 'expression' if filled else 'none'
     if not filled:
-        return [] if scored else [f'{name} has no samples of this entity in this range. Choose another range.']
+        return [] if scored else [f'{called(name, subject.config)} has no samples of this entity in this range. Choose another range.']
     thinned = f' One point in {apart} is asked for, as the expression gives {subject.entities} series.' if apart > 1 else ''
     if scored:
         return [f'The gauges of promlstm in {name} begin within this range; before, only what was observed is known.{thinned}']
-    return [f'Only what was observed is shown: {name} has no gauges of promlstm for this entity and range. {WAY}{thinned}']
+    lacking = f'Only what was observed is shown: {called(name, subject.config)} has no gauges of promlstm for this entity and range'
+    if subject.new:
+        return [f'{lacking} yet. It has them once it has scraped promlstm a few times.{thinned}']
+    return [f'{lacking}. {WAY}{thinned}']
 
 
 def spread(subject: Subject, points: int) -> int | None:
@@ -75,6 +79,12 @@ def _between(rows: Ints, values: Floats, apart: int) -> tuple[Ints, Floats]:
     return every, np.interp(every, rows, values)
 
 
-def unanswered(name: str, error: PromlstmError) -> str:
-    """What is said where a server does not answer."""
-    return f'{name} did not answer, so the past cannot be shown: {error}. Try again when it answers; what this page says of now is from the last step.'
+def called(name: str, config: Config) -> str:
+    """A source by its name and its URL, which holds no secrets: the configuration takes none with a password or a query."""
+    return f'{name} ({config.named_sources[name].url})'
+
+
+def unanswered(name: str, config: Config, error: PromlstmError) -> str:
+    """What is said where a server does not answer; most errors begin with its URL."""
+    named = name if config.named_sources[name].url.rstrip('/') in str(error) else called(name, config)
+    return f'{named} did not answer, so the past cannot be shown: {error}. Try again when it answers.'

@@ -84,7 +84,7 @@ class Sparklines:
                 drawn = [np.full(len(times), np.nan) for _ in places]
                 _place(_asked(api, exprs, times, len(places)), pairs, drawn)
             except PromlstmError as error:
-                return [observed.unanswered(name, error)]
+                return [observed.unanswered(name, subject.config, error)]
             for place, line in zip(places, drawn, strict=True):
                 lines[place][:] = np.where(np.isnan(lines[place]), line, lines[place])
         return []
@@ -98,7 +98,7 @@ def _filled(wanted: Sequence[Wanted], lines: Sequence[Floats], api: Prometheus, 
     try:
         _place(_asked(api, exprs, times, 2 * len(pairs)), pairs, lines)
     except PromlstmError as error:
-        return [observed.unanswered(name, error)]
+        return [observed.unanswered(name, wanted[0].subject.config, error)]
     return []
 
 

@@ -18,6 +18,7 @@ class Subject:
     entity    its labels
     others    names of the labels of all entities of the detector
     entities  how many there are
+    new       whether the detector has made steps for so short a while that no Prometheus need have our gauges
     """
 
     config: Config
@@ -25,6 +26,7 @@ class Subject:
     entity: Pairs
     others: Collection[str] = ()
     entities: int = 1
+    new: bool = False
 
     @property
     def matchers(self) -> Pairs:

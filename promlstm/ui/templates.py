@@ -42,9 +42,11 @@ class Templates:
         self._environment = Environment(
             loader=PackageLoader('promlstm.ui'), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, auto_reload=False
         )
-        self._environment.filters |= {'value': wording.value, 'iso': iso, 'utc': utc, 'kind': wording.kind, 'pair': lambda text: (text, text)}
+        self._environment.filters |= {
+            'value': value, 'unbroken': wording.unbroken, 'iso': iso, 'utc': utc, 'kind': wording.kind, 'pair': lambda text: (text, text),
+        }  # fmt: skip
         self._environment.globals |= {
-            'version': __version__, 'static': self.static, 'link': link, 'band': wording.band, 'duration': duration, 'shared': Shared().of,
+            'version': __version__, 'static': self.static, 'link': link, 'band': band, 'duration': duration, 'shared': Shared().of,
         }  # fmt: skip
 
     def text(self, name: str, **shown: Any) -> str:
@@ -69,6 +71,16 @@ class Templates:
         kind = next((kind for ending, kind in _KINDS.items() if name.endswith(ending)), 'application/octet-stream')
         headers = {'Cache-Control': 'public, max-age=31536000, immutable', **_encoding(gzip)}
         return Answer(200, kind, [self._packed[name] if gzip else self._files[name]], headers)
+
+
+def value(number: float | None, unit: str = '') -> str:
+    """As wording.value, and no line breaks within it."""
+    return wording.unbroken(wording.value(number, unit))
+
+
+def band(lower: float | None, upper: float | None, unit: str = '') -> str:
+    """As wording.band, and no line breaks between a number and its unit."""
+    return wording.unbroken(wording.band(lower, upper, unit))
 
 
 def iso(seconds: float) -> str:

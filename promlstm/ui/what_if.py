@@ -6,6 +6,7 @@ A run takes time and queries, so it needs `--web.enable-actions`. Without, the p
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import urlencode
 
 import msgspec
@@ -14,7 +15,7 @@ from promlstm import terminal
 from promlstm.config import Config, Detector
 from promlstm.logs import event
 from promlstm.serve.messages import Answer, Request, text
-from promlstm.ui import written
+from promlstm.ui import window, written
 from promlstm.ui.actions import NOT_ENABLED
 from promlstm.ui.comparison import Comparison
 from promlstm.ui.context import Context
@@ -112,24 +113,26 @@ def routes(context: Context) -> Routes:
             outcome=job.outcome if job else None, bars=pictured(job.outcome) if job and job.outcome else None,
             may_run=actions.enabled, not_enabled=NOT_ENABLED, busy=_busy(running) if running and running is not job else '',
             entity=entity, unit=lambda feature: unit_of(detector.queries.get(feature, '')),
-            entity_link=lambda entity: link('entity', detector=detector.name, entity=entity),
+            entity_link=partial(_entity_link, detector.name, context.now()),
             limit=terminal.duration(actions.jobs.seconds), most=actions.jobs.most,
         )  # fmt: skip
 
     def run(request: Request, _: Mapping[str, str]) -> Answer:
-        given = form(request)
+        sent = form(request)
+        entity = sent.get('entity', '')
+        given = {name: value for name, value in sent.items() if name != 'entity'}
         if number := given.get('cancel'):
             actions.permit(request)
             job = found(number)
             actions.jobs.cancel(number)
-            return _see(f'what-if?{_link(job)}')
+            return _see(f'what-if?{_link(job, entity)}')
         try:
             job = begin(request, given)
         except BadQuery as error:
             if error.status in (403, 404) or not given.get('detector'):
                 raise
-            return drawn(request, given, problem=str(error), status=error.status)
-        return _see(f'what-if?{_link(job)}')
+            return drawn(request, given, problem=str(error), status=error.status, entity=entity)
+        return _see(f'what-if?{_link(job, entity)}')
 
     def api_begin(request: Request, _: Mapping[str, str]) -> Answer:
         return json(request, told(begin(request, form(request))))
@@ -164,8 +167,14 @@ def _busy(job: Job) -> str:
     return f'{job.who} has one running since {since} UTC, of detector {job.asked["detector"]}; one runs at a time'
 
 
-def _link(job: Job) -> str:
-    return urlencode({**job.asked, 'job': job.id})
+def _link(job: Job, entity: str) -> str:
+    return urlencode({**job.asked, 'job': job.id} | ({'entity': entity} if entity else {}))
+
+
+def _entity_link(detector: str, now: float, entity: str, start: float | None = None, end: float | None = None) -> str:
+    """The page of an entity, as of an alarm where one is given."""
+    span = {} if start is None or end is None else window.about(start, end, now)
+    return link('entity', detector=detector, entity=entity, **span)
 
 
 def _see(where: str) -> Answer:

@@ -66,6 +66,20 @@ def window(span_seconds: float, end: float | None, now: float, step: float, poin
     return Window(last - count * resolution, last, resolution, end is None or end >= now - step, span_seconds)
 
 
+def about(start: float, end: float, now: float) -> dict[str, str]:
+    """The parameters of the page of an entity that show an alarm of the past; none where the page shows it without.
+
+    >>> about(1_750_000_000.0, 1_750_003_600.0, 1_750_086_400.0), about(1_750_000_000.0, 1_750_003_600.0, 1_750_007_200.0)
+    ({'range': '6h', 'end': '1750009000'}, {})
+    >>> about(1_750_000_000.0, 1_750_050_000.0, 1_750_086_400.0)
+    {'range': '1d', 'end': '1750071600'}
+    """
+    if start > now - 5 / 6 * seconds(USUAL):
+        return {}
+    name = next((name for name in OFFERED[1:] if seconds(name) >= 1.5 * (end - start)), OFFERED[-1])
+    return {'range': name, 'end': str(math.floor(min(end + seconds(name) / 4, now)))}
+
+
 def span_of(given: Mapping[str, str]) -> float:
     """The seconds that the parameter `range` says; BadQuery where it says none."""
     said = given.get('range', USUAL)

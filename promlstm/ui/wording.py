@@ -27,6 +27,7 @@ _KINDS = {
     'pattern': ('the last samples together look like a fault',) * 3,
 }
 NO_SAMPLE = 'no sample, which is unusual at this time of day'
+_APART = re.compile(r'(?<=[0-9]) (?=(?:%|[KMGTP]i?B?|[kB]|d|h|min|s|ms|µs|°C|[VAWJ])(?![A-Za-z]))')
 _STEPS = re.compile(r'steps_(\d+)\Z')
 
 
@@ -130,6 +131,15 @@ def band(lower: float | None, upper: float | None, unit: str = '') -> str:
     if lower is None or upper is None:
         return f'from {value(lower, unit)}' if lower is not None else f'up to {value(upper, unit)}' if upper is not None else ''
     return f'{value(lower, unit)} to {value(upper, unit)}'
+
+
+def unbroken(text: str) -> str:
+    """A text in which no line breaks between a number and its unit.
+
+    >>> unbroken('93 %, above the band (to 4.2 ms); rose within 5 steps').split(' ')
+    ['93\\xa0%,', 'above', 'the', 'band', '(to', '4.2\\xa0ms);', 'rose', 'within', '5', 'steps']
+    """
+    return _APART.sub('\xa0', text)
 
 
 def kind(view: str, direction: int = 0) -> str:

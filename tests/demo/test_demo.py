@@ -105,7 +105,8 @@ def test_the_volume_that_fills_up_is_told_and_the_one_that_is_rotated_is_not(twe
 
 def test_the_summary_says_where_the_metrics_were_and_what_to_try_next(twenty_seconds):
     """The last lines name the URL and the next commands."""
-    end = twenty_seconds[1][-900:]
+    begin, end = twenty_seconds[1][:300], twenty_seconds[1][-900:]
+    assert re.search(r'; pages: (http://127\.0\.0\.1:\d+/) metrics: \1metrics', begin)
     assert re.search(r'http://127\.0\.0\.1:\d+/metrics', end)
     assert '--print-config > promlstm.yml' in end and 'promlstm run --config.file=promlstm.yml' in end
 

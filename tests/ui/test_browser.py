@@ -88,6 +88,17 @@ def test_what_is_wrong_is_a_page_too(bench, look, path):
     look.page.wait_for_selector('h1:has-text("Now")')
 
 
+@pytest.mark.parametrize('path', ['./?match=x', 'detectors?detector=cpu&match=x'])
+def test_a_filter_that_is_wrong_is_mended_where_it_stands(bench, look, path):
+    with look.tolerating(*REFUSED):
+        assert look.open(f'{bench.exporter.url}/{path}').status == 400
+        checked(look)
+    look.page.get_by_label('Labels').fill('instance="host-03:9100"')
+    look.page.get_by_label('Labels').press('Enter')
+    look.page.wait_for_selector('#entities-title ~ * tbody tr, #entities-title ~ table tbody tr')
+    assert 'host-03:9100' in look.page.locator('tbody tr').first.inner_text() and not look.page.locator('#problem').count()
+
+
 def test_each_group_of_pages_is_looked_at(bench):
     """A page that is added has to be added here."""
     groups = {path for group in site.GROUPS for method, path in group(_Anything()) if method == 'GET' and not path.startswith('/api/')}
@@ -225,8 +236,8 @@ def test_a_prometheus_that_is_gone_is_told_of(bench, look, filled):
             wait_until(lambda: says(entity, 'did not answer, so the past cannot be shown'), 90, 'the page of an entity to say that Prometheus is gone')
             assert 'database' in look.page.locator('h1').inner_text()
             axe(look.page)
-            wait_until(lambda: says('', 'cpu: query: .*refused'), 90, 'the first page to say which detectors do not score, and why')
-            wait_until(lambda: says('', '0 of 8 detectors score'), 90, 'all detectors to be told of')
+            wait_until(lambda: says('', 'cpu, disk_free, .*: query: .*refused'), 90, 'the first page to say which detectors do not score, and why')
+            wait_until(lambda: says('', '– anomalous · – missing · 0 of 8 detectors score'), 90, 'all detectors to be told of')
             assert 'not known now' in look.page.locator('#above').inner_text()
             assert says(f'incident?id={filled["incident"]}', 'It is not known what is anomalous now')
     finally:

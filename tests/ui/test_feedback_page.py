@@ -151,6 +151,7 @@ def test_where_nothing_may_be_made_there_is_the_line(settings, actions, why):
     with pages(settings, actions) as running:
         page = parse(running.get(link('{instance="a"}', reason="it's fine", duration='8h')).text)
         refused = running.server and servers.http.post(running.url + '/api/v1/silences', data={'detector': 'web', 'entity': '{instance="a"}'}, timeout=LIMIT)
+    assert ('At the next step' in page.text) == bool(settings) and ('promlstm scores on as before' in page.text) != bool(settings)
     assert why in page.text and 'method' not in page.one('form', class_='feedback').attributes
     line = page.one('pre', id='amtool').text
     assert line.startswith('amtool --alertmanager.url=http://a') and "false alarm: it'\"'\"'s fine" in line and '--duration=8h' in line

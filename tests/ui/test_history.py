@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -201,6 +202,15 @@ def test_without_gauges_the_expression_is_asked_for_this_entity_alone(prometheus
 
 
 @pytest.mark.real
+def test_a_detector_that_has_just_begun_has_no_gauges_yet(prometheus):
+    """Where it is too early to say that nobody scrapes promlstm, nobody is told to change that."""
+    of = subject(prometheus.url, 'plain', ('host', 'job', 'zone'), host='b', job='x')
+    for new, told in ((True, 'yet. It has them once it has scraped promlstm a few times.'), (False, 'To see score, band and expectation')):
+        (note,) = past(replace(of, new=new), span=1800).notes
+        assert note.startswith(f'Only what was observed is shown: prometheus ({prometheus.url}) has no gauges') and told in note
+
+
+@pytest.mark.real
 def test_one_selector_takes_all_of_several_entities_whatever_their_labels_hold(prometheus):
     found = prometheus.query(promql.selector_of_any('load_bytes', [(('host', name), ('job', 'x')) for name in HOSTILE]), END)
     assert sorted(series['metric']['host'] for series in found) == sorted(HOSTILE)
@@ -235,7 +245,7 @@ def test_the_last_hours_of_many_entities_come_by_our_gauges_where_they_are(prome
 @pytest.mark.real
 def test_what_there_is_not_is_said(prometheus):
     found = past(subject(prometheus.url, 'quiet', host='a'))
-    assert found.origin == 'none' and found.notes == ['prometheus has no samples of this entity in this range. Choose another range.']
+    assert found.origin == 'none' and found.notes == [f'prometheus ({prometheus.url}) has no samples of this entity in this range. Choose another range.']
 
 
 @pytest.mark.real

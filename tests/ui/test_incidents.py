@@ -139,6 +139,19 @@ def test_an_incident_that_is_over_says_when():
     assert site.ids('state=open') == [] and len(site.ids('state=closed')) == 1
 
 
+@pytest.mark.parametrize(('hours', 'span'), [(1, ''), (24, f'&amp;range=6h&amp;end={int(NOW) - 3060 + 5400}')])
+def test_links_of_what_is_long_over_lead_to_that_time(hours, span):
+    """The page of an entity shows the last hours, unless it is told which."""
+    incidents = table()
+    fleet = Fleet(incidents, 'latency', {'a': {'service': 'a'}})
+    for k in range(40):
+        fleet.step(NOW - 3600 + 60 * k, *(['a'] if k < 10 else []))
+    site = Site(incidents, now=NOW - 3600 + 3600 * hours)
+    _, page = site.get('/incident', f'id={site.ids()[0]}')
+    links = re.findall(r'href="entity\?detector=latency&amp;entity=%7Bservice%3D%22a%22%7D([^"]*)"', page)
+    assert len(links) >= 2 and set(links) == {span}
+
+
 def test_an_id_that_is_not_known_is_404_and_says_how_long_incidents_are_kept():
     """A link in an old notification leads to an explanation."""
     status, page = Site(table()).get('/incident', 'id=20200101-000000-%3Cb%3E')

@@ -1,6 +1,7 @@
 """The page Now and /api/v1/anomalies: what they list, in which order, and which part of it one can ask for."""
 
 import json
+import re
 from urllib.parse import parse_qs, quote, urlsplit
 
 import numpy as np
@@ -163,6 +164,37 @@ def test_what_changes_by_itself_is_said_once(pages):
     assert not [part for part in got.all() if 'data-live' in part.attributes and part.all(role='status')]
 
 
+def test_the_incident_with_the_most_entities_stands_first():
+    """Whichever began last: the page has room for few."""
+    names = [*(identity(service='database', pod=f'p{number}') for number in range(3)), *(identity(service=f's{number}') for number in range(5))]
+    since = NOW - np.array([3000, 3000, 3000, 600, 610, 620, 630, 640])
+    with Pages(CALM, lambda each: [standing(each['up'], names, np.full(8, 2.0), since=since)]) as running:
+        running.raise_alarms()
+        cards = page(running).all('li', class_='card')
+        newest = running.get('/api/v1/incidents?state=open').json()['data']['incidents']
+        assert [each['entities'] for each in newest] == [1, 1, 1, 1, 1, 3]
+        assert ['of 3 entities' in card.text for card in cards] == [True, False, False, False]
+        shown = [parse_qs(urlsplit(card.all('a')[0].attributes['href']).query)['id'][0] for card in cards]
+        assert shown == [each['id'] for each in (newest[-1], *newest[:3])] and page(running).all('a', href='incidents?state=open')
+
+
+@pytest.mark.parametrize('path', ['/?detector=disk&state=missing', '/detectors?detector=disk'])
+@pytest.mark.parametrize(('field', 'text'), [('match', 'zone='), ('match', 'a=~"("'), ('q', 'x' * 2001)])
+def test_a_filter_that_is_wrong_can_be_mended_where_it_stands(pages, path, field, text):
+    """The form is there as it was filled in, with what is wrong beside it and nothing that could be taken for an answer."""
+    got = pages.get(f'{path}&{field}={quote(text)}')
+    shown = read(got.text)
+    assert got.status_code == 400 and shown.one('p', id='problem').text.startswith(f'{field}: ') and not shown.all('tbody')
+    assert shown.one('input', id=field).attributes.items() >= {'value': text, 'aria-invalid': 'true', 'aria-describedby': 'problem'}.items()
+    assert shown.one('form', class_='filters') and ('missing' not in path or '1 missing' in shown.one('p', id='counts').text)
+
+
+def test_no_line_breaks_before_a_unit(pages):
+    """Neither in a value, nor in a band, nor in a sentence."""
+    shown = pages.get('/entity?detector=disk&entity={instance="a:9100"}').text
+    assert '4\xa0B' in shown and '2\xa0B to 6\xa0B' in shown and not re.search(r'[0-9] (B|%)', shown)
+
+
 CALM = 'prometheus: {url: http://localhost:9090}\ndetectors: [{name: up, expr: up}]'
 
 
@@ -172,6 +204,7 @@ CALM = 'prometheus: {url: http://localhost:9090}\ndetectors: [{name: up, expr: u
         (0.5, Status(scored=True), '', 'Nothing is anomalous, nothing is missing.'),
         (0.5, Status(scored=True), 'q=x', 'Nothing that is anomalous or missing matches.'),
         (np.nan, Status(reason='warming: 3 of 40 steps'), '', 'No detector scores yet.'),
+        (np.nan, Status(stepped=True, scored=True, reason='query: gone'), '', 'No detector scores now.'),
     ],
 )
 def test_an_empty_page_says_what_to_do(score, status, query, said):
@@ -184,6 +217,41 @@ def test_a_step_that_is_not_the_present_is_not_shown():
     """As on /metrics, a step is the present for two steps."""
     with Pages(CALM, lambda each: [standing(each['up'], [identity(a='b')], [2.0], time=NOW - 120)], {'up': Status(reason='query: gone')}) as running:
         assert api(running)['total'] == 0 and 'query: gone' in page(running).text
+
+
+@pytest.mark.parametrize(
+    ('score', 'ago', 'status', 'said'),
+    [
+        (2.0, 200, Status(stepped=True, scored=True), 'One detector does not score: up : late: its last step is 3m21s old'),
+        (np.nan, 0, Status(stepped=True, scored=True), 'One detector does not score: up : no entity has a score now'),
+        (2.0, 200, Status(stepped=True, scored=True, reason='query: gone'), 'One detector does not score: up : query: gone'),
+        (2.0, 200, Status(), 'One detector does not score yet: up : starting'),
+    ],
+)
+def test_why_a_detector_does_not_score_is_told(score, ago, status, said):
+    """Its own reason, or what can be seen of its steps; "yet" only where none has scored since the start."""
+    with Pages(CALM, lambda each: [standing(each['up'], [identity(a='b')], [score], status=np.isnan(score), time=NOW - ago)], {'up': status}) as running:
+        assert page(running).one('section', class_='notice warning').text == said
+
+
+def test_what_silences_many_detectors_is_told_once():
+    """With their names; and where none scores nothing is counted, for nothing is known."""
+    config = f'{CALM[:-1]}, {{name: a, expr: up}}, {{name: b, expr: up}}]'
+    gone = {name: Status(stepped=True, scored=True, reason='query: gone') for name in ('up', 'a', 'b')}
+    for statuses, told, counts in (
+        (gone, ['up , a , b : query: gone'], '– anomalous · – missing · 0 of 3 detectors score'),
+        ({'a': gone['a']}, ['a : query: gone', 'b : its next step is awaited'], '0 anomalous · 0 missing · 1 of 3 detectors score'),
+    ):
+        with Pages(config, lambda each: [standing(each['up'], [identity(a='b')], [0.5])] if 'up' not in statuses else [], statuses) as running:  # noqa: B023
+            shown = page(running)
+            assert [each.text for each in shown.one('section', class_='notice warning').all('li')] == told and shown.one('p', id='counts').text == counts
+            assert ('no detector scores' in shown.one('title').text) == ('up' in statuses)
+
+
+def test_what_is_missing_is_counted_where_nothing_has_a_score():
+    with Pages(CALM, lambda each: [standing(each['up'], [identity(a='b')], [np.nan], missing=[0])]) as running:
+        shown = page(running)
+        assert shown.one('p', id='counts').text == '0 anomalous · 1 missing · 0 of 1 detectors score' and len(rows(shown)) == 1
 
 
 def test_without_pages_there_is_the_landing_page_alone(tmp_path):

@@ -9,7 +9,7 @@ import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import browser
 import fleet_history
@@ -159,20 +159,25 @@ def test_both_are_what_backtest_says_and_samples_are_asked_for_once(exporter, pr
 
 def test_a_form_without_javascript(exporter):
     """Post, redirect to a page that says how far it is and loads itself again, then the outcome with the YAML to paste."""
-    shown = Words(ask(exporter, 'what-if?detector=past').text)
-    assert shown.values['false_alarms'] == '1/week each' and shown.values['direction'] == 'both' and shown.values['from'] == '-3d'
+    entity = '{instance="a"}'
+    shown = Words(ask(exporter, f'what-if?{urlencode({"detector": "past", "entity": entity})}').text)
+    assert shown.values['false_alarms'] == '1/week each' and shown.values['direction'] == 'both'
+    assert shown.values['from'] == '-3d' and shown.values['entity'] == entity
     form = {**shown.values, 'from': '-3h', 'direction': 'above', 'hold': '2h'}
     answer = ask(exporter, 'what-if', 'POST', data=form, Origin=exporter.url)
     assert answer.status_code == 303
     where = answer.headers['Location']
     assert not urlsplit(where).scheme and where.startswith('what-if?')
-    number = dict(parse_qsl(urlsplit(where).query))['job']
+    given = dict(parse_qsl(urlsplit(where).query))
+    number, back = given['job'], f'entity?{urlencode({"detector": "past", "entity": entity})}'
+    assert given['entity'] == entity
     page = ask(exporter, where).text
     if 'data-id=' in page:
         assert '<noscript><meta http-equiv="refresh"' in page and '<progress' in page
     assert over(exporter, number)['state'] == 'done'
     page = Words(ask(exporter, where).text)
     assert 'Alarms per entity-week' in str(page) and page.values['direction'] == 'above' and page.values['hold'] == '2h'
+    assert ('a', {'href': back}) in page.tags
     written = next(text for text in page.text if text.startswith('detectors:'))
     detector = config.parse(f'prometheus: {{url: http://a}}\n{written}').detectors[0]
     assert (detector.name, detector.direction, detector.hold) == ('past', 'above', 7200.0)

@@ -190,7 +190,7 @@ export class Charts {
     const colour = this.colours;
     const axis = { stroke: colour.text, font: colour.font, grid: { stroke: colour.grid, width: 1 }, ticks: { stroke: colour.grid, width: 1, size: 4 } };
     const options = {
-      width: Math.max(200, this.element.clientWidth), height: canvas.clientHeight || 160, series, bands, legend: { show: false }, padding: [8, 8, 0, 0],
+      width: Math.max(200, this.element.clientWidth), height: canvas.clientHeight || 160, series, bands, legend: { show: false }, padding: [8, 18, 0, 0],
       scales: { x: { time: true, min: this.span[0], max: this.span[1] }, y: { range: () => range } },
       axes: [
         { ...axis, values: this.plots.length ? (_, splits) => splits.map(() => "") : times, space: 72, size: this.plots.length ? 6 : 40, incrs: STEPS_OF_TIME, gap: 4 },

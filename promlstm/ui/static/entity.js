@@ -1,5 +1,6 @@
 // The page of an entity: its charts, kept up to date; the span that is shown is in the URL.
 import { Charts } from "./chart.js";
+import "./copying.js";
 import { told } from "./times.js";
 import { band, value } from "./units.js";
 
@@ -122,25 +123,6 @@ const ranges = document.querySelector("nav.ranges");
 ranges?.append(
   button("−", "Zoom out", () => charts.zoom(2)), button("+", "Zoom in", () => charts.zoom(0.5)), button("Reset", "Back to the range of the link", () => charts.reset()),
 );
-
-for (const copy of document.querySelectorAll("button[data-copy]")) {
-  copy.hidden = false;
-  copy.addEventListener("click", async () => {
-    const source = document.getElementById(copy.dataset.copy);
-    try {
-      await navigator.clipboard.writeText(source.textContent);
-      copy.textContent = "Copied";
-      announcement.textContent = "copied";
-    } catch { // a page without TLS has no clipboard: the text is selected instead
-      const range = document.createRange();
-      range.selectNodeContents(source);
-      document.getSelection().removeAllRanges();
-      document.getSelection().addRange(range);
-      copy.textContent = "Press Ctrl+C";
-    }
-    setTimeout(() => { copy.textContent = "Copy"; }, 2500);
-  });
-}
 
 addEventListener("popstate", (event) => {
   asked = event.state ?? { ...first };

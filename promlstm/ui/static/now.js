@@ -52,7 +52,11 @@ async function renew() {
   if (paused || document.hidden) return;
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store", signal: AbortSignal.timeout(10_000) });
-    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    if (answer.status === 404) { // such as a detector that was configured, or an incident before the storage is read
+      updated.textContent = "this page is not there now; this is what was last known";
+      return;
+    }
+    if (answer.status >= 500) throw new Error(`status ${answer.status}`);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (paused) return;
     const why = reading();

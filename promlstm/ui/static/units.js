@@ -1,5 +1,6 @@
 // Values in their units, as promlstm/ui/wording.py writes them.
 
+const SPACE = "\u00a0"; // no line breaks before a unit
 const BYTES = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 const THOUSANDS = ["", "k", "M", "G", "T", "P"];
 const DURATIONS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"], [1e-3, "ms"]];
@@ -18,15 +19,15 @@ function scaled(number, step, names) {
     size /= step;
     place += 1;
   }
-  return `${digits(Math.sign(number) * size)}${names[place] ? " " : ""}${names[place]}`;
+  return `${digits(Math.sign(number) * size)}${names[place] ? SPACE : ""}${names[place]}`;
 }
 
 function duration(seconds) {
   const size = Math.abs(seconds);
   for (const [least, name] of DURATIONS) {
-    if (Number(digits(size / least)) >= 1) return `${digits(seconds / least)} ${name}`;
+    if (Number(digits(size / least)) >= 1) return `${digits(seconds / least)}${SPACE}${name}`;
   }
-  return size ? `${digits(seconds / 1e-6)} µs` : "0 s";
+  return size ? `${digits(seconds / 1e-6)}${SPACE}µs` : `0${SPACE}s`;
 }
 
 /** A value for people, in its unit; null or NaN is a dash. */
@@ -36,8 +37,8 @@ export function value(number, unit = "") {
   const tail = per ? `/${per === "second" ? "s" : per}` : unit === "per second" ? "/s" : "";
   if (base === "bytes") return scaled(number, 1024, BYTES) + tail;
   if (base === "seconds") return duration(number) + tail;
-  if (base === "ratio") return `${digits(number * 100)} %${tail}`;
-  return scaled(number, 1000, THOUSANDS) + (unit === "per second" ? tail : base ? ` ${base}${tail}` : "");
+  if (base === "ratio") return `${digits(number * 100)}${SPACE}%${tail}`;
+  return scaled(number, 1000, THOUSANDS) + (unit === "per second" ? tail : base ? `${SPACE}${base}${tail}` : "");
 }
 
 /** A band, which may have one border only; "" where it has none. */
