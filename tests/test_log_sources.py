@@ -32,7 +32,8 @@ def test_levels_are_scored_and_zero_where_there_are_no_lines(tmp_path):
             observed = dict(re.findall(r'^promlstm_observed\{detector="logs".*level="(\w+)".*\} (\S+)', text, re.MULTILINE))
             assert float(observed['error']) == 0.0 and 15 <= float(observed['info']) <= 25
             assert 'promlstm_detector_up{detector="metrics"} 0' in text and 'promlstm_entity_missing{detector="logs"' not in text
-            assert '<td>logs</td><td>logs</td><td>scoring</td>' in servers.http.get(running.url, timeout=10).text
+            listed = servers.http.get(running.url + '/api/v1/detectors', timeout=10).json()['data']['detectors']
+            assert {each['name']: each['source'] for each in listed}['logs'] == 'logs'
             tree['sources']['logs']['concurrency'] = 2
             running.config.write_text(yaml.safe_dump(tree))
             running.child.send_signal(signal.SIGHUP)

@@ -117,12 +117,17 @@ def _reader(label: str) -> msgspec.json.Decoder[_Labelled]:
     return msgspec.json.Decoder(msgspec.defstruct('Labelled', fields))
 
 
+def _says(identity: bytes, text: str) -> bool:
+    return any(text in f'{name}={value}'.lower() for name, value in labels.pairs(identity))
+
+
 def _with_text(text: str, identities: Sequence[bytes], rows: Ints) -> Ints:
     # One call of each for all of them; there is no line feed in an identity, for there it is escaped.
     found = rows.tolist()
     for piece in sorted((msgspec.json.encode(piece).decode()[1:-1] for piece in text.split('=')), key=len, reverse=True):
         lines = b'\n'.join([identities[number] for number in found]).decode().lower().split('\n') if found else []
         found = [number for number, line in zip(found, lines, strict=True) if piece in line]
-    if _STRUCTURE & set(text):  # what was found may lie between names and values
-        found = [number for number in found if any(text in f'{name}={value}'.lower() for name, value in labels.pairs(identities[number]))]
+    # What was found may lie between names and values, or in an escape such as \u001f: these are looked at as they are.
+    between = bool(_STRUCTURE & set(text))
+    found = [number for number in found if not (between or b'\\' in identities[number]) or _says(identities[number], text)]
     return np.array(found, np.int64)

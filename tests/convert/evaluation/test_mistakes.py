@@ -73,7 +73,7 @@ def test_a_picture_has_gaps_where_there_is_nothing():
     values = np.array([1, 2, np.nan, 3, np.nan])
     svg = sheets.picture(values, np.array([0, np.nan, 9, 1, 0]), [(4, 5, sheets.FALSE)], np.full(5, np.nan), np.full(5, np.nan))
     assert 'nan' not in svg and 'inf' not in svg
-    line = re.search(rf'd="([^"]+)" stroke="{sheets.VALUE}"', svg)[1]
+    line = re.search(rf'd="([^"]+)" stroke="{re.escape(sheets.VALUE)}"', svg)[1]
     assert line.count('M') == 2 and '<polygon' not in svg
     assert 'nan' not in sheets.picture(np.full(3, np.nan), np.full(3, np.nan), [])
     open_below = sheets.picture(np.arange(3.0), np.zeros(3), [], np.full(3, -np.inf), np.full(3, 1.0))
