@@ -24,7 +24,8 @@ def observed(scraped, config, steps):
         detector = SimpleNamespace(config=config, session=session, entities=SimpleNamespace(identities=each.identities))
         scraped.observe(detector, each.verdicts, each.missing)
         labels = exposition.Labels(config.name, tuple(config.queries), each.views).of(each.identities)
-        pages[each.verdicts.time] = b''.join(piece for block in exposition.render(each.verdicts, labels, missing=each.missing).values() for piece in block).decode()
+        blocks = exposition.render(each.verdicts, labels, missing=each.missing).values()
+        pages[each.verdicts.time] = b''.join(piece for block in blocks for piece in block).decode()
     return pages
 
 
