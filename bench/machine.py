@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ('promlstm', 'numpy', 'onnxruntime', 'orjson', 'msgspec', 'isal')
+from promlstm import __version__
+
+PACKAGES = ('numpy', 'onnxruntime', 'orjson', 'msgspec', 'isal')
 
 
 def described():
@@ -21,7 +23,7 @@ def described():
             'system': platform.platform(),
         },
         'load': load(),
-        'versions': {'python': platform.python_version()} | {name: version(name) for name in PACKAGES},
+        'versions': {'promlstm': __version__, 'python': platform.python_version()} | {name: version(name) for name in PACKAGES},
     }
 
 
