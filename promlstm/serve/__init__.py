@@ -6,6 +6,7 @@
     page          the text that is on /metrics now
     telemetry     the exporter's own metrics
     messages      a request and its answer
+    handling      how what is asked is read, and answered as JSON
     api           /api/v1/incidents: what may be asked, and the answer as JSON
     site          which page answers: /metrics, /api/v1/incidents, /-/healthy, /-/ready and the landing page
     connections   how many are open at once, which one gives way, and whose answer is sent now
@@ -19,6 +20,6 @@
 """
 
 __all__ = [
-    'api', 'connections', 'conversation', 'door', 'exposition', 'incidents', 'messages', 'page', 'passwords', 'selection', 'server', 'site',
+    'api', 'connections', 'conversation', 'door', 'exposition', 'handling', 'incidents', 'messages', 'page', 'passwords', 'selection', 'server', 'site',
     'telemetry', 'tls', 'web', 'web_config',
 ]  # fmt: skip

@@ -8,19 +8,15 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import parse_qsl
 
-import msgspec
-
-from promlstm.serve.messages import Answer, Request, accepts_gzip
-from promlstm.serve.page import compressed
+from promlstm.serve.handling import BadQuery, allow, choice, json, number, parameters, refusal
+from promlstm.serve.messages import Answer, Request
 
 INCIDENTS = '/api/v1/incidents'
 LIMIT, MOST = 20, 100
 State = Literal['open', 'closed', 'all']
 _STATES: tuple[State, ...] = ('open', 'closed', 'all')
 _TOKEN = re.compile(r'(open|closed):([0-9]{8}-[0-9]{6}-[0-9a-f]{4})\Z')
-_JSON = 'application/json; charset=utf-8'
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +32,6 @@ class Asked:
 Incidents = Callable[[Asked], tuple[Sequence[object], tuple[bool, str] | None]]
 
 
-class BadQuery(ValueError):
-    """What is asked for cannot be had; its text says what can."""
-
-
 def asked(query: str) -> Asked:
     """What the query of a URL asks for; BadQuery where it cannot be had.
 
@@ -48,23 +40,22 @@ def asked(query: str) -> Asked:
     >>> asked('')
     Asked(state='all', limit=20, after=None)
     """
-    given: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True, errors='replace'):
-        if name not in ('state', 'limit', 'after'):
-            raise BadQuery(f'{name[:100]}: unknown parameter; known: after, limit, state')
-        if name in given:
-            raise BadQuery(f'{name}: stands twice')
-        given[name] = value
-    state = next((known for known in _STATES if known == given.get('state', 'all')), None)
-    if state is None:
-        raise BadQuery(f'state: expected one of {", ".join(_STATES)}, got {given["state"][:100]!r}')
-    limit = given.get('limit', str(LIMIT))
-    if not re.fullmatch(r'[0-9]{1,9}', limit) or not 1 <= int(limit) <= MOST:
-        raise BadQuery(f'limit: expected a number from 1 to {MOST}, got {limit[:100]!r}')
+    given = parameters(query)
+    allow(given, 'state', 'limit', 'after')
+    state, limit = choice(given, 'state', _STATES, 'all'), number(given, 'limit', LIMIT, 1, MOST)
     token = _TOKEN.match(given['after']) if 'after' in given else None
     if 'after' in given and not token:
         raise BadQuery(f'after: expected what `next` of another answer says, got {given["after"][:100]!r}')
-    return Asked(state, int(limit), (token[1] == 'open', token[2]) if token else None)
+    return Asked(state, limit, (token[1] == 'open', token[2]) if token else None)
+
+
+def token(after: tuple[bool, str] | None) -> str | None:
+    """What `after` takes to go on behind (open, id); None where there is nothing more.
+
+    >>> token((True, '20250615-151000-b001')), token(None)
+    ('open:20250615-151000-b001', None)
+    """
+    return after and f'{"open" if after[0] else "closed"}:{after[1]}'
 
 
 def answer(request: Request, incidents: Incidents) -> Answer:
@@ -72,8 +63,5 @@ def answer(request: Request, incidents: Incidents) -> Answer:
     try:
         found, after = incidents(asked(request.query))
     except BadQuery as error:
-        return Answer(400, _JSON, [msgspec.json.encode({'status': 'error', 'errorType': 'bad_data', 'error': str(error)})])
-    token = after and f'{"open" if after[0] else "closed"}:{after[1]}'
-    text = msgspec.json.encode({'status': 'success', 'data': {'incidents': found, 'next': token}})
-    gzip = accepts_gzip(request.header('accept-encoding'))
-    return Answer(200, _JSON, [compressed(text) if gzip else text], {'Content-Encoding': 'gzip'} if gzip else {})
+        return refusal(request, error.status, error.kind, str(error))
+    return json(request, {'incidents': found, 'next': token(after)})

@@ -9,7 +9,6 @@
     entities       all entities of a detector, page by page
     templates      the pages as HTML, and the files that they load
     context        what pages and the API read
-    handling       how a page is answered
     window         the span of time that is shown, and how fine
     shapes         which entity the labels of a link mean
     subject        whose past is asked for
@@ -50,7 +49,7 @@
 
 __all__ = [
     'actions', 'anomalies', 'asking', 'backtest_report', 'board', 'clients', 'comparison', 'context', 'detectors', 'elsewhere', 'entities', 'entity',
-    'feedback', 'filtering', 'handling', 'history', 'incidents', 'jobs', 'layers', 'links', 'naming', 'neighbours', 'now', 'observed', 'onsets',
+    'feedback', 'filtering', 'history', 'incidents', 'jobs', 'layers', 'links', 'naming', 'neighbours', 'now', 'observed', 'onsets',
     'past', 'patterns', 'present', 'promql', 'proposal', 'rerun', 'series', 'shapes', 'silenced', 'silencing', 'site', 'sparklines', 'specification',
     'standalone', 'subject', 'templates', 'timeline', 'what_if', 'window', 'wording', 'written',
 ]  # fmt: skip

@@ -6,10 +6,10 @@ Who calls it: what_if and feedback, before they do anything. A password has been
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from promlstm.serve.handling import Forbidden
 from promlstm.serve.messages import Request
 from promlstm.serve.passwords import basic
 from promlstm.serve.site import own_page
-from promlstm.ui.handling import Forbidden
 from promlstm.ui.jobs import Jobs
 
 NOT_ENABLED = 'nobody may do that here: promlstm runs without --web.enable-actions'

@@ -6,12 +6,12 @@ import msgspec
 
 from promlstm.config import Config, Detector
 from promlstm.live.status import Status
+from promlstm.serve.handling import BadQuery, NotFound, Routes, allow, choice, json, number, one_of, wants_gzip
 from promlstm.serve.messages import Answer, Request
 from promlstm.terminal import duration
 from promlstm.ui import anomalies, entities, filtering
 from promlstm.ui.board import Standing
 from promlstm.ui.context import Context
-from promlstm.ui.handling import BadQuery, NotFound, Routes, allow, choice, json, number, one_of, wants_gzip
 
 SHOWN = 50  # detectors on a page; one that is asked for by name stands alone
 ENTITY_STATES = ('all', *anomalies.STATES)

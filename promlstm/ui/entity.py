@@ -8,13 +8,13 @@ import msgspec
 
 from promlstm.engine import labels
 from promlstm.serve.exposition import OURS
+from promlstm.serve.handling import BadQuery, NotFound, Routes, allow, json, refusal, wants_gzip
 from promlstm.serve.messages import Answer, Request
 from promlstm.ui import detectors, elsewhere, neighbours, shapes, silenced, window
 from promlstm.ui.asking import Asking, Busy
 from promlstm.ui.board import Standing
 from promlstm.ui.clients import Clients
 from promlstm.ui.context import Context
-from promlstm.ui.handling import BadQuery, NotFound, Routes, allow, json, refusal, wants_gzip
 from promlstm.ui.history import History
 from promlstm.ui.neighbours import Neighbours
 from promlstm.ui.past import Past, numbers

@@ -17,11 +17,11 @@ from promlstm.logs import event
 from promlstm.query import silences
 from promlstm.query.http import Http
 from promlstm.query.silences import Silence
+from promlstm.serve.handling import BadQuery, NotFound, Routes, Unreachable, allow, choice, form, json, link, wants_gzip
 from promlstm.serve.messages import Answer, Request, text
 from promlstm.ui import silencing
 from promlstm.ui.actions import NOT_ENABLED
 from promlstm.ui.context import Context
-from promlstm.ui.handling import BadQuery, NotFound, Routes, Unreachable, allow, choice, form, json, link, wants_gzip
 from promlstm.ui.shapes import Shapes, found, parsed
 
 log = logging.getLogger('promlstm.ui')
@@ -129,7 +129,7 @@ def routes(context: Context) -> Routes:
 
 
 def _duration(given: Mapping[str, str]) -> str:
-    return choice({'duration': silencing.USUAL} | dict(given), 'duration', tuple(silencing.DURATIONS))
+    return choice(given, 'duration', tuple(silencing.DURATIONS), silencing.USUAL)
 
 
 def _created(config: Config, made: Silence, author: str) -> str:

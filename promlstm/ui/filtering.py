@@ -15,7 +15,7 @@ from promlstm.engine import labels
 from promlstm.engine.columns import Ints
 from promlstm.errors import QueryRejected
 from promlstm.query.selector import Matcher, conditions
-from promlstm.ui.handling import BadQuery
+from promlstm.serve.handling import BadQuery
 from promlstm.ui.patterns import BadPattern, full_match
 
 LONGEST, MOST = 2_000, 20  # characters of a text or of matchers; matchers

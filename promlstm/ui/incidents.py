@@ -10,12 +10,12 @@ from promlstm.incidents.listing import Cause, Incident, Member
 from promlstm.incidents.surroundings import Node, Surroundings
 from promlstm.incidents.table import MOST_INCIDENTS
 from promlstm.serve import api
+from promlstm.serve.handling import BadQuery, NotFound, Routes, allow, json, number, wants_gzip
 from promlstm.serve.messages import Answer, Request
 from promlstm.ui import anomalies, layers, onsets, window
 from promlstm.ui.anomalies import Row
 from promlstm.ui.board import Standing
 from promlstm.ui.context import Context
-from promlstm.ui.handling import BadQuery, NotFound, Routes, allow, json, number, wants_gzip
 
 SHOWN = 50  # incidents, and members of one, on a page
 SURE = 0.5  # a cause that is less likely is none that could be told; as in the alerts
@@ -129,14 +129,10 @@ def routes(context: Context) -> Routes:
 
     def page_of_all(request: Request, given: Mapping[str, str]) -> Answer:
         allow(given, 'state', 'after')
-        try:
-            asked = api.asked(request.query)
-        except api.BadQuery as error:
-            raise BadQuery(str(error)) from error
+        asked = api.asked(request.query)
         found, after = context.incidents.listing(api.Asked(asked.state, SHOWN, asked.after))
-        token = after and f'{"open" if after[0] else "closed"}:{after[1]}'
         return context.templates.page(
-            'incidents', gzip=wants_gzip(request), incidents=found, state=asked.state, states=STATES, given=given, next=token, now=context.now(),
+            'incidents', gzip=wants_gzip(request), incidents=found, state=asked.state, states=STATES, given=given, next=api.token(after), now=context.now(),
             title=title, sure=SURE,
         )  # fmt: skip
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from promlstm.serve.handling import BadQuery, Routes, allow, choice, json, number, one_of, wants_gzip
 from promlstm.serve.messages import Answer, Request
 from promlstm.ui import anomalies, detectors, filtering
 from promlstm.ui.board import Standing
 from promlstm.ui.context import Context
-from promlstm.ui.handling import BadQuery, Routes, allow, choice, json, number, one_of, wants_gzip
 from promlstm.ui.incidents import SURE, title
 
 STATES = ('all', 'anomalous', 'missing')

@@ -14,8 +14,8 @@ from promlstm import config as configuration
 from promlstm import durations, terminal
 from promlstm.config import Config, Detector
 from promlstm.errors import ConfigError
+from promlstm.serve.handling import BadQuery
 from promlstm.ui import written
-from promlstm.ui.handling import BadQuery
 
 FROM, TO = '-3d', 'now'
 LONGEST_SECONDS = 31 * 86400.0

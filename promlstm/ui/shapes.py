@@ -11,7 +11,7 @@ from promlstm.engine import labels
 from promlstm.errors import QueryRejected
 from promlstm.query.selector import selector
 from promlstm.serve.exposition import OURS
-from promlstm.ui.handling import BadQuery
+from promlstm.serve.handling import BadQuery
 
 Names = tuple[str, ...]  # sorted
 # What rules add to an alert, beside the labels of an entity; left out where nothing else says which labels are its own.

@@ -11,8 +11,8 @@ from promlstm import terminal
 from promlstm.engine.labels import Pairs, escape
 from promlstm.query.selector import Matcher
 from promlstm.query.silences import FALSE_ALARM, Silence
+from promlstm.serve.handling import BadQuery
 from promlstm.ui import promql
-from promlstm.ui.handling import BadQuery
 
 DURATIONS = {'1h': 3600.0, '2h': 7200.0, '8h': 28800.0, '1d': 86400.0, '3d': 259200.0}
 USUAL = '2h'

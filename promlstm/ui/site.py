@@ -7,10 +7,10 @@ there is no such page. Answers are made in threads beside the event loop: one th
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
+from promlstm.serve.handling import BadQuery, Handler, NotFound, parameters, refusal, wants_gzip
 from promlstm.serve.messages import Answer, Request, text
 from promlstm.ui import detectors, entity, feedback, incidents, now, specification, what_if
 from promlstm.ui.context import Context
-from promlstm.ui.handling import BadQuery, Handler, NotFound, parameters, refusal, wants_gzip
 
 THREADS = 4
 PATIENT = ('/entity', '/feedback', '/api/v1/history', '/api/v1/silences')  # these ask others: they wait in threads of their own, so that pages never do

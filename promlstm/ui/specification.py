@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from importlib.resources import files
 
+from promlstm.serve.handling import Routes, allow, wants_gzip
 from promlstm.serve.messages import Answer, Request
 from promlstm.serve.page import compressed
 from promlstm.ui.context import Context
-from promlstm.ui.handling import Routes, allow, wants_gzip
 
 PATH = '/api/v1/openapi.yml'
 _YAML = 'application/yaml; charset=utf-8'  # RFC 9512

@@ -13,11 +13,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from promlstm import __version__
+from promlstm.serve.handling import link
 from promlstm.serve.messages import Answer
 from promlstm.serve.page import compressed
 from promlstm.terminal import duration
 from promlstm.ui import wording
-from promlstm.ui.handling import link
 from promlstm.ui.naming import Shared
 
 POLICY = (

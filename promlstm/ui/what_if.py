@@ -14,12 +14,12 @@ import msgspec
 from promlstm import terminal
 from promlstm.config import Config, Detector
 from promlstm.logs import event
+from promlstm.serve.handling import BadQuery, Conflict, NotFound, Routes, Unavailable, allow, form, json, link, wants_gzip
 from promlstm.serve.messages import Answer, Request, text
 from promlstm.ui import window, written
 from promlstm.ui.actions import NOT_ENABLED
 from promlstm.ui.comparison import Comparison
 from promlstm.ui.context import Context
-from promlstm.ui.handling import BadQuery, Conflict, NotFound, Routes, Unavailable, allow, form, json, link, wants_gzip
 from promlstm.ui.jobs import Busy, Job, NoRoom
 from promlstm.ui.proposal import FROM, SETTINGS, TO, Proposal, choices, in_force, proposal
 from promlstm.ui.rerun import Order

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from promlstm.durations import seconds
+from promlstm.serve.handling import BadQuery, number
 from promlstm.terminal import duration
-from promlstm.ui.handling import BadQuery, number
 
 USUAL = '6h'
 OFFERED = ('1h', '6h', '1d', '7d')

@@ -18,9 +18,9 @@ from standings import HOSTILE, Pages, identity, standing
 
 from promlstm.engine import labels
 from promlstm.query.silences import parse as silences_of
+from promlstm.serve.handling import BadQuery
 from promlstm.ui import silencing
 from promlstm.ui.actions import Actions
-from promlstm.ui.handling import BadQuery
 
 LIMIT = 60
 ME = (b'me', PASSWORD.encode())

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promlstm.engine.labels import escape
+from promlstm.serve.handling import BadQuery
 from promlstm.ui.filtering import Wanted, chosen, wanted
-from promlstm.ui.handling import BadQuery
 from promlstm.ui.naming import shared
 from promlstm.ui.patterns import BadPattern, full_match
 

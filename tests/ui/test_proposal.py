@@ -8,8 +8,8 @@ import yaml
 from hypothesis import strategies as st
 
 from promlstm import config, presets
+from promlstm.serve.handling import BadQuery
 from promlstm.ui import written
-from promlstm.ui.handling import BadQuery
 from promlstm.ui.proposal import proposal
 
 NOW = 1_750_000_000.0

@@ -1,9 +1,10 @@
 """How a page is answered: parameters in, an Answer out, and what is wrong with what was asked.
 
-Who calls it: all groups of pages. A group is a function that takes the Context and gives its routes, {(method, path): handler}.
+Who calls it: api, and all groups of pages (promlstm.ui). A group is a function that takes its Context and gives its routes, {(method, path): handler}.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -15,6 +16,7 @@ JSON = 'application/json; charset=utf-8'
 FORM = 'application/x-www-form-urlencoded'
 Handler = Callable[[Request, Mapping[str, str]], Answer]
 Routes = Mapping[tuple[str, str], Handler]
+Word = TypeVar('Word', bound=str)
 
 
 class BadQuery(ValueError):
@@ -85,16 +87,17 @@ def allow(given: Mapping[str, str], *names: str) -> None:
         raise BadQuery(f'{unknown[:100]}: unknown parameter; {known}')
 
 
-def choice(given: Mapping[str, str], name: str, choices: Sequence[str]) -> str:
-    """One of several words among the parameters, the first where it is not there; BadQuery where it is another one.
+def choice(given: Mapping[str, str], name: str, choices: Sequence[Word], usual: Word | None = None) -> Word:
+    """One of several words among the parameters; where it is not there the usual one, which is the first if none is said. BadQuery where it is another one.
 
     >>> choice({'sort': 'since'}, 'sort', ('score', 'since'))
     'since'
     """
-    said = given.get(name, choices[0])
-    if said not in choices:
-        raise BadQuery(f'{name}: expected one of {", ".join(choices)}, got {said[:100]!r}')
-    return said
+    if name not in given:
+        return choices[0] if usual is None else usual
+    if (found := next((each for each in choices if each == given[name]), None)) is None:
+        raise BadQuery(f'{name}: expected one of {", ".join(choices)}, got {given[name][:100]!r}')
+    return found
 
 
 def one_of(given: Mapping[str, str], name: str, names: Collection[str]) -> str:
