@@ -43,10 +43,10 @@ def asked(query: str) -> Asked:
     given = parameters(query)
     allow(given, 'state', 'limit', 'after')
     state, limit = choice(given, 'state', _STATES, 'all'), number(given, 'limit', LIMIT, 1, MOST)
-    token = _TOKEN.match(given['after']) if 'after' in given else None
-    if 'after' in given and not token:
+    match = _TOKEN.match(given['after']) if 'after' in given else None
+    if 'after' in given and not match:
         raise BadQuery(f'after: expected what `next` of another answer says, got {given["after"][:100]!r}')
-    return Asked(state, limit, (token[1] == 'open', token[2]) if token else None)
+    return Asked(state, limit, (match[1] == 'open', match[2]) if match else None)
 
 
 def token(after: tuple[bool, str] | None) -> str | None:

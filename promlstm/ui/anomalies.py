@@ -74,6 +74,10 @@ class Listing(msgspec.Struct, frozen=True):
     offset: int
     next: int | None
 
+    def tree(self, name: str) -> dict[str, object]:
+        """What JSON has of it; name: what the rows are."""
+        return {name: self.rows, 'total': self.total, 'counts': self.counts, 'offset': self.offset, 'next': self.next}
+
 
 def listing(standings: Sequence[Standing], asked: Asked) -> Listing:
     """The rows that are asked for, the highest score first and missing entities after them, or the newest first.

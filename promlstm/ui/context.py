@@ -12,6 +12,7 @@ from promlstm.live.incidents import Gathering
 from promlstm.live.status import Status
 from promlstm.ui.actions import Actions
 from promlstm.ui.board import Board
+from promlstm.ui.shapes import Shapes
 from promlstm.ui.templates import Templates
 
 
@@ -25,6 +26,7 @@ class Context:
     incidents     of all detectors
     now           gives unix seconds, of the clock of the steps
     actions       what people may change by way of the pages
+    shapes        which label names the entities have
     external_url  under which promlstm is reached from outside; '' = not known
     grafana_url, runbook_url  of pages elsewhere; '' = not known
     """
@@ -39,3 +41,4 @@ class Context:
     grafana_url: str = ''
     runbook_url: str = ''
     actions: Actions = field(default_factory=Actions)
+    shapes: Shapes = field(default_factory=Shapes)

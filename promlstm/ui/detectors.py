@@ -85,13 +85,13 @@ def routes(context: Context) -> Routes:
         found = all_of(context, names[offset : offset + limit])
         return found, {'total': len(names), 'offset': offset, 'next': anomalies.following(offset, limit, len(names))}
 
-    def searched(name: str, given: Mapping[str, str], limit: int) -> tuple[entities.Asked, entities.Found, Standing | None]:
+    def searched(name: str, given: Mapping[str, str], limit: int) -> tuple[entities.Asked, anomalies.Listing, Standing | None]:
         asked = entities.Asked(
             filtering.wanted(given.get('q', ''), given.get('match', '')), choice(given, 'state', ENTITY_STATES), choice(given, 'sort', entities.SORTS),
             number(given, 'offset', 0, 0, anomalies.FARTHEST), limit,
         )  # fmt: skip
-        standing = next(iter(context.board.present([name])), None)
-        found = entities.found(standing, asked) if standing else entities.Found([], 0, dict.fromkeys(anomalies.STATES, 0), asked.offset, None)
+        standing = context.board.present_of(name)
+        found = entities.found(standing, asked) if standing else anomalies.Listing([], 0, dict.fromkeys(anomalies.STATES, 0), asked.offset, None)
         return asked, found, standing
 
     def page(request: Request, given: Mapping[str, str]) -> Answer:
@@ -125,6 +125,6 @@ def routes(context: Context) -> Routes:
         if not name:
             raise BadQuery(f'detector: missing; there are {", ".join(list(context.statuses())[:20])}')
         _, found, _ = searched(name, given, number(given, 'limit', anomalies.LIMIT, 1, anomalies.MOST))
-        return json(request, {'entities': found.rows, 'total': found.total, 'counts': found.counts, 'offset': found.offset, 'next': found.next})
+        return json(request, found.tree('entities'))
 
     return {('GET', '/detectors'): page, ('GET', '/api/v1/detectors'): detectors_api, ('GET', '/api/v1/entities'): entities_api}

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from promlstm.engine.columns import SmallInts
-from promlstm.ui.anomalies import LIMIT, STATES, Row, following, row, states
+from promlstm.ui.anomalies import LIMIT, STATES, Listing, following, row, states
 from promlstm.ui.board import Standing
 from promlstm.ui.filtering import Wanted, chosen
 
@@ -24,17 +24,7 @@ class Asked(msgspec.Struct, frozen=True):
     limit: int = LIMIT
 
 
-class Found(msgspec.Struct, frozen=True):
-    """Entities from `offset` on, how many there are in all, and in each state whatever the state that is asked for; next: the offset that follows, or None."""
-
-    rows: list[Row]
-    total: int
-    counts: dict[str, int]
-    offset: int
-    next: int | None
-
-
-def found(standing: Standing, asked: Asked) -> Found:
+def found(standing: Standing, asked: Asked) -> Listing:
     """The entities that are asked for.
 
     raises  BadQuery  where an expression among the matchers is none
@@ -50,7 +40,7 @@ def found(standing: Standing, asked: Asked) -> Found:
     else:
         ranks = np.nan_to_num(standing.verdicts.score[rows], nan=-1.0)
         rows = rows[np.argsort(-ranks, kind='stable')[wanted]]
-    return Found([row(standing, number) for number in rows.tolist()], total, counts, asked.offset, following(asked.offset, asked.limit, total))
+    return Listing([row(standing, number) for number in rows.tolist()], total, counts, asked.offset, following(asked.offset, asked.limit, total))
 
 
 def count(standing: Standing) -> dict[str, int]:

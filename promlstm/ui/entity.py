@@ -52,7 +52,7 @@ class Entities:
     """What the pages and the API of entities share."""
 
     def __init__(self, context: Context) -> None:
-        self._context, self._shapes, self._asking = context, shapes.Shapes(), Asking()
+        self._context, self._shapes, self._asking = context, context.shapes, Asking()
         clients = Clients()
         self._history, self._sparklines = History(clients), Sparklines(clients)
 
@@ -63,7 +63,7 @@ class Entities:
         if settings is None:
             listed = ', '.join(each.name for each in config.detectors[:20])
             raise NotFound(f'detector: there is no {detector[:100]!r}; there are {listed}' if detector else f'detector: which one? There are {listed}')
-        standing = next(iter(self._context.board.present([detector])), None)
+        standing = self._context.board.present_of(detector)
         known = self._shapes.of(detector, standing.identities) if standing else self._shapes.last(detector, settings.by)
         number = shapes.found(entity, known, standing.identities) if standing else None
         if standing and number is not None and number >= len(standing):  # it has come since the step

@@ -19,10 +19,10 @@ from promlstm.query.http import Http
 from promlstm.query.silences import Silence
 from promlstm.serve.handling import BadQuery, NotFound, Routes, Unreachable, allow, choice, form, json, link, wants_gzip
 from promlstm.serve.messages import Answer, Request, text
-from promlstm.ui import silencing
+from promlstm.ui import links, silencing
 from promlstm.ui.actions import NOT_ENABLED
 from promlstm.ui.context import Context
-from promlstm.ui.shapes import Shapes, found, parsed
+from promlstm.ui.shapes import found, parsed
 
 log = logging.getLogger('promlstm.ui')
 ANSWER_SECONDS = 8.0  # of the Alertmanager, at most: the page itself has to answer within ten
@@ -68,12 +68,12 @@ def offer(context: Context, detector: str, entity: Pairs, others: Collection[str
 
 def routes(context: Context) -> Routes:
     """The pages of this group."""
-    shapes, actions = Shapes(), context.actions
+    shapes, actions = context.shapes, context.actions
 
     def meant(given: Mapping[str, str]) -> tuple[str, Pairs, Collection[str]]:
         """The detector, the entity, and the names of labels of the others."""
         name = given.get('detector', '')
-        standing = next(iter(context.board.present([name])), None)
+        standing = context.board.present_of(name)
         if not standing or name not in context.statuses():
             raise NotFound(f'detector: {name[:100]!r} does not score now, or there is none of this name')
         names = shapes.of(name, standing.identities)
@@ -107,7 +107,7 @@ def routes(context: Context) -> Routes:
 
     def drawn(request: Request, offered: Offer, made: str = '', problem: str = '', status: int = 200) -> Answer:
         settings = context.in_force()[0].alertmanager
-        place = f'{settings.url.rstrip("/")}/#/silences/{made}' if settings and made.replace('-', '').isalnum() and made.isascii() else ''
+        place = links.silence(settings.url, made) if settings and made.replace('-', '').isalnum() and made.isascii() else ''
         return context.templates.page(
             'feedback_page', status=status, gzip=wants_gzip(request), offer=offered, made=made if place else '', place=place, problem=problem,
             entity_link=link('entity', detector=offered.detector, entity=offered.entity),

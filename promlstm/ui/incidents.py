@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from promlstm.engine import labels
 from promlstm.incidents.listing import Cause, Incident, Member
 from promlstm.incidents.surroundings import Node, Surroundings
@@ -90,19 +88,16 @@ def lines(found: Incident, members: Sequence[Member], axis: onsets.Axis, standin
 
 def _newest(members: Sequence[Member], standings: Sequence[Standing]) -> dict[tuple[str, bytes], Row]:
     """{(detector, identity): its entity now} of some members."""
-    found = {}
+    found = dict[tuple[str, bytes], Row]()
     for standing in standings:
-        wanted = {_identity(member) for member in members if member.detector == standing.config.name}
-        if not wanted:
-            continue
-        for row, identity in enumerate(standing.identities[: len(standing)]):
-            if identity in wanted:
-                found[standing.config.name, identity] = anomalies.row(standing, row)
+        name = standing.config.name
+        rows = standing.rows_of({_identity(member) for member in members if member.detector == name})
+        found |= {(name, identity): anomalies.row(standing, row) for identity, row in rows.items()}
     return found
 
 
 def _identity(member: Member) -> bytes:
-    return labels.identity(msgspec.json.encode(member.labels))
+    return labels.identity_of(tuple(member.labels.items()))
 
 
 def graph(around: Surroundings) -> tuple[layers.Drawing, list[Box]] | None:

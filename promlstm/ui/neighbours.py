@@ -54,22 +54,18 @@ def of(standings: Sequence[Standing], detector: str, entity: Pairs, since: float
 
 
 def _of_incident(standings: Sequence[Standing], detector: str, entity: Pairs, incidents: Gathering) -> Neighbours | None:
-    found = incidents.open_with(detector, labels.identity_of(entity))
+    mine = labels.identity_of(entity)
+    found = incidents.open_with(detector, mine)
     if found is None:
         return None
     name, members = found
-    by_name = {standing.config.name: standing for standing in standings}
-    rows = []
-    for other, identity in members:
-        standing = by_name.get(other)
-        if standing is None or (other, labels.pairs(identity)) == (detector, entity):
-            continue
-        try:
-            number = standing.identities.index(identity)
-        except ValueError:
-            continue
-        if number < len(standing) and (standing.verdicts.score[number] >= 1 or standing.missing[number]):
-            rows.append((standing, number))
-        if len(rows) > SHOWN:
-            break
-    return Neighbours([anomalies.row(*each) for each in rows[:SHOWN]], name, max(0, len(members) - 1 - min(len(rows), SHOWN)))
+    others = [each for each in members if each != (detector, mine)]
+    places: dict[tuple[str, bytes], tuple[Standing, int]] = {}
+    for standing in standings:
+        other = standing.config.name
+        rows = standing.rows_of({identity for each, identity in others if each == other})
+        places |= {
+            (other, identity): (standing, row) for identity, row in rows.items() if standing.verdicts.score[row] >= 1 or standing.missing[row]
+        }  # fmt: skip
+    shown = [anomalies.row(*places[each]) for each in others if each in places][:SHOWN]
+    return Neighbours(shown, name, max(0, len(members) - 1 - len(shown)))

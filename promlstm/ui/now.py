@@ -56,7 +56,7 @@ def routes(context: Context) -> Routes:
     def anomalies_api(request: Request, given: Mapping[str, str]) -> Answer:
         allow(given, 'detector', 'match', 'q', 'state', 'sort', 'offset', 'limit')
         _, found, _ = listing(given, number(given, 'limit', anomalies.LIMIT, 1, anomalies.MOST))
-        return json(request, {'anomalies': found.rows, 'total': found.total, 'counts': found.counts, 'offset': found.offset, 'next': found.next})
+        return json(request, found.tree('anomalies'))
 
     return {('GET', '/'): page, ('GET', '/api/v1/anomalies'): anomalies_api}
 
