@@ -269,7 +269,10 @@ def backtest(args: argparse.Namespace) -> int:
     from promlstm.engine.trial import Trials
     from promlstm.query.sources import Sources
     from promlstm.query.victorialogs import asked_every
-    from promlstm.ui import backtest_report
+
+    html = args.format == 'html'
+    if html:
+        from promlstm.ui import backtest_report
 
     (config, name), now = _configuration(args), time.time()
     start, end = instant(args.start, now, '--from'), instant(args.end, now, '--to')
@@ -283,7 +286,7 @@ def backtest(args: argparse.Namespace) -> int:
     out = _output(args.output)  # before the work, so that a path that cannot be written is reported at once
     sources, sink, progress, trials = Sources(config.named_sources, root=config.root), replay.OpenMetrics(), Progress(), Trials()
     reports, failed = list[replay.Report](), list[str]()
-    drawn = list[backtest_report.Found]()
+    drawn: list[backtest_report.Found] = []
     incidents = None
     if args.incidents:
         incidents = past.PastIncidents(config.root_cause, list(past.graphs(config, sources, start, end, lambda text: failed.append(f'promlstm: {text}'))))
@@ -292,15 +295,16 @@ def backtest(args: argparse.Namespace) -> int:
             try:
                 session = load(resolve(detector.model, config.root), sha256=detector.sha256, trial=trials)
                 source = asked_every(sources[config.source_name(detector)], detector.step)
-                subject, show_step, recorder = Detector(detector, session, source), progress.steps(detector.name), backtest_report.Recorder()
-                watching = [*([incidents.observe] if incidents else []), *([recorder.observe] if args.format == 'html' else [])]
+                subject, show_step = Detector(detector, session, source), progress.steps(detector.name)
+                recorder = backtest_report.Recorder() if html else None
                 reports.append(
                     replay.run(
                         subject, start, end, progress=show_step, sink=sink if args.format == 'openmetrics' else None,
-                        watch=replay.together(watching),
+                        watch=replay.together([each.observe for each in (incidents, recorder) if each]),
                     )
                 )  # fmt: skip
-                drawn.append(backtest_report.Found(reports[-1], detector, recorder))
+                if recorder:
+                    drawn.append(backtest_report.Found(reports[-1], detector, recorder))
             except PromlstmError as error:  # the others have their report all the same
                 failed.append(f'promlstm: detector {detector.name}: {error}')
             progress.show('')
@@ -310,7 +314,7 @@ def backtest(args: argparse.Namespace) -> int:
                 sink.write(out)
             else:
                 found = incidents.found() if incidents else None
-                if args.format == 'html':
+                if html:
                     text = backtest_report.page(drawn, failed, past.table(found) if found is not None else '')
                 elif args.format == 'table':
                     text = replay.table(reports) + (f'\n{past.table(found)}' if found is not None else '')

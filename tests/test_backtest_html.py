@@ -96,7 +96,8 @@ def test_memory_for_charts_is_limited(session, monkeypatch):
 def test_a_long_alarm_is_drawn_with_fewer_points(session, monkeypatch):
     monkeypatch.setattr(backtest_report, 'POINTS', 20)
     each = found(session, texts=['a'])
-    past = each.recorder.past(each.report.anomalies[0], each.settings, 60.0)
+    alarm = each.report.anomalies[0]
+    past = each.recorder.past(alarm, each.recorder.rows()[alarm.entity], each.settings, 60.0)
     assert 10 <= len(past.times) <= 20 and past.resolution == np.diff(past.times)[0] > 60
 
 

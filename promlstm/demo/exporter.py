@@ -7,12 +7,11 @@ from functools import partial
 
 from prometheus_client.samples import Sample
 
+from promlstm.backtest import together
 from promlstm.config import Config
 from promlstm.demo.filling import FAMILY, Filling
 from promlstm.demo.scraped import Scraped
 from promlstm.demo.spreading import Spreading
-from promlstm.engine.columns import Bools, Verdicts
-from promlstm.engine.detector import Detector
 from promlstm.live.clock import Clock
 from promlstm.live.dependencies import Dependencies
 from promlstm.live.incidents import Gathering
@@ -53,14 +52,9 @@ class Exporter:
         self._dependencies = Dependencies(self.incidents, self.telemetry, clock)
         self._dependencies.use(config, sources)
         board = Board(clock.now)
-
-        def watched(detector: Detector, verdicts: Verdicts, missing: Bools) -> None:
-            board.observe(detector, verdicts, missing)
-            self.scraped.observe(detector, verdicts, missing)
-            watch(detector, verdicts, missing)
-
         self.scheduler = Scheduler(
-            config, sources, clock=clock, telemetry=self.telemetry, publish=page.publish, withdraw=board.beside(page.withdraw), watch=watched,
+            config, sources, clock=clock, telemetry=self.telemetry, publish=page.publish, withdraw=board.beside(page.withdraw),
+            watch=together([board.observe, self.scraped.observe, watch]),
             incidents=self.incidents,
         )  # fmt: skip
         ready, statuses = self.scheduler.ready, self.scheduler.statuses

@@ -136,18 +136,11 @@ class Trials:
     @contextlib.contextmanager
     def _child(self, source: str, memory: int) -> Iterator[subprocess.Popen[bytes]]:
         """The process of a trial; it has ended when the block has."""
-        # -P and PYTHONPATH: it imports what this process imports, and nothing from the folder that it happens to run in.
-        command = [sys.executable, '-P', '-m', self._module, source, str(memory), str(int(self._seconds) + 1)]
-        path = os.pathsep.join(os.path.abspath(each) for each in sys.path)
-        environment = {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1'}
         with self._lock:
             if self._stopped:
                 raise BundleError(f'{source}: not tried, for the exporter stops')
             try:
-                # A session of its own: Ctrl-C at a terminal is for this process.
-                child = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, start_new_session=True
-                )
+                child = started(self._module, source, str(memory), str(int(self._seconds) + 1))
             except OSError as error:
                 raise BundleError(f'{source}: no process can be started to try it: {error.strerror}') from error
             self._running.add(child)
@@ -160,6 +153,18 @@ class Trials:
         finally:
             with self._lock:
                 self._running.discard(child)
+
+
+def started(module: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    """A process that runs a module of ours, with pipes as its standard input and output; OSError where there can be none."""
+    # -P and PYTHONPATH: it imports what this process imports, and nothing from the folder that it happens to run in.
+    path = os.pathsep.join(os.path.abspath(each) for each in sys.path)
+    own = {'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', **environment}
+    # A session of its own: Ctrl-C at a terminal is for this process.
+    return subprocess.Popen(
+        [sys.executable, '-P', '-m', module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env={**os.environ, **own}, start_new_session=True,
+    )  # fmt: skip
 
 
 def _exchange(child: subprocess.Popen[bytes], data: bytes) -> bytes:

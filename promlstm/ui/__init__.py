@@ -36,6 +36,7 @@
     written        a configuration as its file has it
     proposal       other settings for a detector, out of a form
     timeline       how many entities alarm at a time
+    alarm          an alarm of the past
     comparison     a span replayed with two settings
     rerun          a comparison in a process of its own
     jobs           one of these at a time, and what came of the last ones
@@ -48,7 +49,7 @@
 """
 
 __all__ = [
-    'actions', 'anomalies', 'asking', 'backtest_report', 'board', 'clients', 'comparison', 'context', 'detectors', 'elsewhere', 'entities', 'entity',
+    'actions', 'alarm', 'anomalies', 'asking', 'backtest_report', 'board', 'clients', 'comparison', 'context', 'detectors', 'elsewhere', 'entities', 'entity',
     'feedback', 'filtering', 'history', 'incidents', 'jobs', 'layers', 'links', 'naming', 'neighbours', 'now', 'observed', 'onsets',
     'past', 'patterns', 'present', 'promql', 'proposal', 'rerun', 'series', 'shapes', 'silenced', 'silencing', 'site', 'sparklines', 'specification',
     'standalone', 'subject', 'templates', 'timeline', 'what_if', 'window', 'wording', 'written',

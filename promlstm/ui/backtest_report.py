@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from promlstm.backtest import Anomaly, Report, main_feature
+from promlstm.backtest import Anomaly, Report
 from promlstm.config import Detector as Settings
 from promlstm.engine import labels
 from promlstm.engine.columns import Bools, Floats, Verdicts
 from promlstm.engine.detector import Detector
 from promlstm.ui import standalone, timeline
+from promlstm.ui.alarm import Alarm, alarm
 from promlstm.ui.past import Feature, Past, Run
 from promlstm.ui.wording import reason, unit_of
 
@@ -52,11 +53,12 @@ class Recorder:
         for name, column in step.items():
             self.columns.setdefault(name, []).append(column)
 
-    def past(self, alarm: Anomaly, settings: Settings, step_seconds: float) -> Past | None:
-        """What there was of an entity around one of its alarms; None = it was not kept."""
-        row = self._rows().get(alarm.entity)
-        if row is None or not self.times:
-            return None
+    def rows(self) -> dict[str, int]:
+        """{entity: its row}; empty where nothing was kept."""
+        return {labels.selector(labels.pairs(identity)): row for row, identity in enumerate(self.identities)} if self.times else {}
+
+    def past(self, alarm: Anomaly, row: int, settings: Settings, step_seconds: float) -> Past:
+        """What there was of an entity, by its row, around one of its alarms."""
         times = np.array(self.times)
         shown = np.flatnonzero((times >= alarm.start - AROUND * step_seconds) & (times <= alarm.end + AROUND * step_seconds))
         shown = shown[:: max(1, -(-len(shown) // POINTS))]
@@ -73,9 +75,6 @@ class Recorder:
     def _column(self, name: str, steps: np.ndarray, row: int, feature: int) -> Floats:
         found = (self.columns[name][step] for step in steps.tolist())
         return np.array([np.nan if row >= len(column) else column[row] if column.ndim == 1 else column[row, feature] for column in found], np.float64)
-
-    def _rows(self) -> dict[str, int]:
-        return {labels.selector(labels.pairs(identity)): row for row, identity in enumerate(self.identities)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +95,9 @@ class _Spanned:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """An alarm as alarms.html shows it; chart: the number of its chart, None = it has none."""
+    """An alarm as backtest.html shows it; chart: the number of its chart, None = it has none."""
 
-    entity: str
-    start: float
-    end: float
-    peak_time: float
-    peak_score: float
-    feature: str
-    observed: float | None
-    expected: float | None
+    alarm: Alarm
     reason: str
     chart: int | None = None
 
@@ -126,10 +118,11 @@ def page(found: Sequence[Found], failed: Sequence[str] = (), incidents: str = ''
 
 def _section(found: Found, charts: list[object]) -> dict[str, object]:
     report, settings = found.report, found.settings
-    rows = []
-    for number, alarm in enumerate(report.anomalies[:LISTED]):
-        past = found.recorder.past(alarm, settings, report.step_seconds) if number < CHARTS else None
-        rows.append(_row(alarm, settings, len(charts) if past else None))
+    rows, of_entity = [], found.recorder.rows()
+    for number, each in enumerate(report.anomalies[:LISTED]):
+        row = of_entity.get(each.entity) if number < CHARTS else None
+        past = None if row is None else found.recorder.past(each, row, settings, report.step_seconds)
+        rows.append(_row(alarm(each), settings, len(charts) if past else None))
         if past:
             charts.append(past.tree())
     parts = timeline.bins(report.start, report.end, report.step_seconds)
@@ -141,9 +134,9 @@ def _section(found: Found, charts: list[object]) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _row(alarm: Anomaly, settings: Settings, chart: int | None) -> _Row:
-    feature = main_feature(alarm)
-    observed, expected = (value if np.isfinite(value) else None for value in (alarm.observed[feature], alarm.expected[feature]))
-    unit = unit_of(settings.queries[feature])
-    said, _ = reason(observed=observed, expected=expected, lower=None, upper=None, unit=unit, feature=feature, allowed=settings.range)
-    return _Row(alarm.entity, alarm.start, alarm.end, alarm.peak_time, alarm.peak_score, feature, observed, expected, said, chart)
+def _row(shown: Alarm, settings: Settings, chart: int | None) -> _Row:
+    said, _ = reason(
+        observed=shown.observed, expected=shown.expected, lower=None, upper=None, unit=unit_of(settings.queries[shown.feature]), feature=shown.feature,
+        allowed=settings.range,
+    )  # fmt: skip
+    return _Row(shown, said, chart)

@@ -13,7 +13,7 @@ from itertools import tee, zip_longest
 import msgspec
 import numpy as np
 
-from promlstm.backtest import Anomaly, Report, main_feature, replayed
+from promlstm.backtest import Anomaly, Report, replayed
 from promlstm.config import Budget
 from promlstm.config import Detector as Settings
 from promlstm.engine import labels
@@ -23,26 +23,11 @@ from promlstm.engine.session import Session
 from promlstm.query.prometheus import Matrix, Prometheus, Vector
 from promlstm.query.victorialogs import VictoriaLogs
 from promlstm.ui import timeline
+from promlstm.ui.alarm import Alarm, alarm
 
 Asked = Prometheus | VictoriaLogs
 LISTED = 200  # alarms of one kind
 COUNTED = 50  # entities
-
-
-class Alarm(msgspec.Struct, frozen=True):
-    """An alarm of one of the two. Times are unix seconds; None = there is no such value.
-
-    feature  that contributed most at the peak; '' where the detector has one only
-    """
-
-    entity: str
-    start: float
-    end: float
-    peak_time: float
-    peak_score: float
-    feature: str
-    observed: float | None
-    expected: float | None
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -197,7 +182,7 @@ def _comparison(old: Report, new: Report, settings: tuple[Settings, Settings], s
     return Comparison(
         old.detector, float(old.start), float(old.end), float(old.step_seconds), max(old.entities, new.entities), series, most,
         _side(old, settings[0]), _side(new, settings[1]),
-        [_alarm(each) for each in gone[:LISTED]], len(gone), [_alarm(each) for each in come[:LISTED]], len(come), len(old.anomalies) - len(gone),
+        [alarm(each) for each in gone[:LISTED]], len(gone), [alarm(each) for each in come[:LISTED]], len(come), len(old.anomalies) - len(gone),
         [Counted(entity, both[0][entity], both[1][entity]) for entity in entities[:COUNTED]], len(entities), list(zip(*spells, strict=True)),
     )  # fmt: skip
 
@@ -219,14 +204,3 @@ def _side(report: Report, settings: Settings) -> Side:
     return Side(
         len(report.anomalies), len(report.missing), report.judged_entity_weeks, rate, str(settings.false_alarms), report.budget_alarms_per_entity_week
     )
-
-
-def _alarm(each: Anomaly) -> Alarm:
-    feature = main_feature(each)
-    return Alarm(
-        each.entity, each.start, each.end, each.peak_time, each.peak_score, feature, _finite(each.observed[feature]), _finite(each.expected[feature])
-    )
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None

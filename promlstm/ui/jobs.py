@@ -5,10 +5,8 @@ it is done, when somebody cancels it, when its time is over, and when the export
 """
 
 import contextlib
-import os
 import secrets
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -117,7 +115,7 @@ class Jobs:
             line = msgspec.json.encode(order(self.most, memory, int(self.seconds) + 1)) + b'\n'
             job = Job(secrets.token_urlsafe(9), who, asked, self._now())
             try:
-                child = _Child(_started())
+                child = _Child(trial.started('promlstm.ui.rerun', MALLOC_ARENA_MAX='2'))
             except OSError as error:
                 raise NoRoom(f'no process can be started: {error.strerror}') from error
             self._forget()
@@ -216,14 +214,3 @@ def memory_left() -> int:
     limit = limits.memory_bytes()
     left = MEMORY_BYTES if limit is None else min(MEMORY_BYTES, limit - trial.resident_bytes() - INTERPRETER_BYTES)
     return left if left >= LEAST_MEMORY_BYTES else 0
-
-
-def _started() -> subprocess.Popen[bytes]:
-    # -P and PYTHONPATH: it imports what this process imports, and nothing from the folder that it happens to run in.
-    path = os.pathsep.join(os.path.abspath(each) for each in sys.path)
-    environment = {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'MALLOC_ARENA_MAX': '2'}
-    # A session of its own: Ctrl-C at a terminal is for this process.
-    return subprocess.Popen(
-        [sys.executable, '-P', '-m', 'promlstm.ui.rerun'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env=environment, start_new_session=True,
-    )  # fmt: skip

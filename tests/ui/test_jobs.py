@@ -195,8 +195,8 @@ def limits(folder):
 def test_what_a_child_says_that_is_no_line_of_ours_ends_it(kept, monkeypatch):
     """Garbage is no outcome."""
     garbage = [sys.executable, '-c', 'import sys; sys.stdin.readline(); print("{]"); sys.stdin.read()']
-    started = lambda: subprocess.Popen(garbage, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: E731
-    monkeypatch.setattr('promlstm.ui.jobs._started', started)
+    started = lambda *_, **__: subprocess.Popen(garbage, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: E731
+    monkeypatch.setattr('promlstm.engine.trial.started', started)
     job = kept().begin(order('http://127.0.0.1:1'), 'me', {})
     assert over(job).state == 'failed' and job.outcome is None
 
