@@ -31,16 +31,18 @@ def telemetry(series, days, end, faulty_each=3):
     """times [T], values [series, T] (NaN = no sample), and the injected faults: `faulty_each` series for each kind.
 
     A series has a daily rhythm of its own height, correlated noise, and a level; series of four are steady (no rhythm).
+    Values depend on how long before `end` they are, not on the clock: a test that ends now sees the same at every hour.
     """
-    times = np.arange(int(end) - days * DAY, int(end) + 1, STEP)
-    index = times // STEP
+    before = np.arange(-days * DAY, 1, STEP)
+    index = before // STEP
+    times = int(end) + before
     values = np.empty((series, len(times)))
     for i in range(series):
         k = key('past', i)
         noise = gaussian(k, index)
         smooth = np.convolve(gaussian(key('past', i, 'slow'), index), np.ones(30) / np.sqrt(30), 'same')
         level, height = 50 + 40 * (i % 7), 0 if i % 4 == 3 else 10 + 5 * (i % 5)
-        values[i] = level + height * np.sin(2 * np.pi * (times / DAY + i / 50)) + noise + smooth
+        values[i] = level + height * np.sin(2 * np.pi * (before / DAY + i / 50)) + noise + smooth
     return times, values, [_inject(values, times, kind, faulty_each * n + j) for n, kind in enumerate(KINDS) for j in range(faulty_each)]
 
 
@@ -61,7 +63,7 @@ def _inject(values, times, kind, i):
     elif kind == 'drop-out':
         x[span] = np.nan
     elif kind == 'lost season':
-        x[span] = x[span].mean() + gaussian(key('lost', i), times[span])
+        x[span] = x[span].mean() + gaussian(key('lost', i), np.arange(length))
     else:
         x[span] = x[start]
     return Fault(kind, i, float(times[start]), float(times[min(start + length, len(times) - 1)]))
