@@ -21,10 +21,8 @@ def raw(name, steps=80, seed=0):
 
 
 def carried(name, values):
-    import test_families
-
     inputs = {'value': values, 'learn': np.ones(values.shape[:2]), 'threshold': np.full(values.shape[:2], 2.4)}
-    return test_families.carried(name, inputs)
+    return small_models.carried(name, inputs)
 
 
 def windows(scaled, end):

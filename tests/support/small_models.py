@@ -97,3 +97,24 @@ def telemetry(name, seed, steps=110, entities=6):
         values = form.unit[0] + form.unit[1] * values
     values[rng.random(values.shape) < 0.05] = np.nan
     return 1_700_000_000 + 60.0 * np.arange(steps), values
+
+
+def carried(name, inputs):
+    """Outputs and states of the ONNX file over all steps: [(out, state after)]."""
+    loaded = session(name)
+    _, entities, features = inputs['value'].shape
+    state, found = loaded.blank(entities, features), []
+    for t in range(len(inputs['value'])):
+        out, state = loaded.run({key: array[t] for key, array in inputs.items()} | {'step_seconds': np.float32(60)}, state)
+        found.append((out, state))
+    return found
+
+
+def inputs_of(name, steps=140, learn=1.0, seed=0):
+    """Inputs of the graph over telemetry, by name, each [T, …]; no season."""
+    _, values = telemetry(name, seed, steps)
+    n = values.shape[1]
+    return {
+        'value': values, 'season': np.full((*values.shape, 4), np.nan), 'learn': np.full((steps, n), learn, np.float32),
+        'threshold': np.full((steps, n), 2.4, np.float32),
+    }  # fmt: skip

@@ -32,10 +32,8 @@ def test_it_is_the_textbook_network():
 
 def test_the_surprise_is_the_clipped_logit():
     """Of the probability that Keras gives for the window in the ring."""
-    import test_families
-
-    one, inputs = small_models.family('classifier'), test_families.inputs_of('classifier', steps=70)
-    out, state = test_families.carried('classifier', inputs)[-1]
+    one, inputs = small_models.family('classifier'), small_models.inputs_of('classifier', steps=70)
+    out, state = small_models.carried('classifier', inputs)[-1]
     ring = state['state_ring'].reshape(-1, small_models.WIDTH, 12)
     p = one.network(ring).numpy().astype(np.float64).reshape(-1, 2)
     wanted = np.clip(np.log(p / (1 - p)), -6, 8) + 6

@@ -38,26 +38,6 @@ def surprises(name, values):
     return np.stack([verdicts.surprise for verdicts, _ in replayed(name, values)])
 
 
-def carried(name, inputs):
-    """Outputs and states of the ONNX file over all steps: [(out, state after)]."""
-    session = small_models.session(name)
-    _, entities, features = inputs['value'].shape
-    state, found = session.blank(entities, features), []
-    for t in range(len(inputs['value'])):
-        out, state = session.run({key: array[t] for key, array in inputs.items()} | {'step_seconds': np.float32(60)}, state)
-        found.append((out, state))
-    return found
-
-
-def inputs_of(name, steps=140, learn=1.0, seed=0):
-    _, values = small_models.telemetry(name, seed, steps)
-    n = values.shape[1]
-    return {
-        'value': values, 'season': np.full((*values.shape, 4), np.nan), 'learn': np.full((steps, n), learn, np.float32),
-        'threshold': np.full((steps, n), 2.4, np.float32),
-    }  # fmt: skip
-
-
 @every
 def test_tensorflow_and_onnx_agree_over_hundreds_of_carried_steps(name):
     """Missing samples, huge values, rows that do not learn and one with a new normal among them."""
@@ -120,9 +100,9 @@ def test_the_future_cannot_change_the_past(name):
 @every
 def test_who_is_judged_only_teaches_nothing(name):
     """learn = 0: scales, usual errors and season stand still; only what was seen last moves on."""
-    inputs = inputs_of(name)
+    inputs = small_models.inputs_of(name)
     inputs['learn'][120:] = 0
-    steps = carried(name, inputs)
+    steps = small_models.carried(name, inputs)
     for state in {'state_scale', 'state_error'} & set(steps[0][1]):
         columns = slice(None, -15) if state == 'state_scale' else slice(None)       # the last columns of a scale are past values
         assert np.array_equal(steps[119][1][state][..., columns], steps[139][1][state][..., columns]), state
@@ -133,30 +113,30 @@ def test_who_is_judged_only_teaches_nothing(name):
 @banded
 def test_a_shift_that_is_declared_normal_is_normal(name):
     """learn = 2 at the new level: what follows is as little surprising as what came before."""
-    inputs = inputs_of(name, steps=160)
+    inputs = small_models.inputs_of(name, steps=160)
     inputs['value'] = np.where(np.isnan(inputs['value']), np.nanmean(inputs['value'], (0, 1)), inputs['value'])
     spread = np.std(inputs['value'], (0, 1))
     inputs['value'][120:] += 30 * spread
     declared = {**inputs, 'learn': inputs['learn'].copy()}
     declared['learn'][120] = 2
-    before, after = (np.stack([out['surprise'] for out, _ in carried(name, each)]) for each in (inputs, declared))
+    before, after = (np.stack([out['surprise'] for out, _ in small_models.carried(name, each)]) for each in (inputs, declared))
     if name == 'autoencoder':
         assert np.nanmean(after[121:126]) < np.nanmean(before[121:126])
     assert np.isfinite(after[121:]).all()
-    ring = carried(name, {key: array[:121] for key, array in declared.items()})[-1][1]['state_ring'][..., : small_models.WIDTH]
+    ring = small_models.carried(name, {key: array[:121] for key, array in declared.items()})[-1][1]['state_ring'][..., : small_models.WIDTH]
     assert np.array_equal(ring, np.repeat(ring[..., -1:], small_models.WIDTH, -1))
 
 
 @banded
 def test_the_band_is_the_border_of_the_threshold(name):
     """A feature outside its band is one whose surprise is beyond the threshold; seen where only one feature has a sample."""
-    inputs = inputs_of(name, steps=400)
+    inputs = small_models.inputs_of(name, steps=400)
     inputs['value'] = np.where(np.isnan(inputs['value']), np.nanmean(inputs['value'], (0, 1)), inputs['value'])
     inputs['value'][100:, :, 1] = np.nan
     rng, spread = np.random.default_rng(0), np.nanstd(inputs['value'], (0, 1))
     inputs['value'][100:, :, 0] += spread[0] * 40 * (rng.random((300, 6)) < 0.15) * rng.normal(size=(300, 6))
     inputs['threshold'][:], outside, inside = 1.5, 0, 0
-    for t, (out, _) in list(enumerate(carried(name, inputs)))[100:]:
+    for t, (out, _) in list(enumerate(small_models.carried(name, inputs)))[100:]:
         x, lower, upper = inputs['value'][t, :, 0], out['lower'][:, 0], out['upper'][:, 0]
         beyond = (x < lower) | (x > upper)
         assert np.array_equal(beyond, out['surprise'] > np.float32(1.5)), t
