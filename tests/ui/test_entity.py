@@ -147,6 +147,31 @@ def test_servers_that_are_gone_are_sentences_on_the_page(pages):
     assert lines['series'][0]['observed'] == [] and 'prometheus did not answer' in lines['notes'][0]
 
 
+def test_what_is_strange_now_is_marked_since_it_began_where_no_gauge_tells_of_it(pages):
+    """An alarm and a missing entity, up to now; of a span that ended before it nothing is marked; a normal one has none."""
+    past = lambda detector, end='', **entity: pages.get(  # noqa: E731
+        f'/api/v1/history?{asked(detector, **entity)}&range=1h&end={end}'
+    ).json()['data']
+    ends = lambda runs: [(run['start'], run['end'], run['peak']) for run in runs]  # noqa: E731
+    hot = past('traffic', service='web', job='node')
+    assert ends(hot['alarms']) == [(NOW - 300, hot['end'], 2.0)] and hot['missing'] == []
+    gone = past('disk', instance='a', job='node')
+    assert ends(gone['missing']) == [(NOW - 120, gone['end'], None)] and gone['alarms'] == []
+    assert past('traffic', end=str(NOW - 600), service='web', job='node')['alarms'] == [] == past('traffic', service='calm', job='node')['alarms']
+
+
+def test_what_tells_an_entity_from_others_leads_its_heading_and_its_title(pages):
+    """As in lists: what all share comes last, and is not in the title."""
+    page = read(pages.get(f'/entity?{asked("traffic", service="calm", job="node")}').text)
+    assert page.one('h1').text == 'service= calm job= node' and page.one('title').text == 'normal: service=calm · traffic · promlstm'
+
+
+@pytest.mark.parametrize(('entity', 'offered'), [('web', True), ('calm', False)])
+def test_of_what_is_strange_one_can_say_that_it_is_a_false_alarm(pages, entity, offered):
+    links = [each.attributes['href'] for each in read(pages.get(f'/entity?{asked("traffic", service=entity, job="node")}').text).all('a')]
+    assert len([each for each in links if each.startswith('feedback?detector=traffic&entity=')]) == offered
+
+
 def test_a_prometheus_that_hangs_holds_up_no_other_page():
     """An entity's page comes without its past and says so; the first page does not wait for it, however many look at entities."""
     go = threading.Event()

@@ -72,7 +72,7 @@ export class Charts {
       this.shares("Contribution of each feature", features.filter((each) => each.contribution.length).map((each) => [each.name, each.contribution]));
     }
     const views = Object.entries(data.views).filter(([, column]) => column.some((each) => each > 0.005));
-    if (views.length) this.shares("Views of the model, while anomalous", views.map(([name, column]) => [name.replaceAll("_", " "), column]));
+    if (views.length) this.shares("What the model saw, while anomalous", views.map(([name, column]) => [data.view_words[name], column]));
     this.dated();
     this.key();
     this.tell(null);
