@@ -2,9 +2,9 @@
 // Data is what api/v1/history answers; a report may add `faults`, spans that are known to be wrong. Drag zooms, Shift and drag moves, a double click goes back; the owner of the charts decides what to load.
 import { alone, heights, withForecast } from "./columns.js";
 import uPlot from "./uplot.js";
-import { band, increments, value } from "./units.js";
+import { band, increments, ticks, value } from "./units.js";
 
-const AXIS = 68; // pixels, so that all charts begin at the same place
+const AXIS = 74; // pixels, so that all charts begin at the same place
 const LEAST_SECONDS = 60;
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const seconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
@@ -160,7 +160,7 @@ export class Charts {
       scales: { x: { time: true, min: this.span[0], max: this.span[1] }, y: { range: () => range } },
       axes: [
         { ...axis, values: this.plots.length ? (_, splits) => splits.map(() => "") : times, space: 72, size: this.plots.length ? 6 : 40, incrs: STEPS_OF_TIME, gap: 4 },
-        { ...axis, size: AXIS, values: (_, splits) => splits.map((split) => value(Math.abs(split) < 1e-15 ? 0 : split, unit)), incrs: increments(unit), space: 34 },
+        { ...axis, size: AXIS, values: (_, splits) => ticks(splits, unit), incrs: increments(unit), space: 34 },
       ],
       cursor: {
         sync: { key: this.sync.key, filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } },
