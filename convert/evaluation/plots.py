@@ -42,8 +42,8 @@ def bars(groups, *, y, height=200):
     parts = [place.axes('', y, False, ticks=False)]
     width = (WIDE - LEFT - RIGHT) / len(groups)
     for g, (label, row) in enumerate(zip(groups, values, strict=True)):
-        words = [f'<tspan x="{LEFT + (g + 0.5) * width:.1f}" dy="{12 if k else 0}">{escape(word)}</tspan>' for k, word in enumerate(label.split(' '))]
-        parts.append(f'<text y="{height - BOTTOM + 13}" class="middle">{"".join(words)}</text>')
+        words = [f'<tspan x="{LEFT + (g + 0.5) * width:.1f}" dy="{10 if k else 0}">{escape(word)}</tspan>' for k, word in enumerate(label.split(' '))]
+        parts.append(f'<text y="{height - BOTTOM + 11}" class="middle">{"".join(words)}</text>')
         for k, value in enumerate(row):
             if np.isfinite(value):
                 left, top = LEFT + g * width + width * (0.1 + 0.8 * k / len(names)), place.y(value)
