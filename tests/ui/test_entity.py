@@ -3,7 +3,8 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import quote, urlencode
+from types import SimpleNamespace
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import msgspec
 import numpy as np
@@ -14,9 +15,12 @@ from servers import wait_until
 from standings import HOSTILE, NOW, Pages, identity, standing
 
 from promlstm import arguments
+from promlstm import config as configuration
 from promlstm.demo.fleet import Fleet
 from promlstm.demo.source import Source
 from promlstm.engine import labels
+from promlstm.ui import elsewhere, present, window
+from promlstm.ui.subject import Subject
 
 CONFIG = """
 prometheus: {url: http://127.0.0.1:9}
@@ -199,6 +203,26 @@ def test_the_promql_to_copy_is_about_this_entity(pages):
     assert yaml.safe_load(rule)[0]['expr'] == f'{score} >= 1'
     assert found['promql'][0]['url'].startswith('http://127.0.0.1:9/graph?g0.expr=up%7Bjob')
     assert [each['title'] for each in found['links']] == ['Prometheus: observed', 'Prometheus: score', 'Alertmanager: alerts']
+
+
+@pytest.mark.parametrize(
+    ('kind', 'expr', 'shown'),
+    [
+        ('prometheus', 'node_load1', 'node_load1{job="a|b"}'),
+        ('loki', 'sum by (job) (rate({env="x"}[5m]))', 'sum by (job) (rate({env="x"}[5m]))'),
+    ],
+)
+def test_grafana_is_asked_for_what_its_data_source_understands(kind, expr, shown):
+    """PromQL of the one entity, LogQL as it stands; the dashboard is narrowed to labels whatever divides a filter in Grafana."""
+    text = f'sources: {{s: {{kind: {kind}, url: "http://s"}}}}\ndetectors: [{{name: d, source: s, expr: {json.dumps(expr)}}}]'
+    config = configuration.parse(text)
+    subject = Subject(config, config.detectors[0], (('job', 'a|b'),), ('job',))
+    context = SimpleNamespace(in_force=lambda: (config, {}), grafana_url='http://g', runbook_url='')
+    now = present.present(subject.detector, subject.entity, None, None)
+    found = elsewhere.of(subject, (('detector', 'd'), *subject.entity), now, window.window(3600, None, NOW, 60), context)
+    links = {each.title: parse_qs(urlsplit(each.url).query) for each in found.links}
+    assert json.loads(links['Grafana: Explore']['panes'][0])['promlstm']['queries'] == [{'refId': 'A', 'expr': shown}]
+    assert links['Grafana: dashboard']['var-filter'] == ['job|=|a__gfp__b'] and ('Prometheus: observed' in links) == (kind == 'prometheus')
 
 
 @pytest.mark.parametrize('flag', ['--web.grafana-url', '--web.runbook-url'])
