@@ -186,7 +186,7 @@ def routes(context: Context) -> Routes:
             found, after = context.incidents.listing(api.Asked(asked.state, SHOWN, asked.after), wanted)
         except BadQuery as error:
             problem, found, after = str(error), [], None
-        thing = naming_of(standings())
+        thing = named(standings(), context.templates.shared)
         return context.templates.page(
             'incidents', status=400 if problem else 200, problem=problem, gzip=wants_gzip(request), incidents=found, state=asked.state, given=given,
             next=api.token(after), now=context.now(), detector=detector, detectors=list(context.statuses()), thing=thing, title=partial(title, thing=thing),
@@ -195,9 +195,6 @@ def routes(context: Context) -> Routes:
 
     def standings() -> list[Standing]:
         return context.board.present(context.statuses())
-
-    def naming_of(present: Sequence[Standing]) -> Callable[[Cause], str]:
-        return named(present, context.templates.shared)
 
     def known(given: Mapping[str, str]) -> tuple[Incident, Surroundings]:
         name = given.get('id', '')
@@ -215,7 +212,7 @@ def routes(context: Context) -> Routes:
         except NotFound:
             return context.templates.page('gone', status=404, gzip=gzip, id=given['id'], kept=MOST_INCIDENTS)
         now, present = context.now(), standings()
-        thing = naming_of(present)
+        thing = named(present, context.templates.shared)
         members = found.members[offset : offset + SHOWN]
         axis = onsets.axis(found, members, now)
         return context.templates.page(
