@@ -98,10 +98,11 @@ TIERS = {
 }
 
 # Making models may build on what judges a sample and on the way to its samples, never on what runs or serves. The demo's fleet is the
-# ground of the synthetic telemetry, and reports have the style of the exporter's pages.
+# ground of the synthetic telemetry, and reports have the style and the charts of the exporter's pages.
 CONVERT_MAY = {
     'promlstm', 'promlstm.errors', 'promlstm.strict_yaml', 'promlstm.logs', 'promlstm.terminal', 'promlstm.engine', 'promlstm.query',
     'promlstm.config', 'promlstm.card', 'promlstm.forecasts', 'promlstm.incidents', 'promlstm.demo.fleet', 'promlstm.demo.shop',
+    'promlstm.ui.past',
     'promlstm.ui.standalone',
 }  # fmt: skip
 

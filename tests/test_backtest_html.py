@@ -117,19 +117,4 @@ def test_the_command(tmp_path, capfdbinary):
 def test_it_opens_from_disk(written, chromium, tmp_path):
     """In a real browser: charts are drawn, nothing is asked for, nothing is wrong on the console, and axe finds nothing serious, in either scheme."""
     (tmp_path / 'report.html').write_text(written[1])
-    tab = browser.Look(chromium)
-    try:
-        asked = []
-        tab.page.on('request', lambda request: asked.append(request.url))
-        tab.page.goto((tmp_path / 'report.html').as_uri())
-        tab.page.locator('[data-chart]').first.scroll_into_view_if_needed()
-        tab.page.wait_for_selector('[data-chart] canvas')
-        tab.page.locator('[data-chart]').last.scroll_into_view_if_needed()
-        tab.page.wait_for_function('[...document.querySelectorAll("[data-chart]")].pop().querySelector("canvas")')
-        browser.axe(tab.page)
-        with tab.dark():
-            browser.axe(tab.page)
-        assert asked == [(tmp_path / 'report.html').as_uri()]
-        assert [each for each in tab.wrong if 'asks another server' not in each] == []
-    finally:
-        tab.close()
+    browser.opened_from_disk(chromium, tmp_path / 'report.html')

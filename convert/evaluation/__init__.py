@@ -8,6 +8,7 @@
     evaluate         figures on labelled sets, for the manifest
     gates            whether a model may be released
     report           results as text, JSON and HTML
+    charts           events as the exporter's pages draw them
     plots            SVG plots for the report
     document         the frame of a report as HTML
     review           the stage `evaluate`: benchmark, gates, report
@@ -48,7 +49,7 @@ The command `benchmark --forecast`, over series whose future is known:
 """
 
 __all__ = [
-    'alerts', 'baselines', 'benchmark', 'benchmark_sets', 'document', 'evaluate', 'events', 'figures', 'forecast_baselines', 'forecast_board',
+    'alerts', 'baselines', 'benchmark', 'benchmark_sets', 'charts', 'document', 'evaluate', 'events', 'figures', 'forecast_baselines', 'forecast_board',
     'forecast_measures', 'forecast_packages', 'forecast_ridge', 'forecast_sets', 'forecasting', 'gates', 'healthy', 'measures', 'mistakes',
     'nab', 'planting', 'plots', 'recurrence', 'replay', 'report', 'review', 'root_cause', 'root_cause_cases', 'root_cause_rankings',
     'scoreboard', 'scorecard', 'scoring', 'shapes', 'sheets', 'spreading', 'volume',

@@ -23,6 +23,7 @@ from promlstm.card import BUDGETS
 from promlstm.errors import BudgetError
 
 BUDGET = 1.0            # false alarms per entity-week
+LARGEST = 20_000_000    # samples of a set whose events are drawn with the band around them; of a larger one without
 BINS = np.r_[0, 2.0 ** np.arange(-3, 3.01, 0.25), np.inf]       # of score = surprise / threshold
 
 
@@ -84,10 +85,15 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A set with the scores of the first method, to be drawn: float [T, N], 1 = the threshold (calibrated, or found in hindsight)."""
+    """A set with what the first method says of it, to be drawn.
+
+    scores  float [T, N], 1 = the threshold (calibrated, or found in hindsight)
+    seen    None = the set is too large
+    """
 
     benchmark_set: BenchmarkSet
     scores: np.ndarray
+    seen: replay.Seen | None = None
 
 
 def measure_all(methods, benchmark_sets, log, *, baselines=True):
@@ -102,34 +108,36 @@ def measure_all(methods, benchmark_sets, log, *, baselines=True):
     for benchmark_set in benchmark_sets:
         steps, entities, _ = benchmark_set.values.shape
         log(f'  {benchmark_set.name}: {entities} entities, {steps} steps of {benchmark_set.step_seconds:g} s')
-        for method, scores, thresholds in _scores(methods, benchmark_set, baselines, log):
+        seen = replay.Seen.blank(benchmark_set.values.shape) if benchmark_set.values.size <= LARGEST else None
+        for method, scores, thresholds in _scores(methods, benchmark_set, baselines, log, seen):
             result = measure(method, benchmark_set, scores, thresholds)
             results.append(result)
             if method is methods[0]:
-                scored.append(Scored(benchmark_set, scores / _threshold(result, thresholds)))
+                scored.append(Scored(benchmark_set, scores / _threshold(result, thresholds), seen))
             if result.equal:
                 log(f'    {method.name:16} {result.equal.event_recall:.3f} of the events at {BUDGET:g} false alarm per entity-week')
     return results, scored
 
 
-def _scores(methods, benchmark_set, baselines, log):
-    """Each method with its scores [T, N] and {budget: threshold [N]} by its calibration."""
+def _scores(methods, benchmark_set, baselines, log, seen):
+    """Each method with its scores [T, N] and {budget: threshold [N]} by its calibration; `seen` is filled in by the first one."""
     for method in methods:
         features = method.session.bundle.manifest.features
         if features is None or len(features) == benchmark_set.values.shape[2]:
             steps = len(benchmark_set.times)
             show = functools.partial(progress.track, what=f'{benchmark_set.name}, {method.name}, steps', total=steps, log=log)
-            scores, classes = surprises(method.session, benchmark_set, show)
+            scores, classes = surprises(method.session, benchmark_set, show, seen if method is methods[0] else None)
             yield method, scores, _calibrated(method.session.bundle.calibration, benchmark_set.step_seconds, classes)
     for name, scores in baseline_scores(benchmark_set).items() if baselines else ():
         yield Method(name, 'baseline'), scores, {}
 
 
-def surprises(session, benchmark_set, progress=iter):
-    """(surprise float32 [T, N], class of each entity int64 [N]) of a model."""
+def surprises(session, benchmark_set, progress=iter, seen=None):
+    """(surprise float32 [T, N], class of each entity int64 [N]) of a model; seen as of replay.surprises_and_classes."""
     return replay.surprises_and_classes(
-        session, benchmark_set.times, benchmark_set.values, step_seconds=benchmark_set.step_seconds, history=benchmark_set.history, progress=progress
-    )
+        session, benchmark_set.times, benchmark_set.values, step_seconds=benchmark_set.step_seconds, history=benchmark_set.history, progress=progress,
+        seen=seen,
+    )  # fmt: skip
 
 
 def baseline_scores(benchmark_set):

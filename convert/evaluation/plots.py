@@ -10,7 +10,6 @@ import numpy as np
 WIDE, LEFT, RIGHT, TOP, BOTTOM = 640, 62, 14, 10, 34
 # Of the stylesheet, which has others for a dark scheme; behind each what stands where there is none.
 COLOURS = ('var(--chart-1, #2563b0)', 'var(--chart-2, #c2410c)', 'var(--chart-3, #4d7c0f)', 'var(--chart-4, #7e22ce)', 'var(--chart-8, #64748b)')
-FAULT, ALARM = 'var(--missing-ground, #fde2c8)', 'var(--anomalous, #c81e1e)'
 
 
 def lines(series, *, x, y, height=200, log_x=False, marks=()):
@@ -30,7 +29,7 @@ def lines(series, *, x, y, height=200, log_x=False, marks=()):
         parts.append(f'<path d="{place.path(a, b)}" stroke="{colour}"/>')
         if len(a) < 30:
             parts += [f'<circle cx="{place.x(u):.1f}" cy="{place.y(v):.1f}" r="2.5" fill="{colour}"/>' for u, v in zip(a, b, strict=True)]
-    return _legend(list(points)) + _svg(height, parts)
+    return _legend(list(points)) + _svg(height, parts, f'{y} over {x}: {", ".join(points)}')
 
 
 def bars(groups, *, y, height=200):
@@ -43,28 +42,14 @@ def bars(groups, *, y, height=200):
     parts = [place.axes('', y, False, ticks=False)]
     width = (WIDE - LEFT - RIGHT) / len(groups)
     for g, (label, row) in enumerate(zip(groups, values, strict=True)):
-        parts.append(f'<text x="{LEFT + (g + 0.5) * width:.1f}" y="{height - BOTTOM + 14}" class="middle">{escape(label)}</text>')
+        words = [f'<tspan x="{LEFT + (g + 0.5) * width:.1f}" dy="{10 if k else 0}">{escape(word)}</tspan>' for k, word in enumerate(label.split(' '))]
+        parts.append(f'<text y="{height - BOTTOM + 11}" class="middle">{"".join(words)}</text>')
         for k, value in enumerate(row):
             if np.isfinite(value):
                 left, top = LEFT + g * width + width * (0.1 + 0.8 * k / len(names)), place.y(value)
                 size = f'width="{0.72 * width / len(names):.1f}" height="{max(0.5, height - BOTTOM - top):.1f}"'
                 parts.append(f'<rect x="{left:.1f}" y="{top:.1f}" {size} fill="{COLOURS[k % 5]}"><title>{escape(names[k])} {value:.3g}</title></rect>')
-    return _legend(names) + _svg(height, parts)
-
-
-def trace(values, scores, spans, *, height=110, unit='steps'):
-    """A stretch of a series: values float [T], its scores float [T] (1 = alarm), spans [(first, end)] of faults behind it."""
-    place = _Frame(np.arange(len(values)), values[np.isfinite(values)], height)
-    parts = []
-    for first, end in spans:
-        left, right = place.x(max(first - 0.5, 0)), place.x(min(end - 0.5, len(values) - 1))
-        parts.append(f'<rect x="{left:.1f}" y="{TOP}" width="{max(right - left, 1.5):.1f}" height="{height - TOP - BOTTOM}" fill="{FAULT}"/>')
-    parts.append(place.axes(unit, '', False))
-    parts.append(f'<path d="{place.path(np.arange(len(values)), values)}" stroke="{COLOURS[0]}"/>')
-    with np.errstate(invalid='ignore'):
-        hits = np.flatnonzero((scores >= 1) & np.isfinite(values))
-    parts += [f'<circle cx="{place.x(t):.1f}" cy="{place.y(values[t]):.1f}" r="2.6" fill="{ALARM}"/>' for t in hits]
-    return _svg(height, parts)
+    return _legend(names) + _svg(height, parts, f'{y}, {" and ".join(names)}, for each of: {", ".join(groups)}')
 
 
 def line(xs, ys):
@@ -140,5 +125,5 @@ def _legend(names):
     return '<p class="legend">' + ' '.join(f'<span><i style="background:{COLOURS[k % 5]}"></i>{escape(n)}</span>' for k, n in enumerate(names)) + '</p>'
 
 
-def _svg(height, parts):
-    return f'<svg viewBox="0 0 {WIDE} {height}" role="img">{"".join(parts)}</svg>'
+def _svg(height, parts, said):
+    return f'<svg viewBox="0 0 {WIDE} {height}" role="img" aria-label="{escape(said)}">{"".join(parts)}</svg>'

@@ -4,6 +4,7 @@ Who calls it: calibrate and the evaluation. Nothing else scores with a model, so
 """
 
 from dataclasses import replace
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -13,6 +14,19 @@ from promlstm.engine.columns import Frame
 from promlstm.engine.memory import blank
 
 UTC = ZoneInfo('UTC')
+
+
+class Seen(NamedTuple):
+    """What an operator sees beside a score, to be filled in by a replay: float32 [T, N, F] each, NaN = nothing."""
+
+    expected: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+    @classmethod
+    def blank(cls, shape):
+        """Nothing seen so far."""
+        return cls(*(np.full(shape, np.nan, np.float32) for _ in cls._fields))
 
 
 def surprises(session, times, values, *, step_seconds, history=None, contributions=False, progress=iter):
@@ -33,11 +47,16 @@ def surprises(session, times, values, *, step_seconds, history=None, contributio
     return (out, shares) if contributions else out
 
 
-def surprises_and_classes(session, times, values, *, step_seconds, history=None, progress=iter):
-    """As `surprises`; returns (float32 [T, N], int64 [N]: which calibration rows hold for each entity at the end)."""
+def surprises_and_classes(session, times, values, *, step_seconds, history=None, progress=iter, seen=None):
+    """As `surprises`; returns (float32 [T, N], int64 [N]: which calibration rows hold for each entity at the end).
+
+    seen  a blank Seen, which is filled in, or None
+    """
     out = np.full(values.shape[:2], np.nan, np.float32)
     for t, verdicts, after in steps(session, times, values, step_seconds, history, progress):
         out[t], memory = verdicts.surprise, after
+        for name, column in seen._asdict().items() if seen else ():
+            column[t] = getattr(verdicts, name)
     return out, memory.klass
 
 

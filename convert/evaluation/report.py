@@ -10,7 +10,7 @@ from html import escape
 import msgspec
 import numpy as np
 
-from convert.evaluation import benchmark, gates, measures, plots
+from convert.evaluation import benchmark, charts, gates, measures, plots
 from convert.evaluation.document import document
 from promlstm import terminal
 from promlstm.card import BUDGETS
@@ -18,7 +18,6 @@ from promlstm.card import BUDGETS
 FORMAT = 2              # of report.json; part of what the stage `evaluate` depends on
 
 DRAWN = 10              # best and worst detections
-AROUND = 120            # steps drawn before and after an event
 LOSS = re.compile(r'(\d+)/(\d+)\b.*?loss (-?[\d.]+)')
 COLUMNS = {
     'event_recall': 'events found', 'event_precision': 'event precision', 'event_f1': 'event F1', 'accuracy': 'accuracy', 'precision': 'precision',
@@ -134,8 +133,9 @@ def page(report, scored, sections=()):
         parts.append(f'<h2>Learning</h2><figure>{curve}</figure>')
     parts += [f'<h2>{escape(title)}</h2>{body}' for title, body in sections]
     drawn = {each.benchmark_set.name: each for each in scored}
-    parts += [_set_html(name, results, drawn.get(name)) for name, results in _by_set(report).items()]
-    return document(f'{report.model}: evaluation', parts)
+    pictures = []
+    parts += [_set_html(name, results, drawn.get(name), pictures) for name, results in _by_set(report).items()]
+    return document(f'{report.model}: evaluation', parts, charts=pictures)
 
 
 def _title(report):
@@ -162,15 +162,15 @@ NOTE = (
 )
 
 
-def _set_html(name, results, scored):
-    """One benchmark set: the table of all methods, plots, and the events of the model."""
+def _set_html(name, results, scored, pictures):
+    """One benchmark set: the table of all methods, plots, and the events of the model, whose charts are added to `pictures`."""
     parts = [f'<h2>{escape(name)}</h2>']
     if rows := [(each.role, row) for each in results for row in _rows([each])]:
         parts.append(f'{_table_html(rows)}<p class="note">{NOTE}</p>')
     first = results[0]
     parts.append(f'<div class="grid2">{_kinds(results)}{_alarms(first)}{_distribution(first)}</div>')
     if scored:
-        parts.append(_detections(scored))
+        parts.append(_detections(scored, pictures))
     return ''.join(parts)
 
 
@@ -214,14 +214,19 @@ def _distribution(result):
     return f'<figure>{curve}<figcaption>How samples are spread over scores.</figcaption></figure>'
 
 
-def _detections(scored):
+EVENTS = (
+    'Orange is what is labelled as a fault, red where the model alarms; the band is that of a score of about 1. Times are those of the replay: '
+    'of recorded sets whole weeks apart from the truth.'
+)
+
+
+def _detections(scored, pictures):
     events = strongest_events(scored)
-    if scored.benchmark_set.labels is None:
-        return '<h3>The strongest alarms</h3>' + _event_plots(scored, events[:DRAWN])
-    best, worst = events[:DRAWN], events[::-1][: max(0, min(DRAWN, len(events) - DRAWN))]
-    titles = (('Best detections', best), ('Worst detections', worst))
-    halves = ''.join(f'<div><h3>{title}</h3>{_event_plots(scored, some)}</div>' for title, some in titles)
-    return f'<div class="grid2">{halves}</div>'
+    titles = {'The strongest alarms': events[:DRAWN]}
+    if scored.benchmark_set.labels is not None:
+        titles = {'Best detections': events[:DRAWN], 'Worst detections': events[::-1][: max(0, min(DRAWN, len(events) - DRAWN))]}
+    halves = ''.join(f'<div><h3>{title}</h3>{_event_plots(scored, some, pictures)}</div>' for title, some in titles.items())
+    return f'<p class="note">{EVENTS}</p><div class="grid2">{halves}</div>'
 
 
 def strongest_events(scored):
@@ -239,23 +244,11 @@ def strongest_events(scored):
     return sorted(out, key=lambda event: -event[0])
 
 
-def _event_plots(scored, events):
+def _event_plots(scored, events, pictures):
     subject, parts = scored.benchmark_set, []
     for score, n, first, end in events:
-        span = slice(max(0, first - AROUND), min(end + AROUND, len(subject.times)))
-        values = subject.values[span, n]
-        column = values[:, int(np.nanargmax(_movement(values, first - span.start)))]
-        labels = subject.labels[span, n] if subject.labels is not None else np.zeros(len(column), bool)
-        svg = plots.trace(column, scored.scores[span, n], measures.runs(labels), unit=f'steps of {subject.step_seconds:g} s')
         kind = f'{subject.kinds[n].replace("_", " ")}, ' if subject.kinds else ''
-        parts.append(f'<figure>{svg}<figcaption>{escape(kind)}score {score:.2f}, {escape(subject.names[n][:90])}</figcaption></figure>')
+        title = f'{escape(kind)}score {score:.2f}, {escape(subject.names[n][:90])}'
+        parts.append(f'<div class="event"><h4>{title}</h4><div class="charts" data-chart="{len(pictures)}"></div></div>')
+        pictures.append(charts.event(scored, n, first, end))
     return ''.join(parts) or '<p class="note">none</p>'
-
-
-def _movement(values, at):
-    """How far each feature moves at a step, in its own spread: float [F]."""
-    with np.errstate(all='ignore'):
-        spread = np.nanmax(np.abs(np.diff(values, axis=0)), 0, initial=0)
-        before = np.nanmean(values[:at] if at else values, 0)
-        moved = np.nanmax(np.abs(values[at : at + 5] - before), 0, initial=0)
-        return np.nan_to_num(moved / np.maximum(spread, 1e-30))

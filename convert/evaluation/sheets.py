@@ -72,7 +72,7 @@ def picture(values, scores, shaded, lower=None, upper=None):
     score_y = HIGH - 1 - np.clip(scores, 0, HIGHEST) / HIGHEST * (SCORE - 2)
     alarm = HIGH - 1 - (SCORE - 2) / HIGHEST
     parts.append(f'<path d="M0 {alarm:.1f}H{WIDE}" stroke="{MARK}" stroke-dasharray="3 3"/><path d="{plots.line(x, score_y)}" stroke="{LINE}"/>')
-    return f'<svg viewBox="0 0 {WIDE} {HIGH}" role="img">{"".join(parts)}</svg>'
+    return f'<svg viewBox="0 0 {WIDE} {HIGH}" aria-hidden="true">{"".join(parts)}</svg>'
 
 
 def _band(x, low, high):

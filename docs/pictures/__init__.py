@@ -21,4 +21,5 @@ IMAGES = {
     'page-now.png': 'pages',
     'page-incident.png': 'pages',
     'page-entity.png': 'pages',
+    'page-what-if.png': 'pages',
 }  # file in docs/images: the group that makes it

@@ -54,16 +54,12 @@ def missing(group):
 
         gone = [name for name in ('prometheus', 'promtool') if not os.access(servers.TOOLS / name, os.X_OK)]
         return f'{" and ".join(gone)} missing in {servers.TOOLS}: make tools' if gone else ''
-    if group == 'pages':
+    if group == 'report' and importlib.util.find_spec('tensorflow') is None:
+        return "convert needs TensorFlow: pip install '.[train]'"
+    if group in ('pages', 'report'):
         from pictures import pages
 
         return pages.missing()
-    if group == 'report' and importlib.util.find_spec('tensorflow') is None:
-        return "convert needs TensorFlow: pip install '.[train]'"
-    if group == 'report':
-        from pictures import report
-
-        return '' if report.browser() else f'no browser is on the PATH, of {", ".join(report.BROWSERS)} (Debian: apt-get install chromium)'
     return ''
 
 
@@ -105,11 +101,11 @@ def report(directory, log):
     return {'report.png': report.picture(directory, log)}
 
 
-def pages(_directory, log):
+def pages(directory, log):
     """{file: bytes} of the first screens of pages."""
     from pictures import pages
 
-    return {f'page-{name}.png': made for name, made in pages.pictures(log).items()}
+    return {f'page-{name}.png': made for name, made in pages.pictures(directory, log).items()}
 
 
 MAKERS = {'demo': demo, 'dashboards': dashboards, 'report': report, 'pages': pages}

@@ -122,10 +122,16 @@ class Gathering:
         record = self._table.record() if self._ready.is_set() else None
         return record if record and record.time else None
 
-    def listing(self, asked: Asked) -> tuple[list[Incident], tuple[bool, str] | None]:
-        """The incidents that are asked for, and (open, id) of the last one if there are more."""
+    def listing(self, asked: Asked, among: Callable[[View], Bools] | None = None) -> tuple[list[Incident], tuple[bool, str] | None]:
+        """The incidents that are asked for, and (open, id) of the last one if there are more.
+
+        among  gives those that count, bool [I]; None = all do
+        """
         view = self._table.view(self._clock.now())
         keys = [key for key in listing.keys(view) if asked.state == 'all' or key.open == (asked.state == 'open')]
+        if among:
+            wanted = among(view)
+            keys = [key for key in keys if wanted[key.number]]
         if asked.after is not None:
             keys = [key for key in keys if key.order < asked.after]
         active = view.active()

@@ -5,7 +5,7 @@ written as JSON.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +42,11 @@ def asked(query: str) -> Asked:
     """
     given = parameters(query)
     allow(given, 'state', 'limit', 'after')
+    return read(given)
+
+
+def read(given: Mapping[str, str]) -> Asked:
+    """The same of parameters, among which there may be others."""
     state, limit = choice(given, 'state', _STATES, 'all'), number(given, 'limit', LIMIT, 1, MOST)
     match = _TOKEN.match(given['after']) if 'after' in given else None
     if 'after' in given and not match:

@@ -111,8 +111,8 @@ def page(found: Sequence[Found], failed: Sequence[str] = (), incidents: str = ''
     charts: list[object] = []
     sections = [_section(each, charts) for each in found]
     return standalone.page(
-        'backtest', styles=('style.css', 'chart.css', 'uplot.css', 'what_if.css'), script='report.js', modules=('uplot.js', 'units.js', 'chart.js', 'times.js'),
-        data={'charts': charts}, sections=sections, failed=list(failed), incidents=incidents,
+        'backtest', styles=('style.css', 'chart.css', 'uplot.css', 'what_if.css'), **standalone.CHARTS, data={'charts': charts}, sections=sections,
+        failed=list(failed), incidents=incidents,
     )  # fmt: skip
 
 

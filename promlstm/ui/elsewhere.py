@@ -54,7 +54,7 @@ def of(subject: Subject, exported: Pairs, now: Present, span: Window, context: C
     texts.append(Text('Score', score, links.prometheus(url, score, span) if url else ''))
     texts.append(Text('Alerting rule to begin with', promql.alert(detector.name, subject.matchers)))
     found = [Link(f'Prometheus: {title}', links.prometheus(url, expr, span)) for title, expr in (('observed', main), ('score', score)) if url]
-    return Elsewhere(texts, [*found, *_links(exported, main, now, span, context)])
+    return Elsewhere(texts, [*found, *_links(exported, texts[0].text, now, span, context)])
 
 
 def _links(exported: Pairs, expr: str, now: Present, span: Window, context: Context) -> Iterable[Link]:

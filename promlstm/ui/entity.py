@@ -17,7 +17,7 @@ from promlstm.ui.clients import Clients
 from promlstm.ui.context import Context
 from promlstm.ui.history import History
 from promlstm.ui.neighbours import Neighbours
-from promlstm.ui.past import Past, numbers
+from promlstm.ui.past import Past, numbers, with_run
 from promlstm.ui.present import GONE, UNKNOWN, Present, present
 from promlstm.ui.sparklines import MOST, Sparklines, Wanted
 from promlstm.ui.subject import Subject
@@ -80,11 +80,13 @@ class Entities:
         keep = min(KEPT_SECONDS, subject.detector.step) if span.live else KEPT_LONG_SECONDS
         found = self._asking.answer(key, lambda: self._history.past(subject, span), keep_seconds=keep, wait_seconds=wait_seconds)
         silences, problem = silenced.about(self._asking, subject.config, dict(seen.exported), span)
-        return replace(found, silences=silences, notes=[*found.notes, problem] if problem else found.notes)
+        notes = [*found.notes, problem] if problem else found.notes
+        return _lasting(replace(found, silences=silences, notes=notes), seen.present, span)
 
-    def sparklines(self, wanted: Sequence[Wanted]) -> dict[str, Any]:
-        """The last hours of some entities; Busy where it takes long."""
+    def sparklines(self, wanted: Sequence[Wanted], end: float | None) -> dict[str, Any]:
+        """The last hours of some entities, or those before an instant in unix seconds; Busy where it takes long."""
         now = self._context.now()
+        now = now if end is None else min(end, now)
         key = ('lines', now // 60, tuple((each.subject.detector.name, each.subject.entity, each.feature) for each in wanted))
         return self._asking.answer(key, lambda: self._sparklines.of(wanted, now), keep_seconds=SPARKLINES_SECONDS, wait_seconds=API_SECONDS)
 
@@ -115,6 +117,7 @@ def routes(context: Context) -> Routes:
             'entity', status=404 if now.state == GONE else 200, gzip=wants_gzip(request), now=now, past=past, waiting=waiting, span=span,
             standing=seen.standing, offered=window.OFFERED, at=context.now(), said=''.join(each.status for each in detectors.all_of(context, [now.detector])),
             elsewhere=elsewhere.of(seen.subject, seen.exported, now, span, context), neighbours=entities.neighbours(seen, now),
+            standings={each.config.name: each for each in context.board.present(context.statuses())},
             listed=_listed(past, now) if past else [], unknown=UNKNOWN, gone=GONE,
         )  # fmt: skip
 
@@ -134,9 +137,9 @@ def routes(context: Context) -> Routes:
     def api_history(request: Request, given: Mapping[str, str]) -> Answer:
         try:
             if 'of' in given:
-                if len(given) > 1:
-                    raise BadQuery('of: it stands alone, each entity in it has its detector')
-                return json(request, entities.sparklines(_wanted(entities, given['of'])))
+                if given.keys() - {'of', 'end'}:
+                    raise BadQuery('of: it stands alone or with end, each entity in it has its detector')
+                return json(request, entities.sparklines(_wanted(entities, given['of']), window.end_of(given)))
             allow(given, 'detector', 'entity', 'range', 'end', 'points')
             seen, span = asked(given)
             now = seen.present
@@ -146,6 +149,16 @@ def routes(context: Context) -> Routes:
             return refusal(request, 503, 'unavailable', str(error))
 
     return {('GET', '/entity'): page, ('GET', '/api/v1/entity'): api_entity, ('GET', '/api/v1/history'): api_history}
+
+
+def _lasting(past: Past, now: Present, span: Window) -> Past:
+    """What is strange now has been so since it began, also where no gauge of ours tells of it."""
+    if now.since is None or now.since > span.end:
+        return past
+    start = max(now.since, span.start)
+    if now.state == 'missing':
+        return replace(past, missing=with_run(past.missing, start, span.end, None))
+    return replace(past, alarms=with_run(past.alarms, start, span.end, now.score)) if now.state == 'anomalous' else past
 
 
 def _wanted(entities: Entities, text: str) -> list[Wanted]:

@@ -42,7 +42,14 @@ def silence(url: str, identity: str) -> str:
 
 
 def explore(url: str, expr: str, window: Window) -> str:
-    """An expression in Grafana's Explore, with its default data source (https://grafana.com/docs/grafana/latest/explore/, "Explore URLs")."""
+    """An expression in Grafana's Explore (https://grafana.com/docs/grafana/latest/explore/, "Generate Explore URLs from external tools").
+
+    Which data source it is meant for is not known here: Explore takes the one that was used last, else the default one.
+
+    >>> from promlstm.ui.window import window
+    >>> explore('http://g/', 'up', window(3600, None, 1_750_000_200, 60))[:40]
+    'http://g/explore?schemaVersion=1&panes=%'
+    """
     ends = {'from': f'now-{window.name}', 'to': 'now'} if window.live else {'from': _milliseconds(window.start), 'to': _milliseconds(window.end)}
     panes = {'promlstm': {'queries': [{'refId': 'A', 'expr': expr}], 'range': ends}}
     return f'{url.rstrip("/")}/explore?{urlencode({"schemaVersion": "1", "panes": json.dumps(panes, separators=(",", ":"))}, quote_via=quote)}'
@@ -54,15 +61,22 @@ def dashboard(url: str, detector: str, exported: Pairs, window: Window) -> str:
     >>> from promlstm.ui.window import window
     >>> dashboard('http://g', 'cpu', (('instance', 'a'),), window(3600, 1_750_000_200, 1_760_000_000, 60))
     'http://g/d/promlstm-detector?var-detector=cpu&var-filter=instance%7C%3D%7Ca&from=1749996600000&to=1750000200000'
+    >>> dashboard('http://g', 'cpu', (('page', 'a|b,c#d'),), window(3600, None, 1_750_000_200, 60)).split('&')[1]
+    'var-filter=page%7C%3D%7Ca__gfp__b__gfc__c__gfh__d'
     """
     ends = (('from', f'now-{window.name}'), ('to', 'now')) if window.live else (('from', _milliseconds(window.start)), ('to', _milliseconds(window.end)))
-    filters = [('var-filter', f'{name}|=|{value}') for name, value in exported]
+    filters = [('var-filter', f'{_delimited(name)}|=|{_delimited(value)}') for name, value in exported]
     return f'{url.rstrip("/")}/d/promlstm-detector?{urlencode([("var-detector", detector), *filters, *ends], quote_via=quote)}'
 
 
 def runbook(url: str, state: str) -> str:
     """The section of rules/runbook.md on the alert of a state, where that file is published."""
     return f'{url.rstrip("/")}/{RUNBOOK.get(state, "runbook.md")}'
+
+
+def _delimited(text: str) -> str:
+    """A name or value within an ad hoc filter, in which some characters divide (grafana/scenes, packages/scenes/src/variables/utils.ts)."""
+    return text.replace('|', '__gfp__').replace(',', '__gfc__').replace('#', '__gfh__')
 
 
 def _milliseconds(seconds: float) -> str:

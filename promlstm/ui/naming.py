@@ -4,7 +4,7 @@ Who calls it: templates. What flows through: identities; a set of labels is look
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import msgspec
 
@@ -32,6 +32,15 @@ class Shared:
                 if len(self._known) > MOST:  # of detectors that are no longer configured nothing is to be kept for ever
                     del self._known[next(iter(self._known))]
         return known[2]
+
+
+def ordered(of: Mapping[str, str], common: Container[str]) -> str:
+    """The labels of an entity as a name: what tells it from others first, then what all share.
+
+    >>> ordered({'job': 'web', 'page': '/'}, {'job'})
+    'page=/, job=web'
+    """
+    return ', '.join(f'{name}={of[name]}' for name in sorted(of, key=lambda name: (name in common, name)))
 
 
 def shared(identities: Sequence[bytes]) -> frozenset[str]:

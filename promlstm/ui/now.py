@@ -1,6 +1,7 @@
 """What is wrong now: the first page, and /api/v1/anomalies."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import msgspec
 
@@ -9,7 +10,7 @@ from promlstm.serve.messages import Answer, Request
 from promlstm.ui import anomalies, detectors, filtering
 from promlstm.ui.board import Standing
 from promlstm.ui.context import Context
-from promlstm.ui.incidents import SURE, title
+from promlstm.ui.incidents import SURE, named, title
 
 STATES = ('all', 'anomalous', 'missing')
 INCIDENTS = 4  # open ones that the page shows
@@ -43,11 +44,12 @@ def routes(context: Context) -> Routes:
             problem = str(error)
             asked, found, standings = listing(filtering.without(given), 0)  # whatever else is wrong is no filter that could be mended in place
         incidents, more = context.incidents.gravest(INCIDENTS)
+        thing = named(list(standings.values()), context.templates.shared)
         described, statuses = detectors.all_of(context), context.statuses()
         silent = [each for each in described if not each.scores]
         return context.templates.page(
             'now', status=400 if problem else 200, problem=problem, gzip=wants_gzip(request), given=given, asked=asked, listing=found, incidents=incidents,
-            more_incidents=more, title=title, sure=SURE,
+            more_incidents=more, thing=thing, title=partial(title, thing=thing), sure=SURE,
             detectors=described, silent=silent, reasons=_reasons(silent), most_silent=SILENT, now=context.now(),
             new=not any(status.scored for status in statuses.values()),
             standings=standings,

@@ -21,7 +21,7 @@ WAY = 'To see score, band and expectation, let this Prometheus scrape promlstm w
 
 
 def fill(past: Past, api: Prometheus, name: str, subject: Subject, window: Window, since: float) -> list[str]:
-    """Fill in what was observed before an instant, unix seconds or inf; what is to be said of it.
+    """Fill in what was observed before an instant, unix seconds or inf; what is to be said of it. What is as usual becomes a remark of the past.
 
     name  of the source
     """
@@ -48,10 +48,12 @@ def fill(past: Past, api: Prometheus, name: str, subject: Subject, window: Windo
         return [] if scored else [f'{called(name, subject.config)} has no samples of this entity in this range. Choose another range.']
     thinned = f' One point in {apart} is asked for, as the expression gives {subject.entities} series.' if apart > 1 else ''
     if scored:
-        return [f'The gauges of promlstm in {name} begin within this range; before, only what was observed is known.{thinned}']
+        past.remarks.append(f'The gauges of promlstm in {name} begin within this range; before, only what was observed is known.{thinned}')
+        return []
     lacking = f'Only what was observed is shown: {called(name, subject.config)} has no gauges of promlstm for this entity and range'
     if subject.new:
-        return [f'{lacking} yet. It has them once it has scraped promlstm a few times.{thinned}']
+        past.remarks.append(f'{lacking} yet. It has them once it has scraped promlstm a few times.{thinned}')
+        return []
     return [f'{lacking}. {WAY}{thinned}']
 
 

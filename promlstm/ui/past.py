@@ -4,13 +4,16 @@ Who calls it: history makes it; entity shows it and writes it as JSON, where NaN
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from promlstm.engine.columns import Floats, Ints
+from promlstm.ui import wording
 
+LEAST_SHARE = 0.005  # of a view that is shown
 DIGITS = 9  # that a picture or a reader can make use of
 
 
@@ -82,7 +85,8 @@ class Past:
 
     origin  gauges: our own; expression: what was observed alone, by the expression of the detector; none
     views   {view: float64 [T]}, share in the surprise
-    notes   sentences on what is not shown, and what to do
+    notes    sentences on what is lacking, and what to do
+    remarks  likewise on what is not shown, where nothing is wrong
     """
 
     start: float
@@ -98,6 +102,7 @@ class Past:
     missing: list[Run]
     forecast: Ahead | None
     notes: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     silences: list[Silenced] = field(default_factory=list)
 
     def tree(self) -> dict[str, Any]:
@@ -105,13 +110,34 @@ class Past:
         columns = ('observed', 'expected', 'lower', 'upper', 'usual_lower', 'usual_upper', 'contribution', 'high', 'low')
         return {
             'start': self.start, 'end': self.end, 'resolution_seconds': self.resolution, 'live': self.live, 'origin': self.origin, 'notes': self.notes,
-            'times': self.times.tolist(), 'score': column(self.score),
+            'remarks': self.remarks, 'times': self.times.tolist(), 'score': column(self.score),
             'features': [
                 {'name': each.name, 'unit': each.unit} | {name: column(getattr(each, name)) for name in columns} for each in self.features
             ],
             'views': {name: column(values) for name, values in self.views.items()},
+            'view_words': {name: wording.kind(name, self._direction(values)) for name, values in self.views.items()},
             'alarms': self.alarms, 'missing': self.missing, 'silences': self.silences, 'forecast': self.forecast,
         }  # fmt: skip
+
+    def _direction(self, shares: Floats) -> int:
+        """1 = what a view saw was above what was expected of the feature that contributes most, -1 = below, 0 = both, or not known."""
+        deviations = np.stack([each.observed - each.expected for each in self.features])
+        weights = np.nan_to_num(np.stack([each.contribution for each in self.features]))
+        signs = np.sign(deviations[weights.argmax(0), np.arange(len(shares))][shares > LEAST_SHARE])
+        found = set(signs[np.isfinite(signs)].tolist())
+        return int(found.pop()) if len(found) == 1 else 0
+
+
+def with_run(runs: Sequence[Run], start: float, end: float, peak: float | None) -> list[Run]:
+    """Runs in the order of time with one more, which takes in those that it touches.
+
+    >>> with_run([Run(0, 10, 1.5), Run(50, 60, 2.0)], 55, 90, 1.2)
+    [Run(start=0, end=10, peak=1.5), Run(start=50, end=90, peak=2.0)]
+    """
+    touched = [run for run in runs if run.start <= end and run.end >= start]
+    peaks = [run.peak for run in touched if run.peak is not None] + ([] if peak is None else [peak])
+    whole = Run(min([start, *(run.start for run in touched)]), max([end, *(run.end for run in touched)]), max(peaks, default=None))
+    return sorted([*(run for run in runs if run not in touched), whole], key=lambda run: run.start)
 
 
 def column(values: Floats) -> list[float | None]:

@@ -1,7 +1,7 @@
 """A page as one file that opens from disk, years later too: styles, scripts and data are in it, and it asks nobody for anything.
 
-Who calls it: backtest_report; convert takes the stylesheet. What flows through: the name of a template; out comes HTML. Every text is escaped, data too,
-and a policy in the file itself forbids what a page of the exporter is forbidden, but for what is inline.
+Who calls it: backtest_report, and convert for its reports. What flows through: the name of a template; out comes HTML. Every text is escaped, data too,
+and a policy in the file itself forbids what a page of the exporter is forbidden, but for what is inline. A page without a script may run none.
 """
 
 import base64
@@ -14,7 +14,10 @@ import msgspec
 
 from promlstm.ui.templates import Templates
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' data:; img-src data:; base-uri 'none'; form-action 'none'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+SCRIPTS = "script-src 'unsafe-inline' data:"
+# What draws a Past (Past.tree) in each element with `data-chart`, the number of one in the list `charts` of the data.
+CHARTS: dict[str, Any] = {'script': 'report.js', 'modules': ('uplot.js', 'units.js', 'columns.js', 'chart.js', 'times.js')}
 _IMPORT = re.compile(r'((?:from|import)\s+)"\./([\w.-]+)"')
 
 
@@ -23,14 +26,18 @@ def _templates() -> Templates:
     return Templates()
 
 
-def page(template: str, *, styles: Sequence[str], script: str, modules: Sequence[str], data: object, **shown: Any) -> str:
+def page(
+    template: str, *, styles: Sequence[str], more_style: str = '', data: object = None, script: str = '', modules: Sequence[str] = (), **shown: Any
+) -> str:
     """The HTML of a template.
 
-    styles   names of stylesheets of the pages
-    script   name of the module that is run, `modules` those that it and they import
+    styles   names of stylesheets of the pages; `more_style` is text
+    script   name of the module that is run, `modules` those that it and they import; '' = none
     data     what the module finds in the element `data`
     """
-    parts = {'policy': POLICY, 'style': stylesheet(*styles), 'imports': _imports(modules), 'script': _bare(_content(script)), 'data': embedded(data)}
+    parts = {'policy': f'{POLICY}; {SCRIPTS}' if script else POLICY, 'style': stylesheet(*styles) + more_style, 'script': ''}
+    if script:
+        parts |= {'imports': _imports(modules), 'script': _bare(_content(script)), 'data': embedded(data)}
     return _templates().text(template, **parts, **shown)
 
 

@@ -42,11 +42,12 @@ class Templates:
         self._environment = Environment(
             loader=PackageLoader('promlstm.ui'), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, auto_reload=False
         )
+        self.shared = Shared().of
         self._environment.filters |= {
             'value': value, 'unbroken': wording.unbroken, 'iso': iso, 'utc': utc, 'kind': wording.kind, 'pair': lambda text: (text, text),
         }  # fmt: skip
         self._environment.globals |= {
-            'version': __version__, 'static': self.static, 'link': link, 'band': band, 'duration': duration, 'shared': Shared().of,
+            'version': __version__, 'static': self.static, 'link': link, 'band': band, 'duration': duration, 'shared': self.shared,
         }  # fmt: skip
 
     def text(self, name: str, **shown: Any) -> str:

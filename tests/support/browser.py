@@ -151,6 +151,27 @@ class Look:
         assert not self.wrong, '\n'.join(self.wrong)
 
 
+def opened_from_disk(browser, path):
+    """Open a report, a file with charts in it, and look at each: they are drawn, axe finds nothing serious in either scheme, and nothing is asked for."""
+    tab = Look(browser)
+    try:
+        asked = []
+        tab.page.on('request', lambda request: asked.append(request.url))
+        tab.page.goto(path.as_uri())
+        charts = tab.page.locator('[data-chart]')
+        for number in range(charts.count()):
+            charts.nth(number).scroll_into_view_if_needed()
+            charts.nth(number).locator('canvas').first.wait_for()
+        assert charts.count() and tab.overflowing() == []
+        axe(tab.page)
+        with tab.dark():
+            axe(tab.page)
+        assert asked == [path.as_uri()]
+        assert [each for each in tab.wrong if 'asks another server' not in each] == []
+    finally:
+        tab.close()
+
+
 def axe(page, *, impacts=('serious', 'critical')):
     """Fail where axe finds something serious or critical in a page as it is shown now."""
     # By way of the debugger, which the page's own policy does not concern.

@@ -4,7 +4,7 @@ import re
 from urllib.parse import quote
 
 import pytest
-from browser import axe, valid
+from browser import NARROW, axe, valid
 from estate_bench import HOSTILE, Bench
 from servers import wait_until
 
@@ -129,6 +129,24 @@ def test_each_page_can_be_read_without_scripts(chromium, url):
         finally:
             context.close()
     assert set(titles[1]) <= set(titles[0]) and titles[1]
+
+
+def test_on_a_phone_the_filter_is_on_the_first_screen(bench, look):
+    """However many incidents are open."""
+    with look.narrow():
+        look.open(f'{bench.exporter.url}/')
+        assert look.page.locator('.card').count() == 4
+        box = look.page.get_by_label('Text in a label').bounding_box()
+        assert box['y'] + box['height'] < NARROW['height']
+
+
+def test_charts_say_what_the_reason_says(bench, look, filled):
+    """What the model saw is in the same words; what goes on is marked, also where Prometheus has no gauges of it."""
+    look.open(f'{bench.exporter.url}/{PAGES["entity"].format(**filled)}')
+    look.page.wait_for_selector('canvas')
+    words = look.page.locator('[data-now=reason]').inner_text().rpartition('; ')[2].rstrip('.')
+    assert words in look.page.locator('figure.chart', has_text='What the model saw').inner_text()
+    assert 'anomalous' in look.page.locator('ul.key').inner_text()
 
 
 def test_from_the_first_page_to_an_entity_with_the_keyboard(bench, look):

@@ -3,7 +3,8 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import quote, urlencode
+from types import SimpleNamespace
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import msgspec
 import numpy as np
@@ -14,9 +15,12 @@ from servers import wait_until
 from standings import HOSTILE, NOW, Pages, identity, standing
 
 from promlstm import arguments
+from promlstm import config as configuration
 from promlstm.demo.fleet import Fleet
 from promlstm.demo.source import Source
 from promlstm.engine import labels
+from promlstm.ui import elsewhere, present, window
+from promlstm.ui.subject import Subject
 
 CONFIG = """
 prometheus: {url: http://127.0.0.1:9}
@@ -147,6 +151,31 @@ def test_servers_that_are_gone_are_sentences_on_the_page(pages):
     assert lines['series'][0]['observed'] == [] and 'prometheus did not answer' in lines['notes'][0]
 
 
+def test_what_is_strange_now_is_marked_since_it_began_where_no_gauge_tells_of_it(pages):
+    """An alarm and a missing entity, up to now; of a span that ended before it nothing is marked; a normal one has none."""
+    past = lambda detector, end='', **entity: pages.get(  # noqa: E731
+        f'/api/v1/history?{asked(detector, **entity)}&range=1h&end={end}'
+    ).json()['data']
+    ends = lambda runs: [(run['start'], run['end'], run['peak']) for run in runs]  # noqa: E731
+    hot = past('traffic', service='web', job='node')
+    assert ends(hot['alarms']) == [(NOW - 300, hot['end'], 2.0)] and hot['missing'] == []
+    gone = past('disk', instance='a', job='node')
+    assert ends(gone['missing']) == [(NOW - 120, gone['end'], None)] and gone['alarms'] == []
+    assert past('traffic', end=str(NOW - 600), service='web', job='node')['alarms'] == [] == past('traffic', service='calm', job='node')['alarms']
+
+
+def test_what_tells_an_entity_from_others_leads_its_heading_and_its_title(pages):
+    """As in lists: what all share comes last, and is not in the title."""
+    page = read(pages.get(f'/entity?{asked("traffic", service="calm", job="node")}').text)
+    assert page.one('h1').text == 'service= calm job= node' and page.one('title').text == 'normal: service=calm · traffic · promlstm'
+
+
+@pytest.mark.parametrize(('entity', 'offered'), [('web', True), ('calm', False)])
+def test_of_what_is_strange_one_can_say_that_it_is_a_false_alarm(pages, entity, offered):
+    links = [each.attributes['href'] for each in read(pages.get(f'/entity?{asked("traffic", service=entity, job="node")}').text).all('a')]
+    assert len([each for each in links if each.startswith('feedback?detector=traffic&entity=')]) == offered
+
+
 def test_a_prometheus_that_hangs_holds_up_no_other_page():
     """An entity's page comes without its past and says so; the first page does not wait for it, however many look at entities."""
     go = threading.Event()
@@ -174,6 +203,26 @@ def test_the_promql_to_copy_is_about_this_entity(pages):
     assert yaml.safe_load(rule)[0]['expr'] == f'{score} >= 1'
     assert found['promql'][0]['url'].startswith('http://127.0.0.1:9/graph?g0.expr=up%7Bjob')
     assert [each['title'] for each in found['links']] == ['Prometheus: observed', 'Prometheus: score', 'Alertmanager: alerts']
+
+
+@pytest.mark.parametrize(
+    ('kind', 'expr', 'shown'),
+    [
+        ('prometheus', 'node_load1', 'node_load1{job="a|b"}'),
+        ('loki', 'sum by (job) (rate({env="x"}[5m]))', 'sum by (job) (rate({env="x"}[5m]))'),
+    ],
+)
+def test_grafana_is_asked_for_what_its_data_source_understands(kind, expr, shown):
+    """PromQL of the one entity, LogQL as it stands; the dashboard is narrowed to labels whatever divides a filter in Grafana."""
+    text = f'sources: {{s: {{kind: {kind}, url: "http://s"}}}}\ndetectors: [{{name: d, source: s, expr: {json.dumps(expr)}}}]'
+    config = configuration.parse(text)
+    subject = Subject(config, config.detectors[0], (('job', 'a|b'),), ('job',))
+    context = SimpleNamespace(in_force=lambda: (config, {}), grafana_url='http://g', runbook_url='')
+    now = present.present(subject.detector, subject.entity, None, None)
+    found = elsewhere.of(subject, (('detector', 'd'), *subject.entity), now, window.window(3600, None, NOW, 60), context)
+    links = {each.title: parse_qs(urlsplit(each.url).query) for each in found.links}
+    assert json.loads(links['Grafana: Explore']['panes'][0])['promlstm']['queries'] == [{'refId': 'A', 'expr': shown}]
+    assert links['Grafana: dashboard']['var-filter'] == ['job|=|a__gfp__b'] and ('Prometheus: observed' in links) == (kind == 'prometheus')
 
 
 @pytest.mark.parametrize('flag', ['--web.grafana-url', '--web.runbook-url'])

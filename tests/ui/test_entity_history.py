@@ -17,6 +17,7 @@ from promlstm.ui import promql
 from promlstm.ui.asking import Asking, Busy
 from promlstm.ui.clients import Clients
 from promlstm.ui.history import History
+from promlstm.ui.past import Feature, Past
 from promlstm.ui.sparklines import Sparklines, Wanted
 from promlstm.ui.subject import Subject
 from promlstm.ui.window import window
@@ -143,7 +144,7 @@ def test_our_gauges_say_what_was_observed_and_expected_and_how_it_was_scored(pro
     assert [(run.start, run.end, run.peak) for run in found.alarms] == [(SPIKE, SPIKE, 2.25), (ALARM, ALARM_END, 2.25)]
     (missing,) = found.missing
     assert missing.start == GONE and GONE_END <= missing.end <= GONE_END + LOOKBACK
-    assert np.nanmax(found.views['spike']) == 0.75
+    assert np.nanmax(found.views['spike']) == 0.75 and found.tree()['view_words']['spike'] == 'a sudden spike'
 
 
 @pytest.mark.real
@@ -166,7 +167,7 @@ def test_before_our_gauges_the_expression_says_what_was_observed(prometheus):
     found = past(subject(prometheus.url, 'load', ('host', 'job', 'zone'), host='a', job='x'), span=3 * 3600)
     observed, early = found.features[0].observed, found.times < SCORED
     np.testing.assert_allclose(observed[early], value(found.times[early], 0))
-    assert np.isnan(found.score[early]).all() and 'only what was observed is known' in found.notes[0]
+    assert np.isnan(found.score[early]).all() and 'only what was observed is known' in found.remarks[0] and not found.notes
 
 
 @pytest.mark.real
@@ -206,7 +207,8 @@ def test_a_detector_that_has_just_begun_has_no_gauges_yet(prometheus):
     """Where it is too early to say that nobody scrapes promlstm, nobody is told to change that."""
     of = subject(prometheus.url, 'plain', ('host', 'job', 'zone'), host='b', job='x')
     for new, told in ((True, 'yet. It has them once it has scraped promlstm a few times.'), (False, 'To see score, band and expectation')):
-        (note,) = past(replace(of, new=new), span=1800).notes
+        found = past(replace(of, new=new), span=1800)
+        (note,) = found.remarks if new else found.notes  # of what is as usual nobody is warned
         assert note.startswith(f'Only what was observed is shown: prometheus ({prometheus.url}) has no gauges') and told in note
 
 
@@ -267,6 +269,21 @@ def test_a_server_that_knows_selectors_only_says_what_was_observed():
     with Source(fleet, lambda: END) as source:
         found = past(subject(source.url, 'one', text=text, **first.labels), points=10)
     assert found.origin == 'expression' and np.isfinite(found.features[0].observed).all(), found.notes
+
+
+@pytest.mark.parametrize(
+    ('observed', 'words'),
+    [([9, 1], 'rose within 5 steps'), ([1, 0], 'fell within 5 steps'), ([9, 0], 'a jump within 5 steps'), ([9, np.nan], 'rose within 5 steps')],
+)  # fmt: skip
+def test_what_the_model_saw_is_said_as_in_the_reason(observed, words):
+    """With the direction in which the feature that contributes most went, where that was one."""
+    blank, column = np.full(2, np.nan), lambda *values: np.array(values, float)
+    features = [
+        Feature(name, '', column(*values), column(5, 0.5), *(blank,) * 4, column(*share), blank, blank)
+        for name, values, share in (('cpu', observed, (0.9, 0.8)), ('disk', [0, 9], (0.1, np.nan)))
+    ]
+    past = Past(0.0, 60.0, 60.0, False, 'gauges', column(0, 60), features, column(2, 2), {'steps_5': column(1, 1)}, [], [], None)
+    assert past.tree()['view_words'] == {'steps_5': words}
 
 
 def test_fifty_entities_cost_few_queries():

@@ -5,16 +5,24 @@ import json
 import re
 from html import unescape
 from itertools import pairwise
+from urllib.parse import quote
 
 import pytest
 from alarms import NOW, Fleet, table
+from html_pages import read
+from html_pages import rows as rows_of
+from standings import identity, standing
 
+from promlstm import config
+from promlstm.incidents import listing
 from promlstm.incidents.graph import Graph
+from promlstm.incidents.surroundings import Node, Surroundings
 from promlstm.live.clock import Clock
 from promlstm.live.incidents import Gathering
 from promlstm.serve.messages import Request
 from promlstm.serve.telemetry import Telemetry
 from promlstm.settings import RootCause
+from promlstm.ui import incidents
 from promlstm.ui.board import Board
 from promlstm.ui.context import Context
 from promlstm.ui.site import Ui
@@ -101,6 +109,29 @@ def test_the_api_has_the_same_with_the_graph():
     assert data['graph']['nodes'][0]['probability'] == data['incident']['cause'][0]['probability']
 
 
+def test_the_graph_of_what_is_over_shows_what_was():
+    """Nothing of it is drawn as if it were anomalous now; of one that goes on, only what is."""
+    site = Site(spread(table()), now=NOW + 7200)
+    (name,) = site.ids('state=closed')
+    _, page = site.get('/incident', f'id={name}')
+    assert page.count('class="box was') == 3 and 'box anomalous' not in page and 'class="anomalous"' not in page
+    assert page.count(', was anomalous, ') == 3 and 'What was anomalous has a dashed red border.' in page
+    member = listing.Member('latency', {'service': 'shop'}, NOW, None, 2.0, 2.0, 'above', None, None, False)
+    nodes = [Node('service', name, 0.5, onset) for name, onset in (('shop', NOW), ('database', NOW), ('mail', None))]
+    _, boxes = incidents.graph(Surroundings(nodes, [(0, 1), (1, 2)]), [member])
+    assert [box.state for box in boxes] == ['anomalous', 'was', '']
+
+
+def test_members_have_pictures_of_the_last_hours_or_of_how_it_began():
+    """Of the feature of their alarm; of what is long over the hours around its beginning."""
+    spreading = spread(table())
+    pictures = lambda page: re.findall(r'<span class="sparkline"( data-end="\d+")? data-detector="latency" data-entity="([^"]+)" data-feature=""', page)  # noqa: E731
+    for later, end in ((0, ''), (86400, f' data-end="{int(NOW - 240 + 4.5 * 3600)}"')):
+        site = Site(spreading, now=NOW + later)
+        _, page = site.get('/incident', f'id={site.ids()[0]}')
+        assert pictures(page) == [(end, f'{{service=&#34;{name}&#34;}}') for name in CHAIN[::-1]]
+
+
 def test_what_cannot_be_told_is_not_told():
     """Two pods of one node without edges at the same instant: no cause is named in the title, and no graph is drawn."""
     incidents = table()
@@ -169,7 +200,7 @@ def test_an_id_that_is_not_known_is_404_and_says_how_long_incidents_are_kept():
         ('/incident', 'id=x&what=1', 'what: unknown parameter; known: id, offset'),
         ('/incidents', 'state=half', 'state: expected one of open, closed, all'),
         ('/incidents', 'after=x', 'after: expected what `next`'),
-        ('/incidents', 'limit=5', 'limit: unknown parameter; known: after, state'),
+        ('/incidents', 'limit=5', 'limit: unknown parameter; known: after, detector, match, q, state'),
     ],
 )
 def test_what_cannot_be_asked_for_is_told(path, query, told):
@@ -189,6 +220,59 @@ def test_pages_of_incidents_follow_each_other():
         query = unescape(more[1]) if more else None
     assert query is None and len(seen) == len(set(seen)) == 120
     assert 'There are no older incidents' in site.get('/incidents', 'after=closed:19700101-000000-0000')[1]
+
+
+@pytest.mark.parametrize(
+    ('query', 'found'),
+    [
+        ('', 3), ('match=service="s1"', 1), ('match=service=~"s[12]",team!="t2"', 1), ('q=S2', 1), ('q=s2&match=service="s1"', 0),
+        ('q=s2&state=closed', 0), ('q=s2&state=open', 1),
+    ],
+)  # fmt: skip
+def test_incidents_are_found_by_what_is_in_them(query, found):
+    """What one asks for is in the address, and in the form."""
+    incidents = table(window='1m', within=['team'])
+    names = [str(n) for n in range(3)]
+    Fleet(incidents, 'latency', {n: {'service': f's{n}', 'team': f't{n}'} for n in names}).step(NOW - 60, *names).step(NOW, *names)
+    site = Site(incidents)
+    assert len(site.ids(quote(query, safe='=&'))) == found
+    if found == 0:
+        assert 'incident has an entity that matches.' in site.get('/incidents', quote(query, safe='=&'))[1]
+
+
+def test_pages_of_found_incidents_follow_each_other():
+    """The link to older ones has the filter."""
+    incidents = table(window='1m', within=['team'])
+    fleet = Fleet(incidents, 'latency', {str(n): {'service': f's{n}', 'team': f't{n}'} for n in range(120)})
+    fleet.step(NOW - 60, *map(str, range(120))).step(NOW, *map(str, range(120)))
+    site = Site(incidents)
+    more = re.search(r'rel="next" href="incidents\?([^"]+)"', site.get('/incidents', 'match=service%3D~%22s%5B0-9%5D%7B1,2%7D%22')[1])
+    query = unescape(more[1])
+    assert 'match=service' in query and 'after=' in query and len(site.ids(query)) == 50
+    assert len(site.ids(re.sub('after=[^&]*', '', query).strip('&'))) == 50
+
+
+def test_a_detector_is_chosen_among_those_that_are_configured(pages):
+    """An incident has an entity of it, among others; what is none is refused where it stands."""
+    shown = read(pages.get('/incidents?detector=disk').text)
+    assert rows_of(shown) and all('disk' in row['Detectors'] for row in rows_of(shown))
+    assert 'No incident has an entity that matches.' in read(pages.get('/incidents?detector=broken').text).text
+    assert shown.one('option', value='disk').attributes.keys() >= {'selected'} and pages.get('/incidents?detector=none').status_code == 404
+    wrong = pages.get('/incidents?match=x')
+    assert wrong.status_code == 400 and read(wrong.text).one('p', id='problem').text.startswith('match: expected matchers')
+    assert read(wrong.text).one('input', id='match').attributes['value'] == 'x'
+
+
+def test_what_tells_an_entity_from_others_leads_its_name():
+    """As in lists and headings; a name that is no entity stays."""
+    (detector,) = config.parse('prometheus: {url: http://p}\ndetectors: [{name: visits, expr: visits}]').detectors
+    known = standing(detector, [identity(job='web', page='/'), identity(job='web', page='/a')], [2.0, 2.0])
+    thing = incidents.named([known], Templates().shared)
+    said = [
+        thing(listing.Cause(name, {'job': 'web', 'page': '/'}, text, 0.9, []))
+        for name, text in (('visits', 'job=web, page=/'), ('visits', 'service=shop'), ('other', 'job=web, page=/'), (None, 'job=web'))
+    ]
+    assert said == ['page=/, job=web', 'service=shop', 'job=web, page=/', 'job=web']
 
 
 def test_without_any_incident_the_page_says_what_will_come():

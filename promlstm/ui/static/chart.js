@@ -1,9 +1,10 @@
 // The past of an entity as charts, one below the other on one axis of time: what was observed in its band, score, contributions, views.
-// Data is what api/v1/history answers. Drag zooms, Shift and drag moves, a double click goes back; the owner of the charts decides what to load.
+// Data is what api/v1/history answers; a report may add `faults`, spans that are known to be wrong. Drag zooms, Shift and drag moves, a double click goes back; the owner of the charts decides what to load.
+import { alone, heights, withForecast } from "./columns.js";
 import uPlot from "./uplot.js";
-import { band, increments, value } from "./units.js";
+import { band, increments, ticks, value } from "./units.js";
 
-const AXIS = 68; // pixels, so that all charts begin at the same place
+const AXIS = 74; // pixels, so that all charts begin at the same place
 const LEAST_SECONDS = 60;
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const seconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
@@ -14,7 +15,7 @@ const utc = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-dig
 /** Colours are those of the stylesheet: a dark scheme has others. */
 function colours() {
   const style = getComputedStyle(document.documentElement);
-  const names = ["observed", "expected", "band", "usual", "forecast", "forecast-band", "alarm", "missing", "silence", "score", "line", "grid", "text", "now"];
+  const names = ["observed", "expected", "band", "usual", "forecast", "forecast-band", "alarm", "missing", "fault", "silence", "score", "line", "grid", "text", "now"];
   const found = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--chart-${name}`).trim()]));
   found.several = [1, 2, 3, 4, 5, 6, 7, 8].map((number) => style.getPropertyValue(`--chart-${number}`).trim());
   found.font = `12px ${style.fontFamily}`;
@@ -33,42 +34,7 @@ function times(plot, splits, _axis, _space, increment) {
   });
 }
 
-/** [lowest, highest] of what is drawn; a band that is far wider than the samples does not press them flat. */
-function heights(core, borders, zero) {
-  let low = Infinity;
-  let high = -Infinity;
-  for (const column of core) for (const each of column ?? []) if (each !== null && each !== undefined) { low = Math.min(low, each); high = Math.max(high, each); }
-  if (low > high) return [0, 1];
-  const span = high - low || Math.abs(high) * 0.1 || 1;
-  const room = [low - span, high + span];
-  for (const column of borders) {
-    for (const each of column ?? []) {
-      if (each === null || each === undefined) continue;
-      low = Math.min(low, Math.max(each, room[0]));
-      high = Math.max(high, Math.min(each, room[1]));
-    }
-  }
-  const pad = (high - low || span) * 0.06;
-  return [zero && low >= 0 ? Math.max(0, low - pad) : low - pad, high + pad];
-}
-
 const line = (label, stroke, more = {}) => ({ label, stroke, width: 1.5, points: { show: false }, ...more });
-
-/** The columns of a feature on the instants of the past, and those of its forecast behind them. */
-function withForecast(data, feature, name) {
-  const made = data.forecast;
-  const values = made ? made.values.filter((each) => each.feature === name && each.middle !== null) : [];
-  const span = data.end - data.start;
-  const shown = values.filter((each, place) => place === 0 || each.seconds <= span * 0.6).sort((one, other) => one.seconds - other.seconds);
-  if (!shown.length || !data.live) return { ahead: [], lower: [], middle: [], upper: [] };
-  let last = feature.observed.length - 1;
-  while (last >= 0 && feature.observed[last] === null) last -= 1;
-  const begin = last >= 0 ? feature.observed[last] : shown[0].middle;
-  const blank = data.times.map(() => null);
-  if (blank.length) blank[Math.max(last, 0)] = begin;
-  const column = (which) => [...blank, ...shown.map((each) => each[which])];
-  return { ahead: shown.map((each) => made.time + each.seconds), lower: column("lower"), middle: column("middle"), upper: column("upper") };
-}
 
 export class Charts {
   /** Draw into an element. `moved(from, to)` is called when the viewer has chosen another span, `reset()` when he wants the first one. */
@@ -106,7 +72,7 @@ export class Charts {
       this.shares("Contribution of each feature", features.filter((each) => each.contribution.length).map((each) => [each.name, each.contribution]));
     }
     const views = Object.entries(data.views).filter(([, column]) => column.some((each) => each > 0.005));
-    if (views.length) this.shares("Views of the model, while anomalous", views.map(([name, column]) => [name.replaceAll("_", " "), column]));
+    if (views.length) this.shares("What the model saw, while anomalous", views.map(([name, column]) => [data.view_words[name], column]));
     this.dated();
     this.key();
     this.tell(null);
@@ -194,7 +160,7 @@ export class Charts {
       scales: { x: { time: true, min: this.span[0], max: this.span[1] }, y: { range: () => range } },
       axes: [
         { ...axis, values: this.plots.length ? (_, splits) => splits.map(() => "") : times, space: 72, size: this.plots.length ? 6 : 40, incrs: STEPS_OF_TIME, gap: 4 },
-        { ...axis, size: AXIS, values: (_, splits) => splits.map((split) => value(Math.abs(split) < 1e-15 ? 0 : split, unit)), incrs: increments(unit), space: 34 },
+        { ...axis, size: AXIS, values: (_, splits) => ticks(splits, unit), incrs: increments(unit), space: 34 },
       ],
       cursor: {
         sync: { key: this.sync.key, filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } },
@@ -244,6 +210,7 @@ export class Charts {
     };
     ctx.save();
     for (const each of data.missing) paint(each.start - half, each.end + half, colour.missing);
+    for (const each of data.faults ?? []) paint(each.start - half, each.end + half, colour.fault);
     for (const each of data.alarms) paint(each.start - half, each.end + half, colour.alarm);
     for (const each of data.silences) paint(each.start, each.end, colour.silence, 5 * devicePixelRatio);
     ctx.restore();
@@ -312,7 +279,8 @@ export class Charts {
     const kinds = [
       ["observed", "observed", any("observed")], ["expected", "expected", any("expected")], ["band", "band of the false-alarm budget", any("upper") || any("lower")],
       ["usual", "usual range (99 % of healthy samples)", any("usual_upper") || any("usual_lower")], ["forecast", "forecast, 80 % of what comes", this.ahead.length > 0],
-      ["alarm", "anomalous", data.alarms.length > 0], ["missing", "missing", data.missing.length > 0], ["silence", "silenced", data.silences.length > 0],
+      ["alarm", "anomalous", data.alarms.length > 0], ["missing", "missing", data.missing.length > 0], ["fault", "labelled as a fault", data.faults?.length > 0],
+      ["silence", "silenced", data.silences.length > 0],
     ].filter(([, , there]) => there);
     const list = document.createElement("ul");
     list.className = "key";
@@ -393,8 +361,3 @@ export class Charts {
 
 // Seconds between two ticks of time.
 const STEPS_OF_TIME = [1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
-
-/** Whether a point of a column is alone between gaps, so that no line would show it: then points are drawn. */
-function alone(column) {
-  return column.some((each, place) => each !== null && (column[place - 1] ?? null) === null && (column[place + 1] ?? null) === null);
-}

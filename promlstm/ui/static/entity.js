@@ -26,13 +26,9 @@ async function json(address, signal) {
   return said.data;
 }
 
-function say(texts) {
-  notes.replaceChildren(...texts.filter(Boolean).map((text) => {
-    const note = document.createElement("p");
-    note.className = "notice warning";
-    note.textContent = text;
-    return note;
-  }));
+function say(warnings, remarks = []) {
+  const notice = (name) => (text) => Object.assign(document.createElement("p"), { className: name, textContent: text });
+  notes.replaceChildren(...warnings.map(notice("notice warning")), ...remarks.map(notice("notice")));
 }
 
 const charts = new Charts(element, {
@@ -61,7 +57,7 @@ async function load() {
   try {
     const data = await json(url("api/v1/history", { ...span(asked), points: String(Math.min(1000, Math.max(200, Math.round(element.clientWidth / 1.6)))) }), loading.signal);
     if (charts.dragging) return;
-    say(data.notes);
+    say(data.notes, data.remarks);
     element.hidden = data.origin === "none";
     charts.show(data, feature);
     title(data);

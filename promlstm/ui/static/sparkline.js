@@ -1,4 +1,5 @@
-// Small pictures of the last hours, drawn when a row comes into view: `<span class="sparkline" data-detector data-entity data-feature data-unit>`.
+// Small pictures of the last hours, drawn when a row comes into view: `<span class="sparkline" data-detector data-entity data-feature data-unit>`,
+// with `data-end` of the hours before that instant, unix seconds.
 // All that come into view together are asked for at once.
 import { value } from "./units.js";
 
@@ -13,6 +14,7 @@ const wanted = new Set();
 let waiting = 0;
 
 const key = ({ detector, entity, feature }) => JSON.stringify([detector, entity, feature ?? ""]);
+const kept = (name, { end }) => `${end ?? ""} ${name}`;
 
 function node(name, attributes) {
   const made = document.createElementNS(SVG, name);
@@ -25,9 +27,10 @@ function draw(place, { observed }, { start, end }) {
   const picture = node("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, width: WIDTH, height: HEIGHT, role: "img", focusable: "false" });
   const unit = place.dataset.unit ?? "";
   const hours = Math.round((end - start) / 3600);
+  const span = place.dataset.end ? `${hours} hours then` : `last ${hours} hours`;
   if (!numbers.length) {
     place.replaceChildren();
-    place.title = `no samples in the last ${hours} hours`;
+    place.title = `${span}: no samples`;
     return;
   }
   const low = Math.min(...numbers);
@@ -42,7 +45,8 @@ function draw(place, { observed }, { start, end }) {
     if (at - 1 !== last && (observed[at + 1] ?? null) === null) path += "h.01";
     last = at;
   });
-  const said = `last ${hours} hours: ${value(low, unit)} to ${value(high, unit)}, ${last === observed.length - 1 ? "now" : "last"} ${value(observed[last], unit)}`;
+  const now = !place.dataset.end && last === observed.length - 1;
+  const said = `${span}: ${value(low, unit)} to ${value(high, unit)}, ${now ? "now" : "last"} ${value(observed[last], unit)}`;
   picture.setAttribute("aria-label", said);
   picture.append(node("path", { d: path, class: "line" }), node("circle", { cx: x(last).toFixed(1), cy: y(observed[last]).toFixed(1), r: 2, class: "end" }));
   place.replaceChildren(picture);
@@ -50,7 +54,7 @@ function draw(place, { observed }, { start, end }) {
 }
 
 function remembered(place) {
-  const found = known.get(key(place.dataset));
+  const found = known.get(kept(key(place.dataset), place.dataset));
   if (!found || Date.now() - found[0] > KEPT_MILLISECONDS) return false;
   draw(place, ...found[1]);
   return true;
@@ -58,12 +62,13 @@ function remembered(place) {
 
 async function ask(places) {
   const byKey = Map.groupBy ? Map.groupBy(places, (place) => key(place.dataset)) : places.reduce((all, place) => all.set(key(place.dataset), [...(all.get(key(place.dataset)) ?? []), place]), new Map());
-  const answer = await fetch(`api/v1/history?${new URLSearchParams({ of: `[${[...byKey.keys()].join(",")}]` })}`, { signal: AbortSignal.timeout(20000) });
+  const { end } = places[0].dataset;
+  const answer = await fetch(`api/v1/history?${new URLSearchParams({ of: `[${[...byKey.keys()].join(",")}]`, ...(end ? { end } : {}) })}`, { signal: AbortSignal.timeout(20000) });
   if (!answer.ok) return;
   const { data } = await answer.json();
   for (const series of data.series) {
     const name = key(series);
-    known.set(name, [Date.now(), [series, data]]);
+    known.set(kept(name, { end }), [Date.now(), [series, data]]);
     for (const place of byKey.get(name) ?? []) draw(place, series, data);
   }
 }
@@ -74,8 +79,9 @@ async function send() {
   wanted.clear();
   while (places.length) {
     let length = 0;
+    const { end } = places[0].dataset;
     const some = [];
-    while (places.length && some.length < AT_ONCE && (length += encodeURIComponent(key(places[0].dataset)).length + 3) < LONGEST_URL) some.push(places.shift());
+    while (places.length && some.length < AT_ONCE && places[0].dataset.end === end && (length += encodeURIComponent(key(places[0].dataset)).length + 3) < LONGEST_URL) some.push(places.shift());
     if (!some.length) some.push(places.shift());
     try {
       await ask(some);

@@ -1,40 +1,20 @@
 """A benchmark's report is one page that loads nothing from elsewhere, JSON that can be read back, and text; its numbers are right."""
 
+import dataclasses
+import json
 import re
-from html.parser import HTMLParser
 
+import browser
+import html_pages
 import msgspec
 import numpy as np
 import pytest
 import tiny_model
 from benchmark_results import benchmark_set, entity, result
 
-from convert.evaluation import baselines, benchmark, gates, plots, report
+from convert.evaluation import baselines, benchmark, charts, gates, plots, report
 from convert.evaluation.measures import Entity
 from promlstm.engine import session
-
-VOID = {'meta'}
-
-
-class Page(HTMLParser):
-    """Tags that are open, and all that a page refers to."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.links = [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.links += [value for name, value in attrs if name in ('src', 'href', 'action')]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
 
 
 @pytest.fixture(scope='module')
@@ -87,8 +67,6 @@ def test_the_threshold_as_it_runs_is_the_calibrated_one(found, model):
 @pytest.mark.train
 def test_without_labels_only_alarms_are_counted(model):
     """A test span that nobody labelled: no recall, no gate on recall, alarms beside the promise."""
-    import dataclasses
-
     span = dataclasses.replace(benchmark_set(name='test_cpu'), labels=None, kinds=None)
     (first, *_), _ = benchmark.measure_all([benchmark.Method('new', 'model', model)], [span], lambda line: None)
     assert first.equal is None and first.tally is None and first.alarms['1/week'] > 0 and not first.by_kind
@@ -99,10 +77,42 @@ def test_without_labels_only_alarms_are_counted(model):
 def test_the_page_is_well_formed_and_loads_nothing(whole, found):
     """Every tag is closed, nothing is loaded from anywhere, what comes from telemetry is escaped, every coordinate is a number."""
     text = report.page(whole, found[1])
-    page = Page(text)
-    assert page.links == [] and not re.search('https?:', text) and '<script' not in text and 'url(' not in text and page.open == []
-    assert 'host=&quot;&lt;0&gt;&quot;' in text and not re.search(r'[" ,M L](nan|inf)', text)
-    assert page.tags.count('svg') >= 1 + 2 * 3 + 2 * 12 and 'Best detections' in text and 'May be released' in text
+    page = html_pages.read(text)
+    assert not [each for each in page.all() if each.attributes.keys() & {'src', 'href', 'action'}] and not re.search('https?:|url\\(', text)
+    assert [each.attributes['type'] for each in page.all('script')] == ['application/json', 'importmap', 'module']
+    assert 'host=&quot;&lt;0&gt;&quot;' in text and not re.search(r'[" ,M L:\[](nan|inf|NaN|Infinity)\b', text)
+    assert len(page.all('svg')) == 1 + 2 * 3 and 'Best detections' in page.text and 'May be released' in page.text
+    assert len([each for each in page.all('div') if 'data-chart' in each.attributes]) == 2 * 12
+
+
+@pytest.mark.train
+def test_a_chart_of_an_event_has_what_an_operator_would_see(found):
+    """Around the jump: its samples, the band in which the model expected them, the labelled fault, the alarm at its highest score."""
+    first = found[1][0]
+    score, entity, begin, end = report.strongest_events(first)[0]
+    drawn, step = json.loads(msgspec.json.encode(charts.event(first, entity, begin, end))), first.benchmark_set.step_seconds
+    times, (feature,) = first.benchmark_set.times, drawn['features']
+    assert (drawn['faults'][0]['start'], drawn['faults'][0]['end']) == (times[begin], times[end - 1])
+    assert drawn['start'] == times[begin] - charts.AROUND * step and max(each['peak'] for each in drawn['alarms']) == pytest.approx(score)
+    at = drawn['times'].index(times[begin])
+    assert feature['observed'][at] == pytest.approx(first.benchmark_set.values[begin, entity, 0])
+    assert feature['lower'][at] < feature['expected'][at] < feature['upper'][at] and abs(feature['observed'][at]) > abs(feature['upper'][at])
+
+
+def test_a_long_event_is_drawn_with_fewer_points_and_a_large_set_without_the_band(monkeypatch):
+    monkeypatch.setattr(charts, 'POINTS', 50)
+    subject = benchmark_set()
+    scored = benchmark.Scored(subject, np.zeros(subject.labels.shape))
+    drawn = charts.event(scored, 0, 400, 420)
+    assert 40 <= len(drawn['times']) <= 50 and drawn['resolution_seconds'] == np.diff(drawn['times'])[0] > subject.step_seconds
+    assert drawn['features'][0]['lower'] == [] and drawn['features'][0]['observed']
+
+
+@pytest.mark.slow
+@pytest.mark.train
+def test_it_opens_from_disk(whole, found, chromium, tmp_path):
+    (tmp_path / 'report.html').write_text(report.page(whole, found[1]))
+    browser.opened_from_disk(chromium, tmp_path / 'report.html')
 
 
 @pytest.mark.train
@@ -187,4 +197,3 @@ def test_plots_leave_out_what_is_no_number():
     drawn = plots.lines({'a': ([1, 2, 3], [1, float('nan'), 3]), 'b': ([1], [float('inf')])}, x='x', y='y')
     assert drawn.count('<circle') == 2 and 'nan' not in drawn
     assert 'nothing to draw' in plots.lines({}, x='', y='') and 'nothing to draw' in plots.bars({'a': {'b': float('nan')}}, y='')
-    assert plots.trace(np.array([1.0, np.nan, 2.0, 2.0]), np.array([0, 0, 2.0, np.nan]), [(2, 3)]).count('<circle') == 1
