@@ -97,7 +97,7 @@ def fused(scores, lasts=False):
     >>> fused(np.float32([[1, 2, 6], [np.nan, 1, 0], [np.nan, np.nan, np.nan]]))
     array([ 6.,  1., nan], dtype=float32)
     >>> fused(np.float32([[0, 0, 0, 0, 4], [0, 0, 0, 0, 0], [4, 0, 0, 0, 0]]), lasts=True).round(2)
-    array([2.8 , 2.73, 3.94], dtype=float32)
+    array([2.8 , 2.73, 3.87], dtype=float32)
     """
     calm = np.nan_to_num(scores)
     if lasts and scores.shape[1] >= forecaster.MANY[0]:
