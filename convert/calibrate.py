@@ -84,7 +84,7 @@ def laws_of(recipe, replayed, seed, lasts=False):
     best = max(range(len(replayed)), key=lambda n: len(replayed[n].groups))
     groups = replayed[best].groups
     if not groups:
-        return tuple(map(correlated.typical, features)), 'as measured for builtin:default'
+        return tuple(correlated.typical(many, lasts) for many in features), 'as measured for builtin:default'
     step = recipe.ranges[best].telemetry.step_seconds
     laws = correlated.measure(groups, features, merge=merge_steps(step), step_seconds=step, seed=seed, lasts=lasts)
     return laws, f'measured on {len(groups)} entities of up to {max(each.shape[1] for each in groups)} features at {step:g} s'
