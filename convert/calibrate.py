@@ -53,7 +53,8 @@ def calibrate(session, recipe, *, seed, log, folder=None):
         replayed.append(_replayed(session, each, seed, log, folder, f'steps of range {number} of {count}'))
         weeks = _weeks(replayed[-1].scores, each.telemetry.step_seconds)
         log(f'  steps of {each.low:g}-{each.high:g} s: {weeks:.0f} series-weeks at {each.telemetry.step_seconds:g} s')
-    laws, measured = laws_of(recipe, replayed, seed)
+    lasts = 'state_lasting' in session.bundle.states
+    laws, measured = laws_of(recipe, replayed, seed, lasts)
     log(f'  alarms a week of an entity in those of one of its features, r: {measured}')
     for law in laws:
         log(f'    {law.features} features: {law.many:.2f} r^{law.power:.2f}, below r = {law.lowest:.2f} in proportion')
@@ -63,7 +64,7 @@ def calibrate(session, recipe, *, seed, log, folder=None):
         total += _weeks(one.scores, step)
         single = table(one.scores, step)
         for klass, law in enumerate(laws):
-            rows.append(row(several(single, law, one.scores, step, seed), klass=klass, step_seconds=step, low=each.low, high=each.high))
+            rows.append(row(several(single, law, one.scores, step, seed, lasts), klass=klass, step_seconds=step, low=each.low, high=each.high))
             log(f'    {each.low:g}-{each.high:g} s, class {klass}: {_thresholds(rows[-1])}')
     source = 'healthy telemetry: ' + '; '.join(one.source for one in replayed) + f'; entities of several features: {measured}'
     return bundle.Calibration(status='measured', source=source, entity_weeks=round(float(total), 1), rows=tuple(rows))
@@ -77,15 +78,15 @@ def _replayed(session, each, seed, log, folder, what):
     return Replayed(healthy_surprises(session, each.telemetry, seed, show), (), f'synthetic telemetry at {step:g} s')
 
 
-def laws_of(recipe, replayed, seed):
+def laws_of(recipe, replayed, seed, lasts=False):
     """(a correlated.Law for each class, in words where they are from): measured on the range that has most entities of several features."""
     features = (*recipe.class_features, *CLASS_FEATURES[len(recipe.class_features) :])
     best = max(range(len(replayed)), key=lambda n: len(replayed[n].groups))
     groups = replayed[best].groups
     if not groups:
-        return tuple(map(correlated.typical, features)), 'as measured for builtin:default'
+        return tuple(correlated.typical(many, lasts) for many in features), 'as measured for builtin:default'
     step = recipe.ranges[best].telemetry.step_seconds
-    laws = correlated.measure(groups, features, merge=merge_steps(step), step_seconds=step, seed=seed)
+    laws = correlated.measure(groups, features, merge=merge_steps(step), step_seconds=step, seed=seed, lasts=lasts)
     return laws, f'measured on {len(groups)} entities of up to {max(each.shape[1] for each in groups)} features at {step:g} s'
 
 
@@ -146,16 +147,17 @@ def table(scores, step_seconds):
     return out
 
 
-def several(single, law, scores, step_seconds, seed):
+def several(single, law, scores, step_seconds, seed, lasts=False):
     """As `table`, of entities of as many features as a correlated.Law has.
 
     single  table of the same scores [T, N]
+    lasts   as of correlated.fused
     """
     if law.features == 1 or not single:
         return single
     thresholds, rates = (np.array(each) for each in zip(*single, strict=True))
     chosen = np.random.default_rng(seed).permutation(scores.shape[1])[:STRANGERS]
-    strangers = correlated.made([correlated.inner(scores[:, [n]]) for n in chosen], law.features, step_seconds=step_seconds, seed=seed)
+    strangers = correlated.made([correlated.inner(scores[:, [n]]) for n in chosen], law.features, step_seconds=step_seconds, seed=seed, lasts=lasts)
     independent = correlated.per_week(list(strangers), thresholds, merge=merge_steps(step_seconds), step_seconds=step_seconds)
     return list(zip(thresholds.tolist(), np.maximum(law.alarms(rates), independent).tolist(), strict=True))
 
