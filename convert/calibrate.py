@@ -1,7 +1,8 @@
 """How many alarms a surprise stands for: counted by replaying the ONNX file itself over healthy telemetry.
 
 The telemetry is healthy and synthetic, because the real incidents in unlabelled history would use up the budget. There is one table for
-each class of entity (by its number of features) and range of steps. As in the evaluation, alarms closer than a few steps are one.
+each class of entity (by its number of features) and range of steps. Alarms are counted as in the evaluation: those closer than a few steps are
+one, one that began in a labelled event and outlasts it is none, and one that stands counts again.
 
 A range is replayed once, series by series, and gives the table of one feature. At each of its surprises an entity of several features makes
 as many alarms as features that share causes do (the laws of correlated.py, measured on the recorded entities that have several), or as
@@ -18,7 +19,7 @@ from convert import correlated, progress
 from convert.correlated import HIGHEST_PER_WEEK
 from convert.data import labelled, synthesis
 from convert.errors import ConvertError
-from convert.evaluation import measures, replay
+from convert.evaluation import events, measures, replay
 from convert.recipe import CLASS_FEATURES
 from promlstm.card import BUDGETS
 from promlstm.engine import bundle
@@ -35,9 +36,10 @@ class CalibrationError(ConvertError):
 class Replayed(NamedTuple):
     """What came of a range: surprises of single series, and of the recorded entities of several features."""
 
-    scores: np.ndarray      # float32 [T, N], NaN = not judged
+    scores: np.ndarray      # float32 [T, N], NaN = not judged, or in an event
     groups: tuple           # of float32 [T, F]
     source: str             # in words
+    entities: tuple = ()    # of measures.Entity: the same single series with their events
 
 
 def calibrate(session, recipe, *, seed, log, folder=None):
@@ -61,7 +63,7 @@ def calibrate(session, recipe, *, seed, log, folder=None):
     for each, one in zip(recipe.ranges, replayed, strict=True):
         step = each.telemetry.step_seconds
         total += _weeks(one.scores, step)
-        single = table(one.scores, step)
+        single = counted(one.entities)
         for klass, law in enumerate(laws):
             rows.append(row(several(single, law, one.scores, step, seed), klass=klass, step_seconds=step, low=each.low, high=each.high))
             log(f'    {each.low:g}-{each.high:g} s, class {klass}: {_thresholds(rows[-1])}')
@@ -72,9 +74,11 @@ def calibrate(session, recipe, *, seed, log, folder=None):
 def _replayed(session, each, seed, log, folder, what):
     step, real = each.telemetry.step_seconds, [Path(folder) / name for name in each.sets] if folder else []
     if real and all(path.is_dir() for path in real):
-        return Replayed(*recorded_surprises(session, real, step, log), f'the healthy time of {", ".join(each.sets)} at {step:g} s')
+        scores, groups, entities = recorded_surprises(session, real, step, log)
+        return Replayed(scores, groups, f'the healthy time of {", ".join(each.sets)} at {step:g} s', entities)
     show = functools.partial(progress.track, what=what, total=each.telemetry.steps, log=log)
-    return Replayed(healthy_surprises(session, each.telemetry, seed, show), (), f'synthetic telemetry at {step:g} s')
+    scores = healthy_surprises(session, each.telemetry, seed, show)
+    return Replayed(scores, (), f'synthetic telemetry at {step:g} s', healthy_entities(scores, step))
 
 
 def laws_of(recipe, replayed, seed):
@@ -99,9 +103,10 @@ def healthy_surprises(session, telemetry, seed, progress=iter):
 def recorded_surprises(session, folders, step_seconds, log):
     """Surprises of the healthy time of labelled sets at one step.
 
-    returns  float32 [T, N], each feature a series of its own, NaN = in an event or not judged; of entities with several features also (float32 [T, F], ...)
+    returns  float32 [T, N], each feature a series of its own, NaN = in an event or not judged; of entities with several features also
+             (float32 [T, F], ...); and of each series, with its events, a measures.Entity
     """
-    out, groups = [], []
+    out, groups, entities = [], [], []
     for folder in folders:
         recordings = [piece for recording in labelled.read(folder) if recording.step_seconds == step_seconds for piece in labelled.pieces(recording)]
         if not recordings:
@@ -111,9 +116,12 @@ def recorded_surprises(session, folders, step_seconds, log):
         features = values.shape[2]
         scores = replay.surprises(session, times, values.reshape(len(times), -1, 1), step_seconds=step_seconds, progress=show)
         out.append(_healthy(recordings, first, scores, features, measures.windows(step_seconds)[0]))
+        for n, recording in enumerate(recordings):
+            own = scores[first[n] + recording.place, n * features : (n + 1) * features]
+            entities += [measures.Entity(column, recording.labels, step_seconds) for column in own.T]
         groups += np.split(out[-1], len(recordings), axis=1) if features > 1 else []
     longest = max(map(len, out))
-    return np.concatenate([np.pad(each, ((0, longest - len(each)), (0, 0)), constant_values=np.nan) for each in out], 1), tuple(groups)
+    return np.concatenate([np.pad(each, ((0, longest - len(each)), (0, 0)), constant_values=np.nan) for each in out], 1), tuple(groups), tuple(entities)
 
 
 def _healthy(recordings, first, scores, features, tolerance):
@@ -131,19 +139,38 @@ def _weeks(scores, step_seconds):
 
 
 def table(scores, step_seconds):
-    """[(surprise, alarms per week and series)] of healthy single series, falling: down to LEAST alarms, up to HIGHEST_PER_WEEK and one beyond.
+    """As `counted`, of healthy single series: scores float [T, N], NaN = not judged."""
+    return counted(healthy_entities(scores, step_seconds))
 
-    scores  float [T, N], NaN = not judged
+
+def healthy_entities(scores, step_seconds):
+    """A measures.Entity without events of each column of scores [T, N]."""
+    return tuple(measures.Entity(column, np.zeros(len(column), bool), step_seconds) for column in scores.T)
+
+
+def counted(entities):
+    """[(surprise, false alarms per week and entity)] of measures.Entity of one step, falling: down to LEAST alarms, up to HIGHEST_PER_WEEK and one beyond.
+
+    It ends earlier where so many samples reach a threshold that their alarms run together and become fewer.
     """
-    weeks, merge, out = _weeks(scores, step_seconds), merge_steps(step_seconds), []
-    highest = np.nanmax(scores, 0, initial=0)
-    for threshold in _candidates(scores):
-        count = sum(len(measures.alarms(scores[:, n] >= threshold, merge)) for n in np.flatnonzero(highest >= threshold))
+    step, out = entities[0].step_seconds, []
+    merge, again = merge_steps(step), max(1, int(events.FOUR_HOURS / step))
+    weeks = measures.judged_days(entities) / 7
+    near = [measures.near(each.labels, measures.windows(step)[0]) for each in entities]
+    highest = np.array([np.nanmax(each.scores, initial=0) for each in entities])
+    for threshold in _candidates(np.concatenate([each.scores[~event] for each, event in zip(entities, near, strict=True)])):
+        count = sum(_false_alarms(entities[n].scores >= threshold, near[n], merge, again) for n in np.flatnonzero(highest >= threshold))
         if count >= LEAST:
             out.append((threshold, count / weeks))
         if count > HIGHEST_PER_WEEK * weeks:
             break
-    return out
+    rates = [rate for _, rate in out]
+    return out[: int(np.argmax(rates)) + 1] if rates else out
+
+
+def _false_alarms(hit, near, merge, again):
+    """Alarms that touch no event; and of each what stands outside of events, in whole lengths of `again` samples."""
+    return sum((not near[start:end].any()) + np.count_nonzero(hit[start:end] & ~near[start:end]) // again for start, end in measures.alarms(hit, merge))
 
 
 def several(single, law, scores, step_seconds, seed):
@@ -182,7 +209,7 @@ def merge_steps(step_seconds):
 def _candidates(scores):
     """Thresholds to try, falling: spread evenly over the logarithm of how many samples reach them."""
     judged = np.sort(scores[~np.isnan(scores)])[::-1]
-    ranks = np.unique(np.geomspace(1, max(2, len(judged) // 20), 4 * POINTS).astype(int))[::-1]
+    ranks = np.unique(np.geomspace(1, max(2, len(judged) // 2), 4 * POINTS).astype(int))[::-1]
     return np.unique(np.round(judged[ranks[ranks < len(judged)]], 3))[::-1]
 
 
