@@ -24,6 +24,7 @@ from convert.recipe import CLASS_FEATURES
 from promlstm.card import BUDGETS
 from promlstm.engine import bundle
 
+SET_WEEKS = 100             # a recorded set counts for no more: a large one must not drown the others
 LEAST = 4                   # independent alarms counted at the end of a table: 1/month needs 20 entity-weeks and more
 POINTS = 24
 STRANGERS = 1024            # series, at most, that begin an entity of series that share nothing
@@ -39,7 +40,7 @@ class Replayed(NamedTuple):
     scores: np.ndarray      # float32 [T, N], NaN = not judged, or in an event
     groups: tuple           # of float32 [T, F]
     source: str             # in words
-    entities: tuple = ()    # of measures.Entity: the same single series with their events
+    sets: tuple = ()        # of tuples of measures.Entity: the same single series with their events, by set
 
 
 def calibrate(session, recipe, *, seed, log, folder=None):
@@ -63,7 +64,7 @@ def calibrate(session, recipe, *, seed, log, folder=None):
     for each, one in zip(recipe.ranges, replayed, strict=True):
         step = each.telemetry.step_seconds
         total += _weeks(one.scores, step)
-        single = counted(one.entities)
+        single = counted(one.sets)
         for klass, law in enumerate(laws):
             rows.append(row(several(single, law, one.scores, step, seed), klass=klass, step_seconds=step, low=each.low, high=each.high))
             log(f'    {each.low:g}-{each.high:g} s, class {klass}: {_thresholds(rows[-1])}')
@@ -74,11 +75,11 @@ def calibrate(session, recipe, *, seed, log, folder=None):
 def _replayed(session, each, seed, log, folder, what):
     step, real = each.telemetry.step_seconds, [Path(folder) / name for name in each.sets] if folder else []
     if real and all(path.is_dir() for path in real):
-        scores, groups, entities = recorded_surprises(session, real, step, log)
-        return Replayed(scores, groups, f'the healthy time of {", ".join(each.sets)} at {step:g} s', entities)
+        scores, groups, sets = recorded_surprises(session, real, step, log)
+        return Replayed(scores, groups, f'the healthy time of {", ".join(each.sets)} at {step:g} s', sets)
     show = functools.partial(progress.track, what=what, total=each.telemetry.steps, log=log)
     scores = healthy_surprises(session, each.telemetry, seed, show)
-    return Replayed(scores, (), f'synthetic telemetry at {step:g} s', healthy_entities(scores, step))
+    return Replayed(scores, (), f'synthetic telemetry at {step:g} s', (healthy_entities(scores, step),))
 
 
 def laws_of(recipe, replayed, seed):
@@ -104,9 +105,9 @@ def recorded_surprises(session, folders, step_seconds, log):
     """Surprises of the healthy time of labelled sets at one step.
 
     returns  float32 [T, N], each feature a series of its own, NaN = in an event or not judged; of entities with several features also
-             (float32 [T, F], ...); and of each series, with its events, a measures.Entity
+             (float32 [T, F], ...); and of each folder a tuple of measures.Entity, those series with their events
     """
-    out, groups, entities = [], [], []
+    out, groups, sets = [], [], []
     for folder in folders:
         recordings = [piece for recording in labelled.read(folder) if recording.step_seconds == step_seconds for piece in labelled.pieces(recording)]
         if not recordings:
@@ -116,12 +117,11 @@ def recorded_surprises(session, folders, step_seconds, log):
         features = values.shape[2]
         scores = replay.surprises(session, times, values.reshape(len(times), -1, 1), step_seconds=step_seconds, progress=show)
         out.append(_healthy(recordings, first, scores, features, measures.windows(step_seconds)[0]))
-        for n, recording in enumerate(recordings):
-            own = scores[first[n] + recording.place, n * features : (n + 1) * features]
-            entities += [measures.Entity(column, recording.labels, step_seconds) for column in own.T]
+        own = [scores[first[n] + each.place, n * features : (n + 1) * features] for n, each in enumerate(recordings)]
+        sets.append(tuple(measures.Entity(column, each.labels, step_seconds) for each, block in zip(recordings, own, strict=True) for column in block.T))
         groups += np.split(out[-1], len(recordings), axis=1) if features > 1 else []
     longest = max(map(len, out))
-    return np.concatenate([np.pad(each, ((0, longest - len(each)), (0, 0)), constant_values=np.nan) for each in out], 1), tuple(groups), tuple(entities)
+    return np.concatenate([np.pad(each, ((0, longest - len(each)), (0, 0)), constant_values=np.nan) for each in out], 1), tuple(groups), tuple(sets)
 
 
 def _healthy(recordings, first, scores, features, tolerance):
@@ -140,7 +140,7 @@ def _weeks(scores, step_seconds):
 
 def table(scores, step_seconds):
     """As `counted`, of healthy single series: scores float [T, N], NaN = not judged."""
-    return counted(healthy_entities(scores, step_seconds))
+    return counted([healthy_entities(scores, step_seconds)])
 
 
 def healthy_entities(scores, step_seconds):
@@ -148,21 +148,29 @@ def healthy_entities(scores, step_seconds):
     return tuple(measures.Entity(column, np.zeros(len(column), bool), step_seconds) for column in scores.T)
 
 
-def counted(entities):
-    """[(surprise, false alarms per week and entity)] of measures.Entity of one step, falling: down to LEAST alarms, up to HIGHEST_PER_WEEK and one beyond.
+def counted(sets):
+    """[(surprise, false alarms per week and entity)], falling: down to LEAST alarms, up to HIGHEST_PER_WEEK and one beyond.
 
     It ends earlier where so many samples reach a threshold that their alarms run together and become fewer.
+
+    sets  of measures.Entity, all of one step; the rate is the mean of theirs, by their weeks, but SET_WEEKS at most
     """
-    step, out = entities[0].step_seconds, []
+    step, out = sets[0][0].step_seconds, []
     merge, again = merge_steps(step), max(1, int(events.FOUR_HOURS / step))
-    weeks = measures.judged_days(entities) / 7
+    weeks = np.maximum([measures.judged_days(entities) / 7 for entities in sets], 1e-9)
+    share = np.minimum(weeks, SET_WEEKS) / np.minimum(weeks, SET_WEEKS).sum() / weeks
+    entities = [each for entities in sets for each in entities]
+    of = np.repeat(np.arange(len(sets)), [len(entities) for entities in sets])
     near = [measures.near(each.labels, measures.windows(step)[0]) for each in entities]
     highest = np.array([np.nanmax(each.scores, initial=0) for each in entities])
     for threshold in _candidates(np.concatenate([each.scores[~event] for each, event in zip(entities, near, strict=True)])):
-        count = sum(_false_alarms(entities[n].scores >= threshold, near[n], merge, again) for n in np.flatnonzero(highest >= threshold))
-        if count >= LEAST:
-            out.append((threshold, count / weeks))
-        if count > HIGHEST_PER_WEEK * weeks:
+        counts = np.zeros(len(sets))
+        for n in np.flatnonzero(highest >= threshold):
+            counts[of[n]] += _false_alarms(entities[n].scores >= threshold, near[n], merge, again)
+        rate = float(counts @ share)
+        if counts.sum() >= LEAST:
+            out.append((threshold, rate))
+        if rate > HIGHEST_PER_WEEK:
             break
     rates = [rate for _, rate in out]
     return out[: int(np.argmax(rates)) + 1] if rates else out
