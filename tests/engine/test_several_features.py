@@ -41,7 +41,7 @@ def spiked(apart, seed=0):
     """Noise in which three features have a spike each, so many steps after one another."""
     values = calm(AT + 2 * DAY, seed)
     for feature in range(3):
-        values[AT + apart * feature, feature] += 30
+        values[AT + apart * feature, feature] += 18
     return values
 
 
@@ -54,7 +54,7 @@ def test_what_lasts_is_over_when_a_new_level_is_normal(session):
     """A shift in all features is one alarm: the hold time ends it, although the surprise at its begin is not forgotten yet."""
     values = calm(AT + DAY, 1)
     values[AT:] += 40
-    scores = column(judged(session, values), 'score')[AT:, 0]
+    scores = column(judged(session, values), 'score')[AT : AT + 48, 0]
     assert (scores[:12] >= 1).all() and not (scores[12:] >= 1).any()
 
 
@@ -71,5 +71,5 @@ def test_of_features_that_surprise_the_one_that_is_far_from_where_it_is_all_day_
 def test_one_feature_is_judged_by_its_samples_alone(session):
     """Of few features nothing lasts: two of them are no more surprised, and no longer, than the more surprised one."""
     values = spiked(3)[:, :2]
-    together, *each = (column(judged(session, entity), 'surprise') for entity in (values, values[:, :1], values[:, 1:]))
+    together, *each = (column(judged(session, entity, hold=0), 'surprise') for entity in (values, values[:, :1], values[:, 1:]))
     assert np.allclose(together, np.fmax(*each), atol=1e-5, equal_nan=True)
