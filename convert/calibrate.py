@@ -2,7 +2,8 @@
 
 The telemetry is healthy and synthetic, because the real incidents in unlabelled history would use up the budget. There is one table for
 each class of entity (by its number of features) and range of steps. Alarms are counted as in the evaluation: those closer than a few steps are
-one, one that began in a labelled event and outlasts it is none, and one that stands counts again.
+one, one that began in a labelled event and outlasts it is none, and one that stands counts again. Entities of several features are counted on
+healthy samples alone, as the laws below are.
 
 A range is replayed once, series by series, and gives the table of one feature. At each of its surprises an entity of several features makes
 as many alarms as features that share causes do (the laws of correlated.py, measured on the recorded entities that have several), or as
@@ -65,9 +66,10 @@ def calibrate(session, recipe, *, seed, log, folder=None):
     for each, one in zip(recipe.ranges, replayed, strict=True):
         step = each.telemetry.step_seconds
         total += _weeks(one.scores, step)
-        single = counted(one.sets)
+        single, healthy = counted(one.sets), table(one.scores, step)
         for klass, law in enumerate(laws):
-            rows.append(row(several(single, law, one.scores, step, seed, lasts), klass=klass, step_seconds=step, low=each.low, high=each.high))
+            found = several(healthy, law, one.scores, step, seed, lasts) if law.features > 1 else single
+            rows.append(row(found, klass=klass, step_seconds=step, low=each.low, high=each.high))
             log(f'    {each.low:g}-{each.high:g} s, class {klass}: {_thresholds(rows[-1])}')
     source = 'healthy telemetry: ' + '; '.join(one.source for one in replayed) + f'; entities of several features: {measured}'
     return bundle.Calibration(status='measured', source=source, entity_weeks=round(float(total), 1), rows=tuple(rows))
