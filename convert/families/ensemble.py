@@ -5,7 +5,7 @@ largest answer is the surprise of the sample, after what is usual at this time o
 step and gives one number, how much the last samples look like a fault; it has a threshold of its own, so that it adds a small share of
 false alarms. The surprise of the series is the larger of both.
 
-Surprises of an entity's features are combined at the end, see forecaster.combine.
+Surprises of an entity's features are combined at the end, see `together`.
 
 Called by train (Network), export (step, as a tf.function) and verify. See promlstm.engine.bundle for the tensors.
 """
@@ -33,12 +33,16 @@ ABOVE, MOST = 12.0, 24.0        # logits are held as logit + ABOVE, 0 to MOST
 NEW = 3                 # days
 HIGH, HIGH_RATE = 0.9, 0.3      # the quantile moves by so much a slot
 USUAL = ('top', 'usual', 'days', 'slot', 'high')
+# Where an entity has as many features as forecaster.MANY begins with, what is beyond an ordinary surprise lasts, with this half-life in steps: one cause
+# shows in some features a little later than in others.
+LASTING = 12.0
+LEAST_BLAME = 0.05      # of a feature that is at its level
 CONSTANT = (0.8, 0.9)   # share of steps without change from which on the LSTM counts less, and not at all
 
 
 def states(units=UNITS):
     """{name: (dtype, columns)} with LSTMs of those sizes."""
-    return {**views.STATES, 'lstm': ('float32', 2 * sum(units)), 'logits': ('float32', len(USUAL))}
+    return {**views.STATES, 'lstm': ('float32', 2 * sum(units)), 'logits': ('float32', len(USUAL)), 'lasting': ('float32', 1)}
 
 
 class Network(keras.Model):
@@ -89,6 +93,8 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
     absent = 2 * seen.absent * tf.cast(seen.absent >= seen.surprise, tf.float32)
     parts = tf.concat([seen.parts, seen.seasonal, absent, 4 * views.LARGEST * tf.cast(pattern > seen.surprise, tf.float32)], 0)
     won = first(parts)
+    lasting, lasting_next = _lasting(surprise * seen.judged, columns(states['lasting']), each(learn), shape[1])
+    blame = (tf.minimum(surprise, daytime.ORDINARY) + lasting) * tf.sqrt(LEAST_BLAME + seen.away)
     lower, upper = (_natural(seen, border) for border in (seen.centre - seen.reach, seen.centre + seen.reach))
     usual = _natural(seen, seen.usual)
     gap = tf.cast(steps.nan_unless(seen.judged), tf.float64)
@@ -98,7 +104,8 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
     back = lambda x: tf.reshape(tf.transpose(x), [shape[0], shape[1], x.shape[0]])       # noqa: E731
     column = lambda x: tf.reshape(x, shape)                                       # noqa: E731
     return {
-        **forecaster.combine(column(surprise), column(seen.judged), back(won), shape[1]),
+        **forecaster.combine(column(blame), column(seen.judged), back(won), shape[1]),
+        'surprise': together(column(surprise), column(lasting), column(seen.judged), shape[1]),
         'expected': column(seen.expected + gap),
         'lower': column(lower + gap + undirected),
         'upper': column(upper + gap + undirected),
@@ -109,9 +116,34 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
         'season_next': column(seen.season_next),
         'table_next': back(tf.concat([seen.tables[name] for name in daytime.TABLES], 0)),
         **{f'state_{name}_next': back(state) for name, state in seen.state.items()},
+        'state_lasting_next': back(lasting_next * seen.blank),
         'state_logits_next': back(logits_next * seen.blank),
         'state_lstm_next': tf.reshape(tf.reshape(seen.blank, [rows, 1]) * lstm_next, [shape[0], shape[1], lstm_next.shape[-1]]),
     }
+
+
+def _lasting(surprise, before, learn, features):
+    """What is beyond an ordinary surprise and lasts, float32 [1, M], and the state after it.
+
+    surprise    of samples; 0 = not judged
+    """
+    renewed = tf.clip_by_value(learn - 1, 0.0, 1.0)
+    excess = tf.maximum(surprise - daytime.ORDINARY, 0.0)
+    several = tf.cast(features >= forecaster.MANY[0], tf.float32)
+    lasting = tf.maximum(excess, several * (1 - renewed) * (1 - views.share(LASTING)) * before)
+    return lasting, (1 - renewed) * lasting
+
+
+def together(surprise, lasting, judged, features):
+    """The surprise of an entity, float32 [N]; NaN = no feature was judged.
+
+    surprise, lasting, judged  float32 [N, F]   of its features: of the sample, what lasts of it and of those before, 1 = judged
+
+    What is beyond an ordinary surprise decides, alone: ordinary surprises of the other features say nothing.
+    """
+    beyond = forecaster.largest(lasting * judged, features)
+    ordinary = forecaster.largest(tf.minimum(surprise, daytime.ORDINARY) * judged, features)
+    return beyond + tf.minimum(ordinary + 2 * beyond, daytime.ORDINARY) + steps.nan_unless(tf.reduce_max(judged, 1))
 
 
 def _pattern(network, seen, state, logits, teaches, step_seconds):

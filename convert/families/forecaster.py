@@ -185,16 +185,20 @@ def _reach(threshold, slow, apart):
 def combine(surprise, judged, won, features):
     """From the features of an entity to the entity: the mean of the largest one, two or three."""
     counted = surprise * judged
-    count = 1 + sum(tf.cast(features >= many, tf.int32) for many in MANY)
-    top = tf.math.top_k(counted, count).values
     any_judged = tf.reduce_max(judged, 1)
     gap = steps.nan_unless(any_judged)
     total = tf.reduce_sum(counted, 1, keepdims=True)
     share = (counted + 1e-9 * judged) / tf.maximum(total + 1e-9 * tf.reduce_sum(judged, 1, keepdims=True), 1e-12)
     klass = sum(tf.cast(features >= many, tf.int64) for many in CLASSES)
     return {
-        'surprise': tf.reduce_sum(top, 1) / tf.cast(count, tf.float32) + gap,
+        'surprise': largest(counted, features) + gap,
         'contribution': share + gap[:, None],
         'view': tf.reduce_sum(share[:, :, None] * won, 1) + gap[:, None],
         'class': tf.zeros_like(surprise[:, 0], tf.int64) + klass,
     }
+
+
+def largest(counted, features):
+    """The mean of the largest one, two or three of an entity's features, float32 [N]."""
+    count = 1 + sum(tf.cast(features >= many, tf.int32) for many in MANY)
+    return tf.reduce_sum(tf.math.top_k(counted, count).values, 1) / tf.cast(count, tf.float32)

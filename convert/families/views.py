@@ -52,6 +52,7 @@ QUIET = 30              # steps after an event that recurs in which the LSTM is 
 # the usual range: between the quantiles of what has been seen, in scales; each sample beyond moves its border outwards by USUAL_RATE, each other one a
 # little inwards, so that the share beyond comes to USUAL_SHARE for any series (Gibbs and Candès 2021, Adaptive conformal inference)
 USUAL_SHARE, USUAL_RATE, USUAL_START, USUAL_MOST = 0.005, 0.4, 2.6, 30.0
+AWAY = 100.0            # the largest distance from the slow level, in scales
 
 DEVIATIONS = ('difference1', 'difference5', 'difference15', 'level', 'season', 'shift', 'spike', 'restart', 'ramp')
 K = len(DEVIATIONS)
@@ -83,6 +84,7 @@ class Observation(NamedTuple):
     inputs: tf.Tensor           # float32 [INPUTS, M]       what the LSTM sees
     season_next: tf.Tensor      # float64 [1, M]    NaN where neither known nor learnt
     tables: dict                # {name of daytime.TABLES: float64 [1, M]}  what to remember for this slot
+    away: tf.Tensor             # distance from the slow level, in its scale
     quiet: tf.Tensor            # above 0 = an event that recurs is not long ago
     slot_begins: tf.Tensor      # 1 = this is the first step of a slot of the day
     day_ended: tf.Tensor        # 1 = this is the first step after a day with surprises
@@ -270,6 +272,7 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     usual, after['usual'] = _usual_range(r['usual'], x - middle, wide, judged * learning)
     return Observation(
         x=x, judged=judged, surprise=surprise, parts=parts, seasonal=seasonal, absent=daytime.EVENT_SURPRISE * absent, quiet=after['quiet'],
+        away=f32(tf.minimum(tf.abs(deviation[3:4]) / scale[3:4], AWAY)),
         centre=centre, reach=reach, expected=expected, usual=middle + usual, recurring=judged * recurs,
         inputs=inputs, season_next=season_next, tables=out,
         slot_begins=slot_begins, day_ended=day_ended, blank=blank,

@@ -52,6 +52,56 @@ def test_tables_fall_and_are_never_extrapolated(calibrate):
     assert row.alarms_per_entity_week[-1] >= calibrate.LEAST / weeks * 0.999
 
 
+def test_an_alarm_that_outlasts_its_event_is_not_false(calibrate):
+    """Counted as the benchmark counts: the end of an incident is no healthy alarm, and one that stands for hours counts again."""
+    from convert.evaluation import events, measures
+
+    rng = np.random.default_rng(0)
+    scores, labels = rng.exponential(0.2, (10080, 40)).astype(np.float32), np.zeros((10080, 40), bool)
+    for n in range(40):
+        for start in range(300, 9000, 1000):
+            labels[start : start + 30, n] = True
+            scores[start : start + 60, n] = 3 + 0.3 * rng.random()  # half an hour longer than its label
+        scores[rng.integers(9500, 10000), n] = 3.5 + rng.random()
+    scores[9100:9400, 0] = 4                                        # five hours
+    entities = [measures.Entity(scores[:, n], labels[:, n], 60) for n in range(40)]
+    found, field = calibrate.counted([entities]), events.Field(entities)
+    assert found == [(threshold, pytest.approx(field.count(threshold).false.sum() / 40)) for threshold, _ in found]
+    assert max(rate for threshold, rate in found if threshold > 2.9) == pytest.approx(41 / 40, abs=0.1)
+    ends = [measures.Entity(np.where(labels[:, n], np.nan, scores[:, n]), np.zeros(10080, bool), 60) for n in range(40)]
+    assert max(rate for threshold, rate in calibrate.counted([ends]) if threshold > 2.9) > 9
+
+
+def test_a_large_set_does_not_drown_another(calibrate):
+    """Each of two sets of 100 weeks or more counts for half, however large; one of few weeks counts by its weeks."""
+    from convert.evaluation import events, measures
+
+    def made_of(many, peaks, rng):
+        scores = rng.exponential(0.2, (10080, many)).astype(np.float32)
+        for column in scores.T:
+            column[100 + 900 * np.arange(peaks)] = 3.5 + rng.random(peaks)
+        return [measures.Entity(column, np.zeros(10080, bool), 60) for column in scores.T]
+
+    rng = np.random.default_rng(0)
+    sets = [made_of(400, 1, rng), made_of(100, 9, rng), made_of(10, 3, rng)]
+    threshold, rate = next(each for each in reversed(calibrate.counted(sets)) if each[0] > 3.3)
+    seen = [events.Field(each).count(threshold).false.sum() / len(each) for each in sets]
+    assert rate == pytest.approx((100 * seen[0] + 100 * seen[1] + 10 * seen[2]) / 210)
+
+
+def test_an_hourly_table_reaches_one_alarm_a_day(calibrate):
+    """One sample in twenty or more has to alarm for that; where alarms run together the table begins."""
+    scores = np.random.default_rng(0).exponential(size=(2000, 100)).astype(np.float32)
+    row = calibrate.row(calibrate.table(scores, 3600), klass=0, step_seconds=3600, low=1, high=86401)
+    table = bundle.Calibration(status='measured', rows=(row,))
+    assert row.alarms_per_entity_week[0] > 7
+    threshold = table.threshold(7, step_seconds=3600)
+    from convert.evaluation import measures
+
+    fresh = np.random.default_rng(1).exponential(size=(2000, 100)).astype(np.float32)
+    assert sum(len(measures.alarms(column >= threshold, 3)) for column in fresh.T) * 168 / fresh.size == pytest.approx(7, rel=0.1)
+
+
 def test_too_little_telemetry_is_refused(calibrate):
     with pytest.raises(calibrate.CalibrationError, match='expected more telemetry'):
         made(calibrate, np.full((50, 2), np.nan, np.float32) * 0 + np.float32([[0.1, 0.2]]))

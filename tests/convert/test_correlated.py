@@ -121,3 +121,22 @@ def test_fused_features_are_what_the_graph_makes_of_them(correlated):
     out = correlated.fused(scores)
     assert np.isnan(out[3]) and np.allclose(out[4], np.sort(scores[4])[-2:].mean())
     assert np.allclose(out[5], np.sort(scores[5, 4:])[-2:].mean())
+
+
+def test_fused_features_last_as_in_the_shipped_model(correlated):
+    """Its entities of six features, and their features as entities of their own, through the code that serves."""
+    from convert.data import synthesis
+    from convert.evaluation import replay
+    from promlstm.engine.session import load, resolve
+
+    session = load(resolve('builtin:default'), threads=1, prove=False)
+    batch = synthesis.batch(4, step_seconds=300, steps=700, entities=24)
+    values = batch.values.reshape(700, 4, 6)
+    values[400:403, :, 0] *= 3
+    values[404:406, :, 1] *= 3
+    values[420:430, 1:, 2] = np.nan
+    values[425, 3] = np.nan
+    whole, single = (replay.surprises(session, batch.times, each, step_seconds=300) for each in (values, values.reshape(700, 24, 1)))
+    for number, features in enumerate(np.split(single, 4, axis=1)):
+        assert np.allclose(correlated.fused(features, lasts=True), whole[:, number], atol=1e-4, equal_nan=True)
+    assert np.nanmax(whole) > 2
