@@ -334,6 +334,7 @@ class Detector:
             partial = any(vector.partial for vector in answers)
             frame, sampled = self._completed(Frame(time, np.where(np.isinf(values), np.nan, values) if infinite else values, partial))
             memory = self.memory.grown(self.session, len(values))
+            del answers, values  # of a million series, a few hundred megabytes that nobody needs any more
         verdicts, memory = advance(self.session, self.settings(_count_present(frame)), memory, frame, self.in_stage)
         known = self.entities.identities
         identities = known + placement.arrivals if placement.arrivals else known
