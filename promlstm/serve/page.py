@@ -71,8 +71,9 @@ def pack(lines: Sequence[Lines], threads: int = 1) -> dict[str, Packed]:
         return [compressed(each.piece(number)) for each, number in which]
 
     if threads > 1 and len(places) >= PIECES:
-        with ThreadPoolExecutor(threads, 'promlstm-page') as pool:
-            members = list(pool.map(made, [places[first::threads] for first in range(threads)]))
+        with ThreadPoolExecutor(threads - 1, 'promlstm-page') as pool:
+            others = [pool.submit(made, places[first::threads]) for first in range(1, threads)]
+            members = [made(places[::threads]), *(each.result() for each in others)]
         packed = [members[number % threads][number // threads] for number in range(len(places))]
     else:
         packed = made(places)

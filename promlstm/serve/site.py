@@ -115,9 +115,9 @@ class Site:
     async def _metrics(self, request: Request) -> Answer:
         encoder, content_type = _encoder(request.header('accept'))
         gzip = accepts_gzip(request.header('accept-encoding'))
+        own = await self._own.member(encoder, content_type)
         # In OpenMetrics the exporter's own part ends with `# EOF`, so it comes last.
-        parts = [*self._page.parts(gzip=True), await self._own.member(encoder, content_type)]
-        return Answer(200, content_type, parts, {'Content-Encoding': 'gzip'} if gzip else {}, unpacks=not gzip)
+        return Answer(200, content_type, [*self._page.parts(gzip=True), own], {'Content-Encoding': 'gzip'} if gzip else {}, unpacks=not gzip)
 
     def _readiness(self, trusted: bool) -> Answer:
         ready = self._ready()
