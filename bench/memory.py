@@ -1,8 +1,8 @@
 """Where the bytes of an entity are: between steps by what holds them, and the most that there is in each stage of a step.
 
-    python -m bench memory
+    python -m bench memory, or python -m bench.memory N for N entities
 
-A detector of ENTITIES with scores, one in a thousand anomalous (warmed.py), takes steps over loopback HTTP as the runner makes them, in a process
+A detector of entities with scores, one in a thousand anomalous (warmed.py), takes steps over loopback HTTP as the runner makes them, in a process
 of its own. What holds bytes is counted object by object: columns by their dtype, objects of Python as their allocator rounds them. What the process has
 grown by and nothing holds is memory that the allocators keep for the next step. Peaks are those of the process, as Linux tells them.
 """
@@ -31,21 +31,22 @@ STEPS = 3  # the first builds the table and the labels, the second allocates
 _NOT_OURS = (type, ModuleType, FunctionType, MethodType)  # they lead to all that the process has
 
 
-def main():
+def main(entities=ENTITIES):
     """Print bytes an entity."""
     remembered = warmed.memory(config('http://localhost').detectors[0], load(resolve(MODEL), prove=False))
     with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as own:  # so that its memory is its own
-        held, peaks, grown = own.submit(measure, ENTITIES, remembered).result()
-    print(f'  bytes an entity between steps, {ENTITIES} entities with scores')
+        held, peaks, grown, at_rest = own.submit(measure, entities, remembered).result()
+    print(f'  bytes an entity between steps, {entities} entities with scores')
     for name, size in {**held, 'kept by allocators': grown - sum(held.values()), 'all': grown}.items():
-        print(f'    {name:34}{size / ENTITIES:8.0f}')
+        print(f'    {name:34}{size / entities:8.0f}')
     print('  bytes an entity at the peak of each stage')
     for name, size in peaks.items():
-        print(f'    {name:34}{size / ENTITIES:8.0f}')
+        print(f'    {name:34}{size / entities:8.0f}')
+    print(f'  the whole process at its peak: {(at_rest + max(peaks.values())) / 1e6:.0f} MB')
 
 
 def measure(entities, remembered):
-    """({what holds them: bytes between steps}, {stage: bytes at its peak}, bytes between steps), beyond those of the process with a model.
+    """({what holds them: bytes between steps}, {stage: bytes at its peak}, bytes between steps, bytes at rest); all but the last beyond those at rest.
 
     remembered  of warmed.memory
     """
@@ -93,7 +94,7 @@ def measure(entities, remembered):
             'page': page,
         }
         held = {name: _held(owner, seen) for name, owner in owners.items()}
-    return held, dict(peaks), grown
+    return held, dict(peaks), grown, at_rest
 
 
 def _held(owner, seen):
@@ -111,3 +112,7 @@ def _held(owner, seen):
         total += -(-sys.getsizeof(thing) // 16) * 16
         waiting += [*thing, *thing.values()] if isinstance(thing, Mapping) else gc.get_referents(thing)
     return total
+
+
+if __name__ == '__main__':
+    main(*map(int, sys.argv[1:]))
