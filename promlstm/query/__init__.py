@@ -5,7 +5,6 @@
     in_flight     how many bytes of answers are held at once
     dialect       what differs between the kinds of query APIs
     ahead         one answer fetched while the last one is in use
-    samples       the series of an instant answer as columns
     prometheus    instant and range queries, decoded into columns
     victorialogs  windows of logs, as instants
     skew          how far the clock of a server is from ours
