@@ -1,49 +1,118 @@
-"""Memory of an entity of one feature, in bytes."""
+"""Where the bytes of an entity are: between steps by what holds them, and the most that there is in each stage of a step.
 
-import subprocess
-import sys
+    python -m bench memory, or python -m bench.memory N for N entities
 
-from promlstm.engine.session import load, resolve
-
-ENTITIES = 50_000
-GROWTH = f"""
-import gc
-from bench.answers import config
-from promlstm.engine.detector import Detector
-from promlstm.query.prometheus import _Answer, Vector
-from promlstm.engine.session import load, resolve
-from promlstm.serve import exposition
-import msgspec, numpy as np
-
-def resident():
-    gc.collect()
-    return 1024 * int(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmRSS')))
-
-class Source:
-    def instant(self, expr, time):
-        return Vector([b'{{"instance":"10.0.%d.%d:9100","job":"node","namespace":"team","pod":"service-%06x","zone":"eu"}}' % (i >> 8, i & 255, i)
-                       for i in range({ENTITIES})], np.full({ENTITIES}, 1.0))
-
-session = load(resolve('builtin:default'))
-subject = Detector(config('http://localhost').detectors[0], session, Source())
-labels = exposition.Labels('bench', ('',), session.bundle.manifest.views)
-before = resident()
-for i in range(3):
-    step = subject.step(1_750_000_200.0 + 60 * i)
-    labels = labels.of(step.identities)
-    blocks = exposition.render(step.verdicts, labels, missing=step.missing)
-    subject.commit(step)
-    del step, blocks  # a runner keeps neither: the page has the text
-print((resident() - before) / {ENTITIES})
+A detector of entities with scores, one in a thousand anomalous (warmed.py), takes steps over loopback HTTP as the runner makes them, in a process
+of its own. What holds bytes is counted object by object: columns by their dtype, objects of Python as their allocator rounds them. What the process has
+grown by and nothing holds is memory that the allocators keep for the next step. Peaks are those of the process, as Linux tells them.
 """
 
+import gc
+import multiprocessing
+import sys
+from collections import defaultdict
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from types import FunctionType, MethodType, ModuleType
 
-def main():
-    """Print the columns as counted, and the rest as a process grew."""
-    bundle = load(resolve('builtin:default')).bundle
-    grown = float(subprocess.run([sys.executable, '-c', GROWTH], capture_output=True, text=True, check=True).stdout)
-    print(f'  state of the graph          {bundle.state_bytes(1):6}')
-    print(f'  seasonal slots, all known   {bundle.season_bytes(1):6}')
-    print(
-        f'  labels, tables, the step    {grown - bundle.state_bytes(1):6.0f}   (growth of a process with {ENTITIES} entities, less the states)'
-    )
+import numpy as np
+
+from bench import machine, warmed
+from bench.answers import Answers, config
+from promlstm.engine.session import load, resolve
+from promlstm.query.prometheus import Prometheus
+from promlstm.serve import exposition
+from promlstm.serve.page import Page, pack
+
+ENTITIES = 100_000
+MODEL = 'builtin:default'
+STEPS = 3  # the first builds the table and the labels, the second allocates
+_NOT_OURS = (type, ModuleType, FunctionType, MethodType)  # they lead to all that the process has
+
+
+def main(entities=ENTITIES):
+    """Print bytes an entity."""
+    remembered = warmed.memory(config('http://localhost').detectors[0], load(resolve(MODEL), prove=False))
+    with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as own:  # so that its memory is its own
+        held, peaks, grown, at_rest = own.submit(measure, entities, remembered).result()
+    print(f'  bytes an entity between steps, {entities} entities with scores')
+    for name, size in {**held, 'kept by allocators': grown - sum(held.values()), 'all': grown}.items():
+        print(f'    {name:34}{size / entities:8.0f}')
+    print('  bytes an entity at the peak of each stage')
+    for name, size in peaks.items():
+        print(f'    {name:34}{size / entities:8.0f}')
+    print(f'  the whole process at its peak: {(at_rest + max(peaks.values())) / 1e6:.0f} MB')
+
+
+def measure(entities, remembered):
+    """({what holds them: bytes between steps}, {stage: bytes at its peak}, bytes between steps, bytes at rest); all but the last beyond those at rest.
+
+    remembered  of warmed.memory
+    """
+    session = load(resolve(MODEL), prove=False)
+    at_rest, peaks = machine.resident_bytes(), defaultdict(int)
+
+    @contextmanager
+    def stage(name):
+        machine.forget_peak()
+        yield
+        peaks[name] = machine.peak_bytes() - at_rest
+
+    with Answers(entities) as url:
+        settings = config(url)
+        subject, at = warmed.detector(settings.detectors[0], session, Prometheus(settings.prometheus), entities, remembered, stage=stage)
+        labels, page = exposition.Labels('bench', ('',), session.bundle.manifest.views), Page(lambda: 0.0)
+        gc.collect()
+        gc.freeze()
+        gc.disable()  # as Scheduler
+        for each in range(STEPS):
+            step = subject.step(at + each * settings.detectors[0].step)
+            with stage('render'):
+                labels = labels.of(step.identities)
+                blocks = pack(exposition.lines(step.verdicts, labels, missing=step.missing), session.threads)
+            with stage('commit'):
+                subject.commit(step)
+            with stage('publish'):
+                page.publish('bench', blocks, 1.0)
+            verdicts = step.verdicts  # pages and the storage hold them
+            del step, blocks
+        grown, seen = machine.resident_bytes() - at_rest, set()
+        memory, table = subject.memory, subject.entities
+        owners = {
+            'state of the graph': memory.state,
+            'seasonal memory': memory.season,
+            'tables of the time of day': memory.tables,
+            'latch, alarm, class': (memory.latch, memory.alarm, memory.klass),
+            'presence': table.presence,
+            'first and last sample': table.stored(),
+            'identities': table.identities,
+            'rows by labels': (table._row_of, table._index),
+            'the last answer': table._last,
+            'labels as text': labels,
+            'verdicts': verdicts,
+            'page': page,
+        }
+        held = {name: _held(owner, seen) for name, owner in owners.items()}
+    return held, dict(peaks), grown, at_rest
+
+
+def _held(owner, seen):
+    """Bytes of all that an object leads to, but for what was seen before."""
+    total, waiting = 0, [owner]
+    while waiting:
+        thing = waiting.pop()
+        if isinstance(thing, _NOT_OURS) or id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, np.ndarray):
+            total += thing.nbytes if thing.base is None else 0
+            waiting += [] if thing.base is None else [thing.base]
+            continue
+        total += -(-sys.getsizeof(thing) // 16) * 16
+        waiting += [*thing, *thing.values()] if isinstance(thing, Mapping) else gc.get_referents(thing)
+    return total
+
+
+if __name__ == '__main__':
+    main(*map(int, sys.argv[1:]))

@@ -332,6 +332,7 @@ class Detector:
             values = self.entities.scatter(placement, [vector.values for vector in answers])
             infinite = int(np.isinf(values).sum())
             partial = any(vector.partial for vector in answers)
+            del answers  # the labels of a million series are a few hundred megabytes, and the table has them
             frame, sampled = self._completed(Frame(time, np.where(np.isinf(values), np.nan, values) if infinite else values, partial))
             memory = self.memory.grown(self.session, len(values))
         verdicts, memory = advance(self.session, self.settings(_count_present(frame)), memory, frame, self.in_stage)

@@ -9,6 +9,7 @@ of its raw bytes, and none if the answer has the same series in the same order a
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Self
 
 import numpy as np
@@ -30,8 +31,8 @@ class Placement:
 
     rows           per feature: int64 [n]  row of each series, -1 = over the limit, or its labels cannot be read
     arrivals       identities not seen before, in the order of their rows
-    aliases        per feature: {raw label bytes not seen before: row}
-    keys           per feature: the answer's raw label bytes
+    aliases        per feature: {raw label bytes not seen before, other than the identity: row}
+    keys           per feature: the answer's raw label bytes; those of the last answer where they are the same
     over_limit     per feature: identities that get no row because of the detector's limit
     unread_labels  per feature: number of series whose labels cannot be read
     """
@@ -78,7 +79,7 @@ class Entities:
     last_seen: Floats = field(default_factory=lambda: np.empty(0))
     absent: Bools = field(default_factory=lambda: np.empty(0, bool))
     _row_of: dict[bytes, int] = field(default_factory=dict)  # identity: row
-    _index: list[dict[bytes, int]] = field(init=False)  # per feature: {raw label bytes: row}
+    _index: list[dict[bytes, int]] = field(init=False)  # per feature: {raw label bytes other than the identity: row}
     # Per feature, of the last answer: keys, rows, over_limit, unread.
     _last: list[tuple[list[bytes], Ints, _Dropped, int]] = field(init=False)
 
@@ -99,13 +100,16 @@ class Entities:
         answers  per feature: raw label bytes
         raises   SeriesError  if two series of a feature would be the same entity
         """
-        placement = Placement([], [], [{} for _ in range(self.features)], answers, [], [])
+        placement = Placement([], [], [{} for _ in range(self.features)], [], [], [])
         new: dict[bytes, int] = {}
         for feature, keys in enumerate(answers):
             last_keys, rows, over_limit, unread = self._last[feature]
-            if keys != last_keys:
+            if keys == last_keys:
+                keys = last_keys  # equal texts need not be held twice
+            else:
                 rows, over_limit, unread = self._look_up(feature, keys, new, placement.aliases[feature])
                 self._reject_duplicates(rows, keys)
+            placement.keys.append(keys)
             placement.rows.append(rows)
             placement.over_limit.append(over_limit)
             placement.unread_labels.append(unread)
@@ -114,11 +118,13 @@ class Entities:
 
     def _look_up(self, feature: int, keys: list[bytes], new: dict[bytes, int], aliases: dict[bytes, int]) -> tuple[Ints, _Dropped, int]:
         """(rows, identities over the limit, unreadable labels); what is not in the index yet is added to `new` and `aliases`."""
-        found = map(self._index[feature].get, keys, [-1] * len(keys))
-        rows = np.fromiter(found, np.int64, len(keys))
+        rows = np.fromiter(map(self._row_of.get, keys, repeat(-1)), np.int64, len(keys))
+        others = np.flatnonzero(rows < 0)
+        aliased = map(self._index[feature].get, map(keys.__getitem__, others.tolist()), repeat(-1))
+        rows[others] = np.fromiter(aliased, np.int64, len(others))
         over_limit = set()
         unread, problem = 0, ''
-        for i in np.flatnonzero(rows < 0):
+        for i in np.flatnonzero(rows < 0).tolist():
             try:
                 identity = labels.identity(keys[i], self.by)
             except ResponseError as error:  # one series with a broken label must not cost all others their scores
@@ -132,7 +138,9 @@ class Entities:
             if row is None:
                 over_limit.add(identity)
                 continue
-            rows[i] = aliases[keys[i]] = row
+            rows[i] = row
+            if keys[i] != identity:
+                aliases[keys[i]] = row
         if problem and unread == len(keys):
             raise ResponseError(problem)
         return rows, over_limit, unread
@@ -180,7 +188,7 @@ class Entities:
             index.update(aliases)
             keys, rows, *_ = self._last[feature]
             if len(index) > 2 * len(keys) + SPARE_ALIASES:  # labels outside `by` change with every rollout
-                self._index[feature] = {key: row for key, row in zip(keys, rows.tolist(), strict=True) if row >= 0}
+                self._index[feature] = {key: row for key, row in zip(keys, rows.tolist(), strict=True) if row >= 0 and key not in self._row_of}
 
     def absent_after(self, present: Bools, *, partial: bool) -> Bools:
         """bool [N]: entities without a sample, after an answer. A partial answer shows which are present, but not which are absent.

@@ -9,14 +9,15 @@ text to the page, numbers to telemetry.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from promlstm.serve.exposition import Block
+from promlstm.serve.page import Packed
 from promlstm.serve.telemetry import Telemetry, timed
 
-Blocks = dict[str, Block]  # by family
+Blocks = Mapping[str, Block | Packed]  # by family
 
 WAITING, OPEN, CLOSED = 'waiting', 'open', 'closed'
 

@@ -39,6 +39,7 @@ from promlstm.live.status import Status
 from promlstm.live.storage import Restored, Storage
 from promlstm.query.newest import last_returned
 from promlstm.serve import exposition
+from promlstm.serve.page import pack, text_bytes
 from promlstm.serve.selection import select
 from promlstm.terminal import duration
 
@@ -223,7 +224,7 @@ class Runner:
         expires = verdicts.time + 2 * self.config.step
         if self._clock.now() < expires and not self._telemetry.waits:  # the one in service has newer ones
             missing = detector.missing(verdicts)
-            self._publish(self._rendered(verdicts, detector.entities.identities, missing), expires)
+            self._publish(self._rendered(verdicts, detector.entities.identities, missing, detector.session.threads), expires)
             self._show(detector, verdicts, missing)
             self._report.step(detector, verdicts, 0.0, counted=True)
         self._gather(detector, verdicts)
@@ -270,7 +271,7 @@ class Runner:
         self._report.log('info', 'warmed up', entities=len(detector.memory), seconds=time.monotonic() - began)
         if verdicts is not None:
             missing = detector.missing(verdicts)
-            blocks = self._rendered(verdicts, detector.entities.identities, missing)
+            blocks = self._rendered(verdicts, detector.entities.identities, missing, detector.session.threads)
             self._publish_step(detector, verdicts, missing, time.monotonic() - began, blocks)
             self._keep(detector, verdicts)
 
@@ -321,7 +322,7 @@ class Runner:
         began = time.monotonic()
         step = detector.step(due)
         with detector.in_stage('render'):
-            blocks = self._rendered(step.verdicts, step.identities, step.missing)
+            blocks = self._rendered(step.verdicts, step.identities, step.missing, detector.session.threads)
         detector.commit(step)
         took = time.monotonic() - began
         self._slow = took > self.config.step / self._clock.speed
@@ -331,17 +332,17 @@ class Runner:
         if forgotten := detector.forget():
             self._report.log('info', 'forgot entities that have been absent for long', entities=forgotten)
 
-    def _rendered(self, verdicts: Verdicts, identities: list[bytes], missing: Bools) -> Blocks:
-        """{family: text block}; the text of the entities' labels is kept for the next step."""
+    def _rendered(self, verdicts: Verdicts, identities: list[bytes], missing: Bools, threads: int) -> Blocks:
+        """{family: text}, packed; the text of the entities' labels is kept for the next step."""
         self._labels = self._labels.of(identities)
         selection = select(self.config.export, self.config.max_exported, verdicts, missing)
         self._report.unexported(selection.left_out)
-        return exposition.render(verdicts, self._labels, missing=missing, selection=selection)
+        return pack(exposition.lines(verdicts, self._labels, missing=missing, selection=selection), threads)
 
     def _publish(self, blocks: Blocks, expires: float, part: str = '') -> None:
         """Put blocks on the page, and say how large they are."""
         self._relay.publish(blocks, expires, part)
-        self._report.published(sum(len(piece) for block in blocks.values() for piece in block), part)
+        self._report.published(sum(map(text_bytes, blocks.values())), part)
 
     def _withdraw(self) -> None:
         self._relay.withdraw()

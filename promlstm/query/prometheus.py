@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from promlstm.durations import seconds
 from promlstm.errors import QueryRejected, ResponseError, SourceRefused, SourceUnavailable
-from promlstm.query import grid
+from promlstm.query import grid, samples
 from promlstm.query.ahead import ahead
 from promlstm.query.dialect import DIALECTS
 from promlstm.query.http import Http, Reply, printable
@@ -186,12 +186,10 @@ class Prometheus:
             return Vector([b'{}'], np.array([_number(_typed(_decode_scalar, data.result)[1])]), warnings, bool(warnings), hints=hints)
         if data.resultType != 'vector':
             raise QueryRejected(f'the expression gives a {data.resultType}, expected a vector (one value per series): {expr}')
-        found, unread = _found(data.result)
-        series, values = _values(found, expr)
-        unread += len(found) - len(series)
-        offset = _offset(series, time)
+        keys, times, values, unread = samples.read(data.result) or _one_by_one(data.result, expr)
+        offset = _offset(times, time)
         self._refuse_repeated(expr, time, offset)
-        return Vector([bytes(item.metric) for item in series], values, warnings, bool(warnings), unread, offset, hints)
+        return Vector(keys, values, warnings, bool(warnings), unread, offset, hints)
 
     def _refuse_repeated(self, expr: str, time: float, offset: float) -> None:
         """ResponseError where the samples are those of the answer to an earlier question: judged as new ones they would freeze the scores.
@@ -260,8 +258,8 @@ class Prometheus:
         parts = np.split(rows, np.cumsum([len(instants) for _, instants, _ in columns[:-1]])) if columns else []
         met = [(metric, row, values) for (metric, _, values), row in zip(columns, parts, strict=True) if (row >= 0).any()]
         values = np.full((count, len(met)), np.nan)
-        for column, (_, row, samples) in enumerate(met):
-            values[row[row >= 0], column] = samples[row >= 0]
+        for column, (_, row, found_there) in enumerate(met):
+            values[row[row >= 0], column] = found_there[row >= 0]
         return Matrix(times, [bytes(metric) for metric, _, _ in met], values, warnings, bool(warnings), unread, hints)
 
     def _refuse_other_buckets(self, instants: Floats, start: float, step: float) -> None:
@@ -442,22 +440,20 @@ def _without_histograms(series: list[_Series], has_numbers: Callable[[_Series], 
     return kept
 
 
-def _values(series: list[_Series], expr: str) -> tuple[list[_Series], Floats]:
-    """(series with a number, float64 [n]) of an instant answer; an error where there are series and none has one."""
-    try:
-        return series, np.fromiter((float(item.value[1]) for item in series), np.float64, len(series))
-    except (TypeError, ValueError):  # of one at least there is no value, or it is no number
-        pass
-    series = _without_histograms(series, lambda item: item.value is not None, expr)
+def _one_by_one(result: msgspec.Raw, expr: str) -> samples.Columns:
+    """As samples.read, of the series that have a number; an error where there are series and none has one."""
+    found, unread = _found(result)
+    series = _without_histograms(found, lambda item: item.value is not None, expr)
     readable = [item for item in series if _is_number(item.value[1])]
-    if not readable:
+    if series and not readable:
         _number(series[0].value[1])
-    return readable, np.fromiter((float(item.value[1]) for item in readable), np.float64, len(readable))
+    values = np.array([float(item.value[1]) for item in readable], np.float64)
+    return [bytes(item.metric) for item in readable], [item.value[0] for item in readable], values, unread + len(found) - len(readable)
 
 
-def _offset(series: list[_Series], time: float) -> float:
+def _offset(times: Sequence[float], time: float) -> float:
     """How far the samples of an instant answer are from the instant that was asked for, by the one that is furthest off."""
-    offsets = np.fromiter((item.value[0] for item in series), np.float64, len(series)) - time
+    offsets = np.array(times, np.float64) - time
     furthest = float(offsets[np.abs(offsets).argmax()]) if len(offsets) else 0.0
     return furthest if abs(furthest) > CLOCK_SECONDS else 0.0
 

@@ -250,14 +250,14 @@ class Conversation:
     async def _send(self, answer: Answer, head_only: bool, *, close: bool) -> None:
         headers = {
             'Server': 'promlstm', 'Date': formatdate(usegmt=True), 'Content-Type': answer.content_type,
-            'Content-Length': str(sum(map(len, answer.parts))), **SECURITY_HEADERS, **answer.headers, **self._application.headers(),
+            'Content-Length': str(answer.size_bytes()), **SECURITY_HEADERS, **answer.headers, **self._application.headers(),
         }  # fmt: skip
         if close:
             headers['Connection'] = 'close'
         response = h11.Response(status_code=answer.status, headers=list(headers.items()), reason=HTTPStatus(answer.status).phrase)
         piece = bytearray(self._http.send(response) or b'')
         async with asyncio.timeout(self._limits.answer_seconds):
-            for part in [] if head_only else answer.parts:
+            for part in () if head_only else answer.body():
                 self._http.send_with_data_passthrough(h11.Data(data=part))
                 view = memoryview(part)
                 while len(view):

@@ -5,17 +5,19 @@ is text that is valid in both the Prometheus and the OpenMetrics format (they wr
 that is not on the page is stale.
 
 A block is a list of pieces of some hundred lines each. orjson writes the numbers of a piece at once, and one join makes its lines. So what is worked
-on stays in the processor's cache: with all lines of a million entities at once it takes four times as long, and the memory for them besides.
+on stays in the processor's cache: with all lines of a million entities at once it takes four times as long, and the memory for them besides. `lines`
+says which there are, and each piece is written when it is asked for, in any thread: a page never holds its whole text, see page.pack.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import orjson
 
 from promlstm.engine import labels as label_sets
-from promlstm.engine.columns import Bools, Floats, Floats32, Verdicts
+from promlstm.engine.columns import Bools, Floats, Floats32, Ints, Verdicts
 from promlstm.serve.selection import Selection
 
 # family: (help, labels in addition to `detector` and those of the entity). The page has this order.
@@ -95,11 +97,49 @@ def prefix(detector: str, own: label_sets.Pairs) -> bytes:
     return label_sets.text((('detector', detector), *label_sets.exported(own, OURS)))[:-1]
 
 
-def render(verdicts: Verdicts, labels: Labels, *, missing: Bools, selection: Selection | None = None) -> dict[str, Block]:
-    """{family: Block} of one step.
+@dataclass(frozen=True, slots=True, eq=False)
+class Lines:
+    """The lines of a family for one value of its own label, in pieces that are written when they are asked for.
 
-    missing   bool [N]: entities that are reported as missing
-    selection which of them are shown, and how much of each; None = all
+    prefixes  as those of Labels
+    ending    of the labels of each line
+    column    float [n], the numbers of the lines
+    rows      int64 [n], whose numbers they are; None = of all
+    """
+
+    family: str
+    prefixes: list[bytes]
+    ending: bytes
+    column: Floats | Floats32
+    rows: Ints | None
+
+    @classmethod
+    def of(cls, family: str, prefixes: list[bytes], ending: bytes, column: Floats | Floats32) -> 'Lines':
+        """Those of a column of all rows; a row whose number is NaN has no line."""
+        shown = ~np.isnan(column)
+        if shown.all():
+            return cls(family, prefixes, ending, column, None)
+        return cls(family, prefixes, ending, column[shown], np.flatnonzero(shown))
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces there are."""
+        return math.ceil(len(self.column) / ROWS)
+
+    def piece(self, number: int) -> bytes:
+        """The text of one of them, counted from 0."""
+        span = slice(number * ROWS, (number + 1) * ROWS)
+        prefixes = self.prefixes[span] if self.rows is None else [self.prefixes[row] for row in self.rows[span].tolist()]
+        texts = [b'\n' + self.family.encode(), b'', self.ending, b''] * len(prefixes)
+        texts[1::4], texts[3::4] = prefixes, _numbers(self.column[span])
+        texts[0] = texts[0][1:]
+        texts.append(b'\n')
+        return b''.join(texts)
+
+
+def render(verdicts: Verdicts, labels: Labels, *, missing: Bools, selection: Selection | None = None) -> dict[str, Block]:
+    """{family: Block} of one step: all of `lines`, written.
+
     returns   lines that end with a line feed; a family without lines is left out
 
     >>> from promlstm.engine.columns import Verdicts
@@ -113,10 +153,19 @@ def render(verdicts: Verdicts, labels: Labels, *, missing: Bools, selection: Sel
     >>> sorted(blocks)[2:5]
     ['promlstm_expected', 'promlstm_expected_lower', 'promlstm_expected_upper']
     """
+    return _written(lines(verdicts, labels, missing=missing, selection=selection))
+
+
+def lines(verdicts: Verdicts, labels: Labels, *, missing: Bools, selection: Selection | None = None) -> list[Lines]:
+    """The lines of one step, those of a family one after the other.
+
+    missing   bool [N]: entities that are reported as missing
+    selection which of them are shown, and how much of each; None = all
+    """
     shown = np.ones(len(missing), np.bool_) if selection is None else selection.shown
     detailed = shown if selection is None else selection.detailed
     scores = np.where(shown, verdicts.score, np.float32(np.nan))
-    blocks = {'promlstm_anomaly_score': _block('promlstm_anomaly_score', labels.prefixes, b'} ', scores)}
+    found = [Lines.of('promlstm_anomaly_score', labels.prefixes, b'} ', scores)]
     judged = (detailed & ~np.isnan(scores))[:, None]
     with_sample = (detailed | (shown & np.isnan(scores)))[:, None]
     per_feature: dict[str, Floats | Floats32] = {'promlstm_observed': np.where(with_sample, verdicts.observed, np.nan)}
@@ -132,18 +181,16 @@ def render(verdicts: Verdicts, labels: Labels, *, missing: Bools, selection: Sel
     if len(labels.features) > 1:
         per_feature['promlstm_contribution'] = np.where(judged, verdicts.contribution, np.float32(np.nan))
     for family, columns in per_feature.items():
-        blocks[family] = _blocks(family, labels.prefixes, _endings('feature', labels.features), columns)
+        found += _lines(family, labels.prefixes, _endings('feature', labels.features), columns)
     anomalous = (detailed & (scores >= 1))[:, None]
     views = np.where(anomalous, verdicts.view, np.float32(np.nan))
-    blocks['promlstm_view'] = _blocks('promlstm_view', labels.prefixes, _endings('view', labels.views), views)
+    found += _lines('promlstm_view', labels.prefixes, _endings('view', labels.views), views)
     per_entity: dict[str, Floats | Floats32] = {
         'promlstm_anomaly_start_timestamp_seconds': np.where(shown, verdicts.since, np.nan),
         'promlstm_recurring': np.where(shown & (verdicts.recurring > 0), np.float32(1), np.float32(np.nan)),
         'promlstm_entity_missing': np.where(shown & missing, np.float32(1), np.float32(np.nan)),
     }
-    for family, numbers in per_entity.items():
-        blocks[family] = _block(family, labels.prefixes, b'} ', numbers)
-    return {family: block for family, block in blocks.items() if block}
+    return found + [Lines.of(family, labels.prefixes, b'} ', numbers) for family, numbers in per_entity.items()]
 
 
 def render_forecasts(
@@ -168,13 +215,12 @@ def render_forecasts(
         for horizon in horizons
         for bound in ('lower', 'middle', 'upper')
     ]
-    blocks = {'promlstm_forecast': _blocks('promlstm_forecast', labels.prefixes, endings, quantiles.reshape(len(labels), -1))}
+    found = _lines('promlstm_forecast', labels.prefixes, endings, quantiles.reshape(len(labels), -1))
     if limit is not None:
-        blocks['promlstm_forecast_limit'] = _block('promlstm_forecast_limit', labels.prefixes, b'} ', limit)
+        found.append(Lines.of('promlstm_forecast_limit', labels.prefixes, b'} ', limit))
     if seconds_to is not None:
-        family = 'promlstm_time_to_limit_seconds'
-        blocks[family] = _blocks(family, labels.prefixes, _endings('bound', ('middle', 'pessimistic')), seconds_to)
-    return {family: block for family, block in blocks.items() if block}
+        found += _lines('promlstm_time_to_limit_seconds', labels.prefixes, _endings('bound', ('middle', 'pessimistic')), seconds_to)
+    return _written(found)
 
 
 def legible(expected: Floats) -> Floats:
@@ -196,28 +242,18 @@ def _endings(label: str, values: Sequence[str]) -> list[bytes]:
     return [f',{label}="{label_sets.escape(value)}"}} '.encode() for value in values]
 
 
-def _blocks(family: str, prefixes: list[bytes], endings: list[bytes], columns: Floats | Floats32) -> Block:
-    """The lines of a family that has a label of its own: `endings` and `columns` [N, values] by value of the label."""
-    return [piece for ending, column in zip(endings, columns.T, strict=True) for piece in _block(family, prefixes, ending, column)]
+def _lines(family: str, prefixes: list[bytes], endings: list[bytes], columns: Floats | Floats32) -> list[Lines]:
+    """Those of a family that has a label of its own: `endings` and `columns` [N, values] by value of the label."""
+    return [Lines.of(family, prefixes, ending, column) for ending, column in zip(endings, columns.T, strict=True)]
 
 
-def _block(family: str, prefixes: list[bytes], ending: bytes, column: Floats | Floats32) -> Block:
-    """The lines of a family for one value of its own label; a row whose number is NaN has no line."""
-    shown = ~np.isnan(column)
-    if not shown.all():
-        rows = np.flatnonzero(shown)
-        prefixes, column = [prefixes[row] for row in rows.tolist()], column[rows]
-    texts = [b'\n' + family.encode(), b'', ending, b''] * min(ROWS, len(column))
-    return [_piece(texts, prefixes[start : start + ROWS], column[start : start + ROWS]) for start in range(0, len(column), ROWS)]
-
-
-def _piece(texts: list[bytes], prefixes: list[bytes], column: Floats | Floats32) -> bytes:
-    """Lines of some rows. texts: for each line the family, room for the labels of the entity, the label of the family, room for the number."""
-    texts = texts[: 4 * len(column)]
-    texts[1::4], texts[3::4] = prefixes, _numbers(column)
-    texts[0] = texts[0][1:]
-    texts.append(b'\n')
-    return b''.join(texts)
+def _written(found: Iterable[Lines]) -> dict[str, Block]:
+    """{family: Block}; a family without lines is left out."""
+    blocks: dict[str, list[bytes]] = {}
+    for each in found:
+        if each.pieces:
+            blocks.setdefault(each.family, []).extend(map(each.piece, range(each.pieces)))
+    return dict(blocks)
 
 
 def _numbers(column: Floats | Floats32) -> list[bytes]:

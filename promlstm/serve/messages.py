@@ -4,9 +4,11 @@ Who calls it: conversation (makes requests, sends answers), door and site (make 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
+
+from promlstm.serve.page import unpacked, unpacked_bytes
 
 TEXT = 'text/plain; charset=utf-8'
 _QUALITY_0 = re.compile(r'q=0(\.0*)?\Z')
@@ -36,12 +38,24 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to a request: parts are sent one after the other, as they are."""
+    """The answer to a request: parts are sent one after the other.
+
+    unpacks  parts are gzip members, and what is in them is sent: unpacked one by one, so that nobody holds the whole
+    """
 
     status: int
     content_type: str
     parts: Sequence[bytes]
     headers: Mapping[str, str] = field(default_factory=dict)
+    unpacks: bool = False
+
+    def size_bytes(self) -> int:
+        """How long the body is."""
+        return sum(map(unpacked_bytes if self.unpacks else len, self.parts))
+
+    def body(self) -> Iterator[bytes]:
+        """The body, part by part."""
+        return map(unpacked, self.parts) if self.unpacks else iter(self.parts)
 
 
 def text(status: int, said: str, headers: Mapping[str, str] | None = None) -> Answer:

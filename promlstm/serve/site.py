@@ -115,9 +115,9 @@ class Site:
     async def _metrics(self, request: Request) -> Answer:
         encoder, content_type = _encoder(request.header('accept'))
         gzip = accepts_gzip(request.header('accept-encoding'))
-        own = await self._own.text(encoder, content_type, gzip=gzip)
+        own = await self._own.member(encoder, content_type)
         # In OpenMetrics the exporter's own part ends with `# EOF`, so it comes last.
-        return Answer(200, content_type, [*self._page.parts(gzip=gzip), own], {'Content-Encoding': 'gzip'} if gzip else {})
+        return Answer(200, content_type, [*self._page.parts(gzip=True), own], {'Content-Encoding': 'gzip'} if gzip else {}, unpacks=not gzip)
 
     def _readiness(self, trusted: bool) -> Answer:
         ready = self._ready()
@@ -199,7 +199,7 @@ def prefix_of(external_url: str | None, route_prefix: str | None) -> str:
 
 
 class _Own:
-    """The exporter's own metrics as text.
+    """The exporter's own metrics as a gzip member.
 
     They are rendered in a thread beside the event loop, and for all scrapers at once that came before a rendering began: it takes
     milliseconds with hundreds of detectors, and a flood of scrapes must not keep a probe waiting.
@@ -207,22 +207,20 @@ class _Own:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry, self._thread = telemetry, ThreadPoolExecutor(1, 'promlstm-own-metrics')
-        self._coming: dict[tuple[str, bool], asyncio.Future[bytes]] = {}
+        self._coming: dict[str, asyncio.Future[bytes]] = {}
 
-    async def text(self, encoder: _Encoder, content_type: str, *, gzip: bool) -> bytes:
-        """The text in the format of the encoder, as a gzip member if wanted."""
-        key = content_type, gzip
-        if not (coming := self._coming.get(key)):
-            self._coming[key] = coming = asyncio.ensure_future(self._rendered(key, encoder))
+    async def member(self, encoder: _Encoder, content_type: str) -> bytes:
+        """The text in the format of the encoder."""
+        if not (coming := self._coming.get(content_type)):
+            self._coming[content_type] = coming = asyncio.ensure_future(self._rendered(content_type, encoder))
         return await asyncio.shield(coming)
 
-    async def _rendered(self, key: tuple[str, bool], encoder: _Encoder) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._render, key, encoder)
+    async def _rendered(self, content_type: str, encoder: _Encoder) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._render, content_type, encoder)
 
-    def _render(self, key: tuple[str, bool], encoder: _Encoder) -> bytes:
-        self._coming.pop(key, None)  # before the first number is read: whoever comes later gets newer ones
-        own = encoder(self._telemetry.registry)
-        return compressed(own) if key[1] else own
+    def _render(self, content_type: str, encoder: _Encoder) -> bytes:
+        self._coming.pop(content_type, None)  # before the first number is read: whoever comes later gets newer ones
+        return compressed(encoder(self._telemetry.registry))
 
 
 def _encoder(accept: str) -> tuple[_Encoder, str]:

@@ -293,3 +293,14 @@ def test_when_a_missing_entity_was_lost():
     assert table.lost_since(60.0)[1] == 1.5 * DAY + 60
     table.presence = replace(table.presence, part_time=both, overdue=np.array([np.nan, 1.5 * DAY + 90]))
     assert table.lost_since(60.0)[1] == 1.5 * DAY + 90
+
+
+def test_equal_labels_are_held_once():
+    """Whatever the next answer has: labels that are in canonical form are no aliases, and an answer like the last one leaves its texts to be freed."""
+    table, raws = Entities(), [b'{"a":"1"}', b'{"__name__":"up","a":"2"}']
+    table.commit(table.place([raws]), 0.0)
+    assert table._index == [{raws[1]: 1}] and table.identities[0] is raws[0]
+    again = table.place([[bytes(bytearray(raw)) for raw in raws]])
+    assert again.keys[0] is table._last[0][0] and again.rows[0].tolist() == [0, 1]
+    other_order = table.place([raws[::-1]])
+    assert other_order.rows[0].tolist() == [1, 0] and not other_order.arrivals and other_order.aliases == [{}]

@@ -217,7 +217,7 @@ def test_a_step_that_cannot_be_rendered_is_not_committed(monkeypatch):
     runner._cycle(START - 60)
     detector = runner._detector
     memory, time = detector.memory, detector.time
-    monkeypatch.setattr('promlstm.serve.exposition.render', lambda *_, **__: 1 / 0)
+    monkeypatch.setattr('promlstm.serve.exposition.lines', lambda *_, **__: 1 / 0)
     with pytest.raises(StageError, match='render: division by zero'):
         runner._step(detector, time + 60)
     assert detector.memory is memory and detector.time == time

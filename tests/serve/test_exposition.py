@@ -13,8 +13,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from promlstm.engine.columns import MISSING, READY, WARMING, Verdicts
-from promlstm.serve.exposition import FAMILIES, INCIDENTS, ROWS, Labels, header, render
-from promlstm.serve.page import Page
+from promlstm.serve.exposition import FAMILIES, INCIDENTS, ROWS, Labels, header, lines, render
+from promlstm.serve.page import PIECES, Page, pack, text_bytes
 
 GOLDEN = servers.ROOT / 'tests/golden' / 'metrics.txt'
 nan, inf = np.nan, np.inf
@@ -164,6 +164,23 @@ def test_a_block_in_pieces_has_a_line_for_each_row(rows, hole):
     assert b''.join(pieces).decode().splitlines() == wanted
     assert all(piece.endswith(b'\n') and not piece.startswith(b'\n') for piece in pieces)
     assert len(pieces) == -(-len(known) // ROWS)
+
+
+@pytest.mark.parametrize('threads', [1, 2, 3])
+def test_text_that_is_packed_as_it_is_written_is_the_same(threads):
+    """Written and compressed piece by piece, by however many threads, a page has the text that it has if all of it is written first."""
+    rows = PIECES * ROWS // 2 + 7
+    columns = verdicts(observed=np.arange(rows)[:, None] / 8, score=np.arange(rows) / 1000)
+    made, missing = Labels('d', ('',)).of([b'{"row":"%d"}' % row for row in range(rows)]), np.arange(rows) % 3 == 0
+    written, packed = render(columns, made, missing=missing), pack(lines(columns, made, missing=missing), threads)
+    assert sum(map(len, written.values())) > PIECES and list(packed) == list(written)
+    for family, block in written.items():
+        assert [gzip.decompress(member) for member in packed[family].members] == block
+        assert text_bytes(packed[family]) == text_bytes(block)
+    one, other = Page(lambda: 0.0), Page(lambda: 0.0)
+    one.publish('d', packed, 1)
+    other.publish('d', written, 1)
+    assert one.parts(gzip=True) == other.parts(gzip=True) and b''.join(one.parts()).count(b'\n') > sum(map(len, written.values()))
 
 
 @given(arrays.arrays(np.float64, st.integers(1, 20), elements=st.floats(allow_nan=True)))
