@@ -510,12 +510,12 @@ def test_what_fits_into_the_memory_limit_is_said(limit, lines):
 def test_entities_beyond_the_limit_and_a_shared_budget_below_the_floor_are_warned_of(run, tmp_path, prometheus):
     """Both can run, and both mean that less is watched, or more alarms come, than was asked for."""
     prometheus.wait_for('count(prometheus_http_requests_total) > 2')
-    limited = config(tmp_path, prometheus.url, delay='0s', expr='prometheus_http_requests_total > -1', max_entities=1, false_alarms='0.02/week in all')
+    limited = config(tmp_path, prometheus.url, delay='0s', expr='prometheus_http_requests_total > -1', max_entities=1, false_alarms='0.002/week in all')
     status, out, _ = run('check-config', limited)
     one, beyond, budget = checked(out)[1]
     assert one == 'warning: cpu: max_entities of 1: only the entity that comes first is watched'
     assert status == 0 and re.fullmatch(r'warning: cpu: [1-9]\d* entities beyond max_entities \(1\) would not be scored', beyond)
-    assert budget.startswith('warning: cpu: the budget, shared among 1 entities, is 0.02 per entity-week, below the floor of ')
+    assert budget.startswith('warning: cpu: the budget, shared among 1 entities, is 0.002 per entity-week, below the floor of ')
 
 
 @pytest.mark.real

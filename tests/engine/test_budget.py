@@ -44,7 +44,7 @@ def test_features_that_move_as_one_alarm_no_more_often_than_one(session, step_se
 def test_one_floor_is_named_and_it_is_one(session, features):
     """A budget below the floor is refused with a floor that is then taken; whatever lies above it is taken as well."""
     with pytest.raises(BudgetError) as caught:
-        detector(session, features, 1 / 52)
+        detector(session, features, 1 / 520)
     named = float(re.search(r'the floor is ([\d.]+) per entity-week', str(caught.value))[1])
     assert detector(session, features, named).settings(1).alarms_per_week == pytest.approx(named)
     (klass,) = budget.possible_classes(session, features)
