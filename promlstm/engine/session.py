@@ -23,6 +23,7 @@ from promlstm import limits
 from promlstm.engine import bundle as contract
 from promlstm.engine import digest, wire
 from promlstm.engine.columns import Tensors
+from promlstm.engine.together import Together
 from promlstm.errors import BundleFormatError, ProofError
 
 ROWS_AT_ONCE = 4  # of a matrix product
@@ -156,10 +157,15 @@ class Session:
         self._runtime = runtime
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads, 'promlstm-session') if threads > 1 else None
+        self._together = Together(self.run)
 
     def blank(self, rows: int, features: int) -> Tensors:
         """The states of entities that were never seen: {state name: zeros}."""
         return {name: np.zeros(_sized(state.shape, rows, features), state.dtype) for name, state in self.bundle.states.items()}
+
+    def run_together(self, inputs: Mapping[str, npt.ArrayLike], state: Tensors, wait_seconds: float) -> tuple[Tensors, Tensors]:
+        """The same as `run`, to the last bit. With few rows it waits so long for other threads, whose rows are run with these."""
+        return self._together.run(inputs, state, wait_seconds)
 
     def run(self, inputs: Mapping[str, npt.ArrayLike], state: Tensors) -> tuple[Tensors, Tensors]:
         """One step of N entities.
