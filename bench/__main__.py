@@ -6,7 +6,7 @@ or else to the step: `python -m bench scaling --help`, `python -m bench --entiti
 import importlib
 import sys
 
-NAMES = ('footprint', 'memory', 'step', 'scrape', 'start', 'checkpoint', 'collect', 'incidents', 'forecast', 'ui')
+NAMES = ('footprint', 'memory', 'step', 'detectors', 'scrape', 'start', 'checkpoint', 'collect', 'incidents', 'forecast', 'ui')
 LONG = ('disks', 'failures', 'retrain', 'scaling', 'servers', 'tolerate')  # only where they are named
 WITH_OPTIONS = ('scaling', 'step')  # their main takes arguments, and returns an exit status
 
