@@ -24,30 +24,46 @@ from promlstm.query.sources import Sources
 from promlstm.serve.page import OF_INCIDENTS, Page
 from promlstm.serve.telemetry import Telemetry
 
-SIZES = ((1, 10_000), (100, 100), (500, 20))  # detectors, entities of each
 MODEL = 'builtin:default'
 STEPS, FIRST = 5, 2  # those that are measured, after the first, which build tables and labels
 LIMIT_SECONDS = 300
+
+
+class Together(Scheduler):
+    """As `promlstm run` has it."""
+
+    judged = 'together'
+
+
+class Alone(Scheduler):
+    """Where no detector waits for another."""
+
+    judged = 'alone'
+
+    def wait_seconds(self, step):
+        return 0.0
+
+
+# Detectors, entities of each, and how they are judged.
+SIZES = ((1, 10_000, Alone), (100, 100, Alone), (100, 100, Together), (500, 20, Alone), (500, 20, Together))
 
 
 def main():
     """Print a row per size, and how many times the CPU time of one detector it takes."""
     session = sessions.load(sessions.resolve(MODEL), prove=False)
     remembered = warmed.memory(answers.config('http://localhost').detectors[0], session)
-    print('  detectors  entities of each  CPU µs an entity  × of one detector  ms of a step of one  seconds that requests are spread over')
+    print('  detectors  entities of each  judged      CPU µs an entity  × of one detector  ms of a step of one  seconds that requests are spread over')
     one = None
-    for detectors, entities in SIZES:
+    for detectors, entities, scheduler in SIZES:
         with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as own:
-            row = own.submit(measure, detectors, entities, MODEL, remembered).result()
+            row = own.submit(measure, detectors, entities, MODEL, remembered, scheduler).result()
         one = one or row['cpu_seconds']
         each = row['cpu_seconds'] / (detectors * entities) * 1e6
-        print(
-            f'  {detectors:9}{entities:18}{each:18.1f}{row["cpu_seconds"] / one:19.2f}{row["step_seconds"] * 1e3:21.1f}{row["spread_seconds"]:39.1f}',
-            flush=True,
-        )
+        cells = f'{detectors:9}{entities:18}  {scheduler.judged:10}{each:18.1f}{row["cpu_seconds"] / one:19.2f}'
+        print(f'  {cells}{row["step_seconds"] * 1e3:21.1f}{row["spread_seconds"]:39.1f}', flush=True)
 
 
-def measure(detectors, entities, model, remembered):
+def measure(detectors, entities, model, remembered, scheduler_of=Together):
     """{cpu_seconds: of a step of all detectors, step_seconds: of a step of one, spread_seconds: that requests are sent apart by, scores: on the page}.
 
     remembered  of warmed.memory with the same model
@@ -62,7 +78,7 @@ def measure(detectors, entities, model, remembered):
         clock = _Leaping(start=_checkpoints(folder, config, session, entities, remembered) + 1)
         telemetry, page, watched = Telemetry(), Page(clock.now, clock.steady), _Watched(detectors, lambda: clock.leap(step))
         store = storage.Storage(folder, 1e6, names, telemetry, clock.stopping, now=clock.now)
-        scheduler = Scheduler(
+        scheduler = scheduler_of(
             config, Sources(config.named_sources), clock=clock, telemetry=telemetry, publish=page.publish, withdraw=page.withdraw, storage=store,
             incidents=Gathering(config.root_cause, clock, telemetry, partial(page.publish, OF_INCIDENTS)), watch=watched.step,
         )  # fmt: skip

@@ -5,6 +5,7 @@ rows need the extra `train`. Only the way is compared: the model here does more 
 """
 
 import os
+from functools import cache
 from time import process_time
 
 import numpy as np
@@ -12,8 +13,6 @@ import numpy as np
 from bench import warmed
 from bench.answers import config, samples
 from promlstm.engine import session as sessions
-from promlstm.engine.columns import Frame
-from promlstm.engine.detector import Detector, advance
 from promlstm.serve import exposition
 
 SERIES, WINDOW, UNITS, TIMES = 4096, 60, (64, 32), 5
@@ -100,39 +99,25 @@ def _onnx():
     return _seconds(lambda: runtime.run(None, {'x': windows}), SERIES)
 
 
-class _Step:
-    """One step of warmed entities, as `advance` makes it."""
-
-    def __init__(self):
-        session = sessions.load(sessions.resolve('builtin:default'), prove=False, threads=1)
-        detector = config('http://localhost').detectors[0]
-        part, time = warmed.memory(detector, session)
-        self.frame = Frame(time + detector.step, samples(SERIES, time + detector.step)[:, None])
-        memory, settings = part.take(np.arange(SERIES) % len(part)), Detector(detector, session, None).settings(SERIES)
-        self.run = lambda: advance(session, settings, memory, self.frame)
-        self.views = session.bundle.manifest.views
+@cache
+def _step():
+    """(runs a step of warmed entities, views of the model)."""
+    session = sessions.load(sessions.resolve('builtin:default'), prove=False, threads=1)
+    remembered = warmed.memory(config('http://localhost').detectors[0], session)
+    return warmed.replayed(session, remembered, SERIES), session.bundle.manifest.views
 
 
 def _ours():
-    return _seconds(_step().run, SERIES)
-
-
-_made = []
-
-
-def _step():
-    if not _made:
-        _made.append(_Step())
-    return _made[0]
+    return _seconds(_step()[0], SERIES)
 
 
 def _page():
     from bench.answers import keys
 
-    step = _step()
-    verdicts, _ = step.run()
+    step, views = _step()
+    verdicts, _ = step()
     assert not np.isnan(verdicts.score).any()
-    labels = exposition.Labels('bench', ('',), step.views).of(keys(SERIES))
+    labels = exposition.Labels('bench', ('',), views).of(keys(SERIES))
     nobody = np.zeros(SERIES, bool)
     return _seconds(lambda: exposition.render(verdicts, labels, missing=nobody), SERIES)
 
