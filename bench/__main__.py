@@ -1,13 +1,13 @@
 """Measure a step, or what is named: `python -m bench`, `python -m bench all`, `python -m bench footprint memory step scrape ui`.
 
-`disks`, `failures`, `retrain`, `scaling`, `servers` and `tolerate` take minutes and run only where they are named. Options go to the one that is named,
-or else to the step: `python -m bench scaling --help`, `python -m bench --entities=100000 --json=FILE`."""
+Those of LONG take minutes and run only where they are named. Options go to the one that is named, or else to the step:
+`python -m bench scaling --help`, `python -m bench --entities=100000 --json=FILE`."""
 
 import importlib
 import sys
 
-NAMES = ('footprint', 'memory', 'step', 'scrape', 'start', 'checkpoint', 'collect', 'incidents', 'forecast', 'ui')
-LONG = ('disks', 'failures', 'retrain', 'scaling', 'servers', 'tolerate')  # only where they are named
+NAMES = ('footprint', 'memory', 'step', 'detectors', 'today', 'scrape', 'start', 'checkpoint', 'collect', 'incidents', 'forecast', 'ui')
+LONG = ('churn', 'disks', 'failures', 'guard', 'retrain', 'scaling', 'servers', 'tolerate')  # only where they are named
 WITH_OPTIONS = ('scaling', 'step')  # their main takes arguments, and returns an exit status
 
 

@@ -1,8 +1,9 @@
-"""Scrapes of a page of 100 000 entities while its detector computes one step after the other: when the first byte comes, when the last."""
+"""Scrapes of a page of 100 000 entities by one and by eight at a time, while its detector computes one step after the other: first byte, last byte."""
 
 import subprocess
 import sys
 import threading
+from itertools import product
 from time import perf_counter
 
 from bench import warmed
@@ -16,6 +17,7 @@ from promlstm.serve.site import Site
 from promlstm.serve.telemetry import Telemetry
 
 ENTITIES = 100_000
+SCRAPERS = (1, 8)
 STEPS = 12  # over which scrapes are measured
 # A scraper is another process. It prints a line for each scrape until its standard input ends: seconds to the first byte, to the last.
 SCRAPER = '''
@@ -48,10 +50,10 @@ def main():
         steps = _steps(subject, begin, page, exposition.Labels('bench', ('',), session.bundle.manifest.views))
         next(steps)
         next(steps)
-        print(f'  {"":28}{"first byte p50":>16}{"p99":>8}{"last byte p50":>16}{"p99":>8}{"scrapes":>10}')
-        for gzip in ('identity', 'gzip'):
+        print(f'  {"":42}{"first byte p50":>16}{"p99":>8}{"last byte p50":>16}{"p99":>8}{"scrapes":>10}')
+        for gzip, scrapers in product(('identity', 'gzip'), SCRAPERS):
             for name, count in (('at rest', 0), ('while steps run', STEPS)):
-                print(f'  {gzip + ", " + name:28}' + _row(server.server_port, gzip, steps, count), flush=True)
+                print(f'  {f"{gzip}, {scrapers} at a time, {name}":42}' + _row(server.server_port, gzip, scrapers, steps, count), flush=True)
         server.stop()
 
 
@@ -65,19 +67,21 @@ def _steps(subject, begin, page, labels):
         yield i
 
 
-def _row(port, gzip, steps, count):
-    scraper = subprocess.Popen([sys.executable, '-c', SCRAPER, str(port), gzip], stdout=subprocess.PIPE, text=True)
+def _row(port, gzip, scrapers, steps, count):
+    processes = [subprocess.Popen([sys.executable, '-c', SCRAPER, str(port), gzip], stdout=subprocess.PIPE, text=True) for _ in range(scrapers)]
     times = []
-    reader = threading.Thread(target=lambda: times.extend(tuple(map(float, line.split())) for line in scraper.stdout))
-    reader.start()
+    readers = [threading.Thread(target=lambda one=one: times.extend(tuple(map(float, line.split())) for line in one.stdout)) for one in processes]
+    for reader in readers:
+        reader.start()
     until = perf_counter() + 5
     for _ in range(count):
         next(steps)
     while not count and perf_counter() < until:
         threading.Event().wait(0.1)
-    scraper.kill()
-    reader.join()
-    scraper.wait()
+    for process, reader in zip(processes, readers, strict=True):
+        process.kill()
+        reader.join()
+        process.wait()
     first, last = (sorted(column) for column in zip(*times, strict=True))
     cells = (quantile(column, share) * 1e3 for column in (first, last) for share in (0.5, 0.99))
     return '{:16.1f}{:8.1f}{:16.1f}{:8.1f}'.format(*cells) + f'{len(times):10}'

@@ -1,10 +1,11 @@
-"""From blank memory to the first score, by replaying history from the embedded source; seconds."""
+"""From blank memory to the first score, by replaying history from the embedded source; seconds. Then what a replayed step costs, by one thread."""
 
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 
+from bench import warmed
 from bench.answers import config
 from promlstm.demo.source import Source
 from promlstm.engine import session as sessions
@@ -13,6 +14,7 @@ from promlstm.live.clock import Clock
 from promlstm.query.prometheus import Prometheus
 
 SIZES = (100, 1_000, 10_000)
+REPLAYED, TIMES = (4_096, 100_000), 5
 NOW = 1_750_000_200.0
 
 
@@ -46,7 +48,7 @@ class Rhythm:
 
 
 def main():
-    """Print a row per size: the embedded source's own time is in it."""
+    """Print a row per size: the embedded source's own time is in it. Then one for a step of a group of entities, and one for a step of all of them."""
     session = sessions.load(sessions.resolve('builtin:default'))
     for entities in SIZES:
         with Source(Rhythm(entities), Clock(start=NOW).now) as source:
@@ -56,3 +58,12 @@ def main():
             for _ in subject.warm(lambda: NOW):
                 pass
             print(f'  {entities:6} entities: {perf_counter() - start:6.2f}', flush=True)
+    session = sessions.load(sessions.resolve('builtin:default'), threads=1)
+    remembered = warmed.memory(config('http://localhost').detectors[0], session)
+    for entities in REPLAYED:
+        step, taken = warmed.replayed(session, remembered, entities), []
+        for _ in range(TIMES):
+            began = process_time()
+            step()
+            taken.append(process_time() - began)
+        print(f'  a replayed step of {entities:6} entities: {min(taken) / entities * 1e6:6.2f} µs of CPU time an entity', flush=True)

@@ -214,10 +214,10 @@ class _Watched:
     def __getattr__(self, name):
         return getattr(self._session, name)
 
-    def run(self, inputs, state):
-        """As Session.run."""
+    def run_together(self, inputs, state, wait_seconds):
+        """As Session.run_together."""
         self.given = inputs | state
-        return self._session.run(inputs, state)
+        return self._session.run_together(inputs, state, wait_seconds)
 
 
 class _Floors:

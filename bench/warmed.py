@@ -7,7 +7,8 @@ then on each has samples of its own.
 import numpy as np
 
 from bench import answers
-from promlstm.engine.detector import Detector
+from promlstm.engine.columns import Frame
+from promlstm.engine.detector import Detector, advance
 from promlstm.query.prometheus import POINTS_PER_ANSWER, Matrix, Vector
 
 NOW = 1_750_000_200.0
@@ -51,3 +52,12 @@ def detector(config, session, source, entities, remembered, **keys):
     subject.commit(subject.step(time))
     subject.memory, subject.source = part.take(np.arange(entities) % len(part)), source
     return subject, time + config.step
+
+
+def replayed(session, remembered, entities):
+    """A function that judges a step of so many entities as a replay does, and gives verdicts and memory; it changes nothing."""
+    part, time = remembered
+    subject = Detector(answers.config('http://localhost').detectors[0], session, None)
+    at = time + subject.config.step
+    frame, memory = Frame(at, answers.samples(entities, at)[:, None]), part.take(np.arange(entities) % len(part))
+    return lambda: advance(session, subject.settings(entities), memory, frame)

@@ -93,11 +93,14 @@ def _no_stage(_name: str) -> Iterator[None]:
     yield
 
 
-def advance(session: Session, settings: Settings, memory: Memory, frame: Frame, stage: Stage = _no_stage) -> tuple[Verdicts, Memory]:
+def advance(
+    session: Session, settings: Settings, memory: Memory, frame: Frame, stage: Stage = _no_stage, wait_seconds: float = 0.0
+) -> tuple[Verdicts, Memory]:
     """One step: judge first, then learn.
 
     frame    N entities; memory has as many rows
     stage    called with the name of each stage, gives a context manager to run it in
+    wait_seconds  for other detectors, whose rows are run with these, see Session.run_together
     returns  (verdicts, memory after the step)
     """
     observed = frame.values
@@ -122,7 +125,7 @@ def advance(session: Session, settings: Settings, memory: Memory, frame: Frame, 
             'learn': np.where(accepted, np.float32(2), ~memory.latch.held),
             'threshold': threshold,
         }
-        out, state = _run(session, inputs, memory.state, settings.policy.invalid(observed))
+        out, state = _run(session, inputs, memory.state, settings.policy.invalid(observed), wait_seconds)
     with stage('score'):
         scores, latch, shown = _score(settings, memory.latch, frame, threshold, out)
         alarm = memory.alarm.after(frame.time, scores, settings.step_seconds)
@@ -145,7 +148,7 @@ def advance(session: Session, settings: Settings, memory: Memory, frame: Frame, 
     return verdicts, Memory(state, season, tables, latch, alarm, out.get('class', memory.klass), tolerance, recent)
 
 
-def _run(session: Session, inputs: Tensors, state: Tensors, invalid: Bools) -> tuple[Tensors, Tensors]:
+def _run(session: Session, inputs: Tensors, state: Tensors, invalid: Bools, wait_seconds: float) -> tuple[Tensors, Tensors]:
     """Outputs and next states of the graph, which judges every sample but learns only from those inside the valid range.
 
     invalid  bool [N, F]: samples outside the valid range
@@ -154,8 +157,8 @@ def _run(session: Session, inputs: Tensors, state: Tensors, invalid: Bools) -> t
     are missing, and the outputs of their rows from a second run with the samples as they are, whose states are dropped.
     """
     if not invalid.any():
-        return session.run(inputs, state)
-    out, after = session.run(inputs | {'value': np.where(invalid, np.nan, inputs['value'])}, state)
+        return session.run_together(inputs, state, wait_seconds)
+    out, after = session.run_together(inputs | {'value': np.where(invalid, np.nan, inputs['value'])}, state, wait_seconds)
     rows = np.flatnonzero(invalid.any(axis=1))
     of_rows = {name: array[rows] if array.ndim else array for name, array in inputs.items()}
     judged, _ = session.run(of_rows, {name: array[rows] for name, array in state.items()})
@@ -320,9 +323,10 @@ class Detector:
         """The settings when so many entities share the budget."""
         return replace(self._settings, alarms_per_week=self.alarms_per_entity_week(entities))
 
-    def step(self, time: float) -> Step:
+    def step(self, time: float, wait_seconds: float = 0.0) -> Step:
         """Query and judge the step at an aligned instant; nothing is changed until `commit` is called with it.
 
+        wait_seconds  for other detectors, see advance
         raises  StageError
         """
         with self.in_stage('query'):
@@ -335,7 +339,7 @@ class Detector:
             del answers  # the labels of a million series are a few hundred megabytes, and the table has them
             frame, sampled = self._completed(Frame(time, np.where(np.isinf(values), np.nan, values) if infinite else values, partial))
             memory = self.memory.grown(self.session, len(values))
-        verdicts, memory = advance(self.session, self.settings(_count_present(frame)), memory, frame, self.in_stage)
+        verdicts, memory = advance(self.session, self.settings(_count_present(frame)), memory, frame, self.in_stage, wait_seconds)
         known = self.entities.identities
         identities = known + placement.arrivals if placement.arrivals else known
         return Step(verdicts, self.missing(verdicts), identities, memory, placement, infinite, sampled)
@@ -385,7 +389,7 @@ class Detector:
         if self.config.missing == 'alert':
             present = verdicts.status[: len(self.entities)] != MISSING
             unusual = self.entities.missing(present, verdicts.time, partial=verdicts.partial)
-            missing[: len(self.entities)] = unusual & ~self.forgettable(verdicts.time)
+            missing[: len(self.entities)] = unusual & ~self.forgettable(verdicts.time) if unusual.any() else unusual
         return missing
 
     def lost(self, missing: Bools) -> Floats:
@@ -394,14 +398,17 @@ class Detector:
 
     def count_part_time(self, verdicts: Verdicts) -> int:
         """How many of the table are absent at some time of most days, and are present now or reported as missing."""
-        rows = len(self.entities)
+        rows, part_time = len(self.entities), self.entities.presence.part_time
+        if not part_time.any():
+            return 0
         counted = (verdicts.status[:rows] != MISSING) | self.missing(verdicts)[:rows]
-        return int((counted & self.entities.presence.part_time).sum())
+        return int((counted & part_time).sum())
 
     def absent(self, verdicts: Verdicts) -> Bools:
         """bool [N] of the table: entities without a sample that are not forgotten yet. A partial answer adds none, because it may lack series."""
         present = verdicts.status[: len(self.entities)] != MISSING
-        return self.entities.absent_after(present, partial=verdicts.partial) & ~self.forgettable(verdicts.time)
+        absent = self.entities.absent_after(present, partial=verdicts.partial)
+        return absent & ~self.forgettable(verdicts.time) if absent.any() else absent
 
     def forgettable(self, time: float) -> Bools:
         """bool [N]: entities that have been absent for long enough to be forgotten, see Entities.forgettable."""

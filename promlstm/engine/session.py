@@ -4,8 +4,8 @@ Who calls it: detector (every step), `check-model`, convert (to read back and to
 It keeps no memory of entities and knows no Prometheus.
 
 Rows are independent. So they are split into chunks whose working set stays in the processor's cache, and several threads run the chunks, each
-with a single-threaded run of the graph; ONNX Runtime releases the interpreter lock. In float32 the results of a row do not depend on the
-other rows of its chunk, except that a row alone gives slightly different results; so a single row is run twice in one chunk.
+with a single-threaded run of the graph; ONNX Runtime releases the interpreter lock. Its matrix products take four rows at a time, and what is left
+over by another path, whose last bits differ. So each chunk has a multiple of four rows, and the results of a row do not depend on the others.
 """
 
 import os
@@ -23,8 +23,10 @@ from promlstm import limits
 from promlstm.engine import bundle as contract
 from promlstm.engine import digest, wire
 from promlstm.engine.columns import Tensors
+from promlstm.engine.together import Together
 from promlstm.errors import BundleFormatError, ProofError
 
+ROWS_AT_ONCE = 4  # of a matrix product
 CHUNK = 4096  # rows of one feature: the most whose working set stays in the cache; of fewer, the cost of each operator counts
 LEAST_CHUNK = 2048  # two threads that share fewer would both spend more than one of them alone
 SHIPPED = Path(__file__).parent.with_name('models')
@@ -155,10 +157,15 @@ class Session:
         self._runtime = runtime
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads, 'promlstm-session') if threads > 1 else None
+        self._together = Together(self.run)
 
     def blank(self, rows: int, features: int) -> Tensors:
         """The states of entities that were never seen: {state name: zeros}."""
         return {name: np.zeros(_sized(state.shape, rows, features), state.dtype) for name, state in self.bundle.states.items()}
+
+    def run_together(self, inputs: Mapping[str, npt.ArrayLike], state: Tensors, wait_seconds: float) -> tuple[Tensors, Tensors]:
+        """The same as `run`, to the last bit. With few rows it waits so long for other threads, whose rows are run with these."""
+        return self._together.run(inputs, state, wait_seconds)
 
     def run(self, inputs: Mapping[str, npt.ArrayLike], state: Tensors) -> tuple[Tensors, Tensors]:
         """One step of N entities.
@@ -173,12 +180,12 @@ class Session:
         if missing := sorted(self.bundle.inputs - feeds.keys()):
             raise ValueError(f'{self.bundle.source}: the graph needs {", ".join(missing)} as well')
         rows, features = feeds['value'].shape
-        if rows == 1:
-            return self._run_one(feeds, list(state))
+        spans = chunks(rows, features, self.threads)
+        if len(spans) == 1 and rows % ROWS_AT_ONCE:
+            return self._run_padded(feeds, list(state), rows)
         results: Tensors = {
             node.name: np.empty(_sized(node.shape, rows, features), _DTYPES[node.type]) for node in self._runtime.get_outputs()
         }
-        spans = chunks(rows, features, self.threads)
 
         def run_span(span: tuple[int, int]) -> None:
             self._run_span(feeds, results, *span)
@@ -188,12 +195,13 @@ class Session:
         after = {name: results.pop(name + contract.NEXT) for name in state}
         return results, after
 
-    def _run_one(self, feeds: Tensors, states: Sequence[str]) -> tuple[Tensors, Tensors]:
-        """Run a single row as two equal rows: for one row, matrix products take another path and differ in the last bits."""
-        twice = {name: np.repeat(array, 2, axis=0) if array.ndim else array for name, array in feeds.items()}
-        inputs = {name: array for name, array in twice.items() if name not in states}
-        results, after = self.run(inputs, {name: twice[name] for name in states})
-        return {name: array[:1] for name, array in results.items()}, {name: array[:1] for name, array in after.items()}
+    def _run_padded(self, feeds: Tensors, states: Sequence[str], rows: int) -> tuple[Tensors, Tensors]:
+        """Run a chunk whose last row is repeated until there are as many as are taken at once."""
+        more = np.minimum(np.arange(_rounded_up(rows)), rows - 1)
+        padded = {name: array[more] if array.ndim else array for name, array in feeds.items()}
+        inputs = {name: array for name, array in padded.items() if name not in states}
+        results, after = self.run(inputs, {name: padded[name] for name in states})
+        return {name: array[:rows] for name, array in results.items()}, {name: array[:rows] for name, array in after.items()}
 
     def _run_span(self, feeds: Tensors, results: Tensors, start: int, stop: int) -> None:
         """Run some of the rows. Slices of the arrays are bound in place, so nothing is copied on the way in or out."""
@@ -252,17 +260,22 @@ class Session:
 
 
 def chunks(rows: int, features: int, threads: int) -> list[tuple[int, int]]:
-    """The rows that are run at once, as (start, stop): as many chunks of one size as keep all threads busy; none of a single row.
+    """The rows that are run at once, as (start, stop): as many chunks of one size as keep all threads busy; of several, each of a multiple of four rows.
 
     >>> chunks(1000, 1, 2), chunks(10_000, 1, 2)
     ([(0, 1000)], [(0, 2500), (2500, 5000), (5000, 7500), (7500, 10000)])
     >>> chunks(2049, 1, 2)
-    [(0, 2048), (2047, 2049)]
+    [(0, 2048), (2045, 2049)]
     """
-    most, least = (max(2, chunk // max(1, features)) for chunk in (CHUNK, min(CHUNK, LEAST_CHUNK)))
+    most, least = (max(ROWS_AT_ONCE, chunk // max(1, features)) for chunk in (CHUNK, min(CHUNK, LEAST_CHUNK)))
     turns = -(-rows // (most * threads))
-    chunk = max(least, -(-rows // max(1, turns * threads)))
-    return [(min(start, rows - 2), min(start + chunk, rows)) for start in range(0, rows, chunk)]
+    chunk = _rounded_up(max(least, -(-rows // max(1, turns * threads))))
+    spans = [(start, min(start + chunk, rows)) for start in range(0, rows, chunk)]
+    return [(max(0, stop - _rounded_up(stop - start)), stop) for start, stop in spans]
+
+
+def _rounded_up(rows: int) -> int:
+    return -(-rows // ROWS_AT_ONCE) * ROWS_AT_ONCE
 
 
 def _sized(shape: Iterable[int | str], rows: int, features: int) -> list[int]:

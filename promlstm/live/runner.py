@@ -73,6 +73,9 @@ class Shared(Protocol):
     def spread_seconds(self, step: float) -> float:
         """Over how much of a step the requests of different detectors are sent apart."""
 
+    def wait_seconds(self, step: float) -> float:
+        """How long a detector of few entities waits for others, to be judged with them."""
+
     def collect_garbage(self) -> None:
         """Called after each step."""
 
@@ -320,7 +323,7 @@ class Runner:
 
     def _step(self, detector: Detector, due: float) -> None:
         began = time.monotonic()
-        step = detector.step(due)
+        step = detector.step(due, self._shared.wait_seconds(self.config.step))
         with detector.in_stage('render'):
             blocks = self._rendered(step.verdicts, step.identities, step.missing, detector.session.threads)
         detector.commit(step)

@@ -42,6 +42,7 @@ from promlstm.serve.telemetry import Telemetry
 COLLECT_SECONDS = 60.0
 SPREAD_SECONDS, SPREAD_SHARE = 2.0, 1 / 10  # requests of different detectors are sent apart by up to this, or this share of a step
 EACH_SECONDS, MANY_SHARE = 0.03, 1 / 4  # where they are many: so much for each of them, up to this share
+TOGETHER = 16  # that many are judged together then
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
@@ -284,6 +285,14 @@ class Scheduler:
         """
         many = EACH_SECONDS * len(self._serving)
         return min(SPREAD_SECONDS, step * SPREAD_SHARE) if many <= SPREAD_SECONDS else min(many, step * MANY_SHARE)
+
+    def wait_seconds(self, step: float) -> float:
+        """For how long detectors wait for each other, to be judged together: until some have their samples; 0 where they are few.
+
+        Half a second of a minute, for up to 500.
+        """
+        many = len(self._serving)
+        return TOGETHER * self.spread_seconds(step) / many / self.clock.speed if EACH_SECONDS * many > SPREAD_SECONDS else 0.0
 
     def collect_garbage(self) -> None:
         """Free the cyclic garbage that exceptions leave, at most once a minute and never within a step."""

@@ -260,6 +260,19 @@ def test_rows_do_not_depend_on_order_and_on_other_rows(lived, data):
     assert bits(after) == bits(taken(lived.after, rows))
 
 
+@pytest.mark.parametrize('name', ['default', 'forecaster'])
+def test_rows_of_one_feature_do_not_depend_on_how_many_there_are(name):
+    """From the first step on: matrix products take four rows at a time, and the ones that are left over must not be others."""
+    subject = session.load(session.resolve(f'builtin:{name}'), threads=1, prove=False)
+    given = [inputs(16, 1, subject.bundle.manifest, seed) for seed in range(6)]
+    states = [subject.blank(16, 1)]
+    for each in given:
+        states.append(subject.run(each, states[-1])[1])
+    for rows in (np.arange(count) for count in range(1, 16)):
+        for each, state, after in zip(given, states, states[1:], strict=False):
+            assert bits(subject.run(taken(each, rows), taken(state, rows))[1]) == bits(taken(after, rows)), len(rows)
+
+
 @given(chunk=st.integers(1, 140), threads=st.integers(1, 4))
 @settings(max_examples=25, deadline=None)
 def test_rows_do_not_depend_on_chunks_and_threads(lived, chunk, threads):

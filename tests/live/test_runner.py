@@ -297,6 +297,7 @@ def test_many_detectors_ask_at_many_instants():
         assert all(0 <= instant <= spread for instant in instants) and len(set(instants)) > 0.7 * count
         tenths = Counter(int(10 * instant / spread) for instant in instants)
         assert count < 500 or max(tenths.values()) < 80  # of 50
+        assert scheduler.wait_seconds(step) == (16 * spread / 500 if count == 500 else 0)  # few are judged at once, many some at a time
 
 
 def test_steps_ask_for_an_instant_only():

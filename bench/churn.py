@@ -1,0 +1,51 @@
+"""A thousand steps of a fleet of which one entity in a hundred is replaced at each: memory of the process every hundred steps, and rows of the table.
+
+Each lives for a hundred steps and never comes back, as pods do in a cluster that is deployed to all day. What is forgotten is to be given back.
+"""
+
+import gc
+
+import numpy as np
+
+from bench import machine
+from bench.answers import config, keys
+from promlstm.engine import session as sessions
+from promlstm.engine.detector import Detector
+from promlstm.query.prometheus import Vector
+from promlstm.serve import exposition
+from promlstm.serve.page import Page
+
+ENTITIES, STEPS, SHARE, SHOWN = 5_000, 1_000, 100, 100
+MODEL = 'builtin:forecaster'
+NOW = 1_750_000_200.0
+
+
+class Fleet:
+    """Entities that come and go, at the seam that Prometheus has."""
+
+    def __init__(self):
+        self._keys, self._first, self._rng = keys(ENTITIES + STEPS * ENTITIES // SHARE), 0, np.random.default_rng(1)
+
+    def instant(self, expr, time):
+        """As Prometheus.instant."""
+        first = round((time - NOW) / 60) * ENTITIES // SHARE
+        return Vector(self._keys[first : first + ENTITIES], 100 + self._rng.normal(size=ENTITIES))
+
+
+def main():
+    """Print a row every hundred steps."""
+    subject = Detector(config('http://localhost').detectors[0], sessions.load(sessions.resolve(MODEL), prove=False), Fleet())
+    labels, page = exposition.Labels('bench', ('',), subject.session.bundle.manifest.views), Page(lambda: 0.0)
+    gc.freeze()
+    gc.disable()  # as Scheduler
+    print('  steps  resident MB  entities in the table')
+    for number in range(STEPS + 1):
+        step = subject.step(NOW + 60 * number)
+        labels = labels.of(step.identities)
+        blocks = exposition.render(step.verdicts, labels, missing=step.missing)
+        subject.commit(step)
+        page.publish('bench', blocks, 1.0)
+        subject.forget()
+        if number % SHOWN == 0:
+            print(f'  {number:5}{machine.resident_bytes() / 1e6:13.0f}{len(subject.entities):23}', flush=True)
+    gc.enable()
