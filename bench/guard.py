@@ -18,7 +18,7 @@ TURNS, ROUNDS = 3, 6
 BOUNDS = {
     'decode, × of msgspec alone': 8.0,
     'judge, × of ONNX Runtime alone': 1.5,
-    'publish, × of ISA-L alone': 1.6,
+    'render, × of ISA-L alone': 3.0,
     f'an entity of {LARGE}, × of one of {SMALL}': 1.5,
     'resident bytes an entity': 12_000,
     'bytes of memory an entity': 3_000,
@@ -56,7 +56,7 @@ def figures(rows):
     """{name of BOUNDS: figure}."""
     small, large = rows[SMALL], rows[LARGE]
     page = large[0]['exports']['all']
-    ratios = {stage: _best(large, 'seconds', stage) / _best(large, 'floors', stage) for stage in ('decode', 'judge', 'publish')}
+    ratios = {stage: _best(large, 'seconds', stage) / _best(large, 'floors', stage) for stage in ('decode', 'judge', 'render')}
     growth = _best(large, 'seconds', 'own time') / LARGE / (_best(small, 'seconds', 'own time') / SMALL)
     resident = min(row['bytes_an_entity'] for row in large)
     numbers = (*ratios.values(), growth, resident, large[0]['memory_bytes'] / LARGE, page['page_bytes'] / LARGE, page['page_gzip_bytes'] / LARGE)

@@ -8,10 +8,9 @@ since other work on the machine slows both; the table has the best of some round
     decode    msgspec on the same bytes, the values left as text
     judge     ONNX Runtime on the same chunks by the same number of threads, inputs and outputs bound before
     columns   (place, recall, score, remember, commit) a copy of the columns that they make
-    render    a copy of the page's text
-    publish   compression of the page as one piece
+    render    compression of the page's text as one piece, by one thread
 
-Below them what is left of render, publish and the page with each choice of the key `export`.
+Below them what is left of render and the page with each choice of the key `export`.
 """
 
 import argparse
@@ -40,15 +39,15 @@ from promlstm.engine.bundle import NEXT
 from promlstm.engine.detector import Detector
 from promlstm.query.prometheus import Prometheus
 from promlstm.serve import exposition
-from promlstm.serve.page import Page, compressed
+from promlstm.serve.page import Page, compressed, pack
 from promlstm.serve.selection import Export, select
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 MODEL = 'builtin:default'
 ROUNDS, LARGE, ROUNDS_OF_LARGE = 7, 300_000, 3
 COLUMNS = ('place', 'recall', 'score', 'remember', 'commit')
-STAGES = ('decode', *COLUMNS, 'judge', 'render', 'publish')
-FLOORS = ('decode', 'columns', 'judge', 'render', 'publish')
+STAGES = ('decode', *COLUMNS, 'judge', 'render')
+FLOORS = ('decode', 'columns', 'judge', 'render')
 
 
 def main(arguments=()):
@@ -95,7 +94,7 @@ def _print(row):
     print(f'  {entities:8}  peak {row["peak_bytes"] / 1e6:.0f} MB, {row["bytes_an_entity"]:.0f} bytes an entity between steps')
     for name, each in row['exports'].items():
         sizes = f'page {each["page_bytes"] / 1e6:.1f} MB, compressed {each["page_gzip_bytes"] / 1e6:.1f} MB'
-        print(f'  {entities:8}  export: {name:9}  render {each["render"]:.4f}, publish {each["publish"]:.4f}, {sizes}', flush=True)
+        print(f'  {entities:8}  export: {name:9}  render {each["render"]:.4f}, {sizes}', flush=True)
 
 
 def measure(entities, model, remembered, rounds=None):
@@ -121,7 +120,7 @@ def measure(entities, model, remembered, rounds=None):
         for _ in range(rounds):
             steps.run()
             floors.run()
-        exports = {name: min((steps.exported(name) for _ in range(rounds)), key=lambda each: each['publish']) for name in get_args(Export)}
+        exports = {name: min((steps.exported(name) for _ in range(rounds)), key=lambda each: each['render']) for name in get_args(Export)}
         gc.enable()
     taken = {name: {'best': min(times), 'median': median(times)} for name, times in steps.taken.items() if name in STAGES}
     sums = {'columns': COLUMNS, 'own time': STAGES}
@@ -168,7 +167,7 @@ class _Steps:
         source = _Timed(settings.prometheus, stage=self.stage)
         self.subject, self._next = warmed.detector(settings.detectors[0], session, source, entities, remembered, stage=self.stage)
         self._labels = exposition.Labels('bench', ('',), session.bundle.manifest.views)
-        self.page = Page(lambda: 0.0)
+        self.page, self._threads = Page(lambda: 0.0), session.threads
 
     @contextmanager
     def stage(self, name):
@@ -178,17 +177,16 @@ class _Steps:
 
     def _rendered(self, verdicts, missing, export):
         selection = select(export, len(missing), verdicts, missing)
-        return exposition.render(verdicts, self._labels, missing=missing, selection=selection)
+        return pack(exposition.lines(verdicts, self._labels, missing=missing, selection=selection), self._threads)
 
     def exported(self, export):
-        """The last step with a choice of the key `export`: how large its page is, and the seconds to render and to publish it."""
-        page, times = Page(lambda: 0.0), [perf_counter()]
+        """The last step with a choice of the key `export`: how large its page is, and the seconds to render it."""
+        page, began = Page(lambda: 0.0), perf_counter()
         blocks = self._rendered(self.verdicts, self._missing, export)
-        times.append(perf_counter())
+        took = perf_counter() - began
         page.publish('bench', blocks, 1.0)
-        times.append(perf_counter())
         sizes = {name: sum(map(len, page.parts(gzip=gzip))) for name, gzip in (('page_bytes', False), ('page_gzip_bytes', True))}
-        return sizes | {'render': times[1] - times[0], 'publish': times[2] - times[1]}
+        return sizes | {'render': took}
 
     def run(self):
         """One step; the next is of the next instant."""
@@ -198,8 +196,7 @@ class _Steps:
             blocks = self._rendered(step.verdicts, step.missing, 'all')
         with self.stage('commit'):
             self.subject.commit(step)
-        with self.stage('publish'):
-            self.page.publish('bench', blocks, 1.0)
+        self.page.publish('bench', blocks, 1.0)
         self.taken['decode'].append(self.taken['query'][-1] - self.taken['transfer'][-1])
         self.verdicts, self._missing = step.verdicts, step.missing
         self._next += self.subject.config.step
@@ -245,8 +242,7 @@ class _Floors:
             'decode': lambda: self._decode(self._body),
             'columns': lambda: [column.copy() for column in columns],
             'judge': lambda: list(self._pool.map(self._runtime.run_with_iobinding, bindings)),
-            'render': lambda: bytearray(page),
-            'publish': lambda: compressed(page),
+            'render': lambda: compressed(page),
         }
         for name in FLOORS:
             start = perf_counter()

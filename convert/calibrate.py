@@ -66,7 +66,7 @@ def calibrate(session, recipe, *, seed, log, folder=None):
     for each, one in zip(recipe.ranges, replayed, strict=True):
         step = each.telemetry.step_seconds
         total += _weeks(one.scores, step)
-        single, healthy = counted(one.sets), table(one.scores, step)
+        single, healthy = [(surprise, rate / each.share) for surprise, rate in counted(one.sets)], table(one.scores, step)
         for klass, law in enumerate(laws):
             found = several(healthy, law, one.scores, step, seed, lasts) if law.features > 1 else single
             rows.append(row(found, klass=klass, step_seconds=step, low=each.low, high=each.high))

@@ -21,7 +21,7 @@ def test_a_step_costs_no_more_than_it_did(rows):
 
 def grown(row, name, factor):
     """What a row would be, if one of the figures were so many times as large."""
-    for stage in ('decode', 'judge', 'publish'):
+    for stage in ('decode', 'judge', 'render'):
         if name.startswith(stage):
             row['floors'][stage]['best'] /= factor
     if name.startswith('an entity of') and row['entities'] == guard.LARGE:
