@@ -16,7 +16,7 @@ SMALL, LARGE = 5_000, 20_000
 TURNS, ROUNDS = 3, 6
 # What is measured, and the most that it may be.
 BOUNDS = {
-    'decode, × of msgspec alone': 8.0,
+    'decode, × of msgspec alone': 5.0,
     'judge, × of ONNX Runtime alone': 1.5,
     'render, × of ISA-L alone': 3.0,
     f'an entity of {LARGE}, × of one of {SMALL}': 1.5,
