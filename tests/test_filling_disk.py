@@ -1,6 +1,7 @@
 """A disk that really fills, and one that is rotated, all real: tmpfs, node_exporter, Prometheus with our rules, promlstm.
 
-Both have lost room all day long. The one has been losing it for two days, the other is emptied each day, an hour from now. A straight line through
+Both have lost room all day long. The one has been losing it for two days, the other is emptied each day, an hour and a half from now:
+between two horizons of the forecast, and from each of them by more than a half-hour, which is what its memory tells apart. A straight line through
 the last hours says that both are full before the six hours of the alert are over. Their past is written into Prometheus, their present is what
 node_exporter says of two mounted file systems.
 """
@@ -22,9 +23,10 @@ MIB, DAY = 1 << 20, 86400.0
 SIZE = 64 * MIB
 LEFT = {'fills': 2 * MIB, 'rotated': 5 * MIB}  # when the test begins
 LOST_A_DAY = 30 * MIB
+EMPTIED_IN = 5400.0
 DETECTOR = {
     'name': 'disk', 'step': '5s', 'delay': '1s', 'history': '2d', 'direction': 'below',
-    'forecast': {'horizons': ['5m', '1h', '1d'], 'limit': 0},
+    'forecast': {'horizons': ['5m', '1h', '6h', '1d'], 'limit': 0},
 }  # fmt: skip
 RULES = ('recording', 'forecast')
 
@@ -74,8 +76,8 @@ def falling(ago):
 
 
 def rotated(ago):
-    """Emptied 23 hours ago, and a day before that."""
-    return LEFT['rotated'] + LOST_A_DAY * ((ago + 3600) % DAY - 3600) / DAY
+    """Emptied 22 and a half hours ago, and a day before that."""
+    return LEFT['rotated'] + LOST_A_DAY * ((ago + EMPTIED_IN) % DAY - EMPTIED_IN) / DAY
 
 
 @pytest.fixture(scope='module')
