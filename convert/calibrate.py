@@ -26,6 +26,7 @@ from promlstm.card import BUDGETS
 from promlstm.engine import bundle
 
 SET_WEEKS = 100             # a recorded set counts for no more: a large one must not drown the others
+FIRST_DAYS = 4              # of a series are not counted, but half of it always is: a model may judge with reserve what it hardly knows
 LEAST = 4                   # independent alarms counted at the end of a table: 1/month needs 20 entity-weeks and more
 POINTS = 24
 STRANGERS = 1024            # series, at most, that begin an entity of series that share nothing
@@ -66,7 +67,7 @@ def calibrate(session, recipe, *, seed, log, folder=None):
     for each, one in zip(recipe.ranges, replayed, strict=True):
         step = each.telemetry.step_seconds
         total += _weeks(one.scores, step)
-        single, healthy = [(surprise, rate / each.share) for surprise, rate in counted(one.sets)], table(one.scores, step)
+        single, healthy = counted(one.sets), table(one.scores, step)
         for klass, law in enumerate(laws):
             found = several(healthy, law, one.scores, step, seed, lasts) if law.features > 1 else single
             rows.append(row(found, klass=klass, step_seconds=step, low=each.low, high=each.high))
@@ -98,10 +99,12 @@ def laws_of(recipe, replayed, seed, lasts=False):
 
 
 def healthy_surprises(session, telemetry, seed, progress=iter):
-    """Surprises of healthy series, float32 [T, N]; NaN = not judged. progress: as in replay.surprises."""
+    """Surprises of healthy series, float32 [T, N]; NaN = not judged, or in the first days. progress: as in replay.surprises."""
     batch = synthesis.batch(seed, step_seconds=telemetry.step_seconds, steps=telemetry.steps, entities=telemetry.entities)
     history = (batch.history_times, batch.history)
-    return replay.surprises(session, batch.times, batch.values, step_seconds=telemetry.step_seconds, history=history, progress=progress)
+    out = replay.surprises(session, batch.times, batch.values, step_seconds=telemetry.step_seconds, history=history, progress=progress)
+    out[: min(int(FIRST_DAYS * measures.DAY / telemetry.step_seconds), len(out) // 2)] = np.nan
+    return out
 
 
 def recorded_surprises(session, folders, step_seconds, log):

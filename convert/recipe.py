@@ -66,7 +66,6 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     high: Annotated[float, msgspec.Meta(gt=1)]
     telemetry: Telemetry
     sets: tuple[str, ...] = ()      # labelled sets whose healthy time is replayed in place of synthetic telemetry, where a folder has them
-    share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0     # of what is promised, that those sets are to alarm at: room for what they do not have
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

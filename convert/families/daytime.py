@@ -1,7 +1,7 @@
 """What is usual at this time of the day: how surprising a series is, how noisy, and what came on the days before.
 
 Tables of the time of day (promlstm.engine.tables) hold it; the state `r` keeps what belongs to the slot, the minute and the day that are going
-on. Called by views, in this order: places, begin, louder, usual, missing_event, learn. Columns are series, [n, M].
+on. Called by views, in this order: places, begin, louder, reserve, usual, missing_event, learn. Columns are series, [n, M].
 """
 
 import math
@@ -21,6 +21,9 @@ DAILY_MOST = 4.0                # surprise that the tables of what is usual can 
 NOISE, NOISE_MOST = 0.7, 1.5    # the scale grows with the usual noise of this time of day
 HEAVY, HEAVY_FROM, HEAVY_MOST = 0.5, 2.2, 0.2       # of the median over days of the day's largest surprise
 TAIL, TAIL_FROM, TAIL_MOST, TAIL_OVER = 0.5, 0.018, 0.6, 1.82       # of the share of samples that begin an excursion
+# of the same median, beyond OFTEN_FROM, where so large a share of the quarters of an hour has an event: nothing of it, all of it
+OFTEN, OFTEN_FROM, OFTEN_MOST, OFTEN_SHARE = 1.5, 2.6, 1.5, (0.10, 0.16)
+WARY, WARY_DAYS = 0.4, 4.0      # of a series that has just begun, less from sample to sample until it has been seen for so many days
 EVENT_LEVEL, EVENT_DAYS, EVENT_SURPRISE = 3, 6, 3.0       # an event of that many HABIT_STEPs on six of seven days is missed when it does not come
 HABIT_FROM, HABIT_STEP, HABIT_MARGIN = 2.3, 0.25, 0.4       # an event that came on two of seven days before recurs
 YOUNG = 2                       # days for which a series is so new that an event recurs that came twice before, at any time
@@ -33,9 +36,9 @@ TABLES = {
         # for each of seven days: the largest surprise of the slot, in 4 bits
         Table(name='habit', bits=32, period_seconds=int(DAY), slots=SLOTS, reads=(-3, -2, -1, 0, 1)),
         # the usual largest surprise of the slot; the usual size of a change; as the first, by minute of the hour
-        Table(name='daily', bits=8, period_seconds=int(DAY), slots=SLOTS, reads=(0,)),
-        Table(name='noise', bits=8, period_seconds=int(DAY), slots=SLOTS, reads=(0,)),
-        Table(name='hourly', bits=8, period_seconds=int(HOUR), slots=60, reads=(0,)),
+        Table(name='daily', bits=8, period_seconds=int(DAY), slots=SLOTS, reads=(0,), coarse=False),
+        Table(name='noise', bits=8, period_seconds=int(DAY), slots=SLOTS, reads=(0,), coarse=False),
+        Table(name='hourly', bits=8, period_seconds=int(HOUR), slots=60, reads=(0,), coarse=False),
     )
 }
 RATIO = {                       # of the state, float32
@@ -85,25 +88,34 @@ def begin(r, tables, now, step):
     r['largest_minute'] = same * r['largest_minute']
     r['minute'] = minute + 1 + 0 * r['minute']
     today = f32(tf.math.floormod(day, DAYS))
-    ended = (1 - is_(tf.abs(r['day'] - today - 1) < 0.5)) * is_(r['top'] > 0)
+    day_begins = 1 - is_(tf.abs(r['day'] - today - 1) < 0.5)
+    ended = day_begins * is_(r['top'] > 0)
     r['usual_top'] = if_(ended, usual_top(r['usual_top'], r['top'], r['tops']), r['usual_top'])
     r['tops'] = tf.minimum(r['tops'] + ended, 1e6)
     r['top'] = (1 - ended) * r['top']
     r['day'] = today + 1 + 0 * r['day']
     r['born'] = if_(tf.minimum(r['born'], 1.0), r['born'], today + 1)
+    r['n_season'] = (1 - day_begins * turns_weekly(r)) * r['n_season']      # a trend is much further from last week than from yesterday
     return slot_begins, ended
 
 
 def turns_weekly(r):
-    """1 on the day on which the seasonal memory turns from the days before to the week before, for a series that began without: float32 [1, M]."""
+    """1 on the day on which the seasonal memory turns from the days before to the week before, for a series that began without: float32 [1, M].
+
+    All of that day teaches the scale of the season anew, which is not compared with until the day is over: a night says nothing about a morning.
+    """
     return is_(tf.abs(tf.math.floormod(r['day'] - r['born'], DAYS) - 7) < 0.5)
 
 
-def usual_top(usual, top, days):
-    """The median over days of a day's largest value, after one more day: float32 [1, M]."""
+def usual_top(usual, top, days, most=1.0):
+    """The median over days of a day's largest value, after one more day: float32 [1, M].
+
+    The mean in the first five days, in which no day moves it by more than `most`: the first one may be an hour long.
+    """
     near = if_(is_(tf.abs(top - usual) > 0.5), 1.0, 0.3)
-    rate = if_(is_(days > 5), 0.3, 1 / (days + 1))
-    return if_(tf.minimum(days, 1.0), usual + rate * if_(is_(top > usual), 0.5, -0.5) * near, top)
+    mean = usual + tf.clip_by_value(top - usual, -most, most) / (days + 1)
+    median = usual + 0.3 * if_(is_(top > usual), 0.5, -0.5) * near
+    return if_(tf.minimum(days, 1.0), if_(is_(days > 5), median, mean), top)
 
 
 def louder(r):
@@ -134,11 +146,22 @@ def _decoded_noise(code):
     return tf.minimum(code, 1.0) * tf.exp((code - 1) * (2 * math.log(64) / 254) - math.log(64))
 
 
-def usual(raw, r, tables, now, step):
-    """(what is taken off the surprise, the part of it that does not depend on the sample, surprise below which an event recurs, 1 = it does)."""
+def reserve(r, step):
+    """What is taken off any surprise of a series that has an event at most times of a day, or is hardly known; float32 [1, M]."""
+    low, high = OFTEN_SHARE
+    often = tf.clip_by_value((r['eventful'] - low) / (high - low), 0.0, 1.0) * is_(r['tops'] >= 2)
+    known = r['n_tail'] * step / f32(WARY_DAYS * DAY)
+    return often * tf.clip_by_value(OFTEN * (r['usual_top'] - OFTEN_FROM), 0.0, OFTEN_MOST) + WARY * tf.maximum(1 - known, 0.0)
+
+
+def usual(raw, r, reserved, tables, now, step):
+    """(what is taken off the surprise, the part of it that does not depend on the sample, surprise below which an event recurs, 1 = it does).
+
+    reserved  float32 [1, M]  see `reserve`
+    """
     daily = DAILY * tf.maximum(0.0, decoded(r['daily']) - tf.maximum(r['daily_mean'], ORDINARY)) * tf.minimum(r['daily'], 1.0)
     hourly = HOURLY * tf.maximum(0.0, decoded(r['hourly']) - tf.maximum(r['hourly_mean'], ORDINARY)) * tf.minimum(r['hourly'], 1.0)
-    known = tf.maximum(daily, hourly * is_(r['hours'] >= 24) * is_(step < HOUR))
+    known = reserved + tf.maximum(daily, hourly * is_(r['hours'] >= 24) * is_(step < HOUR))
     known += tf.minimum(HEAVY_MOST, HEAVY * tf.maximum(0.0, r['usual_top'] - HEAVY_FROM)) * is_(r['tops'] >= 2)
     tail = tf.minimum(TAIL_MOST, TAIL * tf.maximum(0.0, tf.math.log(tf.maximum(r['tail'], 1e-9) / TAIL_FROM)))
     known += (1 - steps.slowness(step)) * tail * is_(r['n_tail'] > 300)

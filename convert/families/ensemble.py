@@ -31,6 +31,7 @@ WEEKLY, SLOPE = 2.26, 0.3
 MARGIN = 3.0            # a logit is above what is usual from there on: by less it is what a series with many events makes in any week
 ABOVE, MOST = 12.0, 24.0        # logits are held as logit + ABOVE, 0 to MOST
 NEW = 3                 # days
+MOST_A_DAY = 4.0        # by which one of the first days moves the median
 HIGH, HIGH_RATE = 0.9, 0.3      # the quantile moves by so much a slot
 USUAL = ('top', 'usual', 'days', 'slot', 'high')
 # Where an entity has as many features as forecaster.MANY begins with, what is beyond an ordinary surprise lasts, with this half-life in steps: one cause
@@ -88,7 +89,8 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
     teaches = seen.judged * tf.minimum(each(learn), 1.0) * (1 - echoes)
     pattern, lstm_next, logits_next = _pattern(network, seen, flat(states['lstm']), columns(states['logits']), teaches, step_seconds)
     still = seen.state['ratios'][views.STILL : views.STILL + 1]
-    pattern *= tf.cast(seen.quiet < 0.5, tf.float32) * tf.clip_by_value((CONSTANT[1] - still) / (CONSTANT[1] - CONSTANT[0]), 0.0, 1.0)
+    pattern = tf.maximum(pattern - seen.reserved, 0.0) * tf.cast(seen.quiet < 0.5, tf.float32)
+    pattern *= tf.clip_by_value((CONSTANT[1] - still) / (CONSTANT[1] - CONSTANT[0]), 0.0, 1.0)
     surprise = tf.maximum(seen.surprise, pattern)
     absent = 2 * seen.absent * tf.cast(seen.absent >= seen.surprise, tf.float32)
     parts = tf.concat([seen.parts, seen.seasonal, absent, 4 * views.LARGEST * tf.cast(pattern > seen.surprise, tf.float32)], 0)
@@ -165,7 +167,7 @@ def _pattern(network, seen, state, logits, teaches, step_seconds):
 
 def _usual_logit(s, logit, teaches, seen):
     """The largest logit that is usual, before this one: float32 [1, M], and the state after it, float32 [len(USUAL), M]."""
-    s['usual'] = if_(seen.day_ended, daytime.usual_top(s['usual'], s['top'], s['days']), s['usual'])
+    s['usual'] = if_(seen.day_ended, daytime.usual_top(s['usual'], s['top'], s['days'], MOST_A_DAY), s['usual'])
     s['days'] = tf.minimum(s['days'] + seen.day_ended, 1e6)
     ended = seen.slot_begins * is_(s['slot'] > 0)
     high = s['high'] + HIGH_RATE * (is_(s['slot'] > s['high']) - (1 - HIGH))

@@ -85,6 +85,7 @@ class Observation(NamedTuple):
     season_next: tf.Tensor      # float64 [1, M]    NaN where neither known nor learnt
     tables: dict                # {name of daytime.TABLES: float64 [1, M]}  what to remember for this slot
     away: tf.Tensor             # distance from the slow level, in its scale
+    reserved: tf.Tensor         # what is taken off any surprise now
     quiet: tf.Tensor            # above 0 = an event that recurs is not long ago
     slot_begins: tf.Tensor      # 1 = this is the first step of a slot of the day
     day_ended: tf.Tensor        # 1 = this is the first step after a day with surprises
@@ -215,12 +216,12 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     largest = lambda names: tf.reduce_max(tf.gather(answers, [CANDIDATES.index(name) for name in names], axis=0), 0, keepdims=True)     # noqa: E731
     parts = tf.concat([largest(names) for names in VIEWS.values()], 0)
     judged = present * is_(n >= WARMUP) * reference
-    off, off_known, bar, recurs = daytime.usual(raw, r, tables, now, step)
+    reserved = daytime.reserve(r, step)
+    off, off_known, bar, recurs = daytime.usual(raw, r, reserved, tables, now, step)
     came_daily = judged * recurs * is_(r['tops'] >= daytime.YOUNG)
     m = tf.maximum(raw - off, 0.0)
     slow = steps.slowness(step)
-    r['n_season'] = (1 - daytime.turns_weekly(r)) * r['n_season']       # a trend is much further from last week than from yesterday
-    compared = known * is_(r['n_season'] >= WARMUP)
+    compared = known * is_(r['n_season'] >= WARMUP) * (1 - daytime.turns_weekly(r))
     apart = 0.3 * (far[3:4] + compared * far[4:5])
     whole = lambda m: (1 - slow) * tf.maximum((m + tf.reduce_sum(r['earlier'], 0, keepdims=True)) / 3, SINGLE * m) + slow * (0.6 * m + apart)      # noqa: E731
     absent = judged * daytime.missing_event(r, tables, now, step) * is_(n > WARMUP + 10)
@@ -271,7 +272,7 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     wide = (scale[6:7] + seasonally * (scale[4:5] - scale[6:7])) * f64(louder)
     usual, after['usual'] = _usual_range(r['usual'], x - middle, wide, judged * learning)
     return Observation(
-        x=x, judged=judged, surprise=surprise, parts=parts, seasonal=seasonal, absent=daytime.EVENT_SURPRISE * absent, quiet=after['quiet'],
+        x=x, judged=judged, surprise=surprise, parts=parts, seasonal=seasonal, absent=daytime.EVENT_SURPRISE * absent, quiet=after['quiet'], reserved=reserved,
         away=f32(tf.minimum(tf.abs(deviation[3:4]) / scale[3:4], AWAY)),
         centre=centre, reach=reach, expected=expected, usual=middle + usual, recurring=judged * recurs,
         inputs=inputs, season_next=season_next, tables=out,

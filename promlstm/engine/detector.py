@@ -466,7 +466,8 @@ class Detector:
                 _, seen = advance(self.session, coarsely, seen.grown(self.session, rows), replace(frame, values=values))
             for frame, values in zip(of_slot, valid, strict=True) if recent else ():
                 recent = recent and recent.grown(rows).after(frame.time, values)
-            yield replace(seen, season=season, recent=recent)
+            tables = seen.tables if coarse == config.step else seen.tables.of_coarse_history()
+            yield replace(seen, season=season, tables=tables, recent=recent)
 
     def _replay(self, start: float, now: Callable[[], float], series: int, *, most: float) -> Iterator[tuple[int, int, Verdicts]]:
         """Replay from `start` until the present is reached, or is more than `most` steps away."""

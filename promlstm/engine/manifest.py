@@ -39,6 +39,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     period_seconds: int
     slots: int
     reads: tuple[int, ...]  # which slots the graph gets, relative to the present one
+    coarse: bool = True  # at a start, whether history of longer steps than the detector's says what to store
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

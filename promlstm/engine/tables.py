@@ -72,6 +72,11 @@ class Tables:
             columns.append((*slots[:at], np.rint(stored[..., k]).astype(_DTYPES[spec.bits]), *slots[at + 1 :]))
         return replace(self, columns=tuple(columns))
 
+    def of_coarse_history(self) -> Self:
+        """The same without the tables that history of longer steps does not tell of."""
+        empty = self.blank(*self.shape, self.specs).columns
+        return replace(self, columns=tuple(full if spec.coarse else none for spec, full, none in zip(self.specs, self.columns, empty, strict=True)))
+
     def take(self, rows: Ints) -> Self:
         """The tables of some rows only."""
         taken = tuple(tuple(padded(column, self.shape[0], 0)[rows] if len(column) else column for column in slots) for slots in self.columns)

@@ -150,3 +150,13 @@ def test_how_features_move_together_is_learnt_from_recorded_entities(calibrate):
     assert [law.features for law in laws] == [1, 3, 9, 20, 40] and said == 'measured on 4 entities of up to 6 features at 300 s'
     assert laws == correlated.measure(groups, (1, 3, 9, 20, 40), merge=12, step_seconds=300, seed=0)
     assert calibrate.laws_of(chosen, [single, single], seed=0)[0] == tuple(map(correlated.typical, (1, 3, 9, 20, 40)))
+
+
+def test_the_first_days_of_a_series_are_not_counted(calibrate, monkeypatch):
+    """A model may judge with reserve what it hardly knows; of a short series the later half counts."""
+    from convert.recipe import Telemetry
+
+    monkeypatch.setattr(calibrate.replay, 'surprises', lambda _, times, values, **__: np.ones(values.shape[:2], np.float32))
+    for steps, first in ((2400, 1152), (400, 200)):
+        scores = calibrate.healthy_surprises(None, Telemetry(step_seconds=300, steps=steps, entities=2), 0)
+        assert np.isnan(scores[:first]).all() and (scores[first:] == 1).all()

@@ -46,6 +46,14 @@ def test_new_entities_begin_blank_and_rows_can_be_taken():
     assert tables.recall(0)[:, 0, 1].tolist() == [3, 1]
 
 
+def test_history_of_longer_steps_tells_of_some_tables_alone():
+    specs = (SPECS[0], Table(name='noise', bits=8, period_seconds=DAY, slots=24, reads=(0,), coarse=False))
+    tables = Tables.blank(2, 1, specs).remember(0, stored(2, 5, 6))
+    kept = tables.of_coarse_history()
+    assert kept.recall(0)[:, 0].tolist() == [[0, 5, 0, 0]] * 2
+    assert kept.remember(0, stored(2, 5, 7)).recall(0)[0, 0].tolist() == [0, 5, 0, 7] and tables.recall(0)[0, 0].tolist() == [0, 5, 0, 6]
+
+
 @pytest.mark.parametrize('rows', [0, 5])
 def test_memory_is_that_of_the_slots_which_were_written(rows):
     tables = Tables.blank(rows, 2, SPECS)

@@ -141,3 +141,17 @@ def test_noise_alone_never_begins_again():
     x = np.random.default_rng(3).standard_normal((60, 2000))
     judged = np.stack([each.judged.numpy()[0] for each in observed(x)])
     assert judged[41:].all()
+
+
+def test_the_scale_of_the_season_begins_anew_once_on_the_day_that_turns_to_the_week_before():
+    """Were it to begin anew at each step of that day, the night after it would be all that it knows of the next morning."""
+    from convert.families import daytime
+
+    counts, r = [], {name: np.zeros((1, 1), np.float32) for name in {'n_season', *daytime.RATIO, 'tail', 'n_tail'}}
+    tables = {name: np.zeros((len(table.reads), 1)) for name, table in daytime.TABLES.items()}
+    for quarter in range(9 * daytime.SLOTS):
+        daytime.begin(r, tables, daytime.places(np.float64(quarter * 900)), np.float32(900))
+        r['n_season'] = r['n_season'] + 1
+        counts.append(float(r['n_season'][0, 0]))
+    turns = 7 * daytime.SLOTS
+    assert counts == [*range(1, turns + 1), *range(1, 2 * daytime.SLOTS + 1)]
