@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -239,28 +240,17 @@ class Prometheus:
             return Matrix(times, [], np.empty((count, 0)), warnings, bool(warnings), hints=hints)
         if data.resultType != 'matrix':
             raise ResponseError(f'query_range gave a {data.resultType}, expected a matrix: {expr}')
-        found, unread = _found(data.result)
-        series = _without_histograms(found, lambda item: item.values or not item.histograms, expr)
-        columns: list[tuple[msgspec.Raw, Floats, Floats]] = []
-        problem = ''
-        for item in series:
-            try:
-                columns.append((item.metric, *_samples(item.values or ())))
-            except ResponseError as error:
-                problem = str(error)
-        if problem and not columns:
-            raise ResponseError(problem)
-        unread += len(found) - len(columns)
-        instants = np.concatenate([np.empty(0), *(instants for _, instants, _ in columns)]) + (shift_seconds or 0.0)
+        keys, counts, instants, found, unread = samples.read_spans(data.result) or _spans_one_by_one(data.result, expr)
         if shift_seconds is not None:
+            instants = instants + shift_seconds
             self._refuse_other_buckets(instants, float(times[0]), step)
-        rows = grid.rows(instants, float(times[0]), step, count)
-        parts = np.split(rows, np.cumsum([len(instants) for _, instants, _ in columns[:-1]])) if columns else []
-        met = [(metric, row, values) for (metric, _, values), row in zip(columns, parts, strict=True) if (row >= 0).any()]
-        values = np.full((count, len(met)), np.nan)
-        for column, (_, row, found_there) in enumerate(met):
-            values[row[row >= 0], column] = found_there[row >= 0]
-        return Matrix(times, [bytes(metric) for metric, _, _ in met], values, warnings, bool(warnings), unread, hints)
+        rows, columns = grid.rows(instants, float(times[0]), step, count), np.repeat(np.arange(len(keys)), counts)
+        on_grid = rows >= 0
+        rows, columns, found = rows[on_grid], columns[on_grid], found[on_grid]
+        met = np.bincount(columns, minlength=len(keys)) > 0
+        values = np.full((count, int(met.sum())), np.nan)
+        values[rows, (np.cumsum(met) - 1)[columns]] = found
+        return Matrix(times, list(compress(keys, met)), values, warnings, bool(warnings), unread, hints)
 
     def _refuse_other_buckets(self, instants: Floats, start: float, step: float) -> None:
         """ResponseError where samples are of other windows than was asked for: those of history would not be those of live steps."""
@@ -451,17 +441,30 @@ def _one_by_one(result: msgspec.Raw, expr: str) -> samples.Columns:
     return [bytes(item.metric) for item in readable], [item.value[0] for item in readable], values, unread + len(found) - len(readable)
 
 
+def _spans_one_by_one(result: msgspec.Raw, expr: str) -> samples.Spans:
+    """As samples.read_spans, of the series that have numbers; an error where there are series and none has some."""
+    found, unread = _found(result)
+    read: list[tuple[bytes, Sequence[tuple[float, str]]]] = []
+    problem = ''
+    for item in _without_histograms(found, lambda item: item.values or not item.histograms, expr):
+        pairs = item.values or []
+        if wrong := next((text for _, text in pairs if not _is_number(text)), None):
+            problem = wrong
+        else:
+            read.append((bytes(item.metric), pairs))
+    if problem and not read:
+        _number(problem)
+    every = [pair for _, pairs in read for pair in pairs]
+    times, values = (np.array(column, np.float64) for column in ([time for time, _ in every], [float(text) for _, text in every]))
+    counts = np.array([len(pairs) for _, pairs in read], np.int64)
+    return [key for key, _ in read], counts, times, values, unread + len(found) - len(read)
+
+
 def _offset(times: Sequence[float], time: float) -> float:
     """How far the samples of an instant answer are from the instant that was asked for, by the one that is furthest off."""
     offsets = np.array(times, np.float64) - time
     furthest = float(offsets[np.abs(offsets).argmax()]) if len(offsets) else 0.0
     return furthest if abs(furthest) > CLOCK_SECONDS else 0.0
-
-
-def _samples(pairs: Sequence[tuple[float, str]]) -> tuple[Floats, Floats]:
-    """(times, values) of a series of a range answer, float64."""
-    values = np.fromiter((_number(text) for _, text in pairs), np.float64, len(pairs))
-    return np.fromiter((time for time, _ in pairs), np.float64, len(pairs)), values
 
 
 def _typed(decode: Callable[[msgspec.Raw], T], raw: msgspec.Raw) -> T:
