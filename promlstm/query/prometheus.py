@@ -39,6 +39,8 @@ T = TypeVar('T')
 
 POINTS_PER_SERIES = 11_000  # Prometheus refuses a range query beyond
 POINTS_PER_ANSWER = 400_000  # what we ask for at once: about 10 MB of JSON
+LEAST_STEPS = 12  # of more series than that: each answer has their labels and a step more once, whatever its length
+LABELS_BYTES, SAMPLE_BYTES = 300, 40  # of a series in an answer, on the safe side
 SAME_SECONDS = 0.001  # times come in milliseconds
 REST_SECONDS = 300.0  # at most; what a server says in Retry-After holds for all who ask it
 CLOCK_SECONDS = 1.0  # a sample of an instant query may be this far from the instant that was asked for: times may come in whole seconds
@@ -213,9 +215,14 @@ class Prometheus:
                  met. A row has the sample at or just before its instant, on whatever grid the server answers
         """
         steps = math.floor((end - start) / step + 1e-6) + 1
-        at_once = max(1, min(POINTS_PER_SERIES - 2, POINTS_PER_ANSWER // max(1, series)))
+        at_once = self._steps_at_once(max(1, series))
         spans = ((first, min(at_once, steps - first)) for first in range(0, steps, at_once))
         yield from ahead(self._range(expr, start + first * step, count, step) for first, count in spans)
+
+    def _steps_at_once(self, series: int) -> int:
+        """How many steps of so many series are asked for at once; LEAST_STEPS where they make half of the largest answer at most."""
+        affordable = (self._http.max_response // 2 // series - LABELS_BYTES) // SAMPLE_BYTES
+        return max(1, min(POINTS_PER_SERIES - 2, max(POINTS_PER_ANSWER // series, min(LEAST_STEPS, affordable))))
 
     def _range(self, expr: str, start: float, count: int, step: float) -> Matrix:
         """One Matrix. A step more is asked for, before the first: where the server's grid is another, row 0 has its sample there.
