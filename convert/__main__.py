@@ -98,8 +98,9 @@ def _fetch(args):
 
     recipe = _forecast_recipe(args) or _recipe(args)
     work = _work(args, recipe)
-    with lock.held(work):
-        collect.stage(args.recipe, recipe.data, work, log=progress.say)
+    alone = contextlib.nullcontext() if args.part and args.part.number is not None else lock.held(work)
+    with alone:
+        collect.stage(args.recipe, recipe.data, work, log=progress.say, part=args.part)
 
 
 def _stage(args):

@@ -57,7 +57,7 @@ def test_every_command_shows_an_example_that_parses(command, capsys):
 @pytest.mark.parametrize(
     ('command', 'options'),
     [
-        ('fetch', '--work --until'),
+        ('fetch', '--work --until --part'),
         ('train', '--work --until'),
         ('export', '--work'),
         ('verify', '--work'),
