@@ -215,14 +215,24 @@ class Prometheus:
                  met. A row has the sample at or just before its instant, on whatever grid the server answers
         """
         steps = math.floor((end - start) / step + 1e-6) + 1
-        at_once = self._steps_at_once(max(1, series))
-        spans = ((first, min(at_once, steps - first)) for first in range(0, steps, at_once))
-        yield from ahead(self._range(expr, start + first * step, count, step) for first, count in spans)
+        yield from ahead(self._ranges(expr, start, steps, step, max(1, series)))
 
-    def _steps_at_once(self, series: int) -> int:
-        """How many steps of so many series are asked for at once; LEAST_STEPS where they make half of the largest answer at most."""
-        affordable = (self._http.max_response // 2 // series - LABELS_BYTES) // SAMPLE_BYTES
-        return max(1, min(POINTS_PER_SERIES - 2, max(POINTS_PER_ANSWER // series, min(LEAST_STEPS, affordable))))
+    def _ranges(self, expr: str, start: float, steps: int, step: float, series: int) -> Iterator[Matrix]:
+        """As `range`. A server that does not answer a question about LEAST_STEPS is asked for less from there on."""
+        first, few = 0, max(1, min(POINTS_PER_SERIES - 2, POINTS_PER_ANSWER // series))
+        affordable = (self._http.max_response // 2 // series - LABELS_BYTES) // SAMPLE_BYTES  # in half of the largest answer
+        many = max(few, min(LEAST_STEPS, affordable))
+        while first < steps:
+            count = min(many, steps - first)
+            try:
+                found = self._range(expr, start + first * step, count, step)
+            except (SourceUnavailable, ResponseError):
+                if count <= few:
+                    raise
+                many = few
+                continue
+            first += count
+            yield found
 
     def _range(self, expr: str, start: float, count: int, step: float) -> Matrix:
         """One Matrix. A step more is asked for, before the first: where the server's grid is another, row 0 has its sample there.

@@ -211,3 +211,22 @@ def test_a_range_is_asked_for_in_parts_that_fit(series, max_response, expected):
         matrices = list(client(wire, max_response=config.Size(int(max_response[:-2]) * 1_000_000)).range('x', 0, 59_940, 60, series))
     assert [len(matrix.times) for matrix in matrices] == expected
     assert [time for matrix in matrices for time in matrix.times] == [60.0 * number for number in range(1000)]
+
+
+def test_a_server_for_which_a_part_is_too_much_is_asked_for_less():
+    """For the rest of the range; what it cannot answer, either, is an error."""
+    most, asked = [4 * 60], []
+    empty = json.dumps({'status': 'success', 'data': {'resultType': 'matrix', 'result': []}}).encode()
+
+    def answer(request):
+        asked.append(round(float(request.form['end']) - float(request.form['start'])) // 60)  # one more than the steps, which is before the first
+        return empty if asked[-1] * 60 <= most[0] else (503, b'')
+
+    with Wire(replying(answer)) as wire:
+        subject = client(wire)
+        matrices = list(subject.range('x', 0, 59 * 60, 60, 100_000))
+        assert [len(matrix.times) for matrix in matrices] == [4] * 15 and asked == [12] + [4] * 15
+        most[0] = 0
+        with pytest.raises(SourceUnavailable):
+            list(subject.range('x', 0, 59 * 60, 60, 100_000))
+        assert asked[16:] == [12, 4]
