@@ -71,7 +71,7 @@ STAGES = {
         'on the same telemetry: injected faults, your test spans, labelled sets. Leaves evaluation.json, report.txt, report.json and '
         'report.html.',
         'python -m convert evaluate own.yml --service promlstm/models/default.onnx',
-        ('out', 'data', 'service', 'until', 'experiments'),
+        ('out', 'data', 'service', 'until', 'part', 'experiments'),
     ),
     'release': Stage(
         'write the model file, if the gates let it pass',
@@ -224,7 +224,7 @@ def _part(out):
         '--part',
         type=option_types.part,
         metavar='NUMBER/OF',
-        help='do one of several parts of it, 0/5 to 4/5, in a work folder that all of them share; auto/5: the number of the pod in an indexed Job of '
+        help='do one of several parts of it, 0/5 to 4/5, on a work folder that all of them share; auto/5: the number of the pod in an indexed Job of '
         'Kubernetes; all/5: put together what the parts did (default: do all of it)',
     )
 

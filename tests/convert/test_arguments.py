@@ -62,7 +62,7 @@ def test_every_command_shows_an_example_that_parses(command, capsys):
         ('export', '--work'),
         ('verify', '--work'),
         ('calibrate', '--work --data'),
-        ('evaluate', '--work --out --data --service --until --learning-curve --search'),
+        ('evaluate', '--work --out --data --service --until --part --learning-curve --search'),
         ('release', '--work --out --force --keep-on-refusal'),
         ('all', '--work --out --data --service --until --force --keep-on-refusal'),
         ('wrap', '--scaling --feature --step --slowest-step --window --output --name --description --healthy --out'),
