@@ -1,6 +1,6 @@
 """Measure what the exporter does all day, or what is named: `python -m bench`, `python -m bench all`, `python -m bench footprint memory step scrape ui`.
 
-Without names those of USUAL, a quarter of an hour; `--json=FILE` writes them into a file as well. Those of LONG run only where they are named. Options go
+Without names those of USUAL; `--json=FILE` writes them into a file as well. Those of LONG run only where they are named. Options go
 to the one that is named, or else to the step: `python -m bench scaling --help`, `python -m bench --entities=100000 --json=FILE`."""
 
 import contextlib
