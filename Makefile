@@ -68,7 +68,7 @@ pictures: .venv-test tools  ## Make docs/images again from the real programs (7 
 model: .venv-test  ## Make the default model from its recipe
 	.venv-test/bin/python -m convert all convert/recipes/default.yml $(ARGS)
 
-bench: .venv  ## Measure a step of a thousand to a million entities, each stage beside its floor (ARGS=all: everything that is short)
+bench: .venv  ## Measure steps beside their floors, scrapes, starts, many detectors, churn and what others do (ARGS=step: steps alone)
 	.venv/bin/python -m bench $(ARGS)
 
 clean:  ## Remove everything that make made here

@@ -13,7 +13,7 @@ from promlstm.engine import session as sessions
 from promlstm.engine.detector import Detector
 from promlstm.query.prometheus import Vector
 from promlstm.serve import exposition
-from promlstm.serve.page import Page
+from promlstm.serve.page import Page, pack
 
 ENTITIES, STEPS, SHARE, SHOWN = 5_000, 1_000, 100, 100
 MODEL = 'builtin:forecaster'
@@ -42,7 +42,7 @@ def main():
     for number in range(STEPS + 1):
         step = subject.step(NOW + 60 * number)
         labels = labels.of(step.identities)
-        blocks = exposition.render(step.verdicts, labels, missing=step.missing)
+        blocks = pack(exposition.lines(step.verdicts, labels, missing=step.missing), subject.session.threads)
         subject.commit(step)
         page.publish('bench', blocks, 1.0)
         subject.forget()

@@ -44,9 +44,9 @@ def resident_bytes():
     return _status('VmRSS')
 
 
-def peak_bytes():
-    """The most that it had since `forget_peak`, or since its start where that is not allowed."""
-    return _status('VmHWM')
+def peak_bytes(process='self'):
+    """The most that it had since `forget_peak`, or since its start where that is not allowed; or of another process, by its number."""
+    return _status('VmHWM', process)
 
 
 def forget_peak():
@@ -55,8 +55,8 @@ def forget_peak():
         Path('/proc/self/clear_refs').write_text('5')
 
 
-def _status(name):
-    return 1024 * int(_field('/proc/self/status', name).split()[0])
+def _status(name, process='self'):
+    return 1024 * int(_field(f'/proc/{process}/status', name).split()[0])
 
 
 def _field(path, name):

@@ -11,7 +11,7 @@ from bench.answers import Answers, config
 from promlstm.engine import session as sessions
 from promlstm.query.prometheus import Prometheus
 from promlstm.serve import exposition
-from promlstm.serve.page import Page
+from promlstm.serve.page import Page, pack
 from promlstm.serve.server import Server
 from promlstm.serve.site import Site
 from promlstm.serve.telemetry import Telemetry
@@ -61,7 +61,7 @@ def _steps(subject, begin, page, labels):
     for i in range(10_000):
         step = subject.step(begin + subject.config.step * i)
         labels = labels.of(step.identities)
-        blocks = exposition.render(step.verdicts, labels, missing=step.missing)
+        blocks = pack(exposition.lines(step.verdicts, labels, missing=step.missing), subject.session.threads)
         subject.commit(step)
         page.publish('bench', blocks, 1.0)
         yield i

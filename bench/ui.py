@@ -18,7 +18,7 @@ from promlstm.live.incidents import Gathering
 from promlstm.live.status import Status
 from promlstm.query.prometheus import Prometheus
 from promlstm.serve import exposition
-from promlstm.serve.page import Page
+from promlstm.serve.page import Page, pack
 from promlstm.serve.server import Server
 from promlstm.serve.site import Site
 from promlstm.serve.telemetry import Telemetry
@@ -72,7 +72,7 @@ def run(subject, board, session):
         began = perf_counter()
         step = subject.step(NOW + 60 * i)
         labels = labels.of(step.identities)
-        blocks = exposition.render(step.verdicts, labels, missing=step.missing)
+        blocks = pack(exposition.lines(step.verdicts, labels, missing=step.missing), session.threads)
         subject.commit(step)
         page.publish('bench', blocks, 1.0)
         stepped = perf_counter()

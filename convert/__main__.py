@@ -98,8 +98,8 @@ def _fetch(args):
 
     recipe = _forecast_recipe(args) or _recipe(args)
     work = _work(args, recipe)
-    with lock.held(work):
-        collect.stage(args.recipe, recipe.data, work, log=progress.say)
+    with contextlib.nullcontext() if args.part and args.part.number is not None else lock.held(work):
+        collect.stage(args.recipe, recipe.data, work, log=progress.say, part=args.part)
 
 
 def _stage(args):
@@ -111,14 +111,16 @@ def _stage(args):
     work = _work(args, recipe)
     out = args.out or work / f'{recipe.name}.onnx'
     _check_places(args, out)
-    files.folder(work)
-    with lock.held(work):
-        files.clean(work)
+    part = args.part if args.part and args.part.number is not None else None
+    own = part.folder(work) if part else work
+    files.folder(own)
+    with lock.held(own):
+        files.clean(own)
         _need_tensorflow()
         from convert import learning_curve, search, stages
         from convert.evaluation.gates import Refused
 
-        job = stages.Job(args.recipe, recipe, work, out, args.data, progress.say, args.service, args.force)
+        job = stages.Job(args.recipe, recipe, work, out, args.data, progress.say, args.service, args.force, args.part)
         if args.learning_curve:
             learning_curve.run(job)
         if args.search:
@@ -179,6 +181,8 @@ def _check_places(args, out):
 
     if args.data and (args.learning_curve or args.search):
         raise ConvertError(f'--data {args.data}: it judges the finished model, so it has no part in --learning-curve and --search: leave it out')
+    if args.part and (args.learning_curve or args.search):
+        raise ConvertError('--part: --learning-curve and --search are not divided: leave it out')
     places.labelled_sets(args.data)
     if args.service and args.service != 'none':
         path = session.resolve(args.service)

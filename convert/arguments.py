@@ -38,7 +38,7 @@ STAGES = {
         'excluded. Leaves data/ in the work folder: the telemetry, incidents.json, and a report of its quality (quality.json, quality.txt). '
         'Run again, it fetches only what is missing. Needs no TensorFlow.',
         'python -m convert fetch own.yml --until today',
-        ('until',),
+        ('until', 'part'),
     ),
     'train': Stage(
         'train the network on synthetic telemetry and on your own',
@@ -71,7 +71,7 @@ STAGES = {
         'on the same telemetry: injected faults, your test spans, labelled sets. Leaves evaluation.json, report.txt, report.json and '
         'report.html.',
         'python -m convert evaluate own.yml --service promlstm/models/default.onnx',
-        ('out', 'data', 'service', 'until', 'experiments'),
+        ('out', 'data', 'service', 'until', 'part', 'experiments'),
     ),
     'release': Stage(
         'write the model file, if the gates let it pass',
@@ -189,7 +189,7 @@ def _command(commands, name, summary, description, epilog):
 
 def _stage(commands, name, stage):
     out = _command(commands, name, stage.summary, stage.description, f'example:\n  {stage.example}')
-    out.set_defaults(out=None, data=None, service=None, until=None, force=False, keep_on_refusal=False, learning_curve=False, search=False)
+    out.set_defaults(out=None, data=None, service=None, until=None, force=False, keep_on_refusal=False, learning_curve=False, search=False, part=None)
     out.add_argument('recipe', type=Path, help='the recipe, a YAML file such as convert/recipes/default.yml')
     out.add_argument('--work', type=Path, metavar='DIR', help='the work folder (default: build/NAME)')
     for option in stage.options:
@@ -219,6 +219,16 @@ def _until(out):
     )
 
 
+def _part(out):
+    out.add_argument(
+        '--part',
+        type=option_types.part,
+        metavar='NUMBER/OF',
+        help='do one of several parts of it, 0/5 to 4/5, on a work folder that all of them share; auto/5: the number of the pod in an indexed Job of '
+        'Kubernetes; all/5: put together what the parts did (default: do all of it)',
+    )
+
+
 def _experiments(out):
     out.add_argument('--learning-curve', action='store_true', help='in place of a report: how much data is enough, by models of growing parts of it')
     out.add_argument('--search', action='store_true', help='in place of a report: which family and size, the smallest that is as good as the best')
@@ -233,7 +243,7 @@ def _keep(out):
 
 
 OPTIONS = {
-    'out': _out, 'data': _data, 'service': _service, 'until': _until, 'experiments': _experiments, 'force': _force, 'keep': _keep,
+    'out': _out, 'data': _data, 'part': _part, 'service': _service, 'until': _until, 'experiments': _experiments, 'force': _force, 'keep': _keep,
 }  # fmt: skip
 
 

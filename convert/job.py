@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from convert import files, recipe, weights
+from convert.data.parts import Part
 from convert.errors import ConvertError
 from convert.families.registry import FAMILIES
 from convert.families.steps import WARMUP
@@ -42,6 +43,7 @@ class Job:
     log: Callable               # function of a line of text
     service: str | None = None  # the model in service, a file or builtin:NAME; NO_SERVICE; None = the file at `out`, else the default model
     force: bool = False         # release whatever the gates say
+    part: Part | None = None    # of the evaluation, where several processes share it
 
     @property
     def in_service(self):
@@ -51,6 +53,12 @@ class Job:
         if self.service:
             return resolve(self.service)
         return self.out if self.out.exists() else resolve(DEFAULT)
+
+
+    @property
+    def scratch(self):
+        """Folder for files that no other stage needs; each of several processes has its own."""
+        return self.work if self.part is None or self.part.number is None else self.part.folder(self.work)
 
 
 def training_of(job):

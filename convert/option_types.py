@@ -5,6 +5,7 @@ Who calls it: arguments. Pure.
 
 import argparse
 
+from convert.data import parts
 from promlstm.config import seconds
 
 
@@ -27,6 +28,14 @@ def duration(text):
 def standing(text):
     """A duration, or 0."""
     return 0.0 if text == '0' else duration(text)
+
+
+def part(text):
+    """One of several processes that share the work, or `all` of them."""
+    try:
+        return parts.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def names(text):

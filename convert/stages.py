@@ -24,7 +24,7 @@ import onnx
 
 from convert import calibrate, export, files, release, resume, train, verify, weights
 from convert.data import collect, labelled, quality
-from convert.evaluation import evaluate, gates, report, review
+from convert.evaluation import evaluate, gates, portions, report, review
 from convert.families import ensemble, forecaster
 from convert.families.registry import FAMILIES
 from convert.job import STEP_SECONDS, TRAINED, WEIGHTS, Job, StageMissing, form, manifest, read, step, tools, training_of, write
@@ -72,11 +72,17 @@ def run_calibrate(job):
 
 def run_evaluate(job):
     """What the model finds, beside the model in service and baselines."""
-    session = _released(job, read(job.work / 'calibration.json', bundle.Calibration), {}, job.work / 'calibrated.onnx')
+    session = _released(job, read(job.work / 'calibration.json', bundle.Calibration), {}, job.scratch / 'calibrated.onnx')
     without = without_lstm(job)
     compared = without if job.recipe.family in WITHOUT_LSTM else None
-    results = review.review(job, session, compared, files.digest(job.work / 'graph.onnx'), seed=job.recipe.seed + EVALUATION_SEED)
-    write(job.work / 'evaluation.json', figures(session, without, job, results))
+    key = resume.key(_made_from(job, 'evaluate'), _digest_in_service(job)) if job.part else ''
+    shared = portions.Portions(job.work / 'parts' / key, job.part)
+    sha256 = files.digest(job.work / 'graph.onnx')
+    results = review.review(job, session, compared, sha256, seed=job.recipe.seed + EVALUATION_SEED, portions=shared)
+    found = figures(session, without, job, results, shared)
+    shared.check()
+    if shared.whole:
+        write(job.work / 'evaluation.json', found)
 
 
 def run_release(job):
@@ -183,20 +189,21 @@ def _made_from(job, stage):
     return resume.key(stage, chosen.family, chosen.seed, parts[stage], needs, tools() if stage != 'fetch' else {})
 
 
-def figures(session, without, job, results):
+def figures(session, without, job, results, shared):
     """The figures of a model for its manifest: {set: {measure: figure}}.
 
     without  Session of the rule without LSTM
     results  benchmark.Results
+    shared   portions.Portions: what is measured here
     """
     learning = job.work / 'learning.json'
     learnt = read(learning, dict[str, float]) if learning.exists() else {}
     out = {'training': {name: round(figure, 4) for name, figure in learnt.items()}} if learnt else {}
     out |= evaluate.injected(results)
-    for folder in labelled.sets(job.data) if job.data else ():
+    for number, folder in enumerate(labelled.sets(job.data) if job.data else ()):
         job.log(f'  {folder.name}:')
         measure = evaluate.recorded if evaluate.univariate(folder) else evaluate.several
-        out[folder.name] = measure(session, without, folder, log=job.log)
+        out[folder.name] = shared.figures(number, folder.name, functools.partial(measure, session, without, folder, log=job.log))
     return out
 
 
@@ -208,7 +215,7 @@ def bare(job):
 def without_lstm(job):
     """A Session of the family's rule without its LSTM; of a family that is nothing without it, the forecaster's, which forecasts "no change"."""
     family = job.recipe.family if job.recipe.family in WITHOUT_LSTM else 'forecaster'
-    return rule(manifest(job, {}, family), job.work / 'without_lstm.onnx')
+    return rule(manifest(job, {}, family), job.scratch / 'without_lstm.onnx')
 
 
 def rule(named, path):

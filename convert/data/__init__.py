@@ -1,6 +1,7 @@
 """Training data: a team's own history, labelled recordings, synthetic telemetry and injected faults.
 
     spans       spans of time for training, validation and test
+    parts       several processes that share the work
     store       telemetry on disk, resumable
     fetch       history out of Prometheus
     tables      history out of CSV and Parquet files
@@ -13,4 +14,4 @@
     labelled    labelled recordings, to measure on
 """
 
-__all__ = ['collect', 'dataset', 'faults', 'fetch', 'incidents', 'labelled', 'quality', 'spans', 'store', 'synthesis', 'tables']
+__all__ = ['collect', 'dataset', 'faults', 'fetch', 'incidents', 'labelled', 'parts', 'quality', 'spans', 'store', 'synthesis', 'tables']

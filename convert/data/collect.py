@@ -1,13 +1,16 @@
 """The data of a recipe, in order: fetch or import, incidents, quality; afterwards `load` reads it back from disk.
 
     data/DETECTOR-…/        telemetry (store)
+    data/parts/0-of-5/…     telemetry that one of several processes has fetched, until it is put together with that of the others
     data/incidents.json     silences and alerts that any run has seen
     data/quality.json       what is wrong with it, and what was done; quality.txt the same for people
 
 Who calls it: the command `fetch` and stages (`stage`), train and evaluate (`load`).
 """
 
+import contextlib
 import dataclasses
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -23,22 +26,26 @@ class CollectError(DataError):
     """The data section asks for what is not there."""
 
 
-def stage(path, data, work, *, log):
-    """The stage `fetch`: `collect` into WORK/data, where the recipe has a data section."""
+def stage(path, data, work, *, log, part=None):
+    """The stage `fetch`: `collect` into WORK/data, where the recipe has a data section; or what one of several processes does of it (parts.Part)."""
     if data is None:
         log('  the recipe has no data section: nothing to fetch, all is synthesised')
         return
-    for each in collect(path, data, Path(work) / 'data', log=log):
+    if part and part.number is not None:
+        _fetch_part(path, data, Path(work) / 'data', part, log)
+        return
+    for each in collect(path, data, Path(work) / 'data', log=log, part=part):
         log(f'  detector {each.detector}: sha256 {each.digest()}')
 
 
-def collect(path, data, folder, *, log, sources=None):
+def collect(path, data, folder, *, log, sources=None, part=None):
     """Fetch what a recipe's data section wants, and report its quality.
 
     path    of the recipe: relative files start at its folder
     data    recipe.Data
     folder  where telemetry is kept
     sources {name: anything with `instant` and `range`}; None = those of the configuration
+    part    parts.Part without a number: what all parts have fetched is put together first, and is an error where something is lacking
     returns the Datasets, one a detector
     raises  DataError with the reason; what was fetched until then stays and is not fetched again
     """
@@ -47,6 +54,8 @@ def collect(path, data, folder, *, log, sources=None):
     sources = sources or Sources(config.named_sources, root=config.root)
     with store.locked(folder):
         asked = [detector for detector in chosen if detector.name not in data.files]
+        if part:
+            _put_together(config, asked, data.spans, folder, part, log)
         if asked:
             fetch.fetch(config, asked, data.spans, folder, sources=sources, log=log)
         for detector in chosen:
@@ -60,6 +69,33 @@ def collect(path, data, folder, *, log, sources=None):
         store.write(folder / 'quality.txt', (quality.table(reports) + '\n').encode())
     log(quality.table(reports))
     return load(path, data, folder)
+
+
+def _fetch_part(path, data, folder, part, log):
+    """Fetch what is one part's own."""
+    config, chosen = _config(Path(path), data)
+    asked = [detector for detector in chosen if detector.name not in data.files]
+    with store.locked(part.folder(folder)):
+        fetch.fetch(config, asked, data.spans, folder, sources=Sources(config.named_sources, root=config.root), log=log, part=part)
+
+
+def _put_together(config, asked, wanted, folder, whole, log):
+    """Take over what all parts have fetched; CollectError naming the parts that have not fetched all of theirs, and then nothing has changed."""
+    there = [each for each in whole.all() if each.folder(folder).exists()]
+    with contextlib.ExitStack() as stack:
+        for each in there:
+            stack.enter_context(store.locked(each.folder(folder)))
+        lacking = {each: [one.name for one in asked if any(fetch.lacking(config, one, wanted, folder, each).values())] for each in whole.all()}
+        if missing := {each: names for each, names in lacking.items() if names}:
+            why = ''.join(f'\n  part {each}: {", ".join(names)}' for each, names in missing.items())
+            raise CollectError(f'{folder}: {len(missing)} of {whole.of} parts have not fetched all of theirs; run them, then this again:{why}')
+        for detector in asked:
+            target = store.Store(folder, fetch.about(config, detector))
+            target.prepare()
+            for one in [store.Store(each.folder(folder), target.about) for each in there]:
+                target.take(one)
+                shutil.rmtree(one.folder, ignore_errors=True)
+    log(f'  {whole.of} parts put together')
 
 
 def load(path, data, folder):

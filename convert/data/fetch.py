@@ -60,7 +60,7 @@ def about(config, detector):
     )
 
 
-def fetch(config, detectors, parts, root, *, sources, log, now=clock.time, pause=None):
+def fetch(config, detectors, parts, root, *, sources, log, part=None, now=clock.time, pause=None):
     """The Stores of detectors, with all that the spans want in them.
 
     config     promlstm.config.Config
@@ -69,16 +69,18 @@ def fetch(config, detectors, parts, root, *, sources, log, now=clock.time, pause
     root       folder of the stores, locked by the caller
     sources    {name: Prometheus, or anything with its `instant` and `range`}
     log        function of a line of text
+    part       parts.Part: fetch only what is its own, into its own folder below the root; None = all
     pause      function of seconds, for tests; None = wait, but no longer than until another chunk ends the run
     raises     FetchError  naming each detector that failed, after the others are done; StoreError where the disk does not take it
     """
     _refuse_future(config, detectors, parts, now())
     stores, failed, jobs = {}, {}, []
     for detector in detectors:
-        stores[detector.name] = target = store.Store(root, about(config, detector))
+        stores[detector.name] = target = store.Store(part.folder(root) if part else root, about(config, detector))
         target.prepare()
         try:
-            jobs += _plan(detector, target, parts, asked_every(sources[config.source_name(detector)], detector.step))
+            missing = lacking(config, detector, parts, root, part)
+            jobs += _plan(detector, target, missing, asked_every(sources[config.source_name(detector)], detector.step))
         except PromlstmError as error:
             failed[detector.name] = error
     asked = {config.source_name(detector): config.source_of(detector) for detector in detectors}
@@ -98,11 +100,21 @@ def _refuse_future(config, detectors, parts, now):
             raise FetchError(f'spans.{part}[{number}] ends at {spans.text(end)}, which has not passed yet')
 
 
-def _plan(detector, target, parts, source):
-    """Jobs for what is wanted and not there; chunks are cut at multiples of their length."""
-    jobs = []
+def lacking(config, detector, parts, root, part=None):
+    """What the spans want of a detector and is not there, of a part: neither in its folder nor in that of the whole: {grid: [(first, end) steps]}."""
+    folders = [root, *([part.folder(root)] if part else [])]
+    found = [store.Store(folder, about(config, detector)) for folder in folders]
+    out = {}
     for grid, pieces in spans.wanted(parts, detector.step, detector.history).items():
-        missing = spans.without(pieces, target.covered(grid))
+        own = part.pieces(detector.name, grid, found[0].step_seconds(grid), pieces) if part else pieces
+        out[grid] = spans.without(own, [each for one in found for each in one.covered(grid)])
+    return out
+
+
+def _plan(detector, target, lacking, source):
+    """Jobs for what is lacking; chunks are cut at multiples of their length."""
+    jobs = []
+    for grid, missing in lacking.items():
         if not missing:
             continue
         series = _series(detector, missing, target.step_seconds(grid), source)

@@ -142,13 +142,24 @@ class Store:
             grid=grid, first=first, steps=len(values), entities=len(order), samples=int(there.sum()), infinite=infinite,
             bytes=len(content), sha256=hashlib.sha256(content).hexdigest(), warnings=tuple(sorted(set(warnings))),
         )  # fmt: skip
+        self._add(chunk, content)
+        return chunk
+
+    def _add(self, chunk, content):
+        """Write a file, and then that it is there."""
         write(self.folder / chunk.file, content)
         with self._lock:
             chunks = sorted((*self.chunks, chunk), key=lambda each: (each.grid, each.first))
             manifest = Manifest(format=FORMAT, about=self.about, chunks=tuple(chunks))
             write(self.folder / 'manifest.json', msgspec.json.format(msgspec.json.encode(manifest), indent=1))
             self._manifest = manifest
-        return chunk
+
+    def take(self, other):
+        """Take over the chunks of another Store of the same detector, but those of steps that are here; each is checked as it is read."""
+        for chunk in other.chunks:
+            if not self._between(chunk.grid, chunk.first, chunk.first + chunk.steps):
+                other._check(chunk)
+                self._add(chunk, (other.folder / chunk.file).read_bytes())
 
     def identities(self, grid, first, end):
         """All that have a sample in the chunks of these steps; sorted."""

@@ -11,6 +11,7 @@
     charts           events as the exporter's pages draw them
     plots            SVG plots for the report
     document         the frame of a report as HTML
+    portions         what several processes measure of one evaluation
     review           the stage `evaluate`: benchmark, gates, report
     figures          a model's own figures as Markdown tables
     healthy          false alarms on healthy metrics of many shapes
@@ -51,6 +52,6 @@ The command `benchmark --forecast`, over series whose future is known:
 __all__ = [
     'alerts', 'baselines', 'benchmark', 'benchmark_sets', 'charts', 'document', 'evaluate', 'events', 'figures', 'forecast_baselines', 'forecast_board',
     'forecast_measures', 'forecast_packages', 'forecast_ridge', 'forecast_sets', 'forecasting', 'gates', 'healthy', 'measures', 'mistakes',
-    'nab', 'planting', 'plots', 'recurrence', 'replay', 'report', 'review', 'root_cause', 'root_cause_cases', 'root_cause_rankings',
+    'nab', 'planting', 'plots', 'portions', 'recurrence', 'replay', 'report', 'review', 'root_cause', 'root_cause_cases', 'root_cause_rankings',
     'scoreboard', 'scorecard', 'scoring', 'shapes', 'sheets', 'spreading', 'volume',
 ]  # fmt: skip

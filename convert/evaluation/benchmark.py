@@ -106,16 +106,24 @@ def measure_all(methods, benchmark_sets, log, *, baselines=True):
     """
     results, scored = [], []
     for benchmark_set in benchmark_sets:
-        steps, entities, _ = benchmark_set.values.shape
-        log(f'  {benchmark_set.name}: {entities} entities, {steps} steps of {benchmark_set.step_seconds:g} s')
-        seen = replay.Seen.blank(benchmark_set.values.shape) if benchmark_set.values.size <= LARGEST else None
-        for method, scores, thresholds in _scores(methods, benchmark_set, baselines, log, seen):
-            result = measure(method, benchmark_set, scores, thresholds)
-            results.append(result)
-            if method is methods[0]:
-                scored.append(Scored(benchmark_set, scores / _threshold(result, thresholds), seen))
-            if result.equal:
-                log(f'    {method.name:16} {result.equal.event_recall:.3f} of the events at {BUDGET:g} false alarm per entity-week')
+        for all_of, some in zip((results, scored), measure_set(methods, benchmark_set, log, baselines=baselines), strict=True):
+            all_of += some
+    return results, scored
+
+
+def measure_set(methods, benchmark_set, log, *, baselines=True):
+    """As measure_all, of one set."""
+    results, scored = [], []
+    steps, entities, _ = benchmark_set.values.shape
+    log(f'  {benchmark_set.name}: {entities} entities, {steps} steps of {benchmark_set.step_seconds:g} s')
+    seen = replay.Seen.blank(benchmark_set.values.shape) if benchmark_set.values.size <= LARGEST else None
+    for method, scores, thresholds in _scores(methods, benchmark_set, baselines, log, seen):
+        result = measure(method, benchmark_set, scores, thresholds)
+        results.append(result)
+        if method is methods[0]:
+            scored.append(Scored(benchmark_set, scores / _threshold(result, thresholds), seen))
+        if result.equal:
+            log(f'    {method.name:16} {result.equal.event_recall:.3f} of the events at {BUDGET:g} false alarm per entity-week')
     return results, scored
 
 
@@ -223,8 +231,8 @@ def tally(entities, threshold):
     """Tally at one threshold."""
     outcomes = [measures.outcome(e, threshold) for e in entities]
     return Tally(
-        found=[len(delays) for delays, _ in outcomes], events=[len(measures.runs(e.labels)) for e in entities],
-        false=[false for _, false in outcomes], weeks=[float(measures.judged_days([e]) / 7) for e in entities],
+        found=[float(len(delays)) for delays, _ in outcomes], events=[float(len(measures.runs(e.labels))) for e in entities],
+        false=[float(false) for _, false in outcomes], weeks=[float(measures.judged_days([e]) / 7) for e in entities],
     )  # fmt: skip
 
 

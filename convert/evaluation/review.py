@@ -5,6 +5,7 @@
 Who calls it: stages (evaluate), before anything is released.
 """
 
+import functools
 import math
 
 from convert import files
@@ -14,12 +15,13 @@ from promlstm.engine import session
 from promlstm.errors import BundleError
 
 
-def review(job, model, without_lstm, sha256, *, seed):
-    """Compare a model with the other methods, write the report, and return the benchmark.Results.
+def review(job, model, without_lstm, sha256, *, seed, portions):
+    """Compare a model with the other methods, write the report where all is there, and return the benchmark.Results.
 
     job           stages.Job
     model         promlstm.engine.session.Session, calibrated
     without_lstm  Session of its rule without the network, or None
+    portions      portions.Portions: what is measured here
     sha256        digest of its graph
     """
     service = in_service(job)
@@ -28,7 +30,13 @@ def review(job, model, without_lstm, sha256, *, seed):
         methods.append(benchmark.Method(service.bundle.manifest.name, 'in service', service))
     if without_lstm:
         methods.append(benchmark.Method('without_lstm', 'without LSTM', without_lstm))
-    results, scored = benchmark.measure_all(methods, sets(job, seed), job.log)
+    results, scored = [], []
+    for number, each in enumerate(sets(job, seed)):
+        found = portions.measured(number, each, functools.partial(benchmark.measure_set, methods, each, job.log))
+        results, scored = results + found[0], scored + found[1]
+    portions.check()
+    if not portions.whole:
+        return results
     log = job.work / 'training.log'
     found = report.Report(
         model=job.recipe.name,

@@ -88,6 +88,11 @@ class Report:
                 self.telemetry.set('promlstm_detector_unscored', 1, self.config.name, reason)
             self._reason = reason
 
+    def progress(self, what: str, entities: int, step: str, read: int) -> None:
+        """Tell how far a replay is, in the log and in the status; before its steps come slots of coarse history, of which `read` are there."""
+        self.status.note = f'replay of history at step {step}, {entities} entities' + (f', after {read} slots of older history' if read else '')
+        self.log('info', what, entities=entities, step=step, slots=read)
+
     def model(self, bundle: Bundle, message: str, **facts: Any) -> None:
         """The model in use from now on."""
         name, manifest = self.config.name, bundle.manifest

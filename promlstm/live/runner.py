@@ -300,12 +300,13 @@ class Runner:
     def _run_replay(
         self, detector: Detector, replay: Iterable[tuple[int, int, Verdicts | None]], what: str, *, after: float = np.inf
     ) -> Verdicts | None:
-        """Run a replay, stop between two of its steps if asked to, and log its progress; returns its last verdicts.
+        """Run a replay, stop between two of its steps if asked to, and tell its progress; returns its last verdicts.
 
         after  alarms that began later than this are counted
         """
-        logged, verdicts = time.monotonic(), None
+        told, read, verdicts = time.monotonic(), 0, None
         for done, total, newest in replay:
+            read += newest is None
             verdicts = newest or verdicts
             self._report.count('steps', newest is not None)
             if newest is not None and newest.time > after:
@@ -314,11 +315,12 @@ class Runner:
                 self._gather(detector, newest)
             if self._clock.stopping.is_set():
                 raise Stopping
-            if time.monotonic() - logged > PROGRESS_SECONDS:
-                logged = time.monotonic()
+            if time.monotonic() - told > PROGRESS_SECONDS:
+                told = time.monotonic()
                 entities = len(detector.entities)
                 self._telemetry.set('promlstm_detector_entities', entities, self.config.name, 'warming')
-                self._report.log('info', what, entities=entities, step=f'{done}/{total}')
+                self._report.progress(what, entities, f'{done}/{total}', read)
+        self._report.status.note = ''
         return verdicts
 
     def _step(self, detector: Detector, due: float) -> None:

@@ -61,7 +61,10 @@ def largest_response(memory_limit_bytes: int | None, apis: int = 1) -> int:
 
 
 class Http:
-    """What `source` (config.Source) leads to; files that it names are relative to `root`. `where` names it in messages about its files."""
+    """What `source` (config.Source) leads to; files that it names are relative to `root`. `where` names it in messages about its files.
+
+    max_response  bytes of an answer, at most
+    """
 
     def __init__(
         self, source: Source, *, root: str | Path = '.', environment: Mapping[str, str] = os.environ, where: str = 'prometheus'
@@ -76,7 +79,7 @@ class Http:
         self._trusted: tuple[list[Any], ssl.SSLContext] | None = None  # when the certificates were made, and the ssl.SSLContext that holds them
         ours = {'User-Agent': f'promlstm/{__version__}', 'Accept': 'application/json', 'Accept-Encoding': 'gzip', 'Connection': 'keep-alive'}
         largest = largest_response(limits.memory_bytes())
-        self._max_response = source.max_response or largest
+        self.max_response = source.max_response or largest
         self._in_flight = InFlight(largest // 2)
         theirs = {name.lower() for name in source.headers}
         self._headers = {name: value for name, value in ours.items() if name.lower() not in theirs} | dict(source.headers)
@@ -98,7 +101,7 @@ class Http:
     def share_memory(self, apis: int) -> None:
         """Take no more memory from now on than is left where so many HTTP APIs are asked at once."""
         largest = largest_response(limits.memory_bytes(), apis)
-        self._max_response = self._source.max_response or largest
+        self.max_response = self._source.max_response or largest
         self._in_flight.resize(largest // 2)
 
     def answer(self) -> AbstractContextManager[Answer]:
@@ -202,7 +205,7 @@ class Http:
 
     def _body(self, pieces: Iterable[bytes], encoding: str, deadline: Deadline, room: Answer) -> bytearray:
         """The whole body, unpacked as it comes, so that neither a bomb nor a second copy is ever held."""
-        body, limit = bytearray(), self._max_response
+        body, limit = bytearray(), self.max_response
         if encoding not in ('identity', 'gzip', 'x-gzip'):
             raise ResponseError(f'{self.url} gave an answer that cannot be decompressed: it is packed with {printable(encoding)}, asked for was gzip')
         for piece in pieces if encoding == 'identity' else _unpacked(pieces):

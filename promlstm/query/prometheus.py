@@ -13,9 +13,9 @@ import math
 import re
 import time as clock
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,12 +25,13 @@ import numpy.typing as npt
 
 from promlstm.durations import seconds
 from promlstm.errors import QueryRejected, ResponseError, SourceRefused, SourceUnavailable
-from promlstm.query import grid, samples
+from promlstm.query import grid, one_by_one, samples
 from promlstm.query.ahead import ahead
 from promlstm.query.dialect import DIALECTS
 from promlstm.query.http import Http, Reply, printable
 from promlstm.query.in_flight import Answer
 from promlstm.query.interfaces import QuerySource
+from promlstm.query.one_by_one import NO_JSON
 from promlstm.query.skew import skew
 
 Floats = npt.NDArray[np.float64]
@@ -38,6 +39,8 @@ T = TypeVar('T')
 
 POINTS_PER_SERIES = 11_000  # Prometheus refuses a range query beyond
 POINTS_PER_ANSWER = 400_000  # what we ask for at once: about 10 MB of JSON
+LEAST_STEPS = 12  # of more series than that: each answer has their labels and a step more once, whatever its length
+LABELS_BYTES, SAMPLE_BYTES = 300, 40  # of a series in an answer, on the safe side
 SAME_SECONDS = 0.001  # times come in milliseconds
 REST_SECONDS = 300.0  # at most; what a server says in Retry-After holds for all who ask it
 CLOCK_SECONDS = 1.0  # a sample of an instant query may be this far from the instant that was asked for: times may come in whole seconds
@@ -55,14 +58,6 @@ _ESCAPE = re.compile(
     rb'\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])' + _HEX + rb'{4}|u[dD][89abAB]' + _HEX + rb'{2}\\u[dD][c-fC-F]' + _HEX + rb'{2}|(.|\Z))'
     rb'|([\x00-\x08\x0b\x0c\x0e-\x1f])', re.S
 )
-
-
-class _Series(msgspec.Struct, gc=False):
-    metric: msgspec.Raw
-    value: tuple[float, str] = None  # type: ignore[assignment]  # of a native histogram
-    values: list[tuple[float, str]] | None = None
-    histogram: Any = None
-    histograms: Any = None
 
 
 class _Data(msgspec.Struct, gc=False):
@@ -93,13 +88,7 @@ class _Runtime(msgspec.Struct, gc=False):
     data: _RuntimeInfo = msgspec.field(default_factory=_RuntimeInfo)
 
 
-# What msgspec raises of bytes that are no answer; nested too deep is one way.
-_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
 _decode_answer = msgspec.json.Decoder(_Answer).decode
-_decode_series = msgspec.json.Decoder(list[_Series] | None).decode
-_decode_each = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_one = msgspec.json.Decoder(_Series).decode
 _decode_scalar = msgspec.json.Decoder(tuple[float, str]).decode
 
 
@@ -183,10 +172,10 @@ class Prometheus:
         if data is None:
             return Vector([], np.empty(0), warnings, bool(warnings), hints=hints)
         if data.resultType == 'scalar':
-            return Vector([b'{}'], np.array([_number(_typed(_decode_scalar, data.result)[1])]), warnings, bool(warnings), hints=hints)
+            return Vector([b'{}'], np.array([one_by_one.number(_typed(_decode_scalar, data.result)[1])]), warnings, bool(warnings), hints=hints)
         if data.resultType != 'vector':
             raise QueryRejected(f'the expression gives a {data.resultType}, expected a vector (one value per series): {expr}')
-        keys, times, values, unread = samples.read(data.result) or _one_by_one(data.result, expr)
+        keys, times, values, unread = samples.read(data.result) or one_by_one.columns(data.result, expr)
         offset = _offset(times, time)
         self._refuse_repeated(expr, time, offset)
         return Vector(keys, values, warnings, bool(warnings), unread, offset, hints)
@@ -212,9 +201,24 @@ class Prometheus:
                  met. A row has the sample at or just before its instant, on whatever grid the server answers
         """
         steps = math.floor((end - start) / step + 1e-6) + 1
-        at_once = max(1, min(POINTS_PER_SERIES - 2, POINTS_PER_ANSWER // max(1, series)))
-        spans = ((first, min(at_once, steps - first)) for first in range(0, steps, at_once))
-        yield from ahead(self._range(expr, start + first * step, count, step) for first, count in spans)
+        yield from ahead(self._ranges(expr, start, steps, step, max(1, series)))
+
+    def _ranges(self, expr: str, start: float, steps: int, step: float, series: int) -> Iterator[Matrix]:
+        """As `range`. A server that does not answer a question about LEAST_STEPS is asked for less from there on."""
+        first, few = 0, max(1, min(POINTS_PER_SERIES - 2, POINTS_PER_ANSWER // series))
+        affordable = (self._http.max_response // 2 // series - LABELS_BYTES) // SAMPLE_BYTES  # in half of the largest answer
+        many = max(few, min(LEAST_STEPS, affordable))
+        while first < steps:
+            count = min(many, steps - first)
+            try:
+                found = self._range(expr, start + first * step, count, step)
+            except (SourceUnavailable, ResponseError):
+                if count <= few:
+                    raise
+                many = few
+                continue
+            first += count
+            yield found
 
     def _range(self, expr: str, start: float, count: int, step: float) -> Matrix:
         """One Matrix. A step more is asked for, before the first: where the server's grid is another, row 0 has its sample there.
@@ -239,28 +243,17 @@ class Prometheus:
             return Matrix(times, [], np.empty((count, 0)), warnings, bool(warnings), hints=hints)
         if data.resultType != 'matrix':
             raise ResponseError(f'query_range gave a {data.resultType}, expected a matrix: {expr}')
-        found, unread = _found(data.result)
-        series = _without_histograms(found, lambda item: item.values or not item.histograms, expr)
-        columns: list[tuple[msgspec.Raw, Floats, Floats]] = []
-        problem = ''
-        for item in series:
-            try:
-                columns.append((item.metric, *_samples(item.values or ())))
-            except ResponseError as error:
-                problem = str(error)
-        if problem and not columns:
-            raise ResponseError(problem)
-        unread += len(found) - len(columns)
-        instants = np.concatenate([np.empty(0), *(instants for _, instants, _ in columns)]) + (shift_seconds or 0.0)
+        keys, counts, instants, found, unread = samples.read_spans(data.result) or one_by_one.spans(data.result, expr)
         if shift_seconds is not None:
+            instants = instants + shift_seconds
             self._refuse_other_buckets(instants, float(times[0]), step)
-        rows = grid.rows(instants, float(times[0]), step, count)
-        parts = np.split(rows, np.cumsum([len(instants) for _, instants, _ in columns[:-1]])) if columns else []
-        met = [(metric, row, values) for (metric, _, values), row in zip(columns, parts, strict=True) if (row >= 0).any()]
-        values = np.full((count, len(met)), np.nan)
-        for column, (_, row, found_there) in enumerate(met):
-            values[row[row >= 0], column] = found_there[row >= 0]
-        return Matrix(times, [bytes(metric) for metric, _, _ in met], values, warnings, bool(warnings), unread, hints)
+        rows, columns = grid.rows(instants, float(times[0]), step, count), np.repeat(np.arange(len(keys)), counts)
+        on_grid = rows >= 0
+        rows, columns, found = rows[on_grid], columns[on_grid], found[on_grid]
+        met = np.bincount(columns, minlength=len(keys)) > 0
+        values = np.full((count, int(met.sum())), np.nan)
+        values[rows, (np.cumsum(met) - 1)[columns]] = found
+        return Matrix(times, list(compress(keys, met)), values, warnings, bool(warnings), unread, hints)
 
     def _refuse_other_buckets(self, instants: Floats, start: float, step: float) -> None:
         """ResponseError where samples are of other windows than was asked for: those of history would not be those of live steps."""
@@ -286,7 +279,7 @@ class Prometheus:
         _, _, body = self._http.send('GET', self.dialect.build, {}, min(10.0, self._source.timeout))
         try:
             said = msgspec.json.decode(body, type=_Build)
-        except _NO_JSON:
+        except NO_JSON:
             return {}
         return said.data or ({'version': said.version} if said.version else {})
 
@@ -297,7 +290,7 @@ class Prometheus:
         try:
             _, _, body = self._http.send('GET', self.dialect.keeps, {}, min(10.0, self._source.timeout))
             return seconds(msgspec.json.decode(body, type=_Runtime).data.storageRetention.split(' or ')[0])
-        except (*_NO_JSON, SourceUnavailable, ResponseError, ValueError):
+        except (*NO_JSON, SourceUnavailable, ResponseError, ValueError):
             return None
 
     def _ask(self, path: str, form: Mapping[str, str], timeout: float, room: Answer) -> _Said:
@@ -329,12 +322,12 @@ class Prometheus:
         # No exception is kept in a variable here and below: its traceback would hold the body until the next garbage collection.
         try:
             return _decode_answer(body)
-        except _NO_JSON as error:
+        except NO_JSON as error:
             if not _confined(body):
                 raise self._not_json(status, headers, body, error) from error
         try:
             return _decode_answer(body)
-        except _NO_JSON as error:
+        except NO_JSON as error:
             raise self._not_json(status, headers, body, error) from error
 
     def _send(self, path: str, form: Mapping[str, str], timeout: float, room: Answer) -> Reply:
@@ -410,47 +403,6 @@ def _text(said: Any) -> str:
     return said if isinstance(said, str) else '' if said is None else msgspec.json.encode(said)[:300].decode(errors='replace')
 
 
-def _found(raw: msgspec.Raw) -> tuple[list[_Series], int]:
-    """(list of _Series, how many were left out for they cannot be read); ResponseError where none can."""
-    try:
-        return _decode_series(raw) or [], 0
-    except _NO_JSON as error:
-        found, count = _readable(raw)
-        if not found:
-            raise ResponseError(f'the result of a query has an unknown shape: {error}') from error
-    return found, count - len(found)
-
-
-def _readable(raw: msgspec.Raw) -> tuple[list[_Series], int]:
-    """(the series that can be read, how many there are), one after the other."""
-    found, each = [], []
-    with suppress(*_NO_JSON):
-        each = _decode_each(raw)
-    for one in each:
-        with suppress(*_NO_JSON):
-            found.append(_decode_one(one))
-    return found, len(each)
-
-
-def _without_histograms(series: list[_Series], has_numbers: Callable[[_Series], object], expr: str) -> list[_Series]:
-    """The series that have numbers; QueryRejected where there are none but native histograms."""
-    kept = [item for item in series if has_numbers(item)]
-    if series and not kept:
-        raise QueryRejected(f'the expression gives native histograms, expected numbers (use histogram_quantile or histogram_count): {expr}')
-    return kept
-
-
-def _one_by_one(result: msgspec.Raw, expr: str) -> samples.Columns:
-    """As samples.read, of the series that have a number; an error where there are series and none has one."""
-    found, unread = _found(result)
-    series = _without_histograms(found, lambda item: item.value is not None, expr)
-    readable = [item for item in series if _is_number(item.value[1])]
-    if series and not readable:
-        _number(series[0].value[1])
-    values = np.array([float(item.value[1]) for item in readable], np.float64)
-    return [bytes(item.metric) for item in readable], [item.value[0] for item in readable], values, unread + len(found) - len(readable)
-
-
 def _offset(times: Sequence[float], time: float) -> float:
     """How far the samples of an instant answer are from the instant that was asked for, by the one that is furthest off."""
     offsets = np.array(times, np.float64) - time
@@ -458,29 +410,8 @@ def _offset(times: Sequence[float], time: float) -> float:
     return furthest if abs(furthest) > CLOCK_SECONDS else 0.0
 
 
-def _samples(pairs: Sequence[tuple[float, str]]) -> tuple[Floats, Floats]:
-    """(times, values) of a series of a range answer, float64."""
-    values = np.fromiter((_number(text) for _, text in pairs), np.float64, len(pairs))
-    return np.fromiter((time for time, _ in pairs), np.float64, len(pairs)), values
-
-
 def _typed(decode: Callable[[msgspec.Raw], T], raw: msgspec.Raw) -> T:
     try:
         return decode(raw)
-    except _NO_JSON as error:
+    except NO_JSON as error:
         raise ResponseError(f'the result of a query has an unknown shape: {error}') from error
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise ResponseError(f'a sample is not a number: {text[:40]!r}') from error
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

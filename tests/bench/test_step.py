@@ -45,6 +45,23 @@ def test_the_file_says_on_what_it_was_measured(tmp_path):
     assert all(row['exports']['all']['page_bytes'] > 5 * row['exports']['anomalous']['page_bytes'] for row in said['sizes'])
 
 
+def test_without_names_all_that_is_usual_is_measured(tmp_path, monkeypatch, capsys):
+    """One after the other; the file has what was printed, and the figures of the step as its own file has them."""
+    monkeypatch.setattr(bench, 'USUAL', ('step', 'footprint'))
+    monkeypatch.setattr(step, 'SIZES', (10,))
+    monkeypatch.setattr(step, 'MODEL', MODEL)
+    file = tmp_path / 'all.json'
+    assert bench.main([f'--json={file}']) == 0
+    said, printed = json.loads(file.read_text()), capsys.readouterr().out
+    assert [row['entities'] for row in said['sizes']] == [10] and list(said['printed']) == ['step', 'footprint']
+    assert all(line in printed.splitlines() for lines in said['printed'].values() for line in lines)
+
+
+def test_what_is_usual_is_what_there_is():
+    """And all of it is short but the churn."""
+    assert set(bench.USUAL) <= {*bench.NAMES, 'churn'}
+
+
 @pytest.mark.parametrize('arguments', [['--entities=0'], ['--entities=many'], ['--entities='], ['--entities=1000,x']])
 def test_a_size_that_is_none_is_refused(arguments, capsys):
     """Before anything is measured, and by the name of the option."""

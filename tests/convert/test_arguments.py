@@ -57,12 +57,12 @@ def test_every_command_shows_an_example_that_parses(command, capsys):
 @pytest.mark.parametrize(
     ('command', 'options'),
     [
-        ('fetch', '--work --until'),
+        ('fetch', '--work --until --part'),
         ('train', '--work --until'),
         ('export', '--work'),
         ('verify', '--work'),
         ('calibrate', '--work --data'),
-        ('evaluate', '--work --out --data --service --until --learning-curve --search'),
+        ('evaluate', '--work --out --data --service --until --part --learning-curve --search'),
         ('release', '--work --out --force --keep-on-refusal'),
         ('all', '--work --out --data --service --until --force --keep-on-refusal'),
         ('wrap', '--scaling --feature --step --slowest-step --window --output --name --description --healthy --out'),

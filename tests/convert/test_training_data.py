@@ -6,11 +6,12 @@ import pytest
 import servers
 import yaml
 
-from convert import recipe
+from convert import arguments, recipe
 from convert.data import incidents, quality, spans
 
 REFERENCE = (servers.ROOT / 'docs/reference/recipe.md').read_text()
 PAGE = (servers.ROOT / 'docs/how-to/training-data.md').read_text()
+YAML = re.findall(r'```yaml\n(.*?)```', PAGE, re.DOTALL)
 SECTIONS = {
     '## `data`': recipe.Data, '## `spans`': spans.Parts, '## `exclude`': incidents.Exclude, '### `by_hand`': incidents.ByHand,
     '### `silences`': incidents.Silences, '### `alerts`': incidents.Alerts,
@@ -35,12 +36,27 @@ def test_every_check_of_the_report_is_documented():
 
 def test_the_recipe_that_is_shown_is_one(tmp_path):
     """With the rest of the default recipe."""
-    (shown,) = re.findall(r'```yaml\n(.*?)```', PAGE, re.DOTALL)
+    shown, _ = YAML
     rest = (servers.ROOT / 'convert/recipes/default.yml').read_text()
     rest = re.sub(r'^(name|description|seed): .*\n', lambda line: '' if f'\n{line[1]}: ' in f'\n{shown}' else line[0], rest, flags=re.MULTILINE)
     (tmp_path / 'own.yml').write_text(f'{rest}\n{shown}')
     loaded = recipe.load(tmp_path / 'own.yml').data
     assert loaded.detectors == ('node_cpu',) and loaded.exclude.alerts.margin == 900 and len(yaml.safe_load(shown)['data']) == 4
+
+
+def test_the_jobs_that_are_shown_are_jobs():
+    """Valid for Kubernetes; their commands are commands, on one folder and day, and as many parts are put together as there are pods."""
+    jobs = list(yaml.safe_load_all(YAML[1]))
+    validate = pytest.importorskip('kubernetes_validate').validate
+    for job in jobs:
+        validate(job, '1.29', strict=True)
+    fetching, training = [job['spec']['template']['spec'] for job in jobs]
+    commands = [each['args'] for each in (*fetching['containers'], *training['initContainers'], *training['containers'])]
+    of = jobs[0]['spec']['completions']
+    assert [[text for text in args if text.startswith('--part')] for args in commands] == [[f'--part=auto/{of}'], [f'--part=all/{of}'], []]
+    parsed = [arguments.parse([text.replace('auto/', '0/') for text in args]) for args in commands]
+    assert [args.command for args in parsed] == ['fetch', 'fetch', 'all'] and len({(args.recipe, args.work, args.until) for args in parsed}) == 1
+    assert jobs[0]['spec']['completionMode'] == 'Indexed'
 
 
 @pytest.mark.parametrize(

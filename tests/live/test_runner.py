@@ -1,5 +1,6 @@
 """Detectors in their threads: what fails is reported, counted and caught up on; the others go on undisturbed."""
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_a_warm_up_reports_its_progress():
     with running(subject):
         seen = []
         wait_until(lambda: seen.append(str(subject.scheduler.statuses()['a'])) or len(set(seen)) > 2, 60, 'two steps')
-    said = [text for text in dict.fromkeys(seen) if text != 'starting']
+    said = [text for text in dict.fromkeys(seen) if not text.startswith('starting')]
     ages = [12 + round((time - START) / 300) for name, time in subject.watched if name == 'a'][: len(said)]
     left = [duration(300 * (41 - age), units=2) for age in ages]
     assert said == [
@@ -209,6 +210,18 @@ def test_stopping_does_not_wait_for_a_warm_start():
     wait_until(lambda: subject.source.asked, 30, 'a replay to begin')
     assert subject.scheduler.stop(10)
     assert not subject.watched
+
+
+def test_a_start_tells_how_far_it_is(monkeypatch):
+    """In the status, beside what says that there is no score; it is not ready by that, and nothing of it stays."""
+    monkeypatch.setattr('promlstm.live.runner.PROGRESS_SECONDS', -1)
+    subject, seen = Running(a={'history': '1d'}), []
+    runner = subject.scheduler.runners[0]
+    monkeypatch.setattr(runner, '_gather', lambda *_: seen.append((str(runner.status), subject.scheduler.ready())))
+    runner._cycle(START)
+    told = re.compile(r'starting; replay of history at step 399/40\d, 3 entities, after [45]\d slots of older history')
+    assert any(told.fullmatch(text) for text, _ in seen) and not any(ready for _, ready in seen)
+    assert str(runner.status) == 'scoring'
 
 
 def test_a_step_that_cannot_be_rendered_is_not_committed(monkeypatch):

@@ -192,3 +192,41 @@ def test_how_far_the_clock_of_the_server_is_from_ours():
             subject.instant('up', 0)
             skews.append(subject.clock_skew_seconds)
         assert skews[0] == -29.0 and all(skew != skew for skew in skews[1:])
+
+
+@pytest.mark.parametrize(
+    ('series', 'max_response', 'expected'),
+    [
+        (1, '200MB', [1000]),
+        (1000, '200MB', [400, 400, 200]),  # 400 000 samples
+        (100_000, '200MB', [12] * 83 + [4]),  # labels of 100 000 series in each answer: no fewer steps than twelve
+        (100_000, '100MB', [5] * 200),  # of which twelve would be more than half of the largest answer
+        (1_000_000, '200MB', [1] * 1000),
+    ],
+)  # fmt: skip
+def test_a_range_is_asked_for_in_parts_that_fit(series, max_response, expected):
+    """In few of them, each no more than half of what an answer may be; together they have every step once."""
+    empty = json.dumps({'status': 'success', 'data': {'resultType': 'matrix', 'result': []}}).encode()
+    with Wire(replying(lambda request: empty)) as wire:
+        matrices = list(client(wire, max_response=config.Size(int(max_response[:-2]) * 1_000_000)).range('x', 0, 59_940, 60, series))
+    assert [len(matrix.times) for matrix in matrices] == expected
+    assert [time for matrix in matrices for time in matrix.times] == [60.0 * number for number in range(1000)]
+
+
+def test_a_server_for_which_a_part_is_too_much_is_asked_for_less():
+    """For the rest of the range; what it cannot answer, either, is an error."""
+    most, asked = [4 * 60], []
+    empty = json.dumps({'status': 'success', 'data': {'resultType': 'matrix', 'result': []}}).encode()
+
+    def answer(request):
+        asked.append(round(float(request.form['end']) - float(request.form['start'])) // 60)  # one more than the steps, which is before the first
+        return empty if asked[-1] * 60 <= most[0] else (503, b'')
+
+    with Wire(replying(answer)) as wire:
+        subject = client(wire)
+        matrices = list(subject.range('x', 0, 59 * 60, 60, 100_000))
+        assert [len(matrix.times) for matrix in matrices] == [4] * 15 and asked == [12] + [4] * 15
+        most[0] = 0
+        with pytest.raises(SourceUnavailable):
+            list(subject.range('x', 0, 59 * 60, 60, 100_000))
+        assert asked[16:] == [12, 4]
