@@ -17,11 +17,16 @@ SIZES = (2.0, 1.1)          # in spreads: from 2, over so many powers of ten
 
 
 class Fault(NamedTuple):
-    """A fault in one feature: its kind, first step on the grid of its recording, and length in steps."""
+    """A fault in one feature: its kind, first step on the grid of its recording, length in steps, and size.
+
+    size    the largest change of a sample against what is usual: half of the range of the central 99 % of the values, or of the changes, of the day
+            before, whichever is smaller; NaN = not known
+    """
 
     kind: str
     first: int
     steps: int
+    size: float = float('nan')
 
 
 def plant(recording, rng):
@@ -43,5 +48,14 @@ def plant(recording, rng):
         if len(before) < 300 or np.isnan(before).mean() > 0.2 or np.isnan(values[at, feature]):
             continue
         if steps := faults.inject(values[:, feature : feature + 1], taken, at, 0, kind, step_seconds=step, size=size, rng=rng):
-            out.append(Fault(kind, at, steps))
+            clean = recording.values[:, feature]
+            change = np.abs(values[at : at + steps, feature] - clean[at : at + steps])
+            usual = usual_range(clean[max(0, at - max(300, int(measures.DAY / step))) : at])
+            out.append(Fault(kind, at, steps, float(np.nanmax(change) / usual) if usual and not np.isnan(change).all() else float('nan')))
     return values, out
+
+
+def usual_range(values):
+    """Half of the range of the central 99 % of the values float64 [T], or of their changes if that is smaller; NaN samples are left out."""
+    low, high = np.nanquantile(np.stack([values[1:], np.diff(values)]), (0.005, 0.995), axis=1)
+    return float((high - low).min() / 2)

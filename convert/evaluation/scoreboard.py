@@ -98,10 +98,19 @@ def band_rows(one):
 
 def kind_rows(one):
     """Recall of faults by kind, and how many there are of each."""
-    kinds = list(one.cards[0].kinds)
-    rows = [[c.method, share(c.planted), *(share(c.kinds.get(kind)) for kind in kinds)] for c in one.cards if c.kinds]
-    counts = ['of', str(one.cards[0].planted.events), *(str(one.cards[0].kinds[kind].events) for kind in kinds)]
-    return [['', 'all', *(kind.replace('_', ' ') for kind in kinds)], counts, *rows] if rows else []
+    return _recall_rows(one, 'kinds')
+
+
+def size_rows(one):
+    """Recall of planted faults by size, and how many there are of each."""
+    return _recall_rows(one, 'sizes')
+
+
+def _recall_rows(one, field):
+    parts = list(getattr(one.cards[0], field))
+    rows = [[c.method, share(c.planted), *(share(getattr(c, field).get(part)) for part in parts)] for c in one.cards if getattr(c, field)]
+    counts = ['of', str(one.cards[0].planted.events), *(str(getattr(one.cards[0], field)[part].events) for part in parts)]
+    return [['', 'all', *(part.replace('_', ' ') for part in parts)], counts, *rows] if rows else []
 
 
 def share(recall):
@@ -134,6 +143,7 @@ def _tables(one):
         'false alarms per entity-week at calibrated thresholds, with the Poisson interval': kept_rows(one),
         'the band at a score of about 1': band_rows(one),
         'planted faults found at 1/week, by kind': kind_rows(one),
+        'planted faults found at 1/week, by size in usual ranges (half of the central 99 % of a day)': size_rows(one),
     }
     return [(title, rows) for title, rows in found.items() if len(rows) > 1]
 

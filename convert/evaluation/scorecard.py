@@ -17,6 +17,7 @@ from promlstm.card import BUDGETS
 from promlstm.errors import BudgetError
 
 WEEK, DAY = '1/week', '1/day'
+SIZES = {'below 1': (0, 1), '1 to 2': (1, 2), '2 to 3': (2, 3), '3 to 5': (3, 5), '5 and more': (5, np.inf)}     # of planted faults
 CONFIDENCE = 0.9                                        # of all intervals
 
 
@@ -56,6 +57,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     inside, width       share of the healthy samples inside the band; its median width in the 99 % range of the series
     nab                 NAB's own score, where labels are NAB's windows
     planted, kinds      planted faults found at `threshold`: all, and by kind
+    sizes               likewise by planting.Fault.size
     false               {entity: false alarms} at `threshold`
     """
 
@@ -81,6 +83,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     nab: float | None
     planted: Recall
     kinds: dict[str, Recall]
+    sizes: dict[str, Recall]
     false: dict[str, float]
 
 
@@ -148,6 +151,7 @@ def _card(name, series, again, method, field, points, best_f1, gains):
         inside=float(band[0] / band[1]) if band[1] else float('nan'), width=float(np.median(widths)) if widths else float('nan'),
         nab=nab.score([(e.scores, e.labels) for e in field.entities]) if all(s.windows for s in series) else float('nan'),
         planted=_recall(np.concatenate([np.zeros(0, bool), *by_kind.values()])), kinds={kind: _recall(hits) for kind, hits in by_kind.items()},
+        sizes=_by_size(series, method, points[WEEK].threshold),
         false={s.name: float(count) for s, count in zip(series, week.false, strict=True) if count},
     )  # fmt: skip
 
@@ -161,6 +165,14 @@ def _by_kind(series, method, field, point):
         found = np.concatenate([judged.peaks for judged in method.judged]) >= point.threshold
     kinds = np.array(kinds, str)
     return {str(kind): found[kinds == kind] for kind in np.unique(kinds)}
+
+
+def _by_size(series, method, threshold):
+    """{range of planting.Fault.size: Recall of the planted faults in it}."""
+    sizes = np.array([fault.size for s in series for _, fault in s.planted])
+    found = np.concatenate([np.zeros(0, bool), *(judged.peaks >= threshold for judged in method.judged)])
+    within = {name: (sizes >= low) & (sizes < high) for name, (low, high) in SIZES.items()}
+    return {name: _recall(found[chosen]) for name, chosen in within.items() if chosen.any()}
 
 
 def kept(field, classes, calibration):

@@ -52,3 +52,15 @@ def test_there_is_room_for_none(recording):
 
     short = replace(recording, values=recording.values[:200], place=np.arange(100, 200), labels=recording.labels[:100])
     assert planting.plant(short, np.random.default_rng(0))[1] == []
+
+
+def test_the_size_of_a_fault_is_told_in_usual_ranges_of_the_day_before(recording):
+    """Noise of variance 1: half of its central 99 % is 2.58 for the values; a change of a random walk is smaller than its values are wide."""
+    for seed in range(10):
+        values, found = planting.plant(recording, np.random.default_rng(seed))
+        for fault in found:
+            span = slice(fault.first, fault.first + fault.steps)
+            assert fault.size == pytest.approx(np.nanmax(np.abs(values[span] - recording.values[span])) / 2.58, rel=0.2)
+    walk = np.random.default_rng(0).normal(size=5000).cumsum()
+    assert planting.usual_range(walk) == pytest.approx(2.58, rel=0.1)
+    assert planting.usual_range(np.full(300, 5.0)) == 0

@@ -107,6 +107,15 @@ def test_planted_faults_are_counted_at_the_same_threshold():
     assert (card.planted.found, card.planted.events) == (10, 20) and [card.kinds[kind].share for kind in kinds] == [1, 0]
 
 
+def test_planted_faults_are_counted_by_size():
+    """In ranges of their size; one whose size is not known is in none of them."""
+    entities, first, _ = pair([0] * 10)
+    planted = [each._replace(planted=[(0, Fault('spike', 0, 5, size)) for size in (0.5, 3.0, np.nan)]) for each in entities]
+    method = first._replace(judged=[each._replace(peaks=np.float32([1, 9, 9])) for each in first.judged])
+    (card,) = cards(planted, method)
+    assert {name: (recall.found, recall.events) for name, recall in card.sizes.items()} == {'below 1': (0, 10), '3 to 5': (10, 10)}
+
+
 def test_events_of_known_kinds_are_counted_by_kind():
     """In synthetic telemetry each entity has faults of one kind."""
     entities, _, second = pair([2] * 5 + [0] * 5)
