@@ -5,6 +5,7 @@ what is not there skips with the reason; in CI, where everything is to be there,
 """
 
 import os
+import zlib
 
 import browser
 import chart
@@ -34,6 +35,10 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
+    """Skips what is for the full length; and files that train or start servers come first, in any order, so that no long one is left to one worker."""
+    file = lambda item: item.nodeid.partition('::')[0]  # noqa: E731
+    long = {file(item) for item in items if any(map(item.get_closest_marker, ('train', 'real', 'slow')))}
+    items.sort(key=lambda item: (file(item) not in long, zlib.crc32(file(item).encode())))
     if not is_accept():
         skip = pytest.mark.skip(reason='full length only: make accept')
         for item in items:
