@@ -117,6 +117,5 @@ def helms():
 
 @pytest.fixture(scope='session')
 def rendered(helms):
-    """{(helm, variant): text} of all variants of the chart."""
-    files = {variant: chart.CHART / f'ci/{variant}-values.yaml' for variant in chart.VARIANTS}
-    return {(helm, variant): chart.template(helm, f'--values={path}').stdout for helm in chart.HELMS for variant, path in files.items()}
+    """{(helm, variant): text} of the variants of the chart, each rendered when it is looked at."""
+    return chart.Renderings()
