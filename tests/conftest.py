@@ -5,6 +5,7 @@ what is not there skips with the reason; in CI, where everything is to be there,
 """
 
 import os
+import zlib
 
 import browser
 import chart
@@ -15,6 +16,11 @@ import servers
 from requirements import absent, has_tensorflow, is_accept, need_tools
 
 import promlstm as promlstm  # before any test loads ONNX Runtime, which it keeps from reporting
+
+# What the children of tests inherit: programs in Go collect garbage less often, which is a fifth of the time of promtool and a quarter of
+# helm's, and tf2onnx copies no graph before each of its passes, a quarter of an export; a pass that fails is an error, and no warning.
+os.environ.setdefault('GOGC', '400')
+os.environ.setdefault('TF2ONNX_CATCH_ERRORS', 'FALSE')
 
 # A busy machine is no failure: examples have no time limit.
 hypothesis.settings.register_profile('untimed', deadline=None)
@@ -29,6 +35,10 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
+    """Skips what is for the full length; and files that train or start servers come first, in any order, so that no long one is left to one worker."""
+    file = lambda item: item.nodeid.partition('::')[0]  # noqa: E731
+    long = {file(item) for item in items if any(map(item.get_closest_marker, ('train', 'real', 'slow')))}
+    items.sort(key=lambda item: (file(item) not in long, zlib.crc32(file(item).encode())))
     if not is_accept():
         skip = pytest.mark.skip(reason='full length only: make accept')
         for item in items:
@@ -107,6 +117,5 @@ def helms():
 
 @pytest.fixture(scope='session')
 def rendered(helms):
-    """{(helm, variant): text} of all variants of the chart."""
-    files = {variant: chart.CHART / f'ci/{variant}-values.yaml' for variant in chart.VARIANTS}
-    return {(helm, variant): chart.template(helm, f'--values={path}').stdout for helm in chart.HELMS for variant, path in files.items()}
+    """{(helm, variant): text} of the variants of the chart, each rendered when it is looked at."""
+    return chart.Renderings()

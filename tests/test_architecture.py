@@ -6,6 +6,7 @@ docs/architecture.md shows the same tiers; `python docs/generate.py` makes its t
 
 import ast
 import configparser
+import functools
 import json
 import subprocess
 import sys
@@ -128,7 +129,8 @@ SUBPACKAGES = {name for name in PACKAGES if '.' in name}
 OURS = {name: path for name, path in MODULES.items() if name.startswith('promlstm')}
 
 
-def imported(path: Path) -> set[str]:
+@functools.cache
+def imported(path: Path) -> frozenset[str]:
     """Dotted names of all that a file imports, anywhere in it, relative ones made absolute.
 
     `from a.b import c` counts as a.b.c, for c may be a module.
@@ -141,17 +143,18 @@ def imported(path: Path) -> set[str]:
             package = path.parent.relative_to(ROOT).parts
             above = package[: len(package) - node.level + 1] if node.level else ()
             names |= {'.'.join([*above, *filter(None, [node.module]), alias.name]) for alias in node.names}
-    return names
+    return frozenset(names)
 
 
-def modules_imported(path: Path) -> set[str]:
+@functools.cache
+def modules_imported(path: Path) -> frozenset[str]:
     """The modules of ours that a file imports: of `promlstm.engine.session.load` the longest part that is a module."""
     found = set()
     for name in imported(path):
         parts = name.split('.')
         if parts[0] in ('promlstm', 'convert'):
             found.add(next('.'.join(parts[:n]) for n in range(len(parts), 0, -1) if '.'.join(parts[:n]) in MODULES))
-    return found
+    return frozenset(found)
 
 
 def room(module: str) -> str:

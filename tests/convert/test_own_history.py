@@ -6,9 +6,10 @@ import re
 
 import fleet_history
 import pytest
-from recipes import CLASSIFIER, convert
+from recipes import CLASSIFIER, convert, convert_here
 
 from convert import learning_curve
+from promlstm.engine import session
 
 pytestmark = pytest.mark.train
 END = 1_764_000_000 // fleet_history.DAY * fleet_history.DAY
@@ -40,11 +41,14 @@ def test_labels_teach_a_classifier(recipe):
     """From the file to a released model that was compared with baselines on its own test span; without the labels there is nothing to learn."""
     done = convert('all', recipe, '--work', recipe.parent / 'work', '--force')
     assert done.returncode == 0, done.stderr
+    bundle = session.load(recipe.parent / 'work/tiny.onnx').bundle
+    assert (bundle.manifest.family, bundle.calibration.status, bundle.manifest.warmup_steps) == ('classifier', 'measured', 40)
+    assert 'logit' in bundle.manifest.description and 0.5 < bundle.manifest.evaluation['training']['accuracy_held_out'] <= 1
     assert re.search(r'own history of load: [1-9]\d* samples to learn from', done.stderr)
     assert 'test_load_faults' in (recipe.parent / 'work/report.txt').read_text()
     bare = recipe.with_name('bare.yml')
     bare.write_text(re.sub(r'"labels": \[.*\]', '"labels": []', recipe.read_text()))
-    done = convert('train', bare, '--work', recipe.parent / 'work')
+    done = convert_here('train', bare, '--work', recipe.parent / 'work')
     assert done.returncode == 1 and 'windows, all healthy: expected both; inject faults (faults_per_1000) or give labels' in done.stderr
 
 

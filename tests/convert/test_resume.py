@@ -13,6 +13,8 @@ from servers import ROOT, wait_until
 from convert import files, resume
 from promlstm.engine import session
 
+TINY = GOOD.replace('epochs: 1', 'epochs: 1\n  units: [8, 4]').replace('seed: 3', 'family: forecaster\nseed: 3')
+
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
     """A writer that fails leaves the old file and no draft; its suffix is the one that libraries choose a format by."""
@@ -57,7 +59,7 @@ def test_a_folder_has_a_digest_of_names_and_content(tmp_path):
 def made(tmp_path_factory):
     """A work folder whose first run was killed in the middle, and the process of the second one."""
     folder = tmp_path_factory.mktemp('resume')
-    (folder / 'tiny.yml').write_text(GOOD)
+    (folder / 'tiny.yml').write_text(TINY)
     with open(folder / 'log', 'wb') as log:
         process = subprocess.Popen(command(folder), cwd=ROOT, stderr=log)
     try:
@@ -86,6 +88,13 @@ def test_killed_in_the_middle_it_continues_where_it_was(made):
     assert session.load(folder / 'work/tiny.onnx').bundle.calibration.status == 'measured'
     assert all((folder / f'work/report.{kind}').stat().st_size > 1000 for kind in ('txt', 'json', 'html'))
     assert not list((folder / 'work').glob('.draft*'))
+
+
+@pytest.mark.train
+def test_a_recipe_says_how_large(made):
+    """Smaller LSTMs, less memory of an entity; the file is proven and served like any other."""
+    folder, _ = made
+    assert session.load(folder / 'work/tiny.onnx').bundle.states['state_lstm'].shape[-1] == 24
 
 
 @pytest.mark.train

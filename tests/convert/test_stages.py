@@ -7,7 +7,7 @@ import pytest
 import servers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recipes import GOOD, convert
+from recipes import GOOD, convert, convert_here
 
 from convert.evaluation import replay
 from promlstm.engine import session
@@ -36,7 +36,7 @@ def test_all_makes_a_model_from_nothing(tmp_path):
 def test_a_stage_says_which_comes_before_it(tmp_path):
     recipe = tmp_path / 'tiny.yml'
     recipe.write_text(GOOD)
-    done = convert('verify', recipe, '--work', tmp_path)
+    done = convert_here('verify', recipe, '--work', tmp_path)
     assert done.returncode == 1 and f'verify: {tmp_path}/weights.weights.h5 is not there yet: run the stages before this one first' in done.stderr
 
 
@@ -144,7 +144,7 @@ def test_a_model_in_service_that_is_not_there_is_an_error(tmp_path, named, messa
     """A mistake in its name must not disable the gate."""
     recipe = tmp_path / 'tiny.yml'
     recipe.write_text(GOOD)
-    done = convert('all', recipe, '--work', tmp_path, '--service', named)
+    done = convert_here('all', recipe, '--work', tmp_path, '--service', named)
     assert done.returncode == 1 and message in done.stderr.splitlines()
     assert not (tmp_path / 'weights.weights.h5').exists()
 

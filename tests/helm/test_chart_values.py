@@ -396,11 +396,11 @@ def test_every_value_is_documented_and_the_readme_is_made_of_it():
     assert module.README.read_text() == module.page(module.README.read_text())
 
 
-@pytest.mark.parametrize('variant', VARIANTS)
-def test_check_config_accepts_the_rendered_configuration(rendered, variant, tmp_path, monkeypatch, capsys):
-    """Taken out of the ConfigMap as it is."""
-    (tmp_path / 'promlstm.yml').write_text(as_in_the_pod(config_of(rendered['helm4', variant]), tmp_path))
-    assert main(['check-config', '--offline', str(tmp_path / 'promlstm.yml')]) == 0, capsys.readouterr().out
+def test_check_config_accepts_the_rendered_configuration(rendered, tmp_path, capsys):
+    """Taken out of the ConfigMap as it is; half of the variants have the same, which is checked once."""
+    for config, variant in {config_of(rendered['helm4', variant]): variant for variant in VARIANTS}.items():
+        (tmp_path / 'promlstm.yml').write_text(as_in_the_pod(config, tmp_path))
+        assert main(['check-config', '--offline', str(tmp_path / 'promlstm.yml')]) == 0, (variant, capsys.readouterr().out)
 
 
 def test_presets_are_those_of_the_package():

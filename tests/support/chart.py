@@ -21,6 +21,7 @@ VARIANTS = sorted(path.name.removesuffix('-values.yaml') for path in CHART.glob(
 HELMS = ('helm3', 'helm4')
 WORKLOADS = ('Deployment', 'StatefulSet')  # what runs the exporter
 FOREIGN = ('monitoring.coreos.com/', 'keda.sh/')  # apiVersions that Kubernetes' own schemas do not know
+LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # the rules are long, and the other one takes ten times as long
 URL = 'prometheus.url=http://prometheus.monitoring:9090'
 
 
@@ -51,10 +52,19 @@ def template(helm, *args, check=True):
     return servers.run_tool(helm, 'template', 'promlstm', CHART, '--namespace=monitoring', *args, check=check)
 
 
+class Renderings(dict):
+    """{(helm, variant): text}, made when it is asked for."""
+
+    def __missing__(self, key):
+        helm, variant = key
+        text = self[key] = template(helm, f'--values={CHART}/ci/{variant}-values.yaml').stdout
+        return text
+
+
 def objects(text, kind=None):
     """The objects of a rendering; with `kind`, or several, only those."""
     kinds = (kind,) if isinstance(kind, str) else kind
-    return [found for found in yaml.safe_load_all(text) if found and (kinds is None or found['kind'] in kinds)]
+    return [found for found in yaml.load_all(text, LOADER) if found and (kinds is None or found['kind'] in kinds)]
 
 
 def pods(text):

@@ -1,5 +1,7 @@
 """Recipes as small as they get, and `python -m convert` on them as a child process."""
 
+import contextlib
+import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -51,6 +53,16 @@ SMALL = {
 def convert(*arguments):
     command = [sys.executable, '-m', 'convert', *map(str, arguments)]
     return subprocess.run(command, check=False, cwd=servers.ROOT, capture_output=True, text=True, timeout=300)
+
+
+def convert_here(*arguments):
+    """The same in this process, which has TensorFlow loaded: for what ends in a sentence before the loading would have ended."""
+    from convert.__main__ import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main([*map(str, arguments)])
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
 def interruptible(*arguments):

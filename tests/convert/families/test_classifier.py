@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import small_models
-from recipes import CLASSIFIER, convert, forced
+from recipes import CLASSIFIER, convert_here, forced
 
 pytestmark = pytest.mark.train
+@pytest.mark.accept  # `make test` makes one of labels: tests/convert/test_own_history.py
 def test_all_makes_a_classifier_from_nothing(tmp_path):
     """Its labels are injected faults; the accuracy on series held out is in the card and in the log."""
     done, bundle = forced(tmp_path, CLASSIFIER)
@@ -17,7 +18,7 @@ def test_all_makes_a_classifier_from_nothing(tmp_path):
 def test_without_labels_it_says_so(tmp_path):
     recipe = tmp_path / 'tiny.yml'
     recipe.write_text(CLASSIFIER.replace('faults_per_1000: 3', 'faults_per_1000: 0'))
-    done = convert('train', recipe, '--work', tmp_path / 'work')
+    done = convert_here('train', recipe, '--work', tmp_path / 'work')
     assert done.returncode == 1 and 'windows, all healthy: expected both; inject faults (faults_per_1000) or give labels' in done.stderr
 
 
@@ -96,7 +97,7 @@ def test_a_loss_that_is_no_number_ends_training_with_the_reason(tmp_path):
     recipe = tmp_path / 'tiny.yml'
     given = 'learning_rate: 1.0e+38'
     recipe.write_text(CLASSIFIER.replace('training:', f'training:\n  {given}'))
-    done = convert('train', recipe, '--work', tmp_path / 'work')
+    done = convert_here('train', recipe, '--work', tmp_path / 'work')
     assert done.returncode == 1, done.stderr
     assert 'training diverged: the loss is' in done.stderr and 'take a smaller learning_rate' in done.stderr
     assert not (tmp_path / 'work/weights.weights.h5').exists()

@@ -188,12 +188,12 @@ def test_the_table_is_what_a_recipe_may_name():
 
 def test_weights_of_another_family_are_not_loaded(tmp_path):
     """A recipe whose family was changed since it was trained."""
-    from recipes import GOOD, convert
+    from recipes import GOOD, convert_here
 
     recipe = tmp_path / 'tiny.yml'
     recipe.write_text(GOOD.replace('seed: 3', 'family: autoencoder\nseed: 3'))
     small_models.family('classifier').network.save_weights(tmp_path / 'weights.weights.h5')
-    done = convert('export', recipe, '--work', tmp_path)
+    done = convert_here('export', recipe, '--work', tmp_path)
     assert done.returncode == 1 and 'of another network than the recipe names' in done.stderr
 
 

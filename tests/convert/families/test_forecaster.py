@@ -115,16 +115,3 @@ def test_hourly_steps_mind_level_and_season(judge):
     x[300:] += 5
     fast, slow = (judge(x, step_seconds=step)['surprise'][330, 0] for step in (60, 3600))
     assert slow > fast + 0.3
-
-
-def test_a_recipe_says_how_large(tmp_path):
-    """Smaller LSTMs, less memory of an entity; the file is proven and served like any other."""
-    from recipes import GOOD, convert
-
-    from promlstm.engine import session
-
-    (tmp_path / 'tiny.yml').write_text(GOOD.replace('epochs: 1', 'epochs: 1\n  units: [8, 4]').replace('seed: 3', 'family: forecaster\nseed: 3'))
-    done = convert('all', tmp_path / 'tiny.yml', '--work', tmp_path, '--force')
-    assert done.returncode == 0, done.stderr
-    states = session.load(tmp_path / 'tiny.onnx').bundle.states
-    assert states['state_lstm'].shape[-1] == 24

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from recipes import CLASSIFIER, GOOD, convert
+from recipes import CLASSIFIER, GOOD, convert_here
 
 from convert.families.stopping import Best
 
@@ -52,7 +52,7 @@ def test_a_training_that_diverges_says_so(tmp_path, family, rate):
     recipe = tmp_path / 'wild.yml'
     text = CLASSIFIER if family == 'classifier' else GOOD.replace('seed: 3', f'family: {family}\nseed: 3')
     recipe.write_text(text.replace('epochs: 1', f'epochs: 2\n  learning_rate: {rate}').replace('window_steps: 64', 'window_steps: 32'))
-    done = convert('train', recipe, '--work', tmp_path / 'work')
+    done = convert_here('train', recipe, '--work', tmp_path / 'work')
     last = done.stderr.splitlines()[-1]
     assert done.returncode == 1 and last.startswith('convert: training diverged: the loss is ')
     assert f'take a smaller learning_rate (it is {rate}); no weights were saved' in last

@@ -1,25 +1,35 @@
 """The views: scales, what is usual, and what the graph's arithmetic must hold to."""
 
+import functools
+
 import numpy as np
 import pytest
+from requirements import is_accept
 
 pytestmark = pytest.mark.train
 
 
-def observed(values, *, step_seconds=60.0, learn=1.0, start=0.0):
-    """Observations of each step for values [T, M], without seasonal memory and with blank tables."""
+@functools.cache
+def observe():
+    """views.observe as a graph, traced once for all tests: tracing takes longer than most of them."""
     import tensorflow as tf
 
+    from convert.families import views
+
+    return tf.function(views.observe, autograph=False, reduce_retracing=True)
+
+
+def observed(values, *, step_seconds=60.0, learn=1.0, start=0.0):
+    """Observations of each step for values [T, M], without seasonal memory and with blank tables."""
     from convert.families import daytime, views
 
-    observe = tf.function(views.observe, autograph=False, reduce_retracing=True)
     rows = values.shape[1]
     state = {name: np.zeros((width, rows), dtype) for name, (dtype, width) in views.STATES.items()}
     tables = {name: np.zeros((len(table.reads), rows)) for name, table in daytime.TABLES.items()}
     out = []
     for t, row in enumerate(values):
         now = np.float64(start + t * step_seconds)
-        seen = observe(
+        seen = observe()(
             row[None], np.full((1, rows), np.nan), tables, now, np.float32(step_seconds), np.full((1, rows), learn, np.float32),
             np.full((1, rows), 2.3, np.float32), state,
         )  # fmt: skip
@@ -94,15 +104,15 @@ def usual(x, **options):
 
 
 def test_the_usual_range_holds_99_percent_of_what_comes_whatever_its_distribution():
+    steps, rows = (8000, 8) if is_accept() else (2500, 26)  # as many samples
     rng = np.random.default_rng(0)
-    t = np.arange(8000)[:, None]
     draws = {
-        'normal': rng.standard_normal((8000, 8)),
-        'lognormal': np.exp(rng.standard_normal((8000, 8))),
-        'Student t': rng.standard_t(2.2, (8000, 8)),
-        'slow sine': 10 * np.sin(t / 200) + rng.standard_normal((8000, 8)),
-        'random walk': np.cumsum(rng.standard_normal((8000, 8)), 0),
-        'counts': rng.poisson(3, (8000, 8)).astype(float),
+        'normal': rng.standard_normal((steps, rows)),
+        'lognormal': np.exp(rng.standard_normal((steps, rows))),
+        'Student t': rng.standard_t(2.2, (steps, rows)),
+        'slow sine': 10 * np.sin(np.arange(steps)[:, None] / 200) + rng.standard_normal((steps, rows)),
+        'random walk': np.cumsum(rng.standard_normal((steps, rows)), 0),
+        'counts': rng.poisson(3, (steps, rows)).astype(float),
     }
     share = usual(np.concatenate(list(draws.values()), 1)).reshape(len(draws), -1).mean(1)
     assert ((share > 0.985) & (share < 0.995)).all(), dict(zip(draws, share.round(4), strict=True))
@@ -117,14 +127,14 @@ def test_a_constant_is_inside_its_usual_range_and_one_wild_sample_does_not_widen
     assert np.median((high - low)[1100:, 1]) < 2 * np.median((high - low)[500:1000, 1])
 
 
-@pytest.mark.parametrize('constant', [0.0, 5.0])
-@pytest.mark.parametrize('wild', [1e3, 2.0**63, 1e300])
-def test_a_constant_sees_a_small_change_an_hour_after_a_wild_sample(constant, wild):
-    x = np.full((800, 1), constant)
+def test_a_constant_sees_a_small_change_an_hour_after_a_wild_sample():
+    """Constants of 0 and 5, each with a sample far away, farther than any counter, and near the end of the numbers."""
+    constant, wild = np.repeat([0.0, 5.0], 3), np.tile([1e3, 2.0**63, 1e300], 2)
+    x = np.tile(constant, (800, 1))
     x[300] = wild
-    x[700:] = constant + 5
-    surprise = np.stack([each.surprise.numpy() for each in observed(x)])[:, 0, 0]
-    assert surprise[300] > 2.3 and surprise[400:700].max() < 1 and surprise[700:705].max() > 2.3
+    x[700:] += 5
+    surprise = np.stack([each.surprise.numpy() for each in observed(x)])[:, 0]
+    assert (surprise[300] > 2.3).all() and (surprise[400:700] < 1).all() and (surprise[700:705].max(0) > 2.3).all(), surprise[[300, 700]]
 
 
 def test_a_rare_change_is_normal_when_the_like_has_come_before():
