@@ -239,7 +239,7 @@ def test_options_that_mean_nothing_are_refused(option, told, capsys):
         (['scaling', '--model', 'none.onnx'], 1, 'bench: none.onnx: '),
         (['scaling', '--data', 'none', '--days', '0.1'], 1, 'bench: none: no such folder'),
         (['scalings'], 2, "no measurement 'scalings'"),
-        (['memory', '--data', 'x'], 2, 'bench: --data: options are for one of scaling, step, named before them'),
+        (['memory', '--data', 'x'], 2, 'bench: --data: options are for one of history, scaling, step, named before them'),
     ],
 )
 def test_what_cannot_be_measured_is_told_in_one_line(arguments, status, told, capsys):

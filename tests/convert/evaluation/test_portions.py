@@ -75,6 +75,7 @@ def test_what_parts_measured_is_what_one_measures(tmp_path, of):
 
 
 @pytest.mark.train
+@pytest.mark.accept
 def test_parts_leave_what_one_process_leaves(trained, tmp_path):
     """To the byte: figures, report and page. Two at once; then a third has not been run, and nothing is written before it was."""
     for name in ('alone', 'shared'):
