@@ -35,7 +35,7 @@ help:  ## Show this list
 demo: .venv  ## Watch promlstm score a little fleet with planted faults (runtime packages only)
 	.venv/bin/promlstm demo $(ARGS)
 
-check: .venv-test  ## Run what a commit must pass, in under two minutes: ruff, mypy, the unit tests
+check: .venv-test  ## Run what a commit must pass, in a few minutes: ruff, mypy, the unit tests
 	.venv-test/bin/ruff check .
 	.venv-test/bin/mypy
 	.venv-test/bin/python -m pytest $(PARALLEL) -q -m 'not real and not train and not slow' $(UNITS) $(ARGS)

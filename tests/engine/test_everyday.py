@@ -12,6 +12,8 @@ from promlstm.engine.memory import blank
 from promlstm.engine.score import Policy
 from promlstm.engine.session import load, resolve
 
+pytestmark = pytest.mark.slow  # days of a model are replayed
+
 STEP, DAY = 300, 288  # seconds; steps in a day
 START = 1_760_054_400  # a midnight in UTC
 HOUR = DAY // 24

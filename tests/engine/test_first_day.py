@@ -14,6 +14,8 @@ from promlstm.engine import session as sessions
 from promlstm.engine.columns import Frame
 from promlstm.engine.score import Alarm
 
+pytestmark = pytest.mark.slow  # days of a model are replayed
+
 MIDNIGHT, HOUR, DAY = 1_760_313_600, 3600, 86400  # a Monday in UTC
 SHOPS = 12
 

@@ -11,6 +11,8 @@ from convert.evaluation import healthy
 from convert.evaluation.shapes import SHAPES
 from promlstm.engine.session import load, resolve
 
+pytestmark = pytest.mark.slow  # days of a model are replayed
+
 DAYS, ENTITIES = (30, 12) if is_accept() else (9, 3)
 MOST = 1.5      # false alarms of an entity in a week, once it is known
 

@@ -243,6 +243,7 @@ def replayed(model, values, *, tolerant, step=300.0):
     return begins, anomalous
 
 
+@pytest.mark.slow
 def test_a_noisy_healthy_series_alarms_less_and_a_large_fault_in_it_is_found():
     """Heavy tails, bursts at random times, and a latency with a Pareto tail: nothing in them is a fault."""
     model = session.load(session.resolve('builtin:default'), threads=1, prove=False)
