@@ -54,7 +54,6 @@ class Job:
             return resolve(self.service)
         return self.out if self.out.exists() else resolve(DEFAULT)
 
-
     @property
     def scratch(self):
         """Folder for files that no other stage needs; each of several processes has its own."""

@@ -9,7 +9,7 @@ import fleet_history
 import pytest
 import requests
 from exporter import Exporter
-from servers import ROOT, NodeExporter, Prometheus, backfill, wait_until
+from servers import ROOT, NodeExporter, Prometheus, wait_until
 
 from promlstm.engine import session
 
@@ -56,11 +56,7 @@ def test_ten_minutes_at_a_step_of_a_second_leave_nothing_behind(tmp_path):
 def test_ten_thousand_series_have_first_scores_from_history(tmp_path):
     """A day of 10 000 series is replayed at the start; the time is printed, not promised."""
     times, values, _ = fleet_history.telemetry(10_000, 1, time.time() // 60 * 60)
-    fleet_history.write_openmetrics(tmp_path / 'past.om', times, values)
-    prometheus = Prometheus(tmp_path / 'prometheus', [])
-    prometheus.data.mkdir(parents=True)
-    backfill(prometheus.data, tmp_path / 'past.om')
-    (tmp_path / 'past.om').unlink()
+    prometheus = fleet_history.prometheus(tmp_path, times, values)
     with prometheus, Exporter(tmp_path / 'promlstm', prometheus.url, [{'name': 'past', 'expr': 'past_load'}]) as exporter:
         began = time.monotonic()
         scored = lambda: requests.get(exporter.url + '/metrics', timeout=60).text.count('\npromlstm_anomaly_score{')  # noqa: E731

@@ -23,12 +23,7 @@ def history(tmp_path_factory):
     directory = tmp_path_factory.mktemp('history')
     end = time.time() // 60 * 60
     times, values, faults = fleet_history.telemetry(SERIES, DAYS, end)
-    fleet_history.write_openmetrics(directory / 'past.om', times, values)
-    prometheus = Prometheus(directory / 'prometheus', [])
-    prometheus.data.mkdir(parents=True)
-    backfill(prometheus.data, directory / 'past.om')
-    (directory / 'past.om').unlink()
-    with prometheus:
+    with fleet_history.prometheus(directory, times, values) as prometheus:
         yield prometheus, faults, end
 
 

@@ -13,7 +13,7 @@ import yaml
 from exporter import Exporter
 from fleet_history import DAYS, DETECTOR, SERIES
 from recipes import SMALL
-from servers import ROOT, Prometheus, backfill, wait_until
+from servers import ROOT, wait_until
 
 from promlstm.engine import session
 
@@ -36,11 +36,7 @@ def prometheus(tmp_path_factory):
     """A real one with days of the past, and two hours of what comes, so that there is something to score however long training takes."""
     directory = tmp_path_factory.mktemp('retraining')
     times, values, _ = fleet_history.telemetry(SERIES, DAYS, time.time() // 300 * 300 + 7200, faulty_each=1)
-    fleet_history.write_openmetrics(directory / 'past.om', times, values)
-    server = Prometheus(directory / 'prometheus', [])
-    server.data.mkdir(parents=True)
-    backfill(server.data, directory / 'past.om')
-    with server:
+    with fleet_history.prometheus(directory, times, values) as server:
         yield server
 
 

@@ -3,6 +3,8 @@
 A start in the midst of a slope knows half of it. The shipped model at the default budget of one alarm per entity-week.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import Samples, raw, stepped
@@ -12,12 +14,12 @@ from promlstm import config as configuration
 from promlstm.engine import detector, memory
 from promlstm.engine import session as sessions
 from promlstm.engine.columns import Frame
-from promlstm.engine.score import Alarm
 
 pytestmark = pytest.mark.slow  # days of a model are replayed
 
 MIDNIGHT, HOUR, DAY = 1_760_313_600, 3600, 86400  # a Monday in UTC
 SHOPS = 12
+(CONFIG,) = configuration.parse("{prometheus: {url: 'http://localhost:9090'}, detectors: [{name: d, expr: x, delay: 0s}]}").detectors
 
 
 @pytest.fixture(scope='module')
@@ -35,16 +37,14 @@ def shop(number, time):
 @pytest.mark.parametrize('hour', (2, 6, 8, 12, 16, 18) if is_accept() else (8,))
 def test_a_start_is_as_good_as_none(session, hour):
     """Of twelve entities one alarms in the first day at most, where the budget has 1.7. The present is reached with all that a start reads."""
-    tree = {'prometheus': {'url': 'http://localhost:9090'}, 'detectors': [{'name': 'd', 'expr': 'x', 'delay': '0s'}]}
-    (config,) = configuration.parse(str(tree)).detectors
     samples = Samples({raw(shop=str(n)): lambda time, n=n: shop(n, time) for n in range(SHOPS)})
-    subject, start = detector.Detector(config, session, samples), MIDNIGHT + 7 * DAY + hour * HOUR
+    subject, start = detector.Detector(CONFIG, session, samples), MIDNIGHT + 7 * DAY + hour * HOUR
     for _ in subject.warm(lambda: start):
         pass
     alarms = 0
     for time in range(start + 60, start + DAY, 60):
-        stepped(subject, time)
-        alarms += np.count_nonzero(subject.memory.alarm.since == time)
+        verdicts, _ = stepped(subject, time)
+        alarms += np.count_nonzero(verdicts.since == time)
     assert alarms <= 1
 
 
@@ -52,13 +52,11 @@ def test_a_start_is_as_good_as_none(session, hour):
 def test_a_rhythm_is_normal_from_its_third_day_on(session):
     """Without any history, and on the day on which the seasonal memory turns from yesterday to the week before too."""
     begins, end = MIDNIGHT + 18 * HOUR, MIDNIGHT + 10 * DAY
-    settings = detector.Settings.of(configuration.parse("{prometheus: {url: 'http://localhost:9090'}, detectors: [{name: d, expr: x}]}").detectors[0])
-    settings = detector.replace(settings, alarms_per_week=1.0)
+    settings = replace(detector.Settings.of(CONFIG), alarms_per_week=1.0)
     times = range(begins, end, 60)
     frames = (Frame(float(time), np.array([[shop(n, time)] for n in range(SHOPS)])) for time in times)
-    alarm, begun = Alarm.blank(SHOPS), []
+    begun = []
     for verdicts, _ in detector.replay(session, settings, memory.blank(session, settings.zone, SHOPS, 1), frames):
-        alarm = alarm.after(verdicts.time, np.nan_to_num(verdicts.score), 60.0)
-        begun += [verdicts.time] * np.count_nonzero(alarm.since == verdicts.time)
+        begun += [verdicts.time] * np.count_nonzero(verdicts.since == verdicts.time)
     later = [time for time in begun if time >= begins + 2 * DAY]
     assert begun and len(later) <= 1, [(time - MIDNIGHT) / DAY for time in later]

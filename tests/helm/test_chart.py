@@ -393,10 +393,7 @@ def test_the_inhibitions_of_the_notes_are_those_of_the_repository(tmp_path):
 def test_the_rendered_command_scores_what_a_real_prometheus_has(tmp_path):
     """Outside of a cluster, but with the arguments, the configuration and the test program of the render: a first score comes."""
     times, values, _ = fleet_history.telemetry(2, 1, time.time(), faulty_each=0)
-    fleet_history.write_openmetrics(tmp_path / 'past.om', times, values)
-    server = servers.Prometheus(tmp_path / 'prometheus', [])
-    server.data.mkdir(parents=True)
-    servers.backfill(server.data, tmp_path / 'past.om')
+    server = fleet_history.prometheus(tmp_path, times, values)
     settings = {'presets': [], 'detectors': [{'name': 'past', 'expr': 'past_load', 'step': '5s', 'delay': '1s', 'history': '0s'}]}
     (tmp_path / 'values.yaml').write_text(yaml.safe_dump(settings))
     with server:

@@ -5,7 +5,6 @@ import time
 
 import fleet_history
 import pytest
-import servers
 import yaml
 from chart import RETRAINED, SCHEMA, URL, VALUES, config_of, deployment, objects, recipe_of, run_container, template
 
@@ -178,10 +177,7 @@ def test_the_way_to_the_silences_has_secrets_of_its_own(rendered, tmp_path):
 def test_the_job_reads_the_history_of_a_real_prometheus(tmp_path):
     """The rendered recipe beside the rendered configuration, moved to today: fetch finds what the detector asks for."""
     times, values, _ = fleet_history.telemetry(3, 6, time.time() // 300 * 300, faulty_each=0)
-    fleet_history.write_openmetrics(tmp_path / 'past.om', times, values)
-    server = servers.Prometheus(tmp_path / 'prometheus', [])
-    server.data.mkdir(parents=True)
-    servers.backfill(server.data, tmp_path / 'past.om')
+    server = fleet_history.prometheus(tmp_path, times, values)
     settings = {
         'presets': [], 'detectors': [{'name': 'past', 'expr': 'past_load', 'step': '5m', 'delay': '0s', 'history': '1d'}],
         'models': {'existingClaim': 'models'}, 'retraining': {'enabled': True, 'days': {'train': 3, 'test': 1}},

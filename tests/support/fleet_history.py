@@ -6,6 +6,7 @@ Numbers come from the demo's own telemetry functions (promlstm.demo.fleet), so t
 from dataclasses import dataclass
 
 import numpy as np
+import servers
 
 from promlstm.demo.fleet import gaussian, key
 
@@ -79,3 +80,13 @@ def write_openmetrics(path, times, values, metric='past_load'):
             out.write('\n'.join(head + f'{value:.4f}' + stamp for value, stamp in zip(row.tolist(), stamps, strict=True) if value == value))
             out.write('\n')
         out.write('# EOF\n')
+
+
+def prometheus(directory, times, values, scrape_configs=(), **options):
+    """A servers.Prometheus in this directory, to be started, whose past the series are; scrape_configs and options are its own."""
+    server = servers.Prometheus(directory / 'prometheus', scrape_configs, **options)
+    server.data.mkdir(parents=True)
+    write_openmetrics(directory / 'past.om', times, values)
+    servers.backfill(server.data, directory / 'past.om')
+    (directory / 'past.om').unlink()
+    return server

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from credentials import PASSWORD
 from exporter import Exporter
-from servers import ROOT, Prometheus, backfill, http, wait_until
+from servers import ROOT, http, wait_until
 from serving import hashed
 
 from promlstm import config
@@ -37,11 +37,7 @@ def prometheus(tmp_path_factory):
     """Two days of 24 series, some with faults."""
     directory = tmp_path_factory.mktemp('history')
     times, values, _ = fleet_history.telemetry(24, 2, time.time() // 60 * 60)
-    fleet_history.write_openmetrics(directory / 'past.om', times, values)
-    server = Prometheus(directory / 'prometheus')
-    server.data.mkdir(parents=True)
-    backfill(server.data, directory / 'past.om')
-    with server:
+    with fleet_history.prometheus(directory, times, values, None) as server:
         yield server
 
 

@@ -37,10 +37,7 @@ def server(tmp_path_factory):
     directory = tmp_path_factory.mktemp('fetch')
     end = time.time() // DAY * DAY
     times, values, _ = fleet_history.telemetry(SERIES, DAYS, end, faulty_each=1)
-    fleet_history.write_openmetrics(directory / 'past.om', times, values)
-    prometheus = servers.Prometheus(directory / 'prometheus', [])
-    prometheus.data.mkdir(parents=True)
-    servers.backfill(prometheus.data, directory / 'past.om')
+    prometheus = fleet_history.prometheus(directory, times, values)
     fired = [f'ALERTS{{alertname="Hot",alertstate="firing",instance="host-0005:9100"}} 1 {end - 1.5 * DAY + 60 * i}' for i in range(30)]
     (directory / 'alerts.om').write_text('\n'.join(['# TYPE ALERTS gauge', *fired, '# EOF', '']))
     servers.backfill(prometheus.data, directory / 'alerts.om')

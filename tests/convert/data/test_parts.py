@@ -24,10 +24,7 @@ def recipe(tmp_path_factory):
     folder = tmp_path_factory.mktemp('parts')
     end = time.time() // DAY * DAY
     times, values, _ = fleet_history.telemetry(SERIES, DAYS, end, faulty_each=1)
-    fleet_history.write_openmetrics(folder / 'past.om', times, values)
-    prometheus = servers.Prometheus(folder / 'prometheus', [], args=('--log.level=debug',))
-    prometheus.data.mkdir(parents=True)
-    servers.backfill(prometheus.data, folder / 'past.om')
+    prometheus = fleet_history.prometheus(folder, times, values)
     common = {'step': '60s', 'delay': '0s', 'history': '2d'}
     detectors = [{'name': 'load', 'expr': 'past_load', **common}, {'name': 'twice', 'expr': '2 * past_load', **common}]
     with prometheus:
