@@ -64,7 +64,7 @@ def text(one):
 COLUMNS = ('1/week', '1/day', 'not recurring', 'best F1', 'delay', 'in alarm', 'AUC-PR', 'VUS-PR', 'Hit@5', 'Hit@end', 'NAB', 'gain', 'gain, not recurring')
 HEADING = (
     'Recall at one false alarm per entity-week, per entity-day, and at 1/week of events that do not recur; delay in steps; gain: recall at 1/week '
-    'of the first method less this one, 90 % interval.'
+    'of the first method less this one, 90 % interval, and likewise of planted faults.'
 )
 
 
@@ -108,9 +108,12 @@ def size_rows(one):
 
 def _recall_rows(one, field):
     parts = list(getattr(one.cards[0], field))
-    rows = [[c.method, share(c.planted), *(share(getattr(c, field).get(part)) for part in parts)] for c in one.cards if getattr(c, field)]
-    counts = ['of', str(one.cards[0].planted.events), *(str(getattr(one.cards[0], field)[part].events) for part in parts)]
-    return [['', 'all', *(part.replace('_', ' ') for part in parts)], counts, *rows] if rows else []
+    rows = [
+        [c.method, share(c.planted), *(share(getattr(c, field).get(part)) for part in parts), interval(c.gain_planted)]
+        for c in one.cards if getattr(c, field)
+    ]  # fmt: skip
+    counts = ['of', str(one.cards[0].planted.events), *(str(getattr(one.cards[0], field)[part].events) for part in parts), '']
+    return _filled([['', 'all', *(part.replace('_', ' ') for part in parts), 'gain'], counts, *rows]) if rows else []
 
 
 def share(recall):

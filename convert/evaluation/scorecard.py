@@ -57,6 +57,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     inside, width       share of the healthy samples inside the band; its median width in the 99 % range of the series
     nab                 NAB's own score, where labels are NAB's windows
     planted, kinds      planted faults found at `threshold`: all, and by kind
+    gain_planted        as gain, of the planted faults
     sizes               likewise by planting.Fault.size
     false               {entity: false alarms} at `threshold`
     """
@@ -82,6 +83,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     width: float | None
     nab: float | None
     planted: Recall
+    gain_planted: tuple[float, ...]
     kinds: dict[str, Recall]
     sizes: dict[str, Recall]
     false: dict[str, float]
@@ -120,8 +122,9 @@ def cards(name, series, recurring, methods, standing_seconds):
         field = Field([Entity(judged.scores, s.labels, s.step_seconds) for s, judged in zip(series, method.judged, strict=True)], standing_seconds)
         points, best_f1 = events.operating(field, {WEEK: BUDGETS[WEEK], DAY: BUDGETS[DAY]})
         tallies = [_by_entity(field, points[WEEK].counted.found, chosen) for chosen in (np.ones(len(again), bool), ~again)]
+        tallies.append(_planted_by_entity(method, points[WEEK].threshold))
         first = first or (field, tallies)
-        out.append(_card(name, series, again, method, field, points, best_f1, _gains(first[1], tallies) if field is not first[0] and len(again) else ((), ())))
+        out.append(_card(name, series, again, method, field, points, best_f1, _gains(first[1], tallies) if field is not first[0] else ((), (), ())))
     return about(name, series, again, first[0]), out, first[0]
 
 
@@ -150,7 +153,8 @@ def _card(name, series, again, method, field, points, best_f1, gains):
         hit_early=float(early), hit_end=float(end), kept=kept(field, [j.klass for j in method.judged], method.calibration) if method.calibration else {},
         inside=float(band[0] / band[1]) if band[1] else float('nan'), width=float(np.median(widths)) if widths else float('nan'),
         nab=nab.score([(e.scores, e.labels) for e in field.entities]) if all(s.windows for s in series) else float('nan'),
-        planted=_recall(np.concatenate([np.zeros(0, bool), *by_kind.values()])), kinds={kind: _recall(hits) for kind, hits in by_kind.items()},
+        planted=_recall(np.concatenate([np.zeros(0, bool), *by_kind.values()])), gain_planted=gains[2],
+        kinds={kind: _recall(hits) for kind, hits in by_kind.items()},
         sizes=_by_size(series, method, points[WEEK].threshold),
         false={s.name: float(count) for s, count in zip(series, week.false, strict=True) if count},
     )  # fmt: skip
@@ -239,10 +243,14 @@ def _by_entity(field, found, chosen):
     return np.bincount(of, found[chosen], minlength=many), np.bincount(of, minlength=many)
 
 
+def _planted_by_entity(method, threshold):
+    """(planted faults found, planted faults) of each entity."""
+    return tuple(np.array(counts) for counts in zip(*[(np.sum(j.peaks >= threshold), len(j.peaks)) for j in method.judged], strict=True))
+
+
 def _gains(firsts, tallies):
-    """Ends of the intervals of the first method's recall less another's."""
+    """Ends of the intervals of the first method's recall less another's; empty where there are no events."""
     out = []
     for ours, theirs in zip(firsts, tallies, strict=True):
-        _, _, low, high = gates.paired(ours, theirs, confidence=CONFIDENCE, seed=0)
-        out.append((low, high))
+        out.append(gates.paired(ours, theirs, confidence=CONFIDENCE, seed=0)[2:] if ours[1].any() else ())
     return tuple(out)

@@ -107,6 +107,22 @@ def test_planted_faults_are_counted_at_the_same_threshold():
     assert (card.planted.found, card.planted.events) == (10, 20) and [card.kinds[kind].share for kind in kinds] == [1, 0]
 
 
+def test_the_gain_on_planted_faults_has_an_interval():
+    """Two faults of each entity, of which the other finds one in each, or both in every second entity; without planted faults there is none."""
+    entities, first, second = pair([1] * 10)
+    planted = [each._replace(planted=[(0, Fault('spike', 0, 5)), (0, Fault('dip', 0, 5))]) for each in entities]
+
+    def finding(method, found):
+        peaks = [np.float32([9] * n + [1] * (2 - n)) for n in found]
+        return method._replace(judged=[each._replace(peaks=mine) for each, mine in zip(method.judged, peaks, strict=True)])
+
+    ours = finding(first, [2] * 10)
+    for found, low, high in (([1] * 10, 0.5, 0.5), ([2, 0] * 5, 0.1, 0.9)):
+        gain = cards(planted, ours, finding(second, found))[1].gain_planted
+        assert low <= gain[0] <= 0.5 <= gain[1] <= high
+    assert cards(planted, ours)[0].gain_planted == () == cards(entities, first, second)[1].gain_planted
+
+
 def test_planted_faults_are_counted_by_size():
     """In ranges of their size; one whose size is not known is in none of them."""
     entities, first, _ = pair([0] * 10)
