@@ -94,7 +94,7 @@ def length(kind, step_seconds, rng):
 
 
 def inject(values, labels, at, entity, kind, *, step_seconds, size, rng):
-    """Change one stretch of one series in place and label it; nothing happens where the stretch does not fit or is labelled already.
+    """Change one stretch of one series in place and label it; nothing happens where it does not fit, is labelled already, or follows no sample.
 
     values  float64 [T, N]  labels  bool [T, N]
     at      int             first step of the fault
@@ -105,8 +105,9 @@ def inject(values, labels, at, entity, kind, *, step_seconds, size, rng):
     span = slice(at, at + steps)
     if at < 300 or at + steps > len(values) or labels[max(0, at - 20) : at + steps + 20, entity].any():
         return 0
-    x = values[span, entity]
-    recent = values[at - 300 : at, entity]
+    x, recent = values[span, entity], values[at - 300 : at, entity]
+    if np.isnan(recent).all():
+        return 0
     changed = KINDS[kind][0](np.where(np.isnan(x), np.nanmean(recent), x), size, _spread(recent), rng)
     values[span, entity] = np.where(np.isnan(x), np.nan, changed)
     labels[span, entity] = True
@@ -129,17 +130,21 @@ def _smooth(x, width=31):
     return (total[width:] - total[:-width]) / width
 
 
-def into(batch, per_1000, kinds, rng):
-    """Faults in a batch of a team's own telemetry: (the batch with them, bool [T, N, F] where they are).
+def scatter(values, labels, per_1000, kinds, *, step_seconds, rng):
+    """Inject faults in all series, in place: places, kinds and sizes at random, so many for each 1000 samples of a series; the rest as of inject."""
+    for entity in range(values.shape[1]):
+        for _ in range(rng.poisson(per_1000 * len(values) / 1000)):
+            kind = kinds[rng.integers(len(kinds))]
+            size, at = 3 * 10 ** rng.uniform(0, 1), int(rng.integers(len(values)))
+            inject(values, labels, at, entity, kind, step_seconds=step_seconds, size=size, rng=rng)
 
-    per_1000  injected per 1000 samples of a series, kinds and sizes at random; excluded samples (batch.faulty) are left as they are
+
+def into(batch, per_1000, kinds, rng):
+    """Faults in a batch of a team's own telemetry, as of scatter: (the batch with them, bool [T, N, F] where they are).
+
+    Excluded samples (batch.faulty) are left as they are.
     """
     values = batch.values.reshape(len(batch.times), -1).copy()
     busy = batch.faulty.reshape(len(batch.times), -1).copy()
-    for series in range(values.shape[1]):
-        for _ in range(rng.poisson(per_1000 * len(values) / 1000)):
-            at = int(rng.integers(len(values)))
-            size = 3 * 10 ** rng.uniform(0, 1)
-            if not np.isnan(values[max(0, at - 300) : at, series]).all():
-                inject(values, busy, at, series, kinds[rng.integers(len(kinds))], step_seconds=batch.step_seconds, size=size, rng=rng)
+    scatter(values, busy, per_1000, kinds, step_seconds=batch.step_seconds, rng=rng)
     return replace(batch, values=values.reshape(batch.values.shape)), busy.reshape(batch.faulty.shape) & ~batch.faulty

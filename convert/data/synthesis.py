@@ -55,7 +55,7 @@ def batch(seed, *, step_seconds, steps, entities, features=1, history_days=7, fa
     history = shape.scale * shape.expected(past) + shape.offset
     faulty = np.zeros(values.shape, bool)
     if faults_per_1000:
-        _inject(rng, values, faulty, step_seconds, faults_per_1000, fault_kinds)
+        faults.scatter(values, faulty, faults_per_1000, fault_kinds, step_seconds=step_seconds, rng=rng)
     _gaps(rng, values)
     form = lambda x: x.reshape(len(x), entities, features)      # noqa: E731
     return Batch(float(step_seconds), times, form(values), form(faulty), past, form(history))
@@ -188,15 +188,6 @@ def _jobs(rng, times, n):
     size = np.where(rng.random(n) < JOBS, rng.uniform(0.1, 0.6, n), 0)
     inside = (times[:, None] - rng.integers(0, 3600, n)) % period < rng.uniform(120, 1800, n)
     return size * inside
-
-
-def _inject(rng, values, faulty, step_seconds, per_1000, kinds):
-    t, n = values.shape
-    for entity in range(n):
-        for _ in range(rng.poisson(per_1000 * t / 1000)):
-            kind = kinds[rng.integers(len(kinds))]
-            size = 3 * 10 ** rng.uniform(0, 1)
-            faults.inject(values, faulty, int(rng.integers(t)), entity, kind, step_seconds=step_seconds, size=size, rng=rng)
 
 
 def _gaps(rng, values):
