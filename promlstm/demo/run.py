@@ -51,7 +51,7 @@ detectors:
   - name: cpu
     expr: node_cpu_busy_ratio
     step: 15s
-    model: {model}
+    model: {model}   # starts at once; without this key it is builtin:default, which finds more and replays two days
     direction: above
     min_deviation: 0.05         # 5 % of the CPU: smaller deviations never count
     range: [0, 1]

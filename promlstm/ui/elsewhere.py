@@ -52,7 +52,7 @@ def of(subject: Subject, exported: Pairs, now: Present, span: Window, context: C
     if source.kind != 'prometheus':
         texts = [Text(f'Expression of {name or detector.name}, for all entities', expr) for name, expr in named]
     texts.append(Text('Score', score, links.prometheus(url, score, span) if url else ''))
-    texts.append(Text('Alerting rule to begin with', promql.alert(detector.name, subject.matchers)))
+    texts.append(Text('Alerting rule to begin with', promql.alert(detector.name, subject.matchers, detector.step)))
     found = [Link(f'Prometheus: {title}', links.prometheus(url, expr, span)) for title, expr in (('observed', main), ('score', score)) if url]
     return Elsewhere(texts, [*found, *_links(exported, texts[0].text, now, span, context)])
 

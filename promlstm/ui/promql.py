@@ -3,6 +3,7 @@
 Who calls it: history (to ask), entity (to show). Every label is quoted by engine.labels: nothing that comes with a request is PromQL.
 """
 
+import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 
@@ -126,12 +127,12 @@ def score(pairs: Pairs) -> str:
     return f'max without (promlstm_replica) ({gauges(["promlstm_anomaly_score"], pairs)})'
 
 
-def alert(detector: str, pairs: Pairs) -> str:
-    """An alerting rule to begin with: the text of a list of one rule.
+def alert(detector: str, pairs: Pairs, step_seconds: float) -> str:
+    """An alerting rule to begin with, which bridges a failed scrape: the text of a list of one rule.
 
-    >>> print(alert('node_cpu', (('detector', 'node_cpu'), ('instance', 'a'))))
+    >>> print(alert('node_cpu', (('detector', 'node_cpu'), ('instance', 'a')), 60))
     - alert: NodeCpuAnomalous
-      expr: max without (promlstm_replica) (promlstm_anomaly_score{detector="node_cpu",instance="a"}) >= 1
+      expr: max without (promlstm_replica) (max_over_time(promlstm_anomaly_score{detector="node_cpu",instance="a"}[2m])) >= 1
       for: 5m
       labels:
         severity: warning
@@ -140,8 +141,9 @@ def alert(detector: str, pairs: Pairs) -> str:
     <BLANKLINE>
     """
     name = ''.join(part.capitalize() for part in ''.join(each if each.isascii() and each.isalnum() else ' ' for each in detector).split())
+    bridged = f'max_over_time({gauges(["promlstm_anomaly_score"], pairs)}[{max(2, math.ceil(step_seconds / 30))}m])'
     rule = {
-        'alert': f'{name if name[:1].isalpha() else "Promlstm" + name}Anomalous', 'expr': f'{score(pairs)} >= 1', 'for': '5m',
+        'alert': f'{name if name[:1].isalpha() else "Promlstm" + name}Anomalous', 'expr': f'max without (promlstm_replica) ({bridged}) >= 1', 'for': '5m',
         'labels': {'severity': 'warning'}, 'annotations': {'summary': '{{ $labels.detector }} is anomalous: score {{ $value | printf "%.3g" }}'},
     }  # fmt: skip
     text: str = yaml.safe_dump([rule], sort_keys=False, width=1_000_000, allow_unicode=True)

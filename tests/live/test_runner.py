@@ -101,6 +101,16 @@ def test_a_warm_up_with_gaps_promises_nothing():
         assert str(subject.scheduler.statuses()['a']) == 'warming: no entity has 40 samples at a step of 300 s yet, because of gaps'
 
 
+def test_a_warm_up_outside_its_range_says_so():
+    """Samples that a range leaves out are not learnt: gaps are not all that may be wrong."""
+    subject = Running(a={'step': '5m', 'range': [0, 0.001]})
+    subject.source.series = {raw(instance='a'): noisy(1)}
+    with running(subject):
+        wait_until(lambda: 'warming' in str(subject.scheduler.statuses()['a']) or 'range' in str(subject.scheduler.statuses()['a']), 60, 'a step')
+        expected = 'no entity has 40 samples at a step of 300 s yet, because of gaps, or of samples outside range [0, 0.001], which are not learnt'
+        assert expected in str(subject.scheduler.statuses()['a'])
+
+
 class LateThenGone(FaultySamples):
     """Samples of which one answer comes four steps late, and none after it."""
 

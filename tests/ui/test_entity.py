@@ -200,7 +200,8 @@ def test_the_promql_to_copy_is_about_this_entity(pages):
     quoted = '"a\'b\\"c\\\\d\\ne"'
     assert expression == f'up{{job="<i>",text={quoted}}}'
     assert score == f'max without (promlstm_replica) (promlstm_anomaly_score{{detector="odd",text={quoted}}})'
-    assert yaml.safe_load(rule)[0]['expr'] == f'{score} >= 1'
+    gauge = f'promlstm_anomaly_score{{detector="odd",text={quoted}}}'
+    assert yaml.safe_load(rule)[0]['expr'] == f'max without (promlstm_replica) (max_over_time({gauge}[2m])) >= 1'
     assert found['promql'][0]['url'].startswith('http://127.0.0.1:9/graph?g0.expr=up%7Bjob')
     assert [each['title'] for each in found['links']] == ['Prometheus: observed', 'Prometheus: score', 'Alertmanager: alerts']
 
