@@ -1,6 +1,6 @@
 """A start from the history in a real Prometheus, whole: until the first score, seconds and CPU time of both, what was asked, memory at the peak.
 
-    python -m bench history [--series N] [--model MODEL]
+    python -m bench history [--series N] [--model MODEL] [--plain]
 
 A Prometheus of `.ci/install-tools` is filled by remote write: a sample every half hour of the week before, from which a start takes what is usual at
 each time, and one a minute of the last hours, which it replays. Then `promlstm run` is started as a user would. Both run on this machine, so each
@@ -40,6 +40,7 @@ def main(arguments=()):
     parser = argparse.ArgumentParser(prog='python -m bench history', description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument('--series', type=int, default=100_000)
     parser.add_argument('--model', default='builtin:default', help='a model file, or builtin:NAME')
+    parser.add_argument('--plain', action='store_true', help='enable_compression: false')
     options = parser.parse_args(list(arguments))
     print('  ' + machine.line(machine.described()), flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +116,8 @@ def _snappy(message):
 def _start(folder, prometheus, options):
     """Start the program, wait for scores, print."""
     port = servers.free_port()
-    tree = {'prometheus': {'url': prometheus.url}, 'detectors': [{'name': 'bench', 'expr': METRIC, 'model': options.model}]}
+    source = {'url': prometheus.url, 'enable_compression': not options.plain}
+    tree = {'prometheus': source, 'detectors': [{'name': 'bench', 'expr': METRIC, 'model': options.model}]}
     (folder / 'promlstm.yml').write_text(yaml.safe_dump(tree))
     flags = ('run', f'--config.file={folder / "promlstm.yml"}', f'--web.listen-address=127.0.0.1:{port}')
     used, asked = _cpu(prometheus.child.pid), _asked(prometheus.url)

@@ -139,6 +139,7 @@ class Source(Access, frozen=True, kw_only=True):
     timeout: Duration = Duration(30)  # whole answer, from the request to the last byte
     params: dict[str, str] = {}  # added to the URL of every query, such as dedup, partial_response, namespace
     method: Literal['auto', 'GET', 'POST'] = 'auto'  # of queries; auto: POST, and GET where the server does not take it
+    enable_compression: bool = True  # of answers, as in a scrape_config of Prometheus
     max_response: Size | None = None  # None: 200MB, or a twelfth of the control group's memory limit (query/http.py)
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4  # queries in flight
 

@@ -75,7 +75,8 @@ def test_five_lines_are_enough():
     assert got.root == str(FILES)
     assert msgspec.structs.asdict(got.prometheus) == {
         'url': 'http://localhost:9090', 'kind': 'prometheus', 'timeout': 30, 'basic_auth': None, 'authorization': None, 'oauth2': None,
-        'tls_config': None, 'headers': {}, 'params': {}, 'method': 'auto', 'proxy_url': None, 'max_response': None, 'concurrency': 4,
+        'tls_config': None, 'headers': {}, 'params': {}, 'method': 'auto', 'proxy_url': None, 'enable_compression': True, 'max_response': None,
+        'concurrency': 4,
     }  # fmt: skip
     (detector,) = got.detectors
     assert msgspec.structs.asdict(detector) == {

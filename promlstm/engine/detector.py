@@ -119,13 +119,14 @@ def advance(
             'value': observed,
             'season': recalled,
             'table': table,
-            'local_seconds': np.full(len(observed), local_seconds),
-            'clock': np.tile(seasonal.clock(frame.time, settings.zone), (len(observed), 1)),
+            'local_seconds': np.broadcast_to(local_seconds, len(observed)),
+            'clock': np.broadcast_to(seasonal.clock(frame.time, settings.zone), (len(observed), 4)),
             'step_seconds': np.array(settings.step_seconds, np.float32),
             'learn': np.where(accepted, np.float32(2), ~memory.latch.held),
             'threshold': threshold,
         }
         out, state = _run(session, inputs, memory.state, settings.policy.invalid(observed), wait_seconds)
+        del inputs, table
     with stage('score'):
         scores, latch, shown = _score(settings, memory.latch, frame, threshold, out)
         alarm = memory.alarm.after(frame.time, scores, settings.step_seconds)
@@ -172,8 +173,7 @@ def _score(settings: Settings, latch: Latch, frame: Frame, threshold: Floats32, 
     observed, policy = frame.values, settings.policy
     model = {name: out[name] for name in ('expected', 'lower', 'upper', 'deviation', 'contribution')}
     model['view'] = out.get('view', np.empty((len(observed), 0), np.float32))
-    unknown = np.full(observed.shape, np.nan)
-    usual: Tensors = {name: out.get(name, unknown) for name in ('usual_lower', 'usual_upper')}
+    usual: Tensors = {name: out[name] if name in out else np.full(observed.shape, np.nan) for name in ('usual_lower', 'usual_upper')}
     if settings.alarms_per_week is None and settings.threshold is None:
         return np.full(len(threshold), np.nan, np.float32), latch, model | usual
     raw = scoring.score(out['surprise'], threshold)

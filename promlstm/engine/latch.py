@@ -144,30 +144,24 @@ class Latch:
     def explained(self, time: float, policy: Policy, observed: Floats, by_latch: Bools, model: Tensors, blame: Floats32) -> Tensors:
         """The columns that explain the score: those of the latch where it judged (bool [N]), else those of the model.
 
-        model    expected, lower, upper, usual_lower, usual_upper, deviation, contribution, view: {name: column} as the graph gave them
+        model    expected, lower, upper, usual_lower, usual_upper, deviation, contribution, view: {name: column} as the graph gave them;
+                 what differs is written into them
         blame    float32 [N, F] of the latch after the sample: the contribution where it judged
         returns  the same names; lower and upper are the border of score 1 after the policy, the usual range is moved to what is held;
                  NaN where a sample became the new normal level
         """
-        out = dict(model)
-        if by_latch.any():
-            held: Tensors = {
-                'expected': self.expected,
-                'lower': self.lower,
-                'upper': self.upper,
-                'usual_lower': self.expected + (model['usual_lower'] - model['expected']),
-                'usual_upper': self.expected + (model['usual_upper'] - model['expected']),
-                'contribution': blame,
-                'view': self.view,
-            }
-            held['deviation'] = observed - self.expected
-            out = {name: _replaced(column, by_latch, held[name]) for name, column in model.items()}
+        rows = np.flatnonzero(by_latch)
+        held = self.expected[rows]
+        for name in ('usual_lower', 'usual_upper'):
+            model[name][rows] = held + (model[name][rows] - model['expected'][rows])
+        of_latch = {'expected': held, 'lower': self.lower[rows], 'upper': self.upper[rows], 'deviation': observed[rows] - held}
+        for name, column in (of_latch | {'contribution': blame[rows], 'view': self.view[rows]}).items():
+            model[name][rows] = column
         accepted = self.expires(time, policy, observed) & ~policy.outside(observed)
-        if accepted.any():
-            for name in ('expected', 'lower', 'upper', 'usual_lower', 'usual_upper', 'deviation'):
-                out[name] = np.where(accepted[:, None], np.nan, out[name])
-        out['lower'], out['upper'] = policy.band(out['expected'], out['lower'], out['upper'])
-        return out
+        for name in ('expected', 'lower', 'upper', 'usual_lower', 'usual_upper', 'deviation'):
+            model[name][accepted] = np.nan
+        lower, upper = policy.band(model['expected'], model['lower'], model['upper'])
+        return model | {'lower': lower, 'upper': upper}
 
     def main_feature_sampled(self, observed: Floats) -> Bools:
         """bool [N]: the feature that contributed most to the alarm has a sample, so one can see whether it returned to its band."""

@@ -155,6 +155,7 @@ class Session:
     def __init__(self, runtime: onnxruntime.InferenceSession, bundle: contract.Bundle, threads: int) -> None:
         self.bundle = bundle
         self._runtime = runtime
+        self._dtypes = {node.name: _DTYPES[node.type] for node in runtime.get_inputs()}
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads, 'promlstm-session') if threads > 1 else None
         self._together = Together(self.run)
@@ -175,8 +176,7 @@ class Session:
         returns  ({name of contract.OUTPUTS: array}, {state name: array after the step})
         raises   ValueError  if an input of the graph is missing
         """
-        feeds = {name: _contiguous(array, contract.INPUTS[name][0]) for name, array in inputs.items() if name in self.bundle.inputs}
-        feeds |= {name: np.ascontiguousarray(array) for name, array in state.items()}
+        feeds = {name: np.asarray(array) for name, array in inputs.items() if name in self.bundle.inputs} | state
         if missing := sorted(self.bundle.inputs - feeds.keys()):
             raise ValueError(f'{self.bundle.source}: the graph needs {", ".join(missing)} as well')
         rows, features = feeds['value'].shape
@@ -204,10 +204,10 @@ class Session:
         return {name: array[:rows] for name, array in results.items()}, {name: array[:rows] for name, array in after.items()}
 
     def _run_span(self, feeds: Tensors, results: Tensors, start: int, stop: int) -> None:
-        """Run some of the rows. Slices of the arrays are bound in place, so nothing is copied on the way in or out."""
+        """Run some of the rows. Slices of the arrays are bound in place; only what has another type or order is copied, a chunk at a time."""
         binding = self._runtime.io_binding()
-        for name, array in feeds.items():
-            part = array[start:stop] if array.ndim else array
+        parts = {name: _contiguous(array[start:stop] if array.ndim else array, self._dtypes[name]) for name, array in feeds.items()}
+        for name, part in parts.items():
             binding.bind_input(name, 'cpu', 0, part.dtype, part.shape, part.ctypes.data)
         for name, array in results.items():
             part = array[start:stop]
@@ -284,5 +284,5 @@ def _sized(shape: Iterable[int | str], rows: int, features: int) -> list[int]:
     return [sizes[axis] if isinstance(axis, str) else axis for axis in shape]
 
 
-def _contiguous(array: npt.ArrayLike, dtype: str) -> npt.NDArray[Any]:
-    return np.ascontiguousarray(array, dtype) if np.ndim(array) else np.asarray(array, dtype)
+def _contiguous(array: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(array, dtype) if array.ndim else np.asarray(array, dtype)

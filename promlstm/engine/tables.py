@@ -49,9 +49,9 @@ class Tables:
         """The same with blank rows for more entities."""
         return replace(self, shape=(rows, self.shape[1]))
 
-    def recall(self, local_seconds: float) -> Floats:
-        """What is stored for the slots that the manifest asks for, around an instant of local time: float64 [N, F, slots read]."""
-        out = np.zeros((*self.shape, sum(len(spec.reads) for spec in self.specs)))
+    def recall(self, local_seconds: float) -> _Column:
+        """What is stored for the slots that the manifest asks for, around an instant of local time: uint32 [N, F, slots read]."""
+        out = np.zeros((*self.shape, sum(len(spec.reads) for spec in self.specs)), np.uint32)
         k = 0
         for spec, slots in zip(self.specs, self.columns, strict=True):
             at = _slot(spec, local_seconds)

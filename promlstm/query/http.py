@@ -77,7 +77,8 @@ class Http:
         self._kept: list[Connection] = []
         self._lock = threading.Lock()
         self._trusted: tuple[list[Any], ssl.SSLContext] | None = None  # when the certificates were made, and the ssl.SSLContext that holds them
-        ours = {'User-Agent': f'promlstm/{__version__}', 'Accept': 'application/json', 'Accept-Encoding': 'gzip', 'Connection': 'keep-alive'}
+        self._coding = 'gzip' if source.enable_compression else 'identity'
+        ours = {'User-Agent': f'promlstm/{__version__}', 'Accept': 'application/json', 'Accept-Encoding': self._coding, 'Connection': 'keep-alive'}
         largest = largest_response(limits.memory_bytes())
         self.max_response = source.max_response or largest
         self._in_flight = InFlight(largest // 2)
@@ -207,7 +208,7 @@ class Http:
         """The whole body, unpacked as it comes, so that neither a bomb nor a second copy is ever held."""
         body, limit = bytearray(), self.max_response
         if encoding not in ('identity', 'gzip', 'x-gzip'):
-            raise ResponseError(f'{self.url} gave an answer that cannot be decompressed: it is packed with {printable(encoding)}, asked for was gzip')
+            raise ResponseError(f'{self.url} gave an answer that cannot be decompressed: it is packed with {printable(encoding)}, asked for was {self._coding}')
         for piece in pieces if encoding == 'identity' else _unpacked(pieces):
             size = len(body) + len(piece)
             if size > limit:

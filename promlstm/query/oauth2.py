@@ -56,6 +56,7 @@ class Endpoint(NamedTuple):
     tls_config: TLS | None
     proxy_url: str | None
     headers: Mapping[str, str] = {}
+    enable_compression: bool = True
     max_response: int | None = LARGEST_BYTES
     concurrency: int = 1
     basic_auth: None = None

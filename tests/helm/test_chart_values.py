@@ -298,6 +298,7 @@ TRIED = {
     ('prometheus', 'url'): URLS,
     ('prometheus', 'proxy_url'): URLS,
     ('prometheus', 'timeout'): DURATIONS,
+    ('prometheus', 'enable_compression'): (True, False, 'no', 0),
     ('prometheus', 'max_response'): ('64MB', '1.5GB', '512B', '9KB', '0MB', '64', '64MiB', '64 MB', '1TB', 'MB', '-1MB'),
     ('prometheus', 'concurrency'): (1, 64, 0, 65, '4', 1.5),
     ('prometheus', 'headers'): (

@@ -160,6 +160,15 @@ def test_a_compressed_answer(server):
     assert b'Accept-Encoding: gzip' in server.asked[-1][0]
 
 
+def test_an_answer_that_shall_not_be_compressed(server):
+    """A server compresses nothing then; one that does it all the same is understood."""
+    body = json.dumps(vector()).encode()
+    for answer, headers in ((body, b''), (gzip.compress(body), b'Content-Encoding: gzip\r\n')):
+        server.say(answer, headers=headers)
+        assert server.client(enable_compression=False).instant('up', 0).keys == []
+        assert b'Accept-Encoding: identity' in server.asked[-1][0]
+
+
 @pytest.mark.parametrize(
     ('tree', 'is_'),
     [
