@@ -5,6 +5,7 @@ what is not there skips with the reason; in CI, where everything is to be there,
 """
 
 import os
+import time
 import zlib
 
 import browser
@@ -46,8 +47,11 @@ once(session.Session, 'prove', lambda loaded: [loaded.bundle.sha256])
 once(budget, 'largest_surprise', lambda loaded, features, step_seconds: [loaded.bundle.sha256, features, step_seconds])
 once(budget, 'possible_classes', lambda loaded, features: [loaded.bundle.sha256, features, loaded.bundle.calibration])
 
-# A busy machine is no failure: examples have no time limit.
-hypothesis.settings.register_profile('untimed', deadline=None)
+NO_UNIT = {'real', 'train', 'slow', 'accept'}  # the markers of what `make check` leaves out
+UNIT_CPU_SECONDS = 2.0  # twice what a unit test should take: the counters of CPU are coarse on a busy machine
+
+# A busy machine is no failure: examples have no time limit. There are fewer of them in `make test`, where a test does not say how many.
+hypothesis.settings.register_profile('untimed', deadline=None, max_examples=100 if is_accept() else 30)
 hypothesis.settings.load_profile('untimed')
 
 
@@ -75,6 +79,25 @@ def pytest_runtest_setup(item):
         need_tools()
     if item.get_closest_marker('train') and not has_tensorflow():
         absent('TensorFlow is not installed: make test')
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    began = time.process_time()
+    yield
+    item.user_properties.append(('cpu_seconds', time.process_time() - began))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Names the tests that make `make check` slow, which is no failure: how long a test takes depends on the machine."""
+    passed = [report for report in terminalreporter.stats.get('passed', ()) if not NO_UNIT & report.keywords.keys()]
+    found = {
+        report.nodeid: seconds for report in passed if (seconds := dict(report.user_properties).get('cpu_seconds', 0)) > UNIT_CPU_SECONDS
+    }
+    if found:
+        terminalreporter.section(f'more than {UNIT_CPU_SECONDS:g} s of CPU: no unit tests, mark them slow')
+        for name, seconds in sorted(found.items(), key=lambda each: -each[1]):
+            terminalreporter.line(f'{seconds:.1f} s  {name}')
 
 
 @pytest.hookimpl(hookwrapper=True)
