@@ -372,7 +372,6 @@ print(resident() - before)
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='resident memory is read from /proc')
 def test_changing_fleet_sizes_take_no_more_memory():
     """500 numbers of entities, as autoscaling causes them, take under 12 MB more; with a memory plan for each size it would be 25 MB and more."""
