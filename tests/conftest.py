@@ -5,6 +5,7 @@ what is not there skips with the reason; in CI, where everything is to be there,
 """
 
 import os
+import time
 import zlib
 
 import browser
@@ -16,14 +17,41 @@ import servers
 from requirements import absent, has_tensorflow, is_accept, need_tools
 
 import promlstm as promlstm  # before any test loads ONNX Runtime, which it keeps from reporting
+from promlstm.engine import budget, bundle, session, trial, wire
 
 # What the children of tests inherit: programs in Go collect garbage less often, which is a fifth of the time of promtool and a quarter of
 # helm's, and tf2onnx copies no graph before each of its passes, a quarter of an export; a pass that fails is an error, and no warning.
 os.environ.setdefault('GOGC', '400')
 os.environ.setdefault('TF2ONNX_CATCH_ERRORS', 'FALSE')
 
-# A busy machine is no failure: examples have no time limit.
-hypothesis.settings.register_profile('untimed', deadline=None)
+
+def once(module, name, key):
+    """What a function gives for a model that comes with promlstm is kept by a key that begins with its digest: it is always the same."""
+    function, shipped, kept = getattr(module, name), trial._shipped(), {}
+
+    def kept_or_new(*arguments, **more):
+        digest, *others = key(*arguments, **more)
+        if digest not in shipped:
+            return function(*arguments, **more)
+        if (digest, *others) not in kept:
+            kept[digest, *others] = function(*arguments, **more)
+        return kept[digest, *others]
+
+    setattr(module, name, kept_or_new)
+
+
+# Its bytes are checked, its graph is built and its proof is replayed once in a process, and not once for each test that loads it.
+once(wire, 'check', lambda data, source: [bundle.digest(data)])
+once(session, 'opened', lambda data, source: [bundle.digest(data)])
+once(session.Session, 'prove', lambda loaded: [loaded.bundle.sha256])
+once(budget, 'largest_surprise', lambda loaded, features, step_seconds: [loaded.bundle.sha256, features, step_seconds])
+once(budget, 'possible_classes', lambda loaded, features: [loaded.bundle.sha256, features, loaded.bundle.calibration])
+
+NO_UNIT = {'real', 'train', 'slow', 'accept'}  # the markers of what `make check` leaves out
+UNIT_CPU_SECONDS = 2.0  # twice what a unit test should take: the counters of CPU are coarse on a busy machine
+
+# A busy machine is no failure: examples have no time limit. There are fewer of them in `make test`, where a test does not say how many.
+hypothesis.settings.register_profile('untimed', deadline=None, max_examples=100 if is_accept() else 30)
 hypothesis.settings.load_profile('untimed')
 
 
@@ -51,6 +79,25 @@ def pytest_runtest_setup(item):
         need_tools()
     if item.get_closest_marker('train') and not has_tensorflow():
         absent('TensorFlow is not installed: make test')
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    began = time.process_time()
+    yield
+    item.user_properties.append(('cpu_seconds', time.process_time() - began))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Names the tests that make `make check` slow, which is no failure: how long a test takes depends on the machine."""
+    passed = [report for report in terminalreporter.stats.get('passed', ()) if not NO_UNIT & report.keywords.keys()]
+    found = {
+        report.nodeid: seconds for report in passed if (seconds := dict(report.user_properties).get('cpu_seconds', 0)) > UNIT_CPU_SECONDS
+    }
+    if found:
+        terminalreporter.section(f'more than {UNIT_CPU_SECONDS:g} s of CPU: no unit tests, mark them slow')
+        for name, seconds in sorted(found.items(), key=lambda each: -each[1]):
+            terminalreporter.line(f'{seconds:.1f} s  {name}')
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -367,6 +367,7 @@ def test_what_the_model_finds_is_what_its_file_says():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_new_model_makes_the_pages_stale(monkeypatch):
     """Tables, sentences and numbers within lines: each page that speaks of the model's figures is another one for another file."""
     bundle = FIGURES.shipped()

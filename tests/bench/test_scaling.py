@@ -201,6 +201,7 @@ def test_the_shop_is_traffic_for_all_who_are_called():
     assert all(traffic.is_traffic('service_requests_per_second', column[~found.counted[:, 0]], 60) for column in found.values.T)
 
 
+@pytest.mark.slow
 def test_the_command_prints_each_set_and_all_of_them(tmp_path, capsys):
     """With the folder's traffic beside the shop."""
     pytest.importorskip('convert')

@@ -30,6 +30,7 @@ def test_what_is_measured_has_scores_on_its_page(remembered):
     assert set(row['floors']) == set(step.FLOORS)
 
 
+@pytest.mark.slow
 def test_the_file_says_on_what_it_was_measured(tmp_path):
     """The command in full: a row for each size, in the table and in the file."""
     file = tmp_path / 'step.json'
@@ -45,6 +46,7 @@ def test_the_file_says_on_what_it_was_measured(tmp_path):
     assert all(row['exports']['all']['page_bytes'] > 5 * row['exports']['anomalous']['page_bytes'] for row in said['sizes'])
 
 
+@pytest.mark.slow
 def test_without_names_all_that_is_usual_is_measured(tmp_path, monkeypatch, capsys):
     """One after the other; the file has what was printed, and the figures of the step as its own file has them."""
     monkeypatch.setattr(bench, 'USUAL', ('step', 'footprint'))

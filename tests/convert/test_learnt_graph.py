@@ -88,6 +88,7 @@ def made(past, tmp_path, tree=TREE, **options):
     return graph.make(configuration.parse(str(tree)), sources=sources, **settings | options)
 
 
+@pytest.mark.slow
 def test_history_becomes_a_file_that_is_read(past, tmp_path):
     """Its edges are those of the fleet; what it was made from stands in it, and the digest that is printed is the file's."""
     lines = made(past, tmp_path)
@@ -103,7 +104,10 @@ def test_history_becomes_a_file_that_is_read(past, tmp_path):
 @pytest.mark.parametrize('options, says', [
     ({'detectors': ['cpu']}, '--detector cpu: no such detector; there are latency'),
     ({'wanted': ['job']}, '--label job: links no entities; root_cause.labels and edges have service'),
-    ({'tree': {**TREE, 'root_cause': {'labels': ['pod']}}, 'days': 1.5}, '0 names: entities of these detectors have none of the labels pod'),
+    pytest.param(
+        {'tree': {**TREE, 'root_cause': {'labels': ['pod']}}, 'days': 1.5}, '0 names: entities of these detectors have none of the labels pod',
+        marks=pytest.mark.slow,
+    ),
     ({'days': 1}, '1440 steps of history: at least 2000 are needed'),
 ])  # fmt: skip
 def test_what_cannot_be_learnt_is_refused(past, tmp_path, options, says):

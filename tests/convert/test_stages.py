@@ -92,6 +92,7 @@ def test_the_shipped_model_is_small_and_calibrated_for_what_it_promises(shipped)
         assert low < shipped.bundle.calibration.threshold(budget, step_seconds=60) < high
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.permutations(range(6)), st.integers(0, 100))
 def test_order_and_number_of_entities_do_not_matter(shipped, order, seed):
@@ -103,6 +104,7 @@ def test_order_and_number_of_entities_do_not_matter(shipped, order, seed):
     assert np.array_equal(alone, whole[:, order[:1]], equal_nan=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.integers(45, 69), st.integers(0, 100))
 def test_the_future_cannot_change_the_past(shipped, at, seed):

@@ -177,8 +177,9 @@ def _read_all(terminal):
     return b''.join(parts).decode()
 
 
-def test_a_dead_source_is_status_1_with_the_reason():
+def test_a_dead_source_is_status_1_with_the_reason(monkeypatch):
     """Where Prometheus only ever answers 503, no entity is scored; the status is 1 and the reasons hold the message of the source."""
+    monkeypatch.setattr(demo, 'WARM_LIMIT_SECONDS', 20.0)
     status, out = run('--for=1s', '--plain', prepare=lambda source: source.faults.hold(answers.unavailable))
     assert status == 1
     assert summary(out)['entities scored'] == '0 of 96'

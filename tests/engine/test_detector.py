@@ -264,6 +264,7 @@ def test_an_alarm_of_a_slow_detector_is_held_for_steps(session):
     assert [i for i in alarms if i >= 200] == list(range(200, 215))
 
 
+@pytest.mark.slow
 def test_a_shift_moves_the_whole_seasonal_memory(session):
     """After a shift of a series with a daily rhythm, the next daily rise is expected around the new level."""
     struck = START + 60 * 300

@@ -69,6 +69,7 @@ EVERY_DAY_THE_SAME = {
 }
 
 
+@pytest.mark.slow
 def test_who_comes_and_goes_as_every_day_is_not_missing():
     """Once two days are known of each time of the day; alerts wait for longer than a scrape that failed."""
     spans = lived(table(len(EVERY_DAY_THE_SAME), 300), [*EVERY_DAY_THE_SAME.values()], MONDAY, MONDAY + 15 * DAY, 300)
@@ -85,6 +86,7 @@ DAYS_OFF = {
 }
 
 
+@pytest.mark.slow
 def test_the_third_weekend_is_as_usual():
     """The same day of the week before excuses."""
     spans = lived(table(len(DAYS_OFF), 300), [*DAYS_OFF.values()], MONDAY, MONDAY + 22 * DAY, 300)
@@ -92,6 +94,7 @@ def test_the_third_weekend_is_as_usual():
     assert late == {name: [] for name in DAYS_OFF}
 
 
+@pytest.mark.slow
 def test_a_job_that_did_not_run_is_told_until_it_runs():
     """From half an hour after the slot in which it should have begun; also on the Monday after a weekend off."""
     skips = {9, 21}  # a Wednesday and a Monday
@@ -110,6 +113,7 @@ def test_a_job_that_ends_early_is_told_while_it_should_run():
     assert [span for span in spans if span[0] > 4] == [pytest.approx((8 + 3 / 24, 8 + 5.5 / 24 - 300 / DAY))]
 
 
+@pytest.mark.slow
 def test_a_host_is_told_at_once_at_any_time_for_as_long_as_it_is_away():
     """Although it was away at the same time of the week before; and with nightly jobs beside it."""
     gone = [12 + hour / 24 for hour in (0, 2.1, 7.3, 12, 23.9)]
@@ -134,6 +138,7 @@ def test_a_host_that_is_away_for_days_stays_told():
         assert not made.forgettable(time, 30 * DAY).any()
 
 
+@pytest.mark.slow
 def test_a_nightly_job_is_not_forgotten_each_day_nor_over_its_weekend():
     """Its time begins when it should have been back; a host's when it goes."""
     weekdays, host = between(2, 2 + 1 / 3, lambda day: day % 7 < 5 and day < 21), lambda time: time < MONDAY + 11.5 * DAY
@@ -147,6 +152,7 @@ def test_a_nightly_job_is_not_forgotten_each_day_nor_over_its_weekend():
     assert gone[0] == pytest.approx(21 + 3 / 24 + 0.5, abs=601 / DAY) and gone[1] == pytest.approx(12, abs=601 / DAY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('first', [datetime(2026, 3, 16, tzinfo=BERLIN), datetime(2026, 10, 12, tzinfo=BERLIN)])
 def test_the_day_is_that_of_the_time_zone(first):
     """An office keeps its hours when daylight saving time begins and ends, and is not missing for it."""
@@ -183,6 +189,7 @@ def test_a_series_of_working_days_at_one_step_a_day():
     assert [span for span in lived(table(1, DAY), [working], MONDAY, MONDAY + 40 * DAY, DAY)[0] if span[0] > 13] == [(30, 30)]
 
 
+@pytest.mark.slow
 def test_steps_of_a_second_after_coarse_history():
     """The job of the night is told half an hour after its slot, a host within a second."""
     made, host, job = table(2, 1), lambda time: time < MONDAY + 9 * DAY + 7000, between(2, 2 + 1 / 3, lambda day: day < 9)
@@ -192,6 +199,7 @@ def test_steps_of_a_second_after_coarse_history():
     assert of_job == [pytest.approx((9 + 10800 / DAY, 9 + 10999 / DAY), abs=1.5 / DAY)]
 
 
+@pytest.mark.slow
 def test_a_hole_in_the_past_and_a_clock_that_is_set_back():
     """Days that nobody saw do not count, and what was learnt before the clock was set back stays."""
     nightly = between(2, 2 + 1 / 3)

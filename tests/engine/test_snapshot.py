@@ -63,6 +63,7 @@ def by_entity(detector, verdicts):
     return {detector.entities.identities[row]: [getattr(verdicts, name)[row].tobytes() for name in names] for row in rows}
 
 
+@pytest.mark.slow
 def test_who_goes_on_from_a_snapshot_scores_as_if_nothing_had_happened():
     """Over a gap of ten steps, and twenty steps after it: every column of every verdict is the same to the last bit, and so is what is missing."""
     source = telemetry()

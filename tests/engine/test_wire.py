@@ -16,7 +16,7 @@ from promlstm.engine import digest, session, wire
 from promlstm.errors import BundleError, BundleFormatError
 
 GOLDEN = servers.ROOT / 'tests/golden/tiny-2.onnx'
-MUTATIONS = 20_000 if is_accept() else 3_000
+MUTATIONS = 20_000 if is_accept() else 1_000
 
 
 @pytest.mark.parametrize('path', [*session.SHIPPED.glob('*.onnx'), *GOLDEN.parent.glob('*.onnx')], ids=lambda path: path.stem)
@@ -191,7 +191,7 @@ def mutated(rng, data):
 
 
 def test_any_bytes_are_accepted_or_refused(tmp_path, capfd):
-    """Thousands of damaged files, each under a good digest: no other exception, and nothing on the terminal, whatever ONNX Runtime thinks of it."""
+    """Damaged files, each under a good digest: no other exception, and nothing on the terminal, whatever ONNX Runtime thinks of it."""
     whole, path, outcomes = GOLDEN.read_bytes()[: -digest.LENGTH], tmp_path / 'x.onnx', {'accepted': 0, 'refused': 0}
     for seed in range(MUTATIONS):
         path.write_bytes(digest.appended(mutated(random.Random(seed), whole)))

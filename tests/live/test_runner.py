@@ -34,7 +34,7 @@ def test_first_scores_do_not_wait_for_a_step():
     with running() as subject:
         wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
         assert min(time for name, time in subject.watched if name == 'a') <= subject.clock.now()
-        assert subject.metric('promlstm_detector_steps_total', detector='a') >= 400
+        assert subject.metric('promlstm_detector_steps_total', detector='a') >= 120
 
 
 def test_a_detector_that_fails_leaves_the_page_and_no_other():
@@ -229,7 +229,7 @@ def test_a_start_tells_how_far_it_is(monkeypatch):
     runner = subject.scheduler.runners[0]
     monkeypatch.setattr(runner, '_gather', lambda *_: seen.append((str(runner.status), subject.scheduler.ready())))
     runner._cycle(START)
-    told = re.compile(r'starting; replay of history at step 399/40\d, 3 entities, after [45]\d slots of older history')
+    told = re.compile(r'starting; replay of history at step 119/12\d, 3 entities, after [45]\d slots of older history')
     assert any(told.fullmatch(text) for text, _ in seen) and not any(ready for _, ready in seen)
     assert str(runner.status) == 'scoring'
 

@@ -1,6 +1,7 @@
 """The files in rules/, and what they ask of promlstm."""
 
 import re
+from pathlib import Path
 
 import servers
 import yaml
@@ -51,11 +52,26 @@ RECORDED_BY_USERS = {f'{name}:override' for name in RECORDED} | {
     'promlstm:same_number:override',
 }
 ALERTS = [rule for path in FILES for rule in rules(path) if 'alert' in rule]
+FILE_OF = {rule['alert']: path.stem for path in FILES for rule in rules(path) if 'alert' in rule}
 
 
 SILENT = 'count by (alertname) (count_over_time(ALERTS'  # how the question begins whether anything fired at any time
 LOOKED_AT = 6 * 60  # minutes of a case in `make test`
-EACH_2_MINUTES = ('self', 'shards', 'shared')  # files whose cases end alike where rules are evaluated every 2 minutes
+# Files whose cases end alike where rules are evaluated every 2 minutes, but for these, which count minutes.
+EACH_2_MINUTES = ('self', 'shards', 'shared', 'many', 'anomaly', 'incidents')
+EACH_MINUTE = {
+    'five of ten fire one alert as soon as an entity would, and no entity fires beside it',
+    'many entities of two detectors agree, and are critical in both',
+    'entity that goes missing, until it is there again',
+    'sustained anomaly of one entity fires after five steps, and goes',
+    'flapping alert fires without a break once it has begun',
+    'hold of 0s and values out of range while warming up have no beginning, and are sustained all the same',
+    'two detectors agree: one page, when the second has lasted, and what belongs to it says so',
+    'scrape gap of three minutes changes no label: no alert begins anew',
+    'job of which one detector is ahead of the others is told as its incident at once, and not before it',
+    'detectors of which one is ahead of the other are told as their incident at once, and not before it',
+    'anomaly of an exporter that knows no incidents is told after half an hour, but for single entities',
+}
 
 
 class AsWritten(yaml.SafeDumper):
@@ -64,21 +80,32 @@ class AsWritten(yaml.SafeDumper):
     yaml_implicit_resolvers: dict = {}  # noqa: RUF012
 
 
-def short_form(path):
-    """A file of promtool tests as `make test` runs it, as text: every case, its first hours and half of the evaluations where that is enough.
+def short_forms(path):
+    """A file of promtool tests as `make test` runs it, as texts: every case, its first hours and half of the evaluations where that is enough.
 
-    That nothing fired until the end is asked earlier; other questions are left out where they come long after the first of their case.
+    That nothing fired until the end is asked earlier; other questions are left out where they come long after the first of their case. Cases
+    that only read what an alert says are run with the rules of its file alone, and with what is recorded.
     """
     tests = yaml.load(path.read_text(), Loader=yaml.BaseLoader)
-    tests['rule_files'] = [str((path.parent / name).resolve()) for name in tests['rule_files']]
-    if path.stem in EACH_2_MINUTES:
-        tests['evaluation_interval'] = '2m'
+    alike = {}  # (interval, rule files): cases
     for case in tests['tests']:
         for kind in {'promql_expr_test', 'alert_rule_test'} & case.keys():
             questions = [_earlier(each) for each in case[kind]]
             last = max(LOOKED_AT, 60 + min(minutes(each['eval_time']) for each in questions))
             case[kind] = [each for each in questions if minutes(each['eval_time']) <= last]
-    return yaml.dump(tests, Dumper=AsWritten, sort_keys=False)
+        interval = '2m' if path.stem in EACH_2_MINUTES and case['name'] not in EACH_MINUTE else tests['evaluation_interval']
+        alike.setdefault((interval, _needed(case, tests['rule_files'])), []).append(case)
+    for (interval, names), cases in alike.items():
+        files = [str((path.parent / name).resolve()) for name in names]
+        yield yaml.dump({**tests, 'evaluation_interval': interval, 'rule_files': files, 'tests': cases}, Dumper=AsWritten, sort_keys=False)
+
+
+def _needed(case, names):
+    """Those of the rule files on which the answers to a case depend."""
+    if 'promql_expr_test' in case:
+        return tuple(names)
+    read = {FILE_OF[each['alertname']] for each in case['alert_rule_test']} | {'recording'}
+    return tuple(name for name in names if Path(name).stem in read)
 
 
 def _earlier(question):

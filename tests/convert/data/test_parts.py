@@ -59,6 +59,7 @@ def chunks(folder):
     return {(one['about']['detector'], each['grid'], each['first'], each['steps']) for one in found for each in one['chunks']}
 
 
+@pytest.mark.slow
 def test_parts_are_the_whole(recipe, tmp_path):
     """Three processes at once on one folder, one of which is killed: it is named, and nothing is put together before it was run again."""
     status, alone = ended(started(recipe, tmp_path / 'alone'))

@@ -99,8 +99,8 @@ def test_parts_leave_what_one_process_leaves(trained, tmp_path):
         assert (work / name).read_text() == (tmp_path / 'alone' / name).read_text().replace(str(tmp_path / 'alone'), str(work)), name
 
 
-@pytest.mark.train
-def test_an_experiment_is_not_divided(trained):
-    """Its models are trained one after the other."""
-    done = convert('evaluate', trained / 'tiny.yml', '--work', trained / 'work', '--part', '0/2', '--search')
+def test_an_experiment_is_not_divided(tmp_path):
+    """Its models are trained one after the other: that is said before anything is read."""
+    (tmp_path / 'tiny.yml').write_text(GOOD)
+    done = convert('evaluate', tmp_path / 'tiny.yml', '--work', tmp_path / 'work', '--part', '0/2', '--search')
     assert done.returncode == 1 and '--part: --learning-curve and --search are not divided' in done.stderr
