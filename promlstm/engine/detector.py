@@ -434,11 +434,13 @@ class Detector:
         rows = len(self.entities)
         recent = filled.recent and filled.recent.grown(rows)
         self.memory = replace(self._blank(rows), season=filled.season.grown(rows), tables=filled.tables.grown(rows), recent=recent)
-        yield from self._replay(start, now, count, most=2 * steps)
+        yield from self._replay(start, now, count, most=2 * steps, idle=True)
 
     def replay(self, start: float, end: float) -> Iterator[tuple[int, int, Verdicts]]:
         """Replay the steps from start to end (aligned, both included), one step at a time."""
-        yield from self._replay(start, lambda: end, len(self.entities), most=math.inf)
+        for done, total, verdicts in self._replay(start, lambda: end, len(self.entities), most=math.inf):
+            assert verdicts is not None
+            yield done, total, verdicts
 
     def _fill(self, end: float, series: int) -> Iterator[Memory]:
         """A memory whose season, tables of the time of day and recent means are those of coarse history up to `end`, after each slot.
@@ -469,8 +471,11 @@ class Detector:
             tables = seen.tables if coarse == config.step else seen.tables.of_coarse_history()
             yield replace(seen, season=season, tables=tables, recent=recent)
 
-    def _replay(self, start: float, now: Callable[[], float], series: int, *, most: float) -> Iterator[tuple[int, int, Verdicts]]:
-        """Replay from `start` until the present is reached, or is more than `most` steps away."""
+    def _replay(self, start: float, now: Callable[[], float], series: int, *, most: float, idle: bool = False) -> Iterator[Progress]:
+        """Replay from `start` until the present is reached, or is more than `most` steps away.
+
+        idle  steps before the first sample of all, which change nothing, are not judged: a young server has minutes of history, and not days
+        """
         step = self.config.step
         while (end := history.aligned(now(), step)) >= start - step / 2:
             total = round((end - start) / step) + 1
@@ -478,9 +483,11 @@ class Detector:
                 return
             frames = history.frames(self.source, self.config, self.entities, start, end, rows=series, note=self._note)
             for done, (frame, infinite) in enumerate(frames):
-                frame = self._seen(frame)
-                memory = self.memory.grown(self.session, len(frame.values))
-                verdicts, self.memory = advance(self.session, self.settings(_count_present(frame)), memory, frame)
+                frame, verdicts = self._seen(frame), None
+                idle = idle and bool(np.isnan(self.entities.first_seen).all())
+                if not idle:
+                    memory = self.memory.grown(self.session, len(frame.values))
+                    verdicts, self.memory = advance(self.session, self.settings(_count_present(frame)), memory, frame)
                 self.time = frame.time
                 self.tally.infinite += infinite
                 yield done + 1, total, verdicts

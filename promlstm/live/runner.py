@@ -306,7 +306,7 @@ class Runner:
         """
         told, read, verdicts = time.monotonic(), 0, None
         for done, total, newest in replay:
-            read += newest is None
+            read += not done
             verdicts = newest or verdicts
             self._report.count('steps', newest is not None)
             if newest is not None and newest.time > after:

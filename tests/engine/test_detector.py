@@ -215,6 +215,22 @@ def test_a_warm_start_knows_entities_that_are_gone(session):
     assert subject.missing(verdicts).sum() == 1
 
 
+@pytest.mark.parametrize('model', ['builtin:forecaster', 'builtin:default'])
+def test_a_start_does_not_judge_the_time_before_the_first_sample(model):
+    """A server that is an hour old: only steps from the first sample on are judged, and what is remembered is the same to the last bit."""
+    session = sessions.load(sessions.resolve(model), prove=False)
+    samples = fleet(2, born=START - 60 * 60)
+    kept, whole = (detector(session, samples, history='2d') for _ in range(2))
+    steps = [verdicts for done, _, verdicts in kept.warm(lambda: START) if done]
+    assert sum(verdicts is not None for verdicts in steps) == 61 and len(steps) == session.bundle.manifest.steps_of_replay(60, 2) > 300
+    _, total, last = list(whole.replay(START - 60 * (len(steps) - 1), START))[-1]
+    assert total == len(steps) and same_verdicts(steps[-1], last)
+    columns, others = (each.snapshot(verdicts).columns() for each, verdicts in ((kept, steps[-1]), (whole, last)))
+    for name in columns.keys() | others.keys():
+        few, many = sorted((columns[name], others[name]), key=len)      # a slot in which nothing was ever judged has no rows, or rows without anything
+        assert few.tobytes() == many.tobytes() or (not len(few) and not np.nan_to_num(many).any()), name
+
+
 def test_infinite_samples_are_missing_and_counted(session):
     """±Inf counts as no sample and does not spoil later steps."""
     samples = fleet(2)
