@@ -8,16 +8,18 @@ with what the value means and, where a mistake is likely, what was probably mean
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from promlstm.config import Detector, Source
-from promlstm.engine import budget
+from promlstm.engine import budget, labels
 from promlstm.engine.bundle import Calibration, Manifest
 from promlstm.engine.columns import Floats
 from promlstm.terminal import duration
 
+GROUPED = re.compile(r'^\s*\w+\s+by\s*\(([^)]+)\)|\)\s*by\s*\(([^)]+)\)\s*$')  # an aggregation around the whole expression
 DEFAULT_TIMEOUT_SECONDS = 30.0
 QUICK_SECONDS = 0.5  # no answer of a busy server can be relied upon to be faster
 DECODED = 5  # an answer and what is made of it take so many times its bytes
@@ -144,6 +146,17 @@ def of_budget(
             f'{largest_surprise:.3g} at most, so nothing but a sample outside of the range can alarm; allow more false alarms'
         ]
     return []
+
+
+def of_identities(detector: Detector, identities: Sequence[bytes]) -> list[str]:
+    """Whether the labels that an expression groups by tell entities apart, list of sentences.
+
+    identities  label sets of the entities of its answer, as labels.identity gives them
+    """
+    if len(identities) != 1 or labels.pairs(identities[0]):
+        return []
+    grouped = [found[1] or found[2] for expr in detector.queries.values() if (found := GROUPED.search(expr))]
+    return [f'by ({names}): the answer is one series without labels, so all is judged as one; look at the spelling' for names in grouped]
 
 
 def of_answers(detector: Detector, answers: Sequence[Sequence[float] | Floats]) -> list[str]:

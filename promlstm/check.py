@@ -214,7 +214,7 @@ def _ask(checked: Checked, floor: float, source: Api, linking: Sequence[str], sh
         for (name, expr), vector in zip(config.queries.items(), answers, strict=True)
         if not vector.keys
     ]
-    checked.warnings += _joined(config, table, placement) + divided.warnings
+    checked.warnings += _joined(config, table, placement) + advice.of_identities(config, table.identities) + divided.warnings
     checked.parts, checked.errors = divided.entities, checked.errors + divided.errors
     checked.page_bytes = check_page.size_bytes(config, table.identities, checked.bundle.manifest.views if checked.bundle else ())
     checked.warnings += check_page.warnings(config, table.identities, checked.page_bytes)

@@ -519,6 +519,19 @@ def test_entities_beyond_the_limit_and_a_shared_budget_below_the_floor_are_warne
 
 
 @pytest.mark.real
+def test_a_label_to_group_by_that_no_series_has_is_warned_of(run, tmp_path, prometheus):
+    """All series become one without labels. Where that is meant, nothing is said."""
+    prometheus.wait_for('up')
+    expected = 'warning: cpu: by (instence): the answer is one series without labels, so all is judged as one; look at the spelling'
+    for expr, warned in (
+        ('sum by (instence) (up)', True), ('sum(up) by (instence)', True), ('sum by (instance) (up)', False), ('sum(up)', False),
+        ('count(sum by (instance) (up))', False),
+    ):  # fmt: skip
+        _, out, _ = run('check-config', config(tmp_path, prometheus.url, delay='0s', expr=expr))
+        assert checked(out)[1] == ([expected] if warned else [])
+
+
+@pytest.mark.real
 def test_features_that_do_not_join_are_warned_of(run, tmp_path, prometheus):
     """A label that no series has, and features that have no entity in common: each entity would be judged by one of them alone."""
     prometheus.wait_for('up')

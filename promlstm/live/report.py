@@ -180,7 +180,7 @@ class Report:
 
     def _delay_note(self) -> str:
         delay = self.config.delay
-        return f' at now - delay ({delay:g} s ago): a Prometheus that has just started has too few samples' if delay else ''
+        return f' at now - delay ({delay:g} s ago): a name is misspelt, or Prometheus has just started and has too few samples' if delay else ''
 
     def _warmup_progress(self, detector: Detector, rows: Ints, *, never: bool) -> str:
         """How far the first of some entities is on its way to a score. Samples are not counted, so a gap is known only once it shows.

@@ -47,4 +47,4 @@ def test_an_empty_result_names_the_delay():
         wait_until(subject.scheduler.ready, 60, 'ready')
         reasons = {name: str(status) for name, status in subject.scheduler.statuses().items()}
     assert reasons['b'] == 'the expression returns no series'
-    assert reasons['a'].startswith('the expression returns no series at now - delay (30 s ago): a Prometheus that has just started')
+    assert reasons['a'].startswith('the expression returns no series at now - delay (30 s ago): a name is misspelt, or Prometheus has just started')
