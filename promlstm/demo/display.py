@@ -5,11 +5,13 @@ what was found and what was missed.
 """
 
 import shutil
+import sys
 import textwrap
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol, TextIO
 
 from promlstm import logs, terminal
@@ -188,13 +190,15 @@ def _mistaken(spread: Sequence[tuple[shop.Fault, Told | None]]) -> int:
 
 def _next(demo: Demo) -> list[str]:
     """What to try next."""
-    return [
-        f'While the demo ran, Prometheus could scrape {demo.url}metrics. Next:',
-        '  promlstm demo                                   until Ctrl-C, with time to look at that page',
-        '  promlstm demo --print-config > promlstm.yml     a configuration to start from: put in your url and expressions',
-        '  promlstm check-config promlstm.yml              what it costs, and whether Prometheus answers',
-        '  promlstm run --config.file=promlstm.yml',
+    called = Path(sys.argv[0])
+    program = str(called) if called.name == 'promlstm' and not shutil.which('promlstm') else 'promlstm'  # as `make demo` calls it
+    rows = [
+        (f'{program} demo', 'until Ctrl-C, with time to look at that page'),
+        (f'{program} demo --print-config > promlstm.yml', 'a configuration to start from: put in your url and expressions'),
+        (f'{program} check-config promlstm.yml', 'what it costs, and whether Prometheus answers'),
+        (f'{program} run --config.file=promlstm.yml', ''),
     ]
+    return [f'While the demo ran, Prometheus could scrape {demo.url}metrics. Next:', *('  ' + line for line in terminal.columns(rows))]
 
 
 class Lines:
