@@ -54,7 +54,7 @@ def observations(batch):
     surprise = np.full((rows, len(values)), np.nan, np.float32)
     for t, instant in enumerate(batch.times):
         recalled, local = season.recall(instant, (), batch.step_seconds), seasonal.local_seconds(instant, UTC)
-        parts = np.split(tables.recall(local)[:, 0].T, np.cumsum(widths)[:-1])
+        parts = np.split(tables.recall(local)[:, 0].T.astype(np.float64), np.cumsum(widths)[:-1])
         seen = observe(
             values[t][None], recalled[:, 0].T, dict(zip(daytime.TABLES, parts, strict=True)), np.float64(local), np.float32(batch.step_seconds),
             learn, threshold, state,
