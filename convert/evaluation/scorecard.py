@@ -245,12 +245,10 @@ def _by_entity(field, found, chosen):
 
 def _planted_by_entity(method, threshold):
     """(planted faults found, planted faults) of each entity."""
-    return tuple(np.array(counts) for counts in zip(*[(np.sum(j.peaks >= threshold), len(j.peaks)) for j in method.judged], strict=True))
+    return np.array([(np.sum(each.peaks >= threshold), len(each.peaks)) for each in method.judged]).T
 
 
 def _gains(firsts, tallies):
     """Ends of the intervals of the first method's recall less another's; empty where there are no events."""
-    out = []
-    for ours, theirs in zip(firsts, tallies, strict=True):
-        out.append(gates.paired(ours, theirs, confidence=CONFIDENCE, seed=0)[2:] if ours[1].any() else ())
-    return tuple(out)
+    pairs = zip(firsts, tallies, strict=True)
+    return [gates.paired(ours, theirs, confidence=CONFIDENCE, seed=0)[2:] if ours[1].any() else () for ours, theirs in pairs]

@@ -191,9 +191,11 @@ class Report:
         entities = detector.entities
         age = round(float((entities.last_seen[rows] - entities.first_seen[rows]).max()) / step) + 1
         if age > needed:
-            low, high = self.config.range or (0, 0)
-            outside = f', or of samples outside range [{low:g}, {high:g}], which are not learnt' if self.config.range else ''
-            return f'no entity has {needed} samples at a step of {step:g} s yet, because of gaps{outside}'
+            text = f'no entity has {needed} samples at a step of {step:g} s yet, because of gaps'
+            if not self.config.range:
+                return text
+            low, high = self.config.range
+            return f'{text}, or of samples outside range [{low:g}, {high:g}], which are not learnt'
         if never:
             return f'no entity has been there for {needed} steps of {step:g} s, the longest for {age}: aggregate away the label that changes'
         left = (needed - age + 1) * step  # the sample after the last of these is the first that is judged

@@ -118,13 +118,14 @@ def is_selector(expr: str) -> bool:
         return False
 
 
-def score(pairs: Pairs) -> str:
-    """The score of an entity, of whichever exporter is more worried.
+def score(pairs: Pairs, minutes: int = 0) -> str:
+    """The score of an entity, of whichever exporter is more worried; the largest of the last minutes, where any are asked for.
 
     >>> score((('detector', 'cpu'),))
     'max without (promlstm_replica) (promlstm_anomaly_score{detector="cpu"})'
     """
-    return f'max without (promlstm_replica) ({gauges(["promlstm_anomaly_score"], pairs)})'
+    gauge = gauges(['promlstm_anomaly_score'], pairs)
+    return f'max without (promlstm_replica) ({f"max_over_time({gauge}[{minutes}m])" if minutes else gauge})'
 
 
 def alert(detector: str, pairs: Pairs, step_seconds: float) -> str:
@@ -141,9 +142,9 @@ def alert(detector: str, pairs: Pairs, step_seconds: float) -> str:
     <BLANKLINE>
     """
     name = ''.join(part.capitalize() for part in ''.join(each if each.isascii() and each.isalnum() else ' ' for each in detector).split())
-    bridged = f'max_over_time({gauges(["promlstm_anomaly_score"], pairs)}[{max(2, math.ceil(step_seconds / 30))}m])'
+    bridged = score(pairs, max(2, math.ceil(2 * step_seconds / 60)))
     rule = {
-        'alert': f'{name if name[:1].isalpha() else "Promlstm" + name}Anomalous', 'expr': f'max without (promlstm_replica) ({bridged}) >= 1', 'for': '5m',
+        'alert': f'{name if name[:1].isalpha() else "Promlstm" + name}Anomalous', 'expr': f'{bridged} >= 1', 'for': '5m',
         'labels': {'severity': 'warning'}, 'annotations': {'summary': '{{ $labels.detector }} is anomalous: score {{ $value | printf "%.3g" }}'},
     }  # fmt: skip
     text: str = yaml.safe_dump([rule], sort_keys=False, width=1_000_000, allow_unicode=True)
