@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command(args)
     except PromlstmError as error:
-        print(f'promlstm: {error}', file=sys.stderr)
+        for problem in error.problems if isinstance(error, ConfigError) else (error,):
+            print(f'promlstm: {problem}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print('promlstm: interrupted', file=sys.stderr)
