@@ -188,7 +188,7 @@ def _advise(config: 'Config', log: logging.Logger) -> None:
 
 
 def demo(args: argparse.Namespace) -> int:
-    """`promlstm demo`: status 0 only if every entity was scored, all injected faults were found and no stage failed."""
+    """`promlstm demo`: status 0 only if every entity was scored, all injected faults were found and no stage failed; or where Ctrl-C ends it."""
     from promlstm.demo.run import main
 
     return main(args)
@@ -350,17 +350,13 @@ def _output(path: str | None) -> BinaryIO:
 
 
 def instant(text: str, now: float, flag: str) -> float:
-    """Unix seconds of a time on the command line.
-
-    >>> instant('-2d', 200_000, '--from'), instant('now', 5.0, '--to'), instant('1970-01-01T00:01:00Z', 0, '--to')
-    (27200.0, 5.0, 60.0)
-    """
+    """Unix seconds of a time on the command line."""
     from promlstm import durations
 
     try:
         return durations.instant(text, now)
     except ValueError as error:
-        raise ConfigError(f'{flag}={text}: expected -2d, now, unix seconds or 2026-01-31T12:00:00Z') from error
+        raise ConfigError(f'{flag}={text}: {error}') from error
 
 
 class Progress:
