@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from promlstm import __version__, arguments, logs, signals
@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return command(args)
     except PromlstmError as error:
-        print(f'promlstm: {error}', file=sys.stderr)
+        for problem in error.problems if isinstance(error, ConfigError) else (error,):
+            print(f'promlstm: {problem}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print('promlstm: interrupted', file=sys.stderr)
@@ -187,7 +188,7 @@ def _advise(config: 'Config', log: logging.Logger) -> None:
 
 
 def demo(args: argparse.Namespace) -> int:
-    """`promlstm demo`: status 0 only if every entity was scored, all injected faults were found and no stage failed."""
+    """`promlstm demo`: status 0 only if every entity was scored, all injected faults were found and no stage failed; or where Ctrl-C ends it."""
     from promlstm.demo.run import main
 
     return main(args)
@@ -264,6 +265,7 @@ def backtest(args: argparse.Namespace) -> int:
     """`promlstm backtest`: a report for each detector that was asked for."""
     from promlstm import backtest as replay
     from promlstm import past_incidents as past
+    from promlstm.config import Detector as Settings
     from promlstm.engine.detector import Detector
     from promlstm.engine.session import load, resolve
     from promlstm.engine.trial import Trials
@@ -285,29 +287,37 @@ def backtest(args: argparse.Namespace) -> int:
         raise ConfigError(f'--detector={unknown}: no such detector; {name} has {", ".join(known)}')
     out = _output(args.output)  # before the work, so that a path that cannot be written is reported at once
     sources, sink, progress, trials = Sources(config.named_sources, root=config.root), replay.OpenMetrics(), Progress(), Trials()
-    reports, failed = list[replay.Report](), list[str]()
+    model = cache(lambda name, sha256: load(resolve(name, config.root), sha256=sha256, trial=trials))
+    subjects, reports, failed = list[tuple[Settings, Detector]](), list[replay.Report](), list[str]()
     drawn: list[backtest_report.Found] = []
     incidents = None
     if args.incidents:
         incidents = past.PastIncidents(config.root_cause, list(past.graphs(config, sources, start, end, lambda text: failed.append(f'promlstm: {text}'))))
-    for detector in config.detectors:
-        if not args.detector or detector.name in args.detector:
+    for settings in config.detectors:  # before the first of them is replayed, which may take minutes
+        if not args.detector or settings.name in args.detector:
             try:
-                session = load(resolve(detector.model, config.root), sha256=detector.sha256, trial=trials)
-                source = asked_every(sources[config.source_name(detector)], detector.step)
-                subject, show_step = Detector(detector, session, source), progress.steps(detector.name)
-                recorder = backtest_report.Recorder() if html else None
-                reports.append(
-                    replay.run(
-                        subject, start, end, progress=show_step, sink=sink if args.format == 'openmetrics' else None,
-                        watch=replay.together([each.observe for each in (incidents, recorder) if each]),
-                    )
-                )  # fmt: skip
-                if recorder:
-                    drawn.append(backtest_report.Found(reports[-1], detector, recorder))
+                source = asked_every(sources[config.source_name(settings)], settings.step)
+                subject = Detector(settings, model(settings.model, settings.sha256), source)
+                if problem := replay.late(subject, start, end):
+                    print(f'promlstm: detector {settings.name}: {problem}', file=sys.stderr)
+                subjects.append((settings, subject))
             except PromlstmError as error:  # the others have their report all the same
-                failed.append(f'promlstm: detector {detector.name}: {error}')
-            progress.show('')
+                failed.append(f'promlstm: detector {settings.name}: {error}')
+    while subjects:
+        settings, subject = subjects.pop(0)
+        try:
+            recorder = backtest_report.Recorder() if html else None
+            reports.append(
+                replay.run(
+                    subject, start, end, progress=progress.steps(settings.name), sink=sink if args.format == 'openmetrics' else None,
+                    watch=replay.together([each.observe for each in (incidents, recorder) if each]),
+                )
+            )  # fmt: skip
+            if recorder:
+                drawn.append(backtest_report.Found(reports[-1], settings, recorder))
+        except PromlstmError as error:
+            failed.append(f'promlstm: detector {settings.name}: {error}')
+        progress.show('')
     try:
         with out:
             if args.format == 'openmetrics':
@@ -340,17 +350,13 @@ def _output(path: str | None) -> BinaryIO:
 
 
 def instant(text: str, now: float, flag: str) -> float:
-    """Unix seconds of a time on the command line.
-
-    >>> instant('-2d', 200_000, '--from'), instant('now', 5.0, '--to'), instant('1970-01-01T00:01:00Z', 0, '--to')
-    (27200.0, 5.0, 60.0)
-    """
+    """Unix seconds of a time on the command line."""
     from promlstm import durations
 
     try:
         return durations.instant(text, now)
     except ValueError as error:
-        raise ConfigError(f'{flag}={text}: expected -2d, now, unix seconds or 2026-01-31T12:00:00Z') from error
+        raise ConfigError(f'{flag}={text}: {error}') from error
 
 
 class Progress:

@@ -130,6 +130,37 @@ class Alarms:
             self._values = np.concatenate([self._values, np.zeros((3, new, self._features))], axis=1)
 
 
+def late(detector: Detector, start: float, end: float) -> str:
+    """Why scores begin later than a span, and what to do, in words; empty = there are samples for the warm-up before it, which takes one query.
+
+    start, end  unix seconds; where samples begin is looked for by halves, as of the first feature
+
+    raises  SourceError
+    """
+    step, warmup = detector.config.step, detector.session.bundle.manifest.warmup_steps
+    query, first, last = next(iter(detector.config.queries.values())), aligned(start, step) + step, aligned(end, step)
+    before = first - warmup * step
+
+    def has_samples(steps: int) -> bool:
+        return bool(detector.source.instant(query, before + steps * step - detector.config.delay).keys)
+
+    none, some = 0, round((last - before) / step)
+    if has_samples(none):
+        return ''
+    lacking = f'no samples at {instant(before)} UTC, where the warm-up for --from begins'
+    if not has_samples(some):
+        return f'{lacking}, and none at --to: look at the expression, or choose a span of which there are samples'
+    while some - none > 1:
+        middle = (none + some) // 2
+        none, some = (none, middle) if has_samples(middle) else (middle, some)
+    born = before + some * step
+    judged = born + warmup * step
+    lacking += f'; they begin at {instant(born)}, and the first score takes {terminal.duration(warmup * step)} of them'
+    if judged > last:
+        return f'{lacking}: nothing is scored in this span; wait until {instant(judged)}, or take a shorter step'
+    return f'{lacking}: scores begin at {instant(judged)}; take --from={datetime.fromtimestamp(judged, UTC):%Y-%m-%dT%H:%M:%SZ} for a span without a gap'
+
+
 def run(
     detector: Detector,
     start: float,

@@ -24,7 +24,18 @@ class PromlstmError(Exception):
 
 
 class ConfigError(PromlstmError):
-    """The configuration cannot be used."""
+    """The configuration cannot be used.
+
+    problems  all that was found, one line each; as text the error is the first of them, and how many more there are
+
+    >>> str(ConfigError('a.yml: step: missing')), str(ConfigError('a.yml: step: missing', 'a.yml: by: empty'))
+    ('a.yml: step: missing', 'a.yml: step: missing (and 1 more problem)')
+    """
+
+    def __init__(self, *problems: str) -> None:
+        more = len(problems) - 1
+        super().__init__(f'{problems[0]} (and {more} more problem{"s" * (more > 1)})' if more else problems[0])
+        self.problems = problems
 
 
 class BundleError(PromlstmError):

@@ -17,6 +17,16 @@ MIDNIGHT = 1_750_032_000.0  # 2025-06-16 00:00 UTC
 NONE = {'': float('nan')}
 
 
+class Counted(Samples):
+    """Samples that count the instants that were asked for."""
+
+    instants = 0
+
+    def instant(self, expr, time):
+        self.instants += 1
+        return super().instant(expr, time)
+
+
 def anomaly(start, end, entity='{host="a"}'):
     return backtest.Anomaly(entity, MIDNIGHT + start, MIDNIGHT + end, MIDNIGHT + start, 1.5, {'': 9.0}, {'': 4.0}, {'': 1.0})
 
@@ -56,6 +66,30 @@ def test_a_detector_that_fails_takes_no_report_of_another_away(tmp_path, capfdbi
     out, err = capfdbinary.readouterr()
     assert status == 1 and b'detector good: ' in out and b'detector last: ' in out and b'detector wrong' not in out
     assert b'promlstm: detector wrong: ' in err
+
+
+@pytest.mark.parametrize(
+    ('born', 'said'),
+    [
+        (-600, ''),
+        (600, '; they begin at 2025-06-16 00:10:00, and the first score takes 3m of them: scores begin at 2025-06-16 00:13:00; take '
+              '--from=2025-06-16T00:13:00Z for a span without a gap'),
+        (3500, '; they begin at 2025-06-16 00:59:00, and the first score takes 3m of them: nothing is scored in this span; wait until 2025-06-16 01:02:00, '
+               'or take a shorter step'),
+        (9000, ', and none at --to: look at the expression, or choose a span of which there are samples'),
+    ],
+)  # fmt: skip
+def test_history_that_is_too_short_is_told_before_it_is_read(tmp_path, born, said):
+    """With the time of the first score, which is that of a replay; where there is enough, it is one query."""
+    source = Counted({raw(host='a'): noisy(1, born=MIDNIGHT + born)})
+    (settings,) = config.parse('prometheus: {url: http://x}\ndetectors: [{name: d, expr: x, delay: 0s, history: 0s}]').detectors
+    subject = Detector(settings, load(tiny_model.write(tmp_path / 'tiny.onnx'), prove=False), source)
+    told = backtest.late(subject, MIDNIGHT, MIDNIGHT + 3600)
+    assert told == (said and f'no samples at 2025-06-15 23:58:00 UTC, where the warm-up for --from begins{said}')
+    assert source.asked == [] and source.instants <= (8 if said else 1)
+    scored = list[float]()
+    backtest.run(subject, MIDNIGHT, MIDNIGHT + 3600, watch=lambda _, verdicts, __: scored.extend([verdicts.time] * bool((verdicts.score >= 0).any())))
+    assert scored[:1] == ([MIDNIGHT + max(60, born + 180)] if born < 3000 else [])
 
 
 def test_a_full_disk_is_one_line_with_its_path(tmp_path, capfd):

@@ -357,6 +357,16 @@ def test_a_bad_configuration(run, name):
     assert refused(run, 'check-config', path) == f'{path}: {path.read_text().splitlines()[0].removeprefix("# ")}'
 
 
+@pytest.mark.parametrize('command', [['check-config'], ['run', '--web.listen-address=127.0.0.1:0'], ['backtest']])
+def test_a_configuration_with_several_mistakes(run, command):
+    """All of them at once, one line each, whichever command reads the file."""
+    path = FILES / 'invalid-several.yml'
+    file = [path] if command == ['check-config'] else [f'--config.file={path}']
+    status, out, err = run(*command, *file)
+    says = [line.removeprefix('# ') for line in path.read_text().splitlines() if line.startswith('# ')]
+    assert (status, out, err.splitlines()) == (1, '', [f'promlstm: {path}: {each}' for each in says])
+
+
 def config(tmp_path, url='http://127.0.0.1:1', **detector):
     path = tmp_path / 'promlstm.yml'
     path.write_text(yaml.safe_dump({'prometheus': {'url': url}, 'detectors': [{'name': 'cpu', 'expr': 'up', **detector}]}))

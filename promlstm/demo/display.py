@@ -76,6 +76,10 @@ class Demo:
             *(f'{name}: {sum(e.detector == name for e in unscored)} entities were never scored ({statuses[name]})' for name in detectors),
             *(f'{fault_text(fault)} was missed' for fault, state, _ in self.findings() if state == 'missed'),
             *(
+                f'{fault_text(fault)} was not reached in time: this machine is too slow for a speed of {self.speed:g}, take a lower --speed'
+                for fault, state, _ in self.findings() if state == 'skipped'
+            ),
+            *(
                 f'{name}: stage {stage} failed {count} time{"s" * (count != 1)}'
                 for (name, stage), count in self.exporter.failures().items()
             ),
@@ -124,8 +128,8 @@ def events(demo: Demo, shown: set[object]) -> list[Event]:
     found: dict[object, Event] = {}
     for fault, state, alarms in demo.findings():
         found['injected', fault.start] = (fault.start, 'injected', fault_text(fault))
-        if state == 'missed':
-            found['missed', fault.start] = (fault.end, 'MISSED', fault_text(fault))
+        if state in ('missed', 'skipped'):
+            found['missed', fault.start] = (fault.end, 'MISSED' if state == 'missed' else 'NOT REACHED', fault_text(fault))
         if alarms:
             text = f'{fault_text(fault)} {delay_text(demo, alarms[0])}: {reading_text(alarms[0].reading)}'
             found['found', fault.start] = (alarms[0].reading.time, 'found', text)
@@ -147,11 +151,12 @@ def delay_text(demo: Demo, alarm: Alarm) -> str:
     return f'after {steps} step{"s" * (steps != 1)} by {alarm.entity.detector}'
 
 
-def summary(demo: Demo, reasons: Sequence[str]) -> list[str]:
-    """The lines at the end of a demo; reasons = why it was no success."""
+def summary(demo: Demo, reasons: Sequence[str], *, stopped: bool = False) -> list[str]:
+    """The lines at the end of a demo; reasons = why it was no success; stopped = by its user."""
     scoring, findings = demo.scoring, demo.findings()
     states, spread = [state for _, state, _ in findings], demo.spread()
     counts = f'{states.count("found")} found, {states.count("missed")} missed, {states.count("open")} not over yet'
+    counts += f', {states.count("skipped")} not reached in time' * ('skipped' in states)
     seconds = demo.clock.now() - demo.begin
     rows = [
         ('entities scored', f'{len(scoring.scored)} of {len(scoring.entities)}'),
@@ -165,19 +170,19 @@ def summary(demo: Demo, reasons: Sequence[str]) -> list[str]:
         ('skipped steps', f'{demo.exporter.missed_steps()}'),
     ]
     what = f'{seconds / 60:.0f} minutes of {demo.hosts} hosts and {demo.services} services in {seconds / demo.speed:.0f} s, seed {demo.seed}'
-    return ['', f'promlstm demo: {what}', *('  ' + line for line in terminal.columns(rows)), '', *_result(demo, reasons), '', *_next(demo)]
+    return ['', f'promlstm demo: {what}', *('  ' + line for line in terminal.columns(rows)), '', *_result(demo, reasons, stopped), '', *_next(demo)]
 
 
 def _fault_line(demo: Demo, fault: Fault, state: str, alarms: Sequence[Alarm]) -> str:
     """One fault of the summary."""
-    result = {'open': 'not over yet', 'missed': 'MISSED', 'found': 'found'}[state]
+    result = {'open': 'not over yet', 'missed': 'MISSED', 'skipped': 'not reached in time', 'found': 'found'}[state]
     delay = f' {delay_text(demo, alarms[0])}' if alarms else ''
     return f'{clock_text(fault.start)} {fault_text(fault)}: {result}{delay}'
 
 
-def _result(demo: Demo, reasons: Sequence[str]) -> list[str]:
+def _result(demo: Demo, reasons: Sequence[str], stopped: bool) -> list[str]:
     if reasons:
-        return ['FAILED:', *(f'  {reason}' for reason in reasons)]
+        return ['Stopped. Until then:' if stopped else 'FAILED:', *(f'  {reason}' for reason in reasons)]
     counts = {'false alarm': len(demo.scoring.false_alarms()), 'wrong cause': _mistaken(demo.spread())}
     words = [f'{count} {what}{"s" * (count != 1)}' for what, count in counts.items() if count]
     return [f'OK{", with " + " and ".join(words) if words else ""}.']
@@ -259,7 +264,7 @@ class Screen:
     def refresh(self) -> None:
         """Draw the whole screen."""
         colours = {'found': terminal.GREEN, 'injected': terminal.BOLD} | dict.fromkeys(('MISSED', 'FALSE ALARM'), terminal.RED)
-        colours |= dict.fromkeys(('incident', 'forecast'), terminal.YELLOW)
+        colours |= dict.fromkeys(('incident', 'forecast', 'NOT REACHED'), terminal.YELLOW)
         for when, kind, text in events(self._demo, self._shown):
             self._recent.append(f'{clock_text(when)}  {colours[kind]}{kind:11}{terminal.PLAIN}  {text}')
         size = shutil.get_terminal_size()
@@ -271,11 +276,11 @@ class Screen:
     def _head(self) -> list[str]:
         demo, scoring = self._demo, self._demo.scoring
         states = [state for _, state, _ in demo.findings()]
-        counts = f'{len(states)} faults injected, {states.count("found")} found, {states.count("missed")} missed'
-        return [
+        counts = f'{len(states)} faults: {states.count("found")} found, {states.count("missed")} missed, {len(scoring.false_alarms())} false alarms'
+        return [  # within 80 columns
             f'{terminal.BOLD}promlstm demo{terminal.PLAIN}   {clock_text(demo.clock.now())} × {demo.speed:g}   '
-            f'{len(scoring.scored)} of {len(scoring.entities)} entities scored   {counts}, {len(scoring.false_alarms())} false alarms',
-            f'{terminal.DIM}pages: {demo.url}   Ctrl-C ends{terminal.PLAIN}',
+            f'{len(scoring.scored)} of {len(scoring.entities)} entities scored   {terminal.DIM}Ctrl-C ends{terminal.PLAIN}',
+            f'{counts}   {terminal.DIM}{demo.url}{terminal.PLAIN}',
         ]
 
     def _incident(self, width: int) -> list[str]:

@@ -167,7 +167,9 @@ def _speed(text: str) -> float:
 
 
 def main(args: argparse.Namespace, *, out: TextIO | None = None, prepare: Callable[[Source], None] = lambda source: None) -> int:
-    """Run the demo; returns the exit status: 0 only if every entity was scored, no fault missed, and no stage failed.
+    """Run the demo; returns the exit status: 0 only if every entity was scored, all faults were reached, none missed, and no stage failed.
+
+    Where Ctrl-C ends it the status is 0, as that of `run`.
 
     args     what `arguments` added to a parser
     prepare  called with the Source before its first request; tests order faults there
@@ -188,11 +190,11 @@ def main(args: argparse.Namespace, *, out: TextIO | None = None, prepare: Callab
             source.scraped = exporter.scraped.select
             demo = Demo(clock, scoring, exporter, args.speed, args.seed, HOSTS, len(SERVICES) + len(CALLS), BEGIN, log_level, args.log_format)
             screen: Display = Lines(demo, out) if args.plain or not out.isatty() else Screen(demo, out)
-            _show(demo, screen, stopwatch, args.seconds)
+            stopped = _show(demo, screen, stopwatch, args.seconds)
     reasons = demo.reasons()
-    out.write('\n'.join(summary(demo, reasons)) + '\n')
+    out.write('\n'.join(summary(demo, reasons, stopped=stopped)) + '\n')
     out.flush()
-    return 1 if reasons else 0
+    return 1 if reasons and not stopped else 0
 
 
 def estate(seed: int) -> Estate:
@@ -229,8 +231,8 @@ class Stopwatch:
         self._stopped = self._monotonic()
 
 
-def _show(demo: Demo, screen: Display, stopwatch: Stopwatch, limit_seconds: float | None) -> None:
-    """Keep the display up to date until the time is over or the user presses Ctrl-C."""
+def _show(demo: Demo, screen: Display, stopwatch: Stopwatch, limit_seconds: float | None) -> bool:
+    """Keep the display up to date until the time is over, or the user presses Ctrl-C: then True."""
     stop, began = threading.Event(), time.monotonic()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     warm, ready = False, demo.exporter.scheduler.ready
@@ -250,3 +252,4 @@ def _show(demo: Demo, screen: Display, stopwatch: Stopwatch, limit_seconds: floa
         for number, handler in before.items():
             signal.signal(number, handler)
         screen.end()
+    return stop.is_set()

@@ -2,8 +2,9 @@
 
 An alarm begins when an entity's score reaches 1. It finds a fault if the sample that raised it lies between the start of a fault that
 affects the entity and the end of its grace period. If there is no such fault the alarm is false, and so is one that still lasts when the
-grace period is over. An alarm that was there before the fault began does not find it: an alarm that is always on finds nothing. A fault
-is missed once all detectors that could have found it are past its grace period.
+grace period is over. An alarm that was there before the fault began does not find it: an alarm that is always on finds nothing. Once all
+detectors that could have found a fault are past its grace period, it is missed; where none of them showed all of its steps, for the machine
+was too slow, it is skipped.
 
 Who calls it: demo. What flows through: Verdicts, from the threads of the detectors; out come findings and counts.
 """
@@ -17,6 +18,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from promlstm.config import Config
+from promlstm.config import Detector as Settings
 from promlstm.demo.estate import Fault
 from promlstm.demo.fleet import Series
 from promlstm.engine import labels
@@ -24,7 +26,7 @@ from promlstm.engine.columns import Bools, Verdicts
 from promlstm.engine.detector import Detector
 from promlstm.query.selector import matches, selector
 
-State = Literal['found', 'missed', 'open']  # open = neither of the two yet
+State = Literal['found', 'missed', 'skipped', 'open']  # open = none of these yet
 
 
 class Telemetry(Protocol):
@@ -115,7 +117,7 @@ class Scoring:
         self._known = {(entity.detector, entity.pairs): entity for entity in self.entities}
         self._telemetry, self._begin, self._grace, self._lock = telemetry, begin, grace_seconds, threading.Lock()
         self._open: dict[Watched, Alarm] = {}  # alarms that last now
-        self._reached = dict.fromkeys(self._config, -np.inf)  # the newest step of each detector
+        self._steps: dict[str, set[float]] = {name: set() for name in self._config}  # that each detector has shown
 
     def record(self, detector: Detector, verdicts: Verdicts, _missing: Bools | None = None) -> None:
         """Record one step of a detector; called from its thread."""
@@ -125,7 +127,7 @@ class Scoring:
                 entity = self._known.get((name, labels.pairs(identity)))
                 if entity:
                     self._read(entity, _reading(verdicts, row, entity))
-            self._reached[name] = verdicts.time
+            self._steps[name].add(verdicts.time)
 
     def _read(self, entity: Watched, reading: Reading) -> None:
         self.readings[entity] = reading
@@ -151,29 +153,30 @@ class Scoring:
         return any(self._telemetry.affects(fault, metric, dict(entity.pairs)) for metric in entity.metrics)
 
     def findings(self, now: float) -> list[Finding]:
-        """The faults that began before `now`: (Fault, `found`, `missed` or `open`, alarms that found it)."""
+        """The faults that began before `now`: (Fault, State, alarms that found it)."""
         with self._lock:
             return [self._finding(fault) for fault in self._telemetry.faults(self._begin, now)]
 
     def _finding(self, fault: Fault) -> Finding:
         alarms = sorted((alarm for alarm in self.alarms if alarm.fault == fault), key=self._order)
-        return fault, 'found' if alarms else 'missed' if self._passed(fault) else 'open', alarms
+        return fault, 'found' if alarms else self._without_alarm(fault), alarms
 
     def _order(self, alarm: Alarm) -> tuple[float, int]:
         """By time; within a step in the order of the configuration, because the threads of the detectors race."""
         return alarm.reading.time, self.entities.index(alarm.entity)
 
-    def _passed(self, fault: Fault) -> bool:
-        """Whether all detectors that could have found a fault are past its grace period."""
-        able = {entity.detector for entity in self.entities if self._affects(fault, entity)}
-        return all(self._reached[name] >= fault.end + self._grace + self._config[name].delay for name in able)
+    def _without_alarm(self, fault: Fault) -> State:
+        """The state of a fault that no alarm has found."""
+        able = {entity.detector: self._config[entity.detector] for entity in self.entities if self._affects(fault, entity)}
+        if any(max(self._steps[name], default=-np.inf) < fault.end + self._grace + detector.delay for name, detector in able.items()):
+            return 'open'
+        return 'missed' if any(self._steps[name] >= _steps_of(fault, detector) for name, detector in able.items()) else 'skipped'
 
     def steps_until(self, alarm: Alarm) -> int:
         """After how many samples of its fault the detector raised an alarm that found one; 1 = at the very first."""
         assert alarm.fault is not None
         detector = self._config[alarm.entity.detector]
-        first = math.ceil((alarm.fault.start + detector.delay) / detector.step) * detector.step
-        return round((alarm.reading.time - first) / detector.step) + 1
+        return round((alarm.reading.time - min(_steps_of(alarm.fault, detector))) / detector.step) + 1
 
     def false_alarms(self) -> list[Alarm]:
         """Alarms that no fault explains, oldest first."""
@@ -189,6 +192,12 @@ class Scoring:
         """A copy of the newest readings."""
         with self._lock:
             return dict(self.readings)
+
+
+def _steps_of(fault: Fault, detector: Settings) -> set[float]:
+    """The instants of a detector whose samples lie in a fault, unix seconds."""
+    first, last = math.ceil((fault.start + detector.delay) / detector.step), math.floor((fault.end + detector.delay) / detector.step)
+    return {number * detector.step for number in range(first, last + 1)}
 
 
 def _reading(verdicts: Verdicts, row: int, entity: Watched) -> Reading:

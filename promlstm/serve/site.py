@@ -107,7 +107,7 @@ class Site:
             return text(405, f'Method not allowed. Allowed: {", ".join(WRITING)}.\n', {'Allow': ', '.join(WRITING)})
         if self._reload is None:
             return text(403, 'Nobody may ask for that: --web.enable-lifecycle is not set.\n')
-        if not own_page(request.header('origin'), request.header('host'), self._host):
+        if not own_page(request.headers, self._host):
             return text(403, 'This request was made by a page of another site.\n')
         problem = await asyncio.wrap_future(self._reload())
         return text(500, f'{problem}\n') if problem else text(200, 'The configuration file is in force.\n')
@@ -143,19 +143,22 @@ class Site:
         return Answer(200, 'text/html; charset=utf-8', [page.encode()], {'Content-Security-Policy': _POLICY})
 
 
-def own_page(origin: str, host: str, name: str) -> bool:
+def own_page(headers: Mapping[str, str], name: str) -> bool:
     """Whether a request that changes something may be served: none that a browser makes for another site's page.
 
     A browser says the Origin; a page that has made its own name point here (DNS rebinding) has a Host that equals it, so a name must be known.
 
-    origin, host  the headers, empty = not there
-    name          the known name
+    headers  of the request, names in lower case
+    name     the known name
 
-    >>> own_page('', 'a:1', ''), own_page('http://10.0.0.1:19855', '10.0.0.1:19855', ''), own_page('https://p.example', 'p.example', 'p.example')
-    (True, True, True)
-    >>> own_page('http://evil.example', '10.0.0.1:19855', ''), own_page('http://evil.example', 'evil.example', ''), own_page('null', 'a', '')
-    (False, False, False)
+    >>> own_page({'host': 'a:1'}, ''), own_page({'origin': 'https://p.example', 'host': 'p.example'}, 'p.example')
+    (True, True)
+    >>> own_page({'origin': 'http://evil.example', 'host': 'evil.example'}, ''), own_page({'sec-fetch-site': 'cross-site'}, '')
+    (False, False)
     """
+    origin = headers.get('origin', '')
+    if headers.get('sec-fetch-site') in ('cross-site', 'same-site'):
+        return False
     if not origin:
         return True
     try:
@@ -164,7 +167,7 @@ def own_page(origin: str, host: str, name: str) -> bool:
         known = bool(address) and (address in ('localhost', name) or bool(ipaddress.ip_address(address)))
     except ValueError:
         return False
-    return known and parts.netloc == host
+    return known and parts.netloc == headers.get('host')
 
 
 def host_of(external_url: str | None) -> str:

@@ -33,9 +33,7 @@ class Actions:
         """Forbidden unless a request may change something."""
         if not self.enabled:
             raise Forbidden(NOT_ENABLED)
-        if request.header('sec-fetch-site') in ('cross-site', 'same-site'):
-            raise Forbidden('this request was made by a page of another site')
-        if not own_page(request.header('origin'), request.header('host'), self.host):
+        if not own_page(request.headers, self.host):
             raise Forbidden('this request was made by a page of another site, or under a name that promlstm does not know: say it with --web.external-url')
 
     def who(self, request: Request) -> str:

@@ -140,7 +140,7 @@ def _changed(config: Config, detector: Detector, values: Mapping[str, str]) -> D
         everything: dict[str, Any] = {'sources': {name: {'url': 'http://localhost'} for name in config.named_sources}, 'detectors': [tree]}
         return configuration.parse(written.text(everything), source='what if', root=config.root).detectors[0]
     except ConfigError as error:
-        raise BadQuery(str(error).removeprefix(f'what if: detectors[0] ({detector.name}): ')) from error
+        raise BadQuery('; '.join(each.removeprefix(f'what if: detectors[0] ({detector.name}): ') for each in error.problems)) from error
 
 
 def _model(config: Config, model: str) -> dict[str, Any]:

@@ -139,6 +139,15 @@ def test_scores_are_on_the_page_within_a_minute_and_ctrl_c_ends_with_the_summary
     assert summary(out)['entities scored'] == '96 of 96'
 
 
+def test_ctrl_c_before_the_first_score_is_no_failure(child):
+    """It ends with the summary, which says what was not scored, and status 0, as that of `promlstm run`."""
+    process = child('--plain', stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert 'warming up' in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, '') and 'FAILED' not in out and 'entities scored' in summary(out)
+
+
 def test_a_terminal_gets_a_live_table_and_its_screen_back():
     """On a terminal the demo draws entities with score, band, the incident and events on the alternate screen, fits the size, and leaves it at the end."""
     process, terminal = pty.fork()
@@ -151,7 +160,9 @@ def test_a_terminal_gets_a_live_table_and_its_screen_back():
     page, after = text.split('\x1b[?1049h')[1].split('\x1b[?1049l')
     frame = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', page.split('\x1b[H')[-1]).splitlines()
     assert len(frame) < 30 and max(map(len, frame)) <= 120
-    assert '96 of 96 entities scored' in frame[0] and frame[3].split() == [
+    assert re.fullmatch(r'promlstm demo   10:\d\d:\d\d × 60   96 of 96 entities scored   Ctrl-C ends', frame[0]) and len(frame[0]) <= 80
+    assert re.fullmatch(r'\d+ faults: \d+ found, \d+ missed, \d+ false alarms   http://127\.0\.0\.1:\d+/', frame[1]) and len(frame[1]) <= 80
+    assert frame[3].split() == [
         'detector',
         'entity',
         'score',

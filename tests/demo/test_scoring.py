@@ -125,6 +125,17 @@ def test_a_fault_is_missed_only_when_all_detectors_that_could_find_it_are_past_i
     assert states(results, 310)[0] == 'missed'
 
 
+def test_a_fault_whose_steps_were_skipped_is_not_missed(results, fleet):
+    """Where the machine was too slow for each detector that could have found it; where one of them judged all of it, it is missed."""
+    there = hosts(fleet)[0]
+    for detector in ('cpu', 'host'):
+        steps(results, detector, [0] * 10, instance=there)
+        steps(results, detector, [0], first=330, instance=there)
+    assert states(results, 310)[0] == 'skipped'
+    steps(results, 'host', [0] * 12, first=150, instance=there)
+    assert states(results, 310)[0] == 'missed'
+
+
 def test_missing_samples_do_not_end_an_alarm(results, fleet):
     """Missing samples in the middle of an alarm leave it one alarm."""
     steps(results, 'cpu', [2, np.nan, np.nan, 2, 0], first=0, instance=hosts(fleet)[1])

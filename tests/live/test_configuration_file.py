@@ -71,6 +71,13 @@ def test_a_link_that_is_swapped_is_a_change(tmp_path):
     wait_until(lambda: exprs(taken) == ['down'], 30, 'the other folder')
 
 
+def test_the_log_says_the_first_problem_and_how_many_more(started, caplog):
+    path, _, _, reload = started
+    path.write_text('prometheus: {url: localhost}\ndetectors: [{name: cpu, exprr: up}, {name: cpu, expr: down}]\n')
+    assert reload.ask().result(30) == f"{path}: prometheus.url: expected http://HOST:PORT or https://…, got 'localhost' (and 2 more problems)"
+    assert 'configuration file is not valid, the configuration in force is kept' in caplog.text and caplog.text.count('\n') == 1
+
+
 @pytest.mark.parametrize('bad', ['', 'detectors: [', TEXT.replace('expr', 'exprr'), TEXT.replace('up', 'refused')])
 def test_a_bad_file_changes_nothing_until_it_is_good_again(started, bad):
     path, taken, telemetry, _ = started

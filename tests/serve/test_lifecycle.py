@@ -64,3 +64,11 @@ def test_no_page_of_another_site_may_ask(origin, host, status):
     with Exporter(site={'reload': reload, 'host': 'prom.example'}) as exporter:
         got = exporter.get('/-/reload', 'POST', Origin=origin, Host=host)
     assert (got.status_code, reload.asked) == (status, int(status == 200))
+
+
+def test_a_browser_that_says_no_origin_may_say_that_it_is_another_site():
+    """Sec-Fetch-Site; a program that is no browser says neither."""
+    reload = Reload()
+    with Exporter(site={'reload': reload}) as exporter:
+        found = [exporter.get('/-/reload', 'POST', **{'Sec-Fetch-Site': said}).status_code for said in ('cross-site', 'same-site', 'same-origin', 'none')]
+    assert (found, reload.asked) == ([403, 403, 200, 200], 2)

@@ -98,6 +98,8 @@ def test_nothing_is_changed_by_the_values_in_force():
         ({'low': '2'}, 'range: expected [low, high]'),
         ({'low': 'nan'}, 'range: expected'),
         ({'hold': 'an hour'}, 'hold: expected a duration'),
+        ({'direction': 'up', 'low': '2'}, "direction: expected one of above, below, both, got 'up'"),
+        ({'min_deviation': 'inf', 'low': '2'}, 'min_deviation: no deviation is that large, so nothing could ever alarm; expected a number; range: expected'),
         ({'model': '/etc/passwd'}, 'model: expected one of builtin:default'),
         ({'model': '../own.onnx'}, 'model: expected one of'),
         ({'from': 'yesterday'}, 'from: expected -2d'),
