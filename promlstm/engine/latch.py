@@ -1,6 +1,6 @@
 """The latch: a lasting shift stays an alarm until it ends or becomes the new normal level. Pure numpy.
 
-Who calls it: detector, after `apply_policy`. What flows through: columns of N entities. It never sees a model or a clock.
+Who calls it: advance, after `apply_policy`. What flows through: columns of N entities. It never sees a model or a clock.
 
 A forecaster follows a shift within the longest of its horizons, although it judges without learning. So while an alarm is held, a sample is
 judged by the expectation from before the alarm, and that expectation with its band is what the gauges show.

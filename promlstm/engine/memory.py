@@ -1,6 +1,6 @@
 """What is carried from step to step for all entities of a detector: one value that is replaced as a whole and never changed.
 
-Who calls it: detector (advance, commit, forget), convert.evaluation.replay. It knows what a step leaves, not how a step is computed.
+Who calls it: advance, detector (commit, forget), convert.evaluation.replay. It knows what a step leaves, not how a step is computed.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """One ONNX Runtime session per model file: its proof is verified at load, and it is run in chunks.
 
-Who calls it: detector (every step), `check-model`, convert (to read back and to replay). What flows through: numpy columns.
+Who calls it: advance (every step), `check-model`, convert (to read back and to replay). What flows through: numpy columns.
 It keeps no memory of entities and knows no Prometheus.
 
 Rows are independent. So they are split into chunks whose working set stays in the processor's cache, and several threads run the chunks, each

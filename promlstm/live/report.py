@@ -15,8 +15,9 @@ import numpy as np
 from promlstm.config import Detector as DetectorConfig
 from promlstm.engine.bundle import Bundle
 from promlstm.engine.columns import READY, WARMING, Ints, Verdicts
-from promlstm.engine.detector import Detector, Tally, describe
-from promlstm.errors import PromlstmError
+from promlstm.engine.detector import Detector
+from promlstm.engine.tally import Tally
+from promlstm.errors import PromlstmError, describe
 from promlstm.live.facts import Server
 from promlstm.live.relay import Relay
 from promlstm.live.status import CLOCK, EMPTY, NEVER_WARM, NOT_A_NUMBER, RESTING, STARTING, WARMING_UP, Status

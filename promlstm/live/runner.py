@@ -20,12 +20,12 @@ import numpy as np
 from promlstm.config import Detector as DetectorConfig
 from promlstm.config import Forecast
 from promlstm.engine.columns import Bools, Verdicts
-from promlstm.engine.detector import Detector, describe
+from promlstm.engine.detector import Detector
 from promlstm.engine.history import aligned
 from promlstm.engine.interfaces import RunQueries, Source
 from promlstm.engine.session import Session
 from promlstm.engine.snapshot import Snapshot
-from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable, StageError
+from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable, StageError, describe
 from promlstm.forecasts.model import Model
 from promlstm.incidents.members import Origin
 from promlstm.live.clock import Clock, Stopping
