@@ -85,7 +85,7 @@ def measure(entities, remembered):
             'tables of the time of day': memory.tables,
             'latch, alarm, class': (memory.latch, memory.alarm, memory.klass),
             'presence': table.presence,
-            'first and last sample': table.stored(),
+            'first and last sample': table.stored()(),
             'identities': table.identities,
             'rows by labels': (table._row_of, table._index),
             'the last answer': table._last,
