@@ -21,6 +21,7 @@ import numpy as np
 from bench import machine, warmed
 from bench.answers import Answers, config
 from promlstm.engine.session import load, resolve
+from promlstm.live import heap
 from promlstm.query.prometheus import Prometheus
 from promlstm.serve import exposition
 from promlstm.serve.page import Page, pack
@@ -77,6 +78,8 @@ def measure(entities, remembered):
                 page.publish('bench', blocks, 1.0)
             verdicts = step.verdicts  # pages and the storage hold them
             del step, blocks
+            if entities >= heap.MANY_ENTITIES:
+                heap.give_back()  # as Scheduler, after each step
         grown, seen = machine.resident_bytes() - at_rest, set()
         memory, table = subject.memory, subject.entities
         owners = {
@@ -85,7 +88,7 @@ def measure(entities, remembered):
             'tables of the time of day': memory.tables,
             'latch, alarm, class': (memory.latch, memory.alarm, memory.klass),
             'presence': table.presence,
-            'first and last sample': table.stored(),
+            'first and last sample': table.stored()(),
             'identities': table.identities,
             'rows by labels': (table._row_of, table._index),
             'the last answer': table._last,

@@ -37,6 +37,7 @@ from bench.answers import Answers, config
 from promlstm.engine import session as sessions
 from promlstm.engine.bundle import NEXT
 from promlstm.engine.detector import Detector
+from promlstm.live import heap
 from promlstm.query.prometheus import Prometheus
 from promlstm.serve import exposition
 from promlstm.serve.page import Page, compressed, pack
@@ -200,6 +201,9 @@ class _Steps:
         self.taken['decode'].append(self.taken['query'][-1] - self.taken['transfer'][-1])
         self.verdicts, self._missing = step.verdicts, step.missing
         self._next += self.subject.config.step
+        del step, blocks
+        if len(self.subject.memory) >= heap.MANY_ENTITIES:
+            heap.give_back()  # as Scheduler, after each step
 
 
 class _Watched:

@@ -6,7 +6,7 @@ budget counts them, from the fifth day on. A fault is a shift of so many times t
 
 import numpy as np
 
-from promlstm.engine import detector, session
+from promlstm.engine import advance, session
 from promlstm.engine.budget import largest_surprise
 from promlstm.engine.columns import Frame
 from promlstm.engine.memory import blank
@@ -71,8 +71,8 @@ def struck(healthy, sizes, starts):
 def replayed(model, values, *, tolerant):
     """(bool [T, N]: an alarm begins, bool [T, N]: the score is 1 or more)."""
     policy = Policy(hold_seconds=15 * STEP, settle_seconds=20 * STEP)
-    settings = detector.Settings(STEP, policy=policy, alarms_per_week=1.0, largest_surprise=largest_surprise(model, 1, STEP))
-    memory = blank(model, detector.UTC, values.shape[1], 1, tolerant=tolerant)
+    settings = advance.Settings(STEP, policy=policy, alarms_per_week=1.0, largest_surprise=largest_surprise(model, 1, STEP))
+    memory = blank(model, advance.UTC, values.shape[1], 1, tolerant=tolerant)
     frames = (Frame(float(START + STEP * k), row[:, None]) for k, row in enumerate(values))
-    seen = [(after.alarm.since == verdicts.time, verdicts.score >= 1) for verdicts, after in detector.replay(model, settings, memory, frames)]
+    seen = [(after.alarm.since == verdicts.time, verdicts.score >= 1) for verdicts, after in advance.replay(model, settings, memory, frames)]
     return tuple(map(np.stack, zip(*seen, strict=True)))

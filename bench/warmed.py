@@ -7,8 +7,9 @@ then on each has samples of its own.
 import numpy as np
 
 from bench import answers
+from promlstm.engine.advance import advance
 from promlstm.engine.columns import Frame
-from promlstm.engine.detector import Detector, advance
+from promlstm.engine.detector import Detector
 from promlstm.query.prometheus import POINTS_PER_ANSWER, Matrix, Vector
 
 NOW = 1_750_000_200.0

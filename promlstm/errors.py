@@ -90,3 +90,8 @@ class StageError(PromlstmError):
     def __init__(self, detector: str, stage: str, cause: Exception) -> None:
         super().__init__(f'detector {detector!r}: {stage}: {cause}')
         self.detector, self.stage, self.cause = detector, stage, cause
+
+
+def describe(error: BaseException) -> str:
+    """The cause of a failed step in one line, for logs and readiness."""
+    return str(error) if isinstance(error, PromlstmError) else f'{type(error).__name__}: {error}'

@@ -193,7 +193,7 @@ class Detector(Strict, frozen=True):
     min_deviation: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     min_relative_deviation: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     range: tuple[float, float] | None = None
-    hold: Duration | None = None  # None: an hour, or 15 steps where that is longer (detector.py)
+    hold: Duration | None = None  # None: an hour, or 15 steps where that is longer (advance.py)
     absent: Literal['missing', 'zero'] = 'missing'  # what it means that an entity is not in the answer; zero: as counts have it
     missing: Literal['alert', 'ignore'] = 'alert'
     noisy: Literal['alert', 'tolerate'] = 'alert'  # an entity that alarms again and again; tolerate: each alarm raises its threshold (tolerance.py)

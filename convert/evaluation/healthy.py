@@ -14,9 +14,9 @@ import numpy as np
 
 from convert.evaluation import alerts
 from convert.evaluation.shapes import DAY, SHAPES
-from promlstm.engine import detector
+from promlstm.engine import advance
+from promlstm.engine.advance import UTC
 from promlstm.engine.columns import Frame
-from promlstm.engine.detector import UTC
 from promlstm.engine.memory import blank
 from promlstm.engine.score import Alarm, Policy
 
@@ -64,11 +64,11 @@ def count(session, *, days=14, entities=6, step_seconds=60.0, seed=1, progress=i
     times = MONDAY + step_seconds * np.arange(int(days * DAY / step_seconds), dtype=float)
     values = np.concatenate([shape(times, entities, rng) for shape in SHAPES.values()], axis=1)
     policy = Policy(hold_seconds=max(3600.0, 15 * step_seconds), settle_seconds=20 * step_seconds)
-    settings = detector.Settings(step_seconds, policy=policy, alarms_per_week=1.0)
+    settings = advance.Settings(step_seconds, policy=policy, alarms_per_week=1.0)
     rows, alarm = values.shape[1], Alarm.blank(values.shape[1])
     found, starts = alerts.Alarms(rows), [[] for _ in SHAPES]
     frames = (Frame(float(time), row[:, None]) for time, row in zip(times, values, strict=True))
-    for verdicts, _ in progress(detector.replay(session, settings, blank(session, UTC, rows, 1), frames)):
+    for verdicts, _ in progress(advance.replay(session, settings, blank(session, UTC, rows, 1), frames)):
         alarm = alarm.after(verdicts.time, np.nan_to_num(verdicts.score), step_seconds)
         for row in np.flatnonzero(alarm.since == verdicts.time).tolist():
             starts[row // entities].append(verdicts.time - MONDAY)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from promlstm.engine import detector
+from promlstm.engine import advance
 from promlstm.engine.columns import Frame
 from promlstm.engine.memory import blank
 
@@ -65,10 +65,10 @@ def steps(session, times, values, step_seconds, history=None, progress=iter, ala
 
     Without a budget there are no scores, and the band of the verdicts is that of the nominal threshold.
     """
-    settings = detector.Settings(step_seconds=step_seconds, zone=UTC, alarms_per_week=alarms_per_week)
+    settings = advance.Settings(step_seconds=step_seconds, zone=UTC, alarms_per_week=alarms_per_week)
     memory = blank(session, UTC, values.shape[1], values.shape[2])
     if history is not None and len(history[0]):
         memory = replace(memory, season=memory.season.fill(*history))
     frames = (Frame(float(time), row) for time, row in zip(times, values, strict=True))
-    for t, (verdicts, after) in progress(enumerate(detector.replay(session, settings, memory, frames))):
+    for t, (verdicts, after) in progress(enumerate(advance.replay(session, settings, memory, frames))):
         yield t, verdicts, after

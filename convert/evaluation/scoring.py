@@ -17,7 +17,7 @@ import numpy as np
 from convert.data import labelled
 from convert.evaluation import baselines, benchmark_sets, measures, planting, recurrence, replay
 from promlstm.card import BUDGETS
-from promlstm.engine import detector, latch
+from promlstm.engine import advance, latch
 from promlstm.engine import session as sessions
 
 EARLY = 5           # samples of an alarm, after which an operator looks at the contributions
@@ -242,7 +242,7 @@ def _threshold(path, step_seconds, klass):
     """The surprise from which on a model alarms at a budget of one a week."""
     calibration = _session(path).bundle.calibration
     if calibration.status == 'none':
-        return detector.NOMINAL_THRESHOLD
+        return advance.NOMINAL_THRESHOLD
     return calibration.threshold(BUDGETS['1/week'], step_seconds=step_seconds, klass=klass)
 
 

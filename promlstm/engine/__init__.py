@@ -23,10 +23,12 @@
     memory     everything that is carried from step to step
     snapshot   all of it at one instant, as columns by name
     history    the past, frame by frame
+    advance    one step as a pure function: what it judges and what it leaves to remember
+    tally      what a detector counts beside its verdicts
     detector   the order of the stages; the caller commits
 """
 
 __all__ = [
-    'budget', 'bundle', 'columns', 'detector', 'digest', 'entities', 'history', 'interfaces', 'labels', 'latch', 'manifest', 'memory',
-    'presence', 'proof', 'recent', 'score', 'season', 'session', 'snapshot', 'tables', 'tensors', 'tolerance', 'trial', 'wire',
+    'advance', 'budget', 'bundle', 'columns', 'detector', 'digest', 'entities', 'history', 'interfaces', 'labels', 'latch', 'manifest', 'memory',
+    'presence', 'proof', 'recent', 'score', 'season', 'session', 'snapshot', 'tables', 'tally', 'tensors', 'tolerance', 'trial', 'wire',
 ]  # fmt: skip

@@ -74,6 +74,8 @@ class Verdicts:
 
     def main_features(self, rows: Ints) -> tuple[Ints, SmallInts]:
         """Of some rows (int64 [n]) the feature that contributes most, int64 [n], and int8 [n]: 1 above what was expected, -1 below, 0 = not known."""
+        if not len(rows):
+            return rows, np.empty(0, np.int8)
         main = np.nan_to_num(self.contribution[rows]).argmax(axis=1)
         deviation = np.take_along_axis(self.deviation[rows], main[:, None], axis=1)[:, 0]
         return main, np.sign(np.nan_to_num(deviation)).astype(np.int8)

@@ -2,10 +2,7 @@
 
     query     the newest sample of every series            promlstm.query, entities.py
     place     the row of each series; new entities         entities.py
-    recall    the seasonal memory for this instant         season.py
-    judge     the graph: surprise first, then learning     session.py
-    score     budget, policy, latch                        score.py, latch.py
-    remember  the slot of the seasonal memory              season.py
+    advance   recall, judge, score, remember               advance.py, which changes nothing
     commit    all memory at once                           the caller, after it has used the columns
 
 `step` changes nothing: it returns columns and the memory as it would be afterwards. `commit` cannot fail half-way. So memory stays as it was
@@ -17,177 +14,26 @@ start and after a gap only, for all entities at once, and never because one pod 
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import groupby
-from typing import Self
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from promlstm.engine import budget, history, snapshot
-from promlstm.engine import score as scoring
-from promlstm.engine import season as seasonal
-from promlstm.engine.bundle import Calibration, Tensor
-from promlstm.engine.columns import MISSING, READY, WARMING, Bools, Floats, Floats32, Frame, Ints, Tensors, Verdicts
+from promlstm.engine import budget, coarse, history, snapshot
+from promlstm.engine.advance import Settings, advance, no_stage
+from promlstm.engine.bundle import Tensor
+from promlstm.engine.columns import MISSING, Bools, Floats, Frame, Ints, Tensors, Verdicts
 from promlstm.engine.entities import Entities, Placement
-from promlstm.engine.interfaces import Answer, DetectorConfig, RunQueries, Source, Stage, Vector
-from promlstm.engine.latch import Latch, apply_latch
+from promlstm.engine.interfaces import DetectorConfig, RunQueries, Source, Stage, Vector
 from promlstm.engine.memory import Memory, blank
 from promlstm.engine.presence import Presence
-from promlstm.engine.score import Policy
 from promlstm.engine.session import Session
 from promlstm.engine.snapshot import Snapshot, Specs
-from promlstm.errors import BundleError, PromlstmError, StageError
-
-SETTLE_STEPS = 20  # a model looks back 15 steps at most; until then the end of an incident surprises it
-HOLD_SECONDS, HOLD_STEPS = 3600.0, 15  # default hold time, whichever is longer: an hour is only one step of an hourly detector
-SAMPLES_PER_SLOT = 6  # of coarse history, unless the fleet is too large
-COARSE_STEP = 900.0  # of coarse history, at most, for the tables of the time of day
-COARSE_POINTS = 4_000_000  # queried at a warm start, at most; but always one sample per slot
-UTC = ZoneInfo('UTC')
-DEFAULT_POLICY = Policy()
-NOMINAL_THRESHOLD = np.float32(2.4)  # about one alarm a week on labelled telemetry: gives the band if there is no budget
+from promlstm.engine.tally import Tally
+from promlstm.errors import BundleError, StageError
 
 Progress = tuple[int, int, Verdicts | None]  # of a replay: steps done, steps in all, verdicts of the step if it was judged
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What stays the same from step to step.
-
-    zone             for the clock and the seasonal memory
-    alarms_per_week  budget of one entity; None = no budget: `threshold` gives the score, without it there is only surprise
-    threshold        the surprise at which the score is 1, instead of a budget
-    largest_surprise that the model can give: bounds what alarms add to a threshold
-    """
-
-    step_seconds: float
-    zone: ZoneInfo = UTC
-    policy: Policy = DEFAULT_POLICY
-    alarms_per_week: float | None = None
-    threshold: float | None = None
-    largest_surprise: float = math.inf
-
-    @classmethod
-    def of(cls, config: DetectorConfig) -> Self:
-        """The settings of a configured detector, without the budget, which may be shared among its entities."""
-        hold = max(HOLD_SECONDS, HOLD_STEPS * config.step) if config.hold is None else config.hold
-        settle = SETTLE_STEPS * config.step
-        policy = Policy(config.direction, config.min_deviation, config.min_relative_deviation, config.range, hold, settle)
-        return cls(config.step, ZoneInfo(config.timezone), policy)
-
-    def thresholds(self, calibration: Calibration, classes: Ints) -> Floats32:
-        """float32 [N]: the surprise at which each entity's score is 1; BudgetError if it is not in the calibration."""
-        if self.alarms_per_week is None:
-            return np.full(len(classes), self.threshold or NOMINAL_THRESHOLD, np.float32)
-        out = np.empty(len(classes), np.float32)
-        for klass in np.unique(classes):
-            out[classes == klass] = calibration.threshold(self.alarms_per_week, step_seconds=self.step_seconds, klass=int(klass))
-        return out
-
-
-@contextmanager
-def _no_stage(_name: str) -> Iterator[None]:
-    yield
-
-
-def advance(
-    session: Session, settings: Settings, memory: Memory, frame: Frame, stage: Stage = _no_stage, wait_seconds: float = 0.0
-) -> tuple[Verdicts, Memory]:
-    """One step: judge first, then learn.
-
-    frame    N entities; memory has as many rows
-    stage    called with the name of each stage, gives a context manager to run it in
-    wait_seconds  for other detectors, whose rows are run with these, see Session.run_together
-    returns  (verdicts, memory after the step)
-    """
-    observed = frame.values
-    with stage('recall'):
-        horizons = session.bundle.manifest.season_horizons_steps
-        recalled = memory.season.recall(frame.time, horizons, settings.step_seconds)
-        local_seconds = seasonal.local_seconds(frame.time, settings.zone)
-        table = memory.tables.recall(local_seconds)
-    with stage('judge'):
-        threshold, tolerance = settings.thresholds(session.bundle.calibration, memory.klass), memory.tolerance
-        if tolerance is not None:
-            tolerance = tolerance.after(frame.time, memory.alarm, memory.latch.alarms, settings.step_seconds)
-            threshold = tolerance.raised(threshold, frame.time, settings.largest_surprise)
-        accepted = memory.latch.expires(frame.time, settings.policy, observed)
-        inputs: Tensors = {
-            'value': observed,
-            'season': recalled,
-            'table': table,
-            'local_seconds': np.broadcast_to(local_seconds, len(observed)),
-            'clock': np.broadcast_to(seasonal.clock(frame.time, settings.zone), (len(observed), 4)),
-            'step_seconds': np.array(settings.step_seconds, np.float32),
-            'learn': np.where(accepted, np.float32(2), ~memory.latch.held),
-            'threshold': threshold,
-        }
-        out, state = _run(session, inputs, memory.state, settings.policy.invalid(observed), wait_seconds)
-        del inputs, table
-    with stage('score'):
-        scores, latch, shown = _score(settings, memory.latch, frame, threshold, out)
-        alarm = memory.alarm.after(frame.time, scores, settings.step_seconds)
-    with stage('remember'):
-        season = memory.season.remember(frame.time, out['season_next'], recalled[..., 0], accepted)
-        tables = memory.tables.remember(local_seconds, out['table_next']) if memory.tables.specs else memory.tables
-        recent = memory.recent and memory.recent.after(frame.time, np.where(settings.policy.invalid(observed), np.nan, observed))
-    judged = np.where(np.isnan(out['surprise']), WARMING, READY)
-    verdicts = Verdicts(
-        time=frame.time,
-        status=np.where(np.isnan(observed).all(axis=1), MISSING, judged).astype(np.int8),
-        score=scores,
-        surprise=out['surprise'],
-        observed=observed,
-        since=np.where(scores >= 1, alarm.since, np.nan),
-        recurring=out.get('recurring', np.zeros(len(observed), np.float32)),
-        partial=frame.partial,
-        **shown,
-    )
-    return verdicts, Memory(state, season, tables, latch, alarm, out.get('class', memory.klass), tolerance, recent)
-
-
-def _run(session: Session, inputs: Tensors, state: Tensors, invalid: Bools, wait_seconds: float) -> tuple[Tensors, Tensors]:
-    """Outputs and next states of the graph, which judges every sample but learns only from those inside the valid range.
-
-    invalid  bool [N, F]: samples outside the valid range
-
-    Even a model that judges without learning keeps the sample among its last ones. So the states come from a run in which the invalid samples
-    are missing, and the outputs of their rows from a second run with the samples as they are, whose states are dropped.
-    """
-    if not invalid.any():
-        return session.run_together(inputs, state, wait_seconds)
-    out, after = session.run_together(inputs | {'value': np.where(invalid, np.nan, inputs['value'])}, state, wait_seconds)
-    rows = np.flatnonzero(invalid.any(axis=1))
-    of_rows = {name: array[rows] if array.ndim else array for name, array in inputs.items()}
-    judged, _ = session.run(of_rows, {name: array[rows] for name, array in state.items()})
-    for name in judged.keys() - {'season_next', 'table_next', 'class'}:
-        out[name][rows] = judged[name]
-    return out, after
-
-
-def _score(settings: Settings, latch: Latch, frame: Frame, threshold: Floats32, out: Tensors) -> tuple[Floats32, Latch, Tensors]:
-    """The score, the latch after the sample, and the columns of Verdicts that explain the score: {name: column}."""
-    observed, policy = frame.values, settings.policy
-    model = {name: out[name] for name in ('expected', 'lower', 'upper', 'deviation', 'contribution')}
-    model['view'] = out.get('view', np.empty((len(observed), 0), np.float32))
-    usual: Tensors = {name: out[name] if name in out else np.full(observed.shape, np.nan) for name in ('usual_lower', 'usual_upper')}
-    if settings.alarms_per_week is None and settings.threshold is None:
-        return np.full(len(threshold), np.nan, np.float32), latch, model | usual
-    raw = scoring.score(out['surprise'], threshold)
-    deviations = {name: model[name] for name in ('expected', 'deviation', 'contribution')}
-    scores = scoring.apply_policy(raw, policy, observed=observed, **deviations)
-    scores, after, by_latch = apply_latch(latch, policy, frame.time, scores, raw=raw, observed=observed, **model)
-    return scores, after, latch.explained(frame.time, policy, observed, by_latch, model | usual, after.blame())
-
-
-def replay(session: Session, settings: Settings, memory: Memory, frames: Iterable[Frame]) -> Iterator[tuple[Verdicts, Memory]]:
-    """Many steps in time order; yields verdicts and memory after each. A frame may have more entities than the one before."""
-    for frame in frames:
-        verdicts, memory = advance(session, settings, memory.grown(session, len(frame.values)), frame)
-        yield verdicts, memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,22 +59,6 @@ class Step:
 
 
 @dataclass(slots=True)
-class Tally:
-    """What a detector counts; after telemetry has reported the counts, it sets all but `series` and `dropped` back to 0."""
-
-    warnings: int = 0  # of the query API
-    partial: int = 0  # steps whose answers may lack series
-    unread: int = 0  # series that were left out: labels or samples that cannot be read, native histograms
-    offset_seconds: float = 0.0  # of the samples from the instant of the query, where that is more than a second
-    infinite: int = 0  # ±Inf samples
-    nan: int = 0  # NaN samples of live steps
-    series: int = 0  # in the last answer: those of the feature that has most
-    dropped: int = 0  # entities over the limit at the last step
-    last_warning: str = ''
-    hint: str = ''  # what the query API says of the expression
-
-
-@dataclass(slots=True)
 class Detector:
     """A configured detector with its memory. One thread at a time may call it.
 
@@ -240,7 +70,7 @@ class Detector:
     config: DetectorConfig
     session: Session
     source: Source
-    stage: Stage = _no_stage
+    stage: Stage = no_stage
     run_queries: RunQueries = map
     tally: Tally = field(default_factory=Tally)
     entities: Entities = field(init=False)
@@ -367,21 +197,11 @@ class Detector:
     def _query(self, time: float) -> list[Vector]:
         at = time - self.config.delay
         answers = list(self.run_queries(lambda expr: self.source.instant(expr, at), self.config.queries.values()))
-        self._note(answers)
+        self.tally.note(answers)
         self.tally.series = max(len(vector.keys) for vector in answers)
         self.tally.nan += sum(int(np.isnan(vector.values).sum()) for vector in answers)
         self.tally.offset_seconds = max((vector.offset_seconds for vector in answers), key=abs, default=0.0)
         return answers
-
-    def _note(self, answers: Sequence[Answer]) -> None:
-        """Count warnings, partial answers and unreadable series in the answers for a step or a span."""
-        warnings = [text for answer in answers for text in answer.warnings]
-        self.tally.warnings += len(warnings)
-        self.tally.partial += any(answer.partial for answer in answers)
-        self.tally.unread += sum(answer.unread for answer in answers)
-        if warnings:
-            self.tally.last_warning = warnings[0]
-        self.tally.hint = next((text for answer in answers for text in answer.hints), '')
 
     def missing(self, verdicts: Verdicts) -> Bools:
         """bool [N]: entities to report as missing. New entities, which have no row in the table yet, are never missing."""
@@ -429,7 +249,7 @@ class Detector:
         steps = manifest.steps_of_replay(config.step, count)
         start = end - (steps - 1) * config.step
         filled = self.memory
-        for filled in self._fill(start, count):  # noqa: B007 (the last one is used)
+        for filled in self._filled(start, count):  # noqa: B007 (the last one is used)
             yield 0, steps, None
         rows = len(self.entities)
         recent = filled.recent and filled.recent.grown(rows)
@@ -442,34 +262,16 @@ class Detector:
             assert verdicts is not None
             yield done, total, verdicts
 
-    def _fill(self, end: float, series: int) -> Iterator[Memory]:
-        """A memory whose season, tables of the time of day and recent means are those of coarse history up to `end`, after each slot.
-
-        The tables come from the graph itself, which is run over the coarse samples with a state that is dropped afterwards.
-        """
+    def _filled(self, end: float, series: int) -> Iterator[Memory]:
+        """The memory after each slot of coarse history up to `end`; none where the model or the detector has no use for it."""
         config, manifest = self.config, self.session.bundle.manifest
         if not manifest.season_period_seconds or not config.history:
             return
         slot = manifest.season_period_seconds / manifest.season_slots
-        affordable = COARSE_POINTS * slot // (config.history * max(1, series))  # samples per slot
-        coarse = max(config.step, slot / min(SAMPLES_PER_SLOT, max(1, affordable)))
-        first, last = history.aligned(end - config.history, slot), history.aligned(end - 1, coarse)
-        past = history.frames(self.source, config, self.entities, first, last, step=coarse, rows=series, note=self._note)
-        season, recent, seen = self.memory.season, self.memory.recent, replace(self.memory, recent=None)
-        judged, coarsely = manifest.tables and coarse <= COARSE_STEP, Settings(coarse, self._settings.zone)
-        for _, frames in groupby((frame for frame, _ in past), key=lambda frame: season.slot(frame.time)):
-            of_slot = list(frames)
-            rows = len(of_slot[-1].values)
-            of_slot = [self._seen(frame) for frame in of_slot]
-            values = np.stack([seasonal.padded(frame.values, rows) for frame in of_slot])
-            valid = np.where(self._settings.policy.invalid(values), np.nan, values)
-            season = season.grown(rows).fill([frame.time for frame in of_slot], valid)
-            for frame, values in zip(of_slot, valid, strict=True) if judged else ():
-                _, seen = advance(self.session, coarsely, seen.grown(self.session, rows), replace(frame, values=values))
-            for frame, values in zip(of_slot, valid, strict=True) if recent else ():
-                recent = recent and recent.grown(rows).after(frame.time, values)
-            tables = seen.tables if coarse == config.step else seen.tables.of_coarse_history()
-            yield replace(seen, season=season, tables=tables, recent=recent)
+        every = coarse.interval(slot, config, series)
+        first, last = history.aligned(end - config.history, slot), history.aligned(end - 1, every)
+        past = history.frames(self.source, config, self.entities, first, last, step=every, rows=series, note=self.tally.note)
+        yield from coarse.fill(self.session, self._settings, self.memory, (frame for frame, _ in past), every, self._seen)
 
     def _replay(self, start: float, now: Callable[[], float], series: int, *, most: float, idle: bool = False) -> Iterator[Progress]:
         """Replay from `start` until the present is reached, or is more than `most` steps away.
@@ -481,7 +283,7 @@ class Detector:
             total = round((end - start) / step) + 1
             if total > most:
                 return
-            frames = history.frames(self.source, self.config, self.entities, start, end, rows=series, note=self._note)
+            frames = history.frames(self.source, self.config, self.entities, start, end, rows=series, note=self.tally.note)
             for done, (frame, infinite) in enumerate(frames):
                 frame, verdicts = self._seen(frame), None
                 idle = idle and bool(np.isnan(self.entities.first_seen).all())
@@ -552,8 +354,3 @@ def _memory_layout(session: Session) -> tuple[str, dict[str, Tensor], int, int]:
 def _count_present(frame: Frame) -> int:
     """How many entities have a sample."""
     return int((~np.isnan(frame.values).all(axis=1)).sum())
-
-
-def describe(error: BaseException) -> str:
-    """The cause of a failed step in one line, for logs and readiness."""
-    return str(error) if isinstance(error, PromlstmError) else f'{type(error).__name__}: {error}'

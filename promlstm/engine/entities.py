@@ -7,7 +7,7 @@ of its raw bytes, and none if the answer has the same series in the same order a
 `place` changes nothing. `commit` changes the table and cannot fail half-way, so a step that fails in between leaves it as it was.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Self
@@ -204,10 +204,10 @@ class Entities:
         self.first_seen = np.where(present & np.isnan(self.first_seen), time, self.first_seen)  # a snapshot may hold the columns from before
         self.last_seen = np.where(present, time, self.last_seen)
 
-    def stored(self) -> Tensors:
-        """The columns of the table by name, but for the identities, which are a list that only grows."""
-        columns = {'arrived': self.arrived, 'first_seen': self.first_seen, 'last_seen': self.last_seen, 'absent': self.absent}
-        return columns | {f'presence.{name}': column for name, column in self.presence.stored().items()}
+    def stored(self) -> Callable[[], Tensors]:
+        """What gives the columns of the table as they are now by name, but for the identities, which are a list that only grows."""
+        columns, presence = {'arrived': self.arrived, 'first_seen': self.first_seen, 'last_seen': self.last_seen, 'absent': self.absent}, self.presence
+        return lambda: columns | {f'presence.{name}': column for name, column in presence.stored().items()}
 
     def restored(self, identities: list[bytes], columns: Tensors) -> Self:
         """A table like this one, with the identities and columns of another."""

@@ -1,6 +1,6 @@
 """The latch: a lasting shift stays an alarm until it ends or becomes the new normal level. Pure numpy.
 
-Who calls it: detector, after `apply_policy`. What flows through: columns of N entities. It never sees a model or a clock.
+Who calls it: advance, after `apply_policy`. What flows through: columns of N entities. It never sees a model or a clock.
 
 A forecaster follows a shift within the longest of its horizons, although it judges without learning. So while an alarm is held, a sample is
 judged by the expectation from before the alarm, and that expectation with its band is what the gauges show.
@@ -151,14 +151,15 @@ class Latch:
                  NaN where a sample became the new normal level
         """
         rows = np.flatnonzero(by_latch)
-        held = self.expected[rows]
-        for name in ('usual_lower', 'usual_upper'):
-            model[name][rows] = held + (model[name][rows] - model['expected'][rows])
-        of_latch = {'expected': held, 'lower': self.lower[rows], 'upper': self.upper[rows], 'deviation': observed[rows] - held}
-        for name, column in (of_latch | {'contribution': blame[rows], 'view': self.view[rows]}).items():
-            model[name][rows] = column
+        if len(rows):
+            held = self.expected[rows]
+            for name in ('usual_lower', 'usual_upper'):
+                model[name][rows] = held + (model[name][rows] - model['expected'][rows])
+            of_latch = {'expected': held, 'lower': self.lower[rows], 'upper': self.upper[rows], 'deviation': observed[rows] - held}
+            for name, column in (of_latch | {'contribution': blame[rows], 'view': self.view[rows]}).items():
+                model[name][rows] = column
         accepted = self.expires(time, policy, observed) & ~policy.outside(observed)
-        for name in ('expected', 'lower', 'upper', 'usual_lower', 'usual_upper', 'deviation'):
+        for name in ('expected', 'lower', 'upper', 'usual_lower', 'usual_upper', 'deviation') if accepted.any() else ():
             model[name][accepted] = np.nan
         lower, upper = policy.band(model['expected'], model['lower'], model['upper'])
         return model | {'lower': lower, 'upper': upper}
@@ -192,6 +193,8 @@ def apply_latch(
         return score, latch, np.zeros(len(score), np.bool_)
     sampled, outside = ~np.isnan(observed).all(axis=1), policy.outside(observed)
     held, accepted, returned = latch.holds(time, policy), latch.expires(time, policy, observed), latch.returned(time, observed, deviation)
+    if not ((raw >= 1) | (score >= 1) | latch.held | returned | (latch.calm > 0)).any():  # as at nearly all steps of few entities
+        return score.astype(np.float32), latch, returned
     excluded = held & (latch.peak == 0)
 
     distance = np.where(held, latch.distance(observed, policy), np.float32(0)) if held.any() else np.zeros(len(score), np.float32)

@@ -1,10 +1,11 @@
 """What is carried from step to step for all entities of a detector: one value that is replaced as a whole and never changed.
 
-Who calls it: detector (advance, commit, forget), convert.evaluation.replay. It knows what a step leaves, not how a step is computed.
+Who calls it: advance, detector (commit, forget), convert.evaluation.replay. It knows what a step leaves, not how a step is computed.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -54,7 +55,8 @@ class Memory:
         columns = [*_columns(self.latch), *_columns(self.alarm), self.season.anchor, *self.season.columns, *self.state.values(), self.klass]
         columns += _columns(self.tolerance) if self.tolerance else []
         recent = self.recent.nbytes() if self.recent else 0
-        return sum(column.nbytes for column in columns) + self.tables.nbytes() + recent
+        size: int = sum(map(attrgetter('nbytes'), columns))
+        return size + self.tables.nbytes() + recent
 
     def grown(self, session: Session, rows: int) -> 'Memory':
         """The same with blank memory for new entities, so that it has as many rows as asked for."""

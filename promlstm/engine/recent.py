@@ -1,6 +1,6 @@
 """What forecasts need beside the seasonal memory: the last day in half-hours, the last eight days in quarters, and the newest level. Pure numpy.
 
-Who calls it: detector, after each sample, where the configuration says `forecast`; otherwise there are no such columns. promlstm.forecasts reads it.
+Who calls it: advance and coarse, after each sample, where the configuration says `forecast`; otherwise there are no such columns. promlstm.forecasts reads it.
 
 Half-hours are those of the seasonal memory: number k of local time stands for the instant k × 1800 s, and holds the mean of the samples
 nearer to it than to any other. A quarter holds twelve of them. Means are float32 offsets from one float64 anchor per entity, because offsets are small.

@@ -1,6 +1,6 @@
 """From surprise to a score that people can alert on: the budget and the policy of the detector. Pure numpy.
 
-Who calls it: detector, between the graph and the commit. What flows through: columns of N entities. It never sees a model or a clock.
+Who calls it: advance, after the graph. What flows through: columns of N entities. It never sees a model or a clock.
 
     score          surprise divided by the surprise that the budget allows   1 or more = anomalous
     apply_policy   direction, minimal deviation, valid range                 0 = does not matter, 1.01 or more = outside the range

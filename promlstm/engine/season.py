@@ -1,6 +1,6 @@
 """The seasonal memory: for every entity, its usual value at this time of the day or week. Slots × entities, pure numpy.
 
-Who calls it: detector (recall before the graph, remember after it, fill at a warm start), convert.data.synthesis and convert.families.training
+Who calls it: advance (recall before the graph, remember after it), coarse (fill), convert.data.synthesis and convert.families.training
 (the same, so that a model is trained with the memory that it will be served with). The graph decides what to remember, in `season_next`.
 
 A slot is a column of float32 offsets from one float64 anchor per entity. Offsets are small; a terabyte in bytes as float32 would be rounded

@@ -1,6 +1,6 @@
 """One ONNX Runtime session per model file: its proof is verified at load, and it is run in chunks.
 
-Who calls it: detector (every step), `check-model`, convert (to read back and to replay). What flows through: numpy columns.
+Who calls it: advance (every step), `check-model`, convert (to read back and to replay). What flows through: numpy columns.
 It keeps no memory of entities and knows no Prometheus.
 
 Rows are independent. So they are split into chunks whose working set stays in the processor's cache, and several threads run the chunks, each
@@ -156,6 +156,7 @@ class Session:
         self.bundle = bundle
         self._runtime = runtime
         self._dtypes = {node.name: _DTYPES[node.type] for node in runtime.get_inputs()}
+        self._outputs = list(runtime.get_outputs())
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads, 'promlstm-session') if threads > 1 else None
         self._together = Together(self.run)
@@ -181,11 +182,9 @@ class Session:
             raise ValueError(f'{self.bundle.source}: the graph needs {", ".join(missing)} as well')
         rows, features = feeds['value'].shape
         spans = chunks(rows, features, self.threads)
-        if len(spans) == 1 and rows % ROWS_AT_ONCE:
-            return self._run_padded(feeds, list(state), rows)
-        results: Tensors = {
-            node.name: np.empty(_sized(node.shape, rows, features), _DTYPES[node.type]) for node in self._runtime.get_outputs()
-        }
+        if len(spans) == 1:
+            return self._run_once(feeds, list(state), rows)
+        results: Tensors = {node.name: np.empty(_sized(node.shape, rows, features), _DTYPES[node.type]) for node in self._outputs}
 
         def run_span(span: tuple[int, int]) -> None:
             self._run_span(feeds, results, *span)
@@ -195,13 +194,19 @@ class Session:
         after = {name: results.pop(name + contract.NEXT) for name in state}
         return results, after
 
-    def _run_padded(self, feeds: Tensors, states: Sequence[str], rows: int) -> tuple[Tensors, Tensors]:
-        """Run a chunk whose last row is repeated until there are as many as are taken at once."""
-        more = np.minimum(np.arange(_rounded_up(rows)), rows - 1)
-        padded = {name: array[more] if array.ndim else array for name, array in feeds.items()}
-        inputs = {name: array for name, array in padded.items() if name not in states}
-        results, after = self.run(inputs, {name: padded[name] for name in states})
-        return {name: array[:rows] for name, array in results.items()}, {name: array[:rows] for name, array in after.items()}
+    def _run_once(self, feeds: Tensors, states: Sequence[str], rows: int) -> tuple[Tensors, Tensors]:
+        """Run few rows, for which it takes longer to bind arrays than to copy them. The last row is repeated until there are as many as are taken at once."""
+        many, features = _rounded_up(rows), feeds['value'].shape[1]
+        if many > rows:
+            more = np.minimum(np.arange(many), rows - 1)
+            feeds = {name: array[more] if array.ndim else array for name, array in feeds.items()}
+        given = self._runtime.run(None, {name: _contiguous(array, self._dtypes[name]) for name, array in feeds.items()})
+        results: Tensors = {}
+        for node, array in zip(self._outputs, given, strict=True):
+            if list(array.shape) != (wanted := _sized(node.shape, many, features)):
+                raise ValueError(f'{self.bundle.source}: the graph gives {node.name} as {list(array.shape)}, expected {wanted}')
+            results[node.name] = array[:rows]
+        return results, {name: results.pop(name + contract.NEXT) for name in states}
 
     def _run_span(self, feeds: Tensors, results: Tensors, start: int, stop: int) -> None:
         """Run some of the rows. Slices of the arrays are bound in place; only what has another type or order is copied, a chunk at a time."""

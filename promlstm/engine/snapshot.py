@@ -6,7 +6,7 @@ To take one costs no copy: columns of memory and of the entity table are replace
 only grows. So another thread may write a snapshot down while the steps go on; as long as it does, the columns of that instant stay in memory.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -31,7 +31,7 @@ class Snapshot:
     time        of the step, unix seconds
     model       sha256 of the model file whose states these are
     memory      of N entities
-    entities    columns of the entity table
+    entities    gives the columns of the entity table: nobody needs their names until they are written
     identities  of the table, at least N; those after the first N came later
     verdicts    of the step, so that they can be shown again before the next one
     """
@@ -39,7 +39,7 @@ class Snapshot:
     time: float
     model: str
     memory: Memory
-    entities: Tensors
+    entities: Callable[[], Tensors]
     identities: list[bytes]
     verdicts: Verdicts
 
@@ -50,7 +50,7 @@ class Snapshot:
         """All of it but time and model, by name."""
         identities = self.identities[: len(self)]
         columns = {f'memory.{name}': column for name, column in self.memory.stored().items()}
-        columns |= {f'entities.{name}': column for name, column in self.entities.items()}
+        columns |= {f'entities.{name}': column for name, column in self.entities().items()}
         columns |= {f'verdicts.{name}': getattr(self.verdicts, name) for name in _verdict_columns()}
         columns['verdicts.partial'] = np.array([self.verdicts.partial])
         columns['identities'], columns['identity_lengths'] = labels.stored(identities)

@@ -1,6 +1,6 @@
 """Tables of the time of day: small integers of every entity for each slot of a day or an hour, such as how surprising it usually is then.
 
-Who calls it: detector (recall before the graph, remember after it). The graph decides what the integers mean: it gets those of the present slot
+Who calls it: advance (recall before the graph, remember after it). The graph decides what the integers mean: it gets those of the present slot
 and of its neighbours, as the manifest asks, and returns what to store for the present slot. 0 = nothing is stored. Pure numpy.
 
 A table is never changed: `remember` returns a new one that shares all slots but one. So a step costs a copy of one slot, and a step that

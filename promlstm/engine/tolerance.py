@@ -1,6 +1,6 @@
 """Tolerance of noisy entities: each alarm of an entity raises its own threshold for some days. Pure numpy.
 
-Who calls it: detector, before the graph, where the configuration says `noisy: tolerate`; otherwise there are no such columns. The graph makes
+Who calls it: advance, before the graph, where the configuration says `noisy: tolerate`; otherwise there are no such columns. The graph makes
 its band from the raised threshold, and the surprise is divided by it, so score, band and latch agree.
 
 An alarm counts once it is over, by the same gap as in the budget, and once the latch has let go. So no alarm is cut short by its own raise,

@@ -9,6 +9,7 @@
     checkpoint  a file with the memory of a detector
     storage     the folder of these files
     incidents   what alarms of all detectors belong together, beside the steps
+    heap        the heap of this process: what a step has freed goes back to the system
     relay       what a runner says, passed on while its detector is its own
     report      what is said of a detector: telemetry, status, log lines
     reload      the configuration file, read again
@@ -18,6 +19,6 @@
 """
 
 __all__ = [
-    'checkpoint', 'clock', 'dependencies', 'facts', 'feedback', 'incidents', 'models', 'relay', 'reload', 'report', 'runner', 'scheduler', 'shards',
-    'status', 'storage',
+    'checkpoint', 'clock', 'dependencies', 'facts', 'feedback', 'heap', 'incidents', 'models', 'relay', 'reload', 'report', 'runner', 'scheduler',
+    'shards', 'status', 'storage',
 ]  # fmt: skip

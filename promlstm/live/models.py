@@ -8,6 +8,7 @@ detectors that have its model go on with it, and say so.
 import threading
 import time
 from collections.abc import Callable, Iterable, Set
+from functools import cache
 from pathlib import Path
 from typing import Generic
 
@@ -170,4 +171,7 @@ class Models:
 
 
 def _key(settings: DetectorConfig | Forecast, root: str) -> Key:
-    return sessions.resolve(settings.model, root), settings.sha256
+    return _resolved(settings.model, root), settings.sha256
+
+
+_resolved = cache(sessions.resolve)  # asked at every step, and no step looks at a disk

@@ -47,6 +47,7 @@ class Relay:
         self._telemetry, self._publish, self._withdraw, self._take_over = telemetry, publish, withdraw, take_over
         self._lock = threading.RLock()
         self._held: list[Callable[[], None]] = []
+        self._told: dict[tuple[str, ...], float] = {}  # the gauges as they were set last, by name and labels: most stay as they are
         self.state = WAITING if take_over else OPEN
 
     @property
@@ -88,11 +89,16 @@ class Relay:
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """As Telemetry.set."""
-        self._say(lambda: self._telemetry.set(name, value, *labels))
+        with self._lock:
+            if self.state != OPEN or self._told.get((name, *labels)) != value:
+                self._say(lambda: self._telemetry.set(name, value, *labels))
+                self._told[name, *labels] = value
 
     def drop(self, name: str, *labels: str) -> None:
         """As Telemetry.drop."""
-        self._say(lambda: self._telemetry.drop(name, *labels))
+        with self._lock:
+            self._told = {key: value for key, value in self._told.items() if key[0] != name}
+            self._say(lambda: self._telemetry.drop(name, *labels))
 
     def count(self, name: str, labels: Sequence[str], amount: float = 1) -> None:
         """As Telemetry.count; failures count while it waits, too."""

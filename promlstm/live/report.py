@@ -15,8 +15,9 @@ import numpy as np
 from promlstm.config import Detector as DetectorConfig
 from promlstm.engine.bundle import Bundle
 from promlstm.engine.columns import READY, WARMING, Ints, Verdicts
-from promlstm.engine.detector import Detector, Tally, describe
-from promlstm.errors import PromlstmError
+from promlstm.engine.detector import Detector
+from promlstm.engine.tally import Tally
+from promlstm.errors import PromlstmError, describe
 from promlstm.live.facts import Server
 from promlstm.live.relay import Relay
 from promlstm.live.status import CLOCK, EMPTY, NEVER_WARM, NOT_A_NUMBER, RESTING, STARTING, WARMING_UP, Status
@@ -24,6 +25,7 @@ from promlstm.logs import Level, event
 from promlstm.terminal import duration
 
 log = logging.getLogger('promlstm.runner')
+GROWS_SECONDS = 900.0  # memory grows between slots of the day, and not oftener
 REPEAT_SECONDS = 300.0  # the same condition is logged again after this
 COUNTERS = (
     'alarms', 'steps', 'missed_steps', 'empty_results', 'nonfinite_samples', 'query_warnings', 'partial_answers', 'unread_series', 'mistimed_answers',
@@ -45,6 +47,7 @@ class Report:
         self._failures = 0  # steps in a row
         self._unready = 0  # live steps in a row at which no entity had a score, while some had samples
         self._reason = ''  # label of the gauge that says why no entity has a score
+        self._sized: tuple[tuple[int, float], int] = (-1, 0.0), 0  # rows and time, and the size of memory
         self._last = ''  # when the expression last returned series
         telemetry.set('promlstm_detector_step_seconds', config.step, config.name)
         for end, value in zip(('lower', 'upper'), config.range or (), strict=False):
@@ -137,9 +140,9 @@ class Report:
             telemetry.set('promlstm_detector_entities', count, name, state)
         gauges = {
             'up': 1, 'anomalous_entities': int((verdicts.score >= 1).sum()), 'last_step_timestamp_seconds': verdicts.time,
-            'last_step_duration_seconds': took_seconds, 'memory_bytes': detector.memory.nbytes() + detector.entities.presence.nbytes(),
+            'last_step_duration_seconds': took_seconds, 'memory_bytes': self._memory_bytes(detector, verdicts.time),
             'part_time_entities': detector.count_part_time(verdicts),
-            'budget_alarms_per_entity_week': detector.settings(counts['ready'] + counts['warming']).alarms_per_week or 0.0,
+            'budget_alarms_per_entity_week': detector.alarms_per_entity_week(counts['ready'] + counts['warming']),
         }  # fmt: skip
         for gauge, value in gauges.items():
             telemetry.set(f'promlstm_detector_{gauge}', value, name)
@@ -148,6 +151,13 @@ class Report:
         self._update_reason(detector, verdicts, counts['ready'], counts['warming'])
         self._update_note(detector.tally)
         self._odd_samples(detector.tally, counts['dropped'])
+
+    def _memory_bytes(self, detector: Detector, time: float) -> int:
+        """Size of all that is remembered. To count a thousand columns takes a while, and they grow with new entities and half-hours alone."""
+        like = len(detector.memory), time // GROWS_SECONDS
+        if like != self._sized[0]:
+            self._sized = like, detector.memory.nbytes() + detector.entities.presence.nbytes()
+        return self._sized[1]
 
     def _update_reason(self, detector: Detector, verdicts: Verdicts, ready: int, warming: int) -> None:
         """The reason, if there is nothing to score."""

@@ -20,12 +20,12 @@ import numpy as np
 from promlstm.config import Detector as DetectorConfig
 from promlstm.config import Forecast
 from promlstm.engine.columns import Bools, Verdicts
-from promlstm.engine.detector import Detector, describe
+from promlstm.engine.detector import Detector
 from promlstm.engine.history import aligned
 from promlstm.engine.interfaces import RunQueries, Source
 from promlstm.engine.session import Session
 from promlstm.engine.snapshot import Snapshot
-from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable, StageError
+from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable, StageError, describe
 from promlstm.forecasts.model import Model
 from promlstm.incidents.members import Origin
 from promlstm.live.clock import Clock, Stopping
@@ -76,8 +76,8 @@ class Shared(Protocol):
     def wait_seconds(self, step: float) -> float:
         """How long a detector of few entities waits for others, to be judged with them."""
 
-    def collect_garbage(self) -> None:
-        """Called after each step."""
+    def collect_garbage(self, entities: int) -> None:
+        """Called after each step, with how many entities it had."""
 
 
 class Runner:
@@ -146,7 +146,7 @@ class Runner:
                 except Exception as error:  # noqa: BLE001 (the one broad catch: a detector never takes the exporter down)
                     retry_seconds = self._failed(due, error)
                 self._attempted = max(due, self._detector.time if self._detector and self._detector.time else due)
-                self._shared.collect_garbage()
+                self._shared.collect_garbage(len(self._detector.memory) if self._detector else 0)
             following = self._next()
             at = following + self._spread()
             if retry_seconds is not None and self._clock.now() + retry_seconds < at:

@@ -24,6 +24,7 @@ from promlstm.engine.interfaces import Sources
 from promlstm.engine.session import Session
 from promlstm.errors import BundleError, ConfigError
 from promlstm.forecasts.model import Model
+from promlstm.live import heap
 from promlstm.live import storage as storages
 from promlstm.live.clock import Clock
 from promlstm.live.facts import Facts, Server
@@ -294,8 +295,10 @@ class Scheduler:
         many = len(self._serving)
         return TOGETHER * self.spread_seconds(step) / many / self.clock.speed if EACH_SECONDS * many > SPREAD_SECONDS else 0.0
 
-    def collect_garbage(self) -> None:
-        """Free the cyclic garbage that exceptions leave, at most once a minute and never within a step."""
+    def collect_garbage(self, entities: int) -> None:
+        """Give back what a large step has freed; free the cyclic garbage that exceptions leave, at most once a minute and never within a step."""
+        if entities >= heap.MANY_ENTITIES:
+            heap.give_back()
         with self._lock:
             if time.monotonic() - self._collected < COLLECT_SECONDS:
                 return

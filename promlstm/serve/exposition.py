@@ -183,8 +183,9 @@ def lines(verdicts: Verdicts, labels: Labels, *, missing: Bools, selection: Sele
     for family, columns in per_feature.items():
         found += _lines(family, labels.prefixes, _endings('feature', labels.features), columns)
     anomalous = (detailed & (scores >= 1))[:, None]
-    views = np.where(anomalous, verdicts.view, np.float32(np.nan))
-    found += _lines('promlstm_view', labels.prefixes, _endings('view', labels.views), views)
+    if anomalous.any():
+        views = np.where(anomalous, verdicts.view, np.float32(np.nan))
+        found += _lines('promlstm_view', labels.prefixes, _endings('view', labels.views), views)
     per_entity: dict[str, Floats | Floats32] = {
         'promlstm_anomaly_start_timestamp_seconds': np.where(shown, verdicts.since, np.nan),
         'promlstm_recurring': np.where(shown & (verdicts.recurring > 0), np.float32(1), np.float32(np.nan)),

@@ -20,9 +20,8 @@ import msgspec
 
 from promlstm import config as configuration
 from promlstm.engine import trial
-from promlstm.engine.detector import describe
 from promlstm.engine.session import load, resolve
-from promlstm.errors import PromlstmError
+from promlstm.errors import PromlstmError, describe
 from promlstm.query.sources import Sources
 from promlstm.query.victorialogs import asked_every
 from promlstm.ui.comparison import Comparison, compare

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from requirements import is_accept
 
-from promlstm.engine import detector, session
+from promlstm.engine import advance, session
 from promlstm.engine.columns import MISSING, READY, STATUS_NAMES, WARMING, Frame, Verdicts
 from promlstm.engine.memory import blank
 from promlstm.engine.score import Policy
@@ -34,10 +34,10 @@ def loaded(request, tmp_path_factory):
 
 def steps(loaded, blocks, policy=None, tolerant=False):
     """The Verdicts for frames with these values, [T, N, F]."""
-    settings_ = detector.Settings(60, policy=policy or Policy(), alarms_per_week=1)
+    settings_ = advance.Settings(60, policy=policy or Policy(), alarms_per_week=1)
     memory = blank(loaded, settings_.zone, *blocks.shape[1:], tolerant=tolerant)
     frames = (Frame(60.0 * number, values) for number, values in enumerate(blocks))
-    return [verdicts for verdicts, _ in detector.replay(loaded, settings_, memory, frames)]
+    return [verdicts for verdicts, _ in advance.replay(loaded, settings_, memory, frames)]
 
 
 def check(loaded, values, verdicts, policy):

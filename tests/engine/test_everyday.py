@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from promlstm.engine import detector
+from promlstm.engine import advance
 from promlstm.engine.columns import Frame
 from promlstm.engine.memory import blank
 from promlstm.engine.score import Policy
@@ -47,10 +47,10 @@ def judged(session):
     values = np.full((max(lengths), rows[-1], 1), np.nan)
     for series, length, row in zip(FLEET.values(), lengths, rows, strict=False):
         values[:length, row : row + series.shape[1]] = series
-    settings = detector.Settings(STEP, policy=Policy(hold_seconds=3600, settle_seconds=20 * STEP), alarms_per_week=1.0)
-    memory = blank(session, detector.UTC, values.shape[1], 1)
+    settings = advance.Settings(STEP, policy=Policy(hold_seconds=3600, settle_seconds=20 * STEP), alarms_per_week=1.0)
+    memory = blank(session, advance.UTC, values.shape[1], 1)
     frames = (Frame(START + STEP * t, row) for t, row in enumerate(values))
-    every = [verdicts for verdicts, _ in detector.replay(session, settings, memory, frames)]
+    every = [verdicts for verdicts, _ in advance.replay(session, settings, memory, frames)]
     places = {name: (length, slice(*rows[n : n + 2])) for n, (name, length) in enumerate(zip(FLEET, lengths, strict=True))}
 
     def of(function, *case):

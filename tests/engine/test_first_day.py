@@ -11,7 +11,7 @@ from fakes import Samples, raw, stepped
 from requirements import is_accept
 
 from promlstm import config as configuration
-from promlstm.engine import detector, memory
+from promlstm.engine import advance, detector, memory
 from promlstm.engine import session as sessions
 from promlstm.engine.columns import Frame
 
@@ -52,11 +52,11 @@ def test_a_start_is_as_good_as_none(session, hour):
 def test_a_rhythm_is_normal_from_its_third_day_on(session):
     """Without any history, and on the day on which the seasonal memory turns from yesterday to the week before too."""
     begins, end = MIDNIGHT + 18 * HOUR, MIDNIGHT + 10 * DAY
-    settings = replace(detector.Settings.of(CONFIG), alarms_per_week=1.0)
+    settings = replace(advance.Settings.of(CONFIG), alarms_per_week=1.0)
     times = range(begins, end, 60)
     frames = (Frame(float(time), np.array([[shop(n, time)] for n in range(SHOPS)])) for time in times)
     begun = []
-    for verdicts, _ in detector.replay(session, settings, memory.blank(session, settings.zone, SHOPS, 1), frames):
+    for verdicts, _ in advance.replay(session, settings, memory.blank(session, settings.zone, SHOPS, 1), frames):
         begun += [verdicts.time] * np.count_nonzero(verdicts.since == verdicts.time)
     later = [time for time in begun if time >= begins + 2 * DAY]
     assert begun and len(later) <= 1, [(time - MIDNIGHT) / DAY for time in later]

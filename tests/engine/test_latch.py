@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from latched import LEVEL, REACH, STEP, latched
 
-from promlstm.engine import detector, session
+from promlstm.engine import advance, session
 from promlstm.engine.columns import Frame
 from promlstm.engine.latch import CALM_SAMPLES, RETURN_SECONDS, Latch
 from promlstm.engine.memory import blank
@@ -240,11 +240,11 @@ def test_entities_are_independent(everyone):
 def test_while_an_alarm_is_held_the_model_does_not_learn(tmp_path):
     """The graph judges with learn = 0 from the sample after the one that raised the alarm, until three calm ones."""
     loaded = session.load(tiny_model.write(tmp_path / 'tiny.onnx'))
-    settings = detector.Settings(60, alarms_per_week=1)  # a threshold of 2, so a reach of 4
+    settings = advance.Settings(60, alarms_per_week=1)  # a threshold of 2, so a reach of 4
     memory = blank(loaded, settings.zone, 1, 1)
     counts = []
     for number, value in enumerate([10] * 9 + [30, 30, 30, 10, 10, 10, 10]):
-        _, memory = detector.advance(loaded, settings, memory, Frame(60.0 * number, np.array([[float(value)]])))
+        _, memory = advance.advance(loaded, settings, memory, Frame(60.0 * number, np.array([[float(value)]])))
         counts.append(memory.state['state_mean'][0, 0, 0])
     assert counts == [*range(1, 10), 10, 10, 10, 10, 10, 10, 11]
 
@@ -319,10 +319,10 @@ def test_a_wide_band_hides_no_incident_that_follows():
 def test_a_held_alarm_is_explained_by_its_beginning(tmp_path):
     """Expected value, band, deviation and contribution are those from before the alarm, as long as they give the score."""
     loaded = session.load(tiny_model.write(tmp_path / 'tiny.onnx'))
-    settings = detector.Settings(60, alarms_per_week=1)
+    settings = advance.Settings(60, alarms_per_week=1)
     memory, shown = blank(loaded, settings.zone, 1, 1), []
     for number, value in enumerate([10] * 9 + [30, 31, 32, 10, 10, 10, 10, 10]):
-        verdicts, memory = detector.advance(loaded, settings, memory, Frame(60.0 * number, np.array([[float(value)]])))
+        verdicts, memory = advance.advance(loaded, settings, memory, Frame(60.0 * number, np.array([[float(value)]])))
         shown.append(verdicts)
     for verdicts in shown[9:15]:
         assert verdicts.expected[0, 0] == shown[8].expected[0, 0] == 10

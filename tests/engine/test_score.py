@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from promlstm.engine import detector, session
+from promlstm.engine import advance, session
 from promlstm.engine.columns import Frame
 from promlstm.engine.memory import blank
 from promlstm.engine.score import OUTSIDE_RANGE, Alarm, Policy, apply_policy, score
@@ -166,10 +166,10 @@ def test_alarms_close_together_count_as_one():
 def test_an_alarm_without_latch_has_a_beginning(tmp_path):
     """With `hold: 0s` too an alarm has one time at which it began, and none when it is over."""
     loaded = session.load(tiny_model.write(tmp_path / 'tiny.onnx'))
-    settings = detector.Settings(60, alarms_per_week=1, policy=Policy(hold_seconds=0, valid_range=(0, 50.5)))
+    settings = advance.Settings(60, alarms_per_week=1, policy=Policy(hold_seconds=0, valid_range=(0, 50.5)))
     memory, columns = blank(loaded, settings.zone, 1, 1), []
     for number, value in enumerate([50, 50, 50.6, 50.7, 50, 50]):
-        verdicts, memory = detector.advance(loaded, settings, memory, Frame(60.0 * number, np.array([[float(value)]])))
+        verdicts, memory = advance.advance(loaded, settings, memory, Frame(60.0 * number, np.array([[float(value)]])))
         columns.append(float(verdicts.since[0]))
     assert columns == pytest.approx([nan, nan, 120, 120, nan, nan], nan_ok=True)
 

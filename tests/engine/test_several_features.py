@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from promlstm.engine import detector
+from promlstm.engine import advance
 from promlstm.engine.columns import Frame
 from promlstm.engine.memory import blank
 from promlstm.engine.score import Policy
@@ -29,10 +29,10 @@ def calm(steps, seed):
 def judged(session, *entities, hold=3600):
     """Verdicts of each step for entities [T, F] at a budget of one alarm a week; a list."""
     values = np.stack(entities, 1)
-    settings = detector.Settings(STEP, policy=Policy(hold_seconds=hold, settle_seconds=20 * STEP), alarms_per_week=1.0)
-    memory = blank(session, detector.UTC, *values.shape[1:])
+    settings = advance.Settings(STEP, policy=Policy(hold_seconds=hold, settle_seconds=20 * STEP), alarms_per_week=1.0)
+    memory = blank(session, advance.UTC, *values.shape[1:])
     frames = (Frame(START + STEP * t, row) for t, row in enumerate(values))
-    return [verdicts for verdicts, _ in detector.replay(session, settings, memory, frames)]
+    return [verdicts for verdicts, _ in advance.replay(session, settings, memory, frames)]
 
 
 def column(verdicts, name):

@@ -7,7 +7,7 @@ import pytest
 import tiny_model
 
 from convert.evaluation.shapes import SHAPES
-from promlstm.engine import detector, session
+from promlstm.engine import advance, session
 from promlstm.engine.columns import Frame
 from promlstm.engine.memory import blank
 from promlstm.engine.score import Alarm, Policy, same_alarm
@@ -90,10 +90,10 @@ def tiny(tmp_path_factory):
 @cache
 def calm(model, features, tolerant):
     """(Memory of an entity, time after its last step): so many samples of LEVEL that a few others hardly move the mean."""
-    settings, steps = detector.Settings(STEP, alarms_per_week=1), 2000
-    memory = blank(model, detector.UTC, 1, features, tolerant=tolerant)
+    settings, steps = advance.Settings(STEP, alarms_per_week=1), 2000
+    memory = blank(model, advance.UTC, 1, features, tolerant=tolerant)
     for k in range(steps):
-        _, memory = detector.advance(model, settings, memory, Frame(STEP * k, np.full((1, features), LEVEL)))
+        _, memory = advance.advance(model, settings, memory, Frame(STEP * k, np.full((1, features), LEVEL)))
     return memory, STEP * steps
 
 
@@ -102,13 +102,13 @@ class Entity:
 
     def __init__(self, model, *, tolerant=True, policy=None, features=1):
         self.model, self.features = model, features
-        self.settings = detector.Settings(STEP, policy=policy or Policy(hold_seconds=600), alarms_per_week=1)
+        self.settings = advance.Settings(STEP, policy=policy or Policy(hold_seconds=600), alarms_per_week=1)
         self.memory, self.time = calm(model, features, tolerant)
 
     def sample(self, units):
         """The Verdicts on a sample; units: from LEVEL, of all features or of each."""
         values = LEVEL + tiny_model.SCALE * np.broadcast_to(np.asarray(units, float), self.features)
-        verdicts, self.memory = detector.advance(self.model, self.settings, self.memory, Frame(self.time, values[None]))
+        verdicts, self.memory = advance.advance(self.model, self.settings, self.memory, Frame(self.time, values[None]))
         self.time += STEP
         return verdicts
 
@@ -205,10 +205,10 @@ def test_each_feature_has_the_raised_band(tiny):
 
 def test_entities_are_tolerated_each_by_its_own_alarms(tiny):
     model = tiny[('a',)]
-    settings = detector.Settings(STEP, policy=Policy(hold_seconds=600), alarms_per_week=1)
-    memory = blank(model, detector.UTC, 2, 1, tolerant=True)
+    settings = advance.Settings(STEP, policy=Policy(hold_seconds=600), alarms_per_week=1)
+    memory = blank(model, advance.UTC, 2, 1, tolerant=True)
     for k in range(200):
-        verdicts, memory = detector.advance(model, settings, memory, Frame(STEP * k, np.array([[LEVEL + 30 * (k == 100)], [LEVEL]])))
+        verdicts, memory = advance.advance(model, settings, memory, Frame(STEP * k, np.array([[LEVEL + 30 * (k == 100)], [LEVEL]])))
     reach = (verdicts.upper - verdicts.expected)[:, 0]
     assert reach.tolist() == pytest.approx([2 * THRESHOLD * (1 + left(99 * STEP)), 2 * THRESHOLD])
     grown = memory.grown(model, 3)
@@ -216,10 +216,10 @@ def test_entities_are_tolerated_each_by_its_own_alarms(tiny):
     assert grown.take(np.array([2, 0])).tolerance.share.tolist() == [0, np.float32(RAISE)]
     put = grown.put(np.array([0]), grown.take(np.array([1])))
     assert put.tolerance.share.tolist() == [0, 0, 0] and np.isnan(put.tolerance.ended).all()
-    plain = blank(model, detector.UTC, 2, 1)
+    plain = blank(model, advance.UTC, 2, 1)
     assert not grown.is_like(plain) and not plain.is_like(grown) and grown.is_like(memory)
     assert memory.nbytes() == memory.restored(memory.stored()).nbytes()
-    assert blank(model, detector.UTC, 2, 1, tolerant=True).nbytes() == plain.nbytes() + 2 * BYTES
+    assert blank(model, advance.UTC, 2, 1, tolerant=True).nbytes() == plain.nbytes() + 2 * BYTES
 
 
 def test_without_it_nothing_is_remembered_and_nothing_changes(tiny):
@@ -235,10 +235,10 @@ def test_without_it_nothing_is_remembered_and_nothing_changes(tiny):
 
 def replayed(model, values, *, tolerant, step=300.0):
     """bool [T, N]: an alarm begins; bool [T, N]: the score is 1 or more."""
-    settings = detector.Settings(step, policy=Policy(hold_seconds=15 * step, settle_seconds=20 * step), alarms_per_week=1, largest_surprise=8.0)
-    memory = blank(model, detector.UTC, values.shape[1], 1, tolerant=tolerant)
+    settings = advance.Settings(step, policy=Policy(hold_seconds=15 * step, settle_seconds=20 * step), alarms_per_week=1, largest_surprise=8.0)
+    memory = blank(model, advance.UTC, values.shape[1], 1, tolerant=tolerant)
     frames = (Frame(1_760_313_600 + step * k, row[:, None]) for k, row in enumerate(values))
-    seen = [(verdicts.score >= 1, memory.alarm.since == verdicts.time) for verdicts, memory in detector.replay(model, settings, memory, frames)]
+    seen = [(verdicts.score >= 1, memory.alarm.since == verdicts.time) for verdicts, memory in advance.replay(model, settings, memory, frames)]
     anomalous, begins = map(np.stack, zip(*seen, strict=True))
     return begins, anomalous
 

@@ -157,6 +157,31 @@ def test_no_cookie_is_kept():
         assert len(wire.requests) == 2 and not any('Cookie' in request.headers for request in wire.requests)
 
 
+def test_header_lines_of_any_form_are_read():
+    """Plain ones, other cases, bare line feeds, odd characters; and what the parser of `email` is for: folded lines, and lines without a colon."""
+    forms = (
+        b'content-LENGTH:%d\r\n', b'X-A: \xe9\x0bb\nContent-Length:   %d  \n', b'X-A: one\r\n two\r\nContent-Length: %d\r\n',
+        b'Content-Length: %d\r\nX\r\n',
+    )  # fmt: skip
+
+    def script(peer, number):
+        for form in forms:
+            peer.request()
+            peer.send(HEAD + form % len(ONE) + b'\r\n' + ONE)
+
+    with Wire(script) as wire:
+        subject = client(wire)
+        assert [ask(subject) for _ in forms] == [[1.0]] * len(forms)
+        assert [request.connection for request in wire.requests] == [0] * len(forms)
+
+
+def test_header_lines_have_a_limit():
+    """A server that sends them for ever is told from one that answers."""
+    endless = HEAD + b'X: y\r\n' * 101 + b'\r\n'
+    with Wire(lambda peer, number: (peer.request(), peer.send(endless))) as wire, pytest.raises(ResponseError, match='header lines: more than 100'):
+        ask(client(wire))
+
+
 # -- one deadline
 
 

@@ -70,7 +70,7 @@ def any_of(name):
 def session(name):
     """A promlstm.engine.session.Session of a Made: released, read back and proven; its calibration is arithmetic."""
     from convert import release, verify
-    from promlstm.engine import bundle, detector
+    from promlstm.engine import advance, bundle
 
     made, families = any_of(name), {'probability': 'classifier', 'reconstruction': 'autoencoder', 'forecast': 'forecaster'}
     form = made.form
@@ -81,7 +81,7 @@ def session(name):
         season_horizons_steps=form.season_horizons_steps, forecast_horizons_seconds=(), tools={}, evaluation={},
         training=bundle.Training(data='nothing', digest='', recipe='', seed=0, entity_steps=0, seconds=0),
     )  # fmt: skip
-    top = float(detector.NOMINAL_THRESHOLD)
+    top = float(advance.NOMINAL_THRESHOLD)
     row = bundle.Row(klass=0, step_seconds=(1, 86401), surprise=(0.5 * top, top, 3 * top), alarms_per_entity_week=(10, 1, 0.01))
     rows = tuple(bundle.Row(klass=k, step_seconds=row.step_seconds, surprise=row.surprise, alarms_per_entity_week=row.alarms_per_entity_week) for k in range(4))
     table = bundle.Calibration(status='measured', source='arithmetic', entity_weeks=1, rows=rows)

@@ -12,7 +12,7 @@ from servers import wait_until
 
 from promlstm.demo import fleet
 from promlstm.demo.source import Source
-from promlstm.engine import detector
+from promlstm.engine import advance
 from promlstm.engine.columns import Frame
 from promlstm.engine.memory import blank
 
@@ -28,10 +28,10 @@ bandless = pytest.mark.parametrize('name', ['classifier', 'wrapped-probability']
 def replayed(name, values, times=None, *, learn=None, settings=None):
     """[(Verdicts, Memory)] of every step, through the very code that serves."""
     session = small_models.session(name)
-    settings = settings or detector.Settings(step_seconds=60)
+    settings = settings or advance.Settings(step_seconds=60)
     times = 1_700_000_000 + 60.0 * np.arange(len(values)) if times is None else times
     memory = blank(session, settings.zone, *values.shape[1:])
-    return list(detector.replay(session, settings, memory, (Frame(float(t), row) for t, row in zip(times, values, strict=True))))
+    return list(advance.replay(session, settings, memory, (Frame(float(t), row) for t, row in zip(times, values, strict=True))))
 
 
 def surprises(name, values):
@@ -160,7 +160,7 @@ def test_without_a_band_nothing_is_held(name):
     from promlstm.engine.score import Policy
 
     _, values = small_models.telemetry(name, 6)
-    settings = detector.Settings(step_seconds=60, threshold=0.001, policy=Policy(direction='above', min_deviation=5))
+    settings = advance.Settings(step_seconds=60, threshold=0.001, policy=Policy(direction='above', min_deviation=5))
     steps = replayed(name, values, settings=settings)
     last = steps[-1][0]
     assert any((verdicts.score >= 1).any() for verdicts, _ in steps)
@@ -173,7 +173,7 @@ def test_with_a_band_an_alarm_is_held(name):
     _, values = small_models.telemetry(name, 7, steps=140)
     values = np.where(np.isnan(values), np.nanmean(values, (0, 1)), values)
     values[120:, 0] += 200 * np.std(values[:, 0], 0)
-    steps = replayed(name, values, settings=detector.Settings(step_seconds=60, threshold=2.4))
+    steps = replayed(name, values, settings=advance.Settings(step_seconds=60, threshold=2.4))
     assert all(verdicts.score[0] >= 1 for verdicts, _ in steps[120:]) and steps[-1][1].latch.held[0]
 
 

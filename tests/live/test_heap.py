@@ -1,0 +1,57 @@
+"""Memory goes back to the system after steps of many entities."""
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+from promlstm import config as configuration
+from promlstm.live import heap
+from promlstm.live.clock import Clock
+from promlstm.live.scheduler import Scheduler
+from promlstm.serve.telemetry import Telemetry
+
+CHILD = """
+from bench.machine import resident_bytes
+from promlstm.live import heap
+pieces = [bytearray(4000) for _ in range(50_000)]
+held = pieces[::50]
+before = resident_bytes()
+del pieces
+freed = resident_bytes()
+heap.give_back()
+print(before - freed, before - resident_bytes())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), 'malloc_trim'), reason='not glibc')
+def test_what_lies_free_between_what_is_held_goes_back_to_the_system():
+    """Of 200 MB in small pieces, one in fifty of which is held, the allocator keeps nearly all until it is told."""
+    text = subprocess.run([sys.executable, '-c', CHILD], capture_output=True, text=True, check=True).stdout
+    by_itself, in_all = map(int, text.split())
+    assert by_itself < 50e6 < 150e6 < in_all
+
+
+def test_a_library_without_the_call_is_left_alone(monkeypatch):
+    """Such as musl, or where no C library is found."""
+    monkeypatch.setattr(ctypes, 'CDLL', lambda name: object())
+    heap.give_back()
+
+    def none(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, 'CDLL', none)
+    heap.give_back()
+
+
+def test_it_is_told_after_steps_of_many_entities_only(monkeypatch):
+    """A step of few leaves hardly anything, and there may be hundreds of such detectors."""
+    told = []
+    monkeypatch.setattr(heap, 'give_back', lambda: told.append(True))
+    config = configuration.parse(str({'prometheus': {'url': 'http://localhost:9090'}, 'detectors': [{'name': 'd', 'expr': 'up'}]}))
+    scheduler = Scheduler(config, {'prometheus': None}, clock=Clock(), telemetry=Telemetry(process=False), publish=print, withdraw=print)
+    scheduler.collect_garbage(100)
+    assert not told
+    scheduler.collect_garbage(100_000)
+    assert told
