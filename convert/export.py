@@ -105,7 +105,7 @@ def number(graph):
     """Order and name nodes by what they compute alone, so that the same weights give the same bytes (the converter's order changes)."""
     _order_copies(graph)
     digests = _digests(graph)
-    nodes, known = [], {name for name in digests if name not in {out for node in graph.node for out in node.output}} | {''}
+    nodes, known = [], digests.keys() - {out for node in graph.node for out in node.output} | {''}
     waiting = sorted(graph.node, key=lambda node: digests[node.output[0]])
     while waiting:
         node = next(node for node in waiting if known.issuperset(node.input))

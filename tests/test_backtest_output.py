@@ -15,6 +15,7 @@ from promlstm.engine.session import load
 
 MIDNIGHT = 1_750_032_000.0  # 2025-06-16 00:00 UTC
 NONE = {'': float('nan')}
+LIGHT = {'history': '0s', 'model': 'builtin:forecaster'}
 
 
 class Counted(Samples):
@@ -60,7 +61,7 @@ def test_a_detector_that_fails_takes_no_report_of_another_away(tmp_path, capfdbi
     fleet = Fleet(1, time.time() - 7200, hosts=2)
     with Source(fleet, time.time) as source:
         detectors = [{'name': 'good', 'expr': 'node_cpu_busy_ratio'}, {'name': 'wrong', 'expr': 'sum('}, {'name': 'last', 'expr': 'node_disk_io_busy_ratio'}]
-        tree = {'prometheus': {'url': source.url}, 'detectors': [{**one, 'history': '0s'} for one in detectors]}
+        tree = {'prometheus': {'url': source.url}, 'detectors': [{**one, **LIGHT} for one in detectors]}
         (tmp_path / 'promlstm.yml').write_text(str(tree))
         status = main(['backtest', f'--config.file={tmp_path / "promlstm.yml"}', '--from=-30m'])
     out, err = capfdbinary.readouterr()
@@ -95,7 +96,7 @@ def test_history_that_is_too_short_is_told_before_it_is_read(tmp_path, born, sai
 def test_a_full_disk_is_one_line_with_its_path(tmp_path, capfd):
     """Where the report cannot be written; it is no traceback."""
     with Source(Fleet(1, time.time() - 7200, hosts=2), time.time) as source:
-        tree = {'prometheus': {'url': source.url}, 'detectors': [{'name': 'good', 'expr': 'node_cpu_busy_ratio', 'history': '0s'}]}
+        tree = {'prometheus': {'url': source.url}, 'detectors': [{'name': 'good', 'expr': 'node_cpu_busy_ratio', **LIGHT}]}
         (tmp_path / 'promlstm.yml').write_text(str(tree))
         status = main(['backtest', f'--config.file={tmp_path / "promlstm.yml"}', '--from=-30m', '--output=/dev/full'])
     assert status == 1

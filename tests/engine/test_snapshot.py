@@ -83,7 +83,7 @@ def test_who_goes_on_from_a_snapshot_scores_as_if_nothing_had_happened():
     assert one.since[struck] == T0 - 240 and one.score[struck] >= 1
 
 
-@pytest.mark.parametrize('name', ['builtin:default', 'several features, views, classes'])
+@pytest.mark.parametrize('name', [pytest.param('builtin:default', marks=pytest.mark.slow), 'several features, views, classes'])
 def test_every_kind_of_state_and_table_goes_both_ways(name, tmp_path):
     """All columns of memory, of the table and of the verdicts are the same before and after, whatever the model keeps."""
     keys = {}
@@ -99,7 +99,7 @@ def test_every_kind_of_state_and_table_goes_both_ways(name, tmp_path):
     before, after = kept.snapshot(verdicts).columns(), new.snapshot(shown).columns()
     assert before.keys() == after.keys()
     assert all(before[column].tobytes() == after[column].tobytes() and before[column].dtype == after[column].dtype for column in before)
-    if name == 'builtin:ensemble':
+    if name == 'builtin:default':
         assert any(column.startswith('memory.table.') and before[column].any() for column in before)
     stepped(kept, T0 + 60)
     stepped(new, T0 + 60)

@@ -25,6 +25,10 @@ def files(folder, suffix='.checkpoint'):
     return sorted(name for name in os.listdir(folder) if name.endswith(suffix))
 
 
+# A checkpoint that is older than the twenty minutes that a start reads is not used: those are two seconds at SPEED, in which a busy machine starts nothing.
+SLOW = SPEED / 10
+
+
 def later(subject, *, gap_seconds=0.0, speed=SPEED):
     """The clock of a process that is started so long after another one has ended."""
     return Clock(start=getattr(subject, 'ended', subject.clock.now()) + gap_seconds, speed=speed)
@@ -71,7 +75,7 @@ def restored(subject):
 def test_a_restart_asks_for_the_gap_alone(first, tmp_path):
     """Each range that is asked for begins after the last step before the restart; without storage it is history, and no gauge says otherwise."""
     last = max(time for name, time in first.watched if name == 'a')
-    with logged('promlstm.storage') as records, running(quick(later(first, gap_seconds=600), storage=tmp_path)) as subject:
+    with logged('promlstm.storage') as records, running(quick(later(first, gap_seconds=600, speed=SLOW), storage=tmp_path)) as subject:
         wait_until(lambda: any(name == 'a' for name, _ in subject.watched), 60, 'a step')
     assert min(start for start, _ in subject.source.asked) >= last
     assert restored(subject) == {'a': 1, 'b': 1}
@@ -251,7 +255,7 @@ def test_a_write_that_fails_keeps_the_file_from_before(first, tmp_path, monkeypa
     """The disk fails in the middle of every write: counted and logged, nothing is left over, and the next start has the old memory."""
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
     real = os.fsync
-    with running(quick(later(first), storage=tmp_path)) as subject:
+    with running(quick(later(first, speed=SLOW), storage=tmp_path)) as subject:
         wait_until(lambda: restored(subject) == {'a': 1, 'b': 1}, 30, 'memory')
         monkeypatch.setattr(os, 'fsync', lambda handle: (_ for _ in ()).throw(OSError(28, 'No space left on device')))
         wait_until(lambda: subject.metric('promlstm_checkpoint_failures_total', detector='a') > 2, 60, 'failures')
@@ -260,7 +264,7 @@ def test_a_write_that_fails_keeps_the_file_from_before(first, tmp_path, monkeypa
         now = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
     monkeypatch.setattr(os, 'fsync', real)
     assert now.keys() == before.keys()
-    with running(quick(later(subject), storage=tmp_path)) as third:
+    with running(quick(later(subject, speed=SLOW), storage=tmp_path)) as third:
         wait_until(lambda: third.on_page('a'), 60, 'a on the page')
     assert restored(third) == {'a': 1, 'b': 1} and files(tmp_path, '.draft') == []
 

@@ -58,7 +58,7 @@ FILE_OF = {rule['alert']: path.stem for path in FILES for rule in rules(path) if
 SILENT = 'count by (alertname) (count_over_time(ALERTS'  # how the question begins whether anything fired at any time
 LOOKED_AT = 6 * 60  # minutes of a case in `make test`
 # Files whose cases end alike where rules are evaluated every 2 minutes, but for these, which count minutes.
-EACH_2_MINUTES = ('self', 'shards', 'shared', 'many', 'anomaly', 'incidents')
+EACH_2_MINUTES = ('self', 'shards', 'shared', 'many', 'anomaly', 'incidents', 'forecast')
 EACH_MINUTE = {
     'five of ten fire one alert as soon as an entity would, and no entity fires beside it',
     'many entities of two detectors agree, and are critical in both',
