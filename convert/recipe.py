@@ -30,6 +30,7 @@ CLASS_FEATURES = (1, 4, 9, 20, 40)      # of an entity of each class: 1 feature,
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
 Seconds = Annotated[float, msgspec.Meta(ge=1, le=86400)]
 
 
@@ -52,11 +53,12 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     telemetry: tuple[Telemetry, ...]    # all of equally many steps
     faults_per_1000: Share = 0.3        # injected per 1000 samples: masked, but for a classifier, whose labels they are
     fault_kinds: tuple[Literal[tuple(faults.KINDS)], ...] = FAULT_KINDS
+    fault_ranges: tuple[Positive, Positive] | None = None       # least and most size, in usual ranges of the day before; none = any (data/faults.py)
     window_steps: Annotated[int, msgspec.Meta(ge=8)] = 128      # how far back a gradient reaches; of an autoencoder or classifier: its window
     units: tuple[Count, ...] = ()       # of each LSTM; none = those of the family (docs/explanation/families.md)
     batch_series: Count = 96
     epochs: Count = 2
-    learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 0.003
+    learning_rate: Positive = 0.003
 
 
 class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -182,6 +184,9 @@ def check_data(path, data):
 def _check_training(path, family, training):
     if training.units and len(training.units) != LAYERS[family]:
         raise RecipeError(f'{path}: $.training.units: got {len(training.units)}, expected {LAYERS[family]} for the LSTMs of family {family}')
+    if training.fault_ranges and training.fault_ranges[0] >= training.fault_ranges[1]:
+        low, high = training.fault_ranges
+        raise RecipeError(f'{path}: $.training.fault_ranges: got {low:g} and {high:g}, expected the smaller one first')
     lengths = {each.steps for each in training.telemetry}
     if len(lengths) != 1:
         raise RecipeError(f'{path}: $.training.telemetry: steps are {sorted(lengths)}, expected equally many everywhere')

@@ -42,6 +42,7 @@ def train(job):
             features=each.features,
             faults_per_1000=settings.faults_per_1000,
             fault_kinds=settings.fault_kinds,
+            fault_ranges=settings.fault_ranges,
             history_days=(7, 1, 0)[number % 3],
         )
         digest.update(batch.values.tobytes())

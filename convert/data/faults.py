@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 HOUR, DAY = 3600, 86400
+TRIES = 4           # to draw a fault of a size that is wanted
 
 
 def spike(x, size, spread, rng):
@@ -130,21 +131,51 @@ def _smooth(x, width=31):
     return (total[width:] - total[:-width]) / width
 
 
-def scatter(values, labels, per_1000, kinds, *, step_seconds, rng):
-    """Inject faults in all series, in place: places, kinds and sizes at random, so many for each 1000 samples of a series; the rest as of inject."""
+def scatter(values, labels, per_1000, kinds, *, step_seconds, rng, ranges=None):
+    """Inject faults in all series, in place: places, kinds and sizes at random.
+
+    values, labels  as of inject
+    per_1000        so many for each 1000 samples of a series
+    ranges          (least, most): a fault whose largest change is less or more than so many usual ranges of the day before is drawn again, TRIES times
+                    in all; of a flat line any. None = of any size
+    """
+    before = max(300, int(DAY / step_seconds))
+    least, powers = (3.0, 1.0) if ranges is None else (2.0, 1.1)
     for entity in range(values.shape[1]):
+        clean = values[:, entity].copy()
         for _ in range(rng.poisson(per_1000 * len(values) / 1000)):
             kind = kinds[rng.integers(len(kinds))]
-            size, at = 3 * 10 ** rng.uniform(0, 1), int(rng.integers(len(values)))
-            inject(values, labels, at, entity, kind, step_seconds=step_seconds, size=size, rng=rng)
+            size, at = least * 10 ** rng.uniform(0, powers), int(rng.integers(len(values)))
+            for _ in range(TRIES):
+                steps = inject(values, labels, at, entity, kind, step_seconds=step_seconds, size=size, rng=rng)
+                span = slice(at, at + steps)
+                if not steps or ranges is None or kind == 'flat_line':
+                    break
+                change = change_in_usual_ranges(values[span, entity], clean[span], clean[max(0, at - before) : at])
+                if ranges[0] <= change <= ranges[1]:
+                    break
+                values[span, entity], labels[span, entity] = clean[span], False
+                size = least * 10 ** rng.uniform(0, powers)
 
 
-def into(batch, per_1000, kinds, rng):
+def change_in_usual_ranges(values, clean, before):
+    """The largest change of a sample, in usual ranges of the samples `before` it; NaN = not known."""
+    change, usual = np.abs(values - clean), usual_range(before)
+    return float(np.nanmax(change) / usual) if usual and not np.isnan(change).all() else float('nan')
+
+
+def usual_range(values):
+    """Half of the range of the central 99 % of the values float64 [T], or of their changes if that is smaller; NaN samples are left out."""
+    low, high = np.nanquantile(np.stack([values[1:], np.diff(values)]), (0.005, 0.995), axis=1)
+    return float((high - low).min() / 2)
+
+
+def into(batch, per_1000, kinds, rng, ranges=None):
     """Faults in a batch of a team's own telemetry, as of scatter: (the batch with them, bool [T, N, F] where they are).
 
     Excluded samples (batch.faulty) are left as they are.
     """
     values = batch.values.reshape(len(batch.times), -1).copy()
     busy = batch.faulty.reshape(len(batch.times), -1).copy()
-    scatter(values, busy, per_1000, kinds, step_seconds=batch.step_seconds, rng=rng)
+    scatter(values, busy, per_1000, kinds, step_seconds=batch.step_seconds, rng=rng, ranges=ranges)
     return replace(batch, values=values.reshape(batch.values.shape)), busy.reshape(batch.faulty.shape) & ~batch.faulty

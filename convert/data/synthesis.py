@@ -39,12 +39,13 @@ class Batch:
     history: np.ndarray         # float64 [H, N, F]
 
 
-def batch(seed, *, step_seconds, steps, entities, features=1, history_days=7, faults_per_1000=0.0, fault_kinds=tuple(faults.KINDS)):
+def batch(seed, *, step_seconds, steps, entities, features=1, history_days=7, faults_per_1000=0.0, fault_kinds=tuple(faults.KINDS), fault_ranges=None):
     """A Batch of random entities.
 
     seed             int >= 0, or several
     faults_per_1000  injected per 1000 samples of a series, kinds and sizes at random; 0 = healthy
     fault_kinds      names of faults.KINDS to draw from
+    fault_ranges     of their sizes, as of faults.scatter
     """
     rng = np.random.default_rng([*np.atleast_1d(seed), int(step_seconds), features])
     start = EPOCH + WEEK + rng.integers(0, WEEK // 1800) * 1800
@@ -55,7 +56,7 @@ def batch(seed, *, step_seconds, steps, entities, features=1, history_days=7, fa
     history = shape.scale * shape.expected(past) + shape.offset
     faulty = np.zeros(values.shape, bool)
     if faults_per_1000:
-        faults.scatter(values, faulty, faults_per_1000, fault_kinds, step_seconds=step_seconds, rng=rng)
+        faults.scatter(values, faulty, faults_per_1000, fault_kinds, step_seconds=step_seconds, rng=rng, ranges=fault_ranges)
     _gaps(rng, values)
     form = lambda x: x.reshape(len(x), entities, features)      # noqa: E731
     return Batch(float(step_seconds), times, form(values), form(faulty), past, form(history))

@@ -49,13 +49,6 @@ def plant(recording, rng):
             continue
         if steps := faults.inject(values[:, feature : feature + 1], taken, at, 0, kind, step_seconds=step, size=size, rng=rng):
             clean = recording.values[:, feature]
-            change = np.abs(values[at : at + steps, feature] - clean[at : at + steps])
-            usual = usual_range(clean[max(0, at - max(300, int(measures.DAY / step))) : at])
-            out.append(Fault(kind, at, steps, float(np.nanmax(change) / usual) if usual and not np.isnan(change).all() else float('nan')))
+            span, before = slice(at, at + steps), max(300, int(measures.DAY / step))
+            out.append(Fault(kind, at, steps, faults.change_in_usual_ranges(values[span, feature], clean[span], clean[max(0, at - before) : at])))
     return values, out
-
-
-def usual_range(values):
-    """Half of the range of the central 99 % of the values float64 [T], or of their changes if that is smaller; NaN samples are left out."""
-    low, high = np.nanquantile(np.stack([values[1:], np.diff(values)]), (0.005, 0.995), axis=1)
-    return float((high - low).min() / 2)

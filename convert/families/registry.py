@@ -94,7 +94,7 @@ def _classifier_examples(batch, settings, rng):
         labels, left_out = batch.labels, batch.faulty & ~batch.labels
     else:
         left_out = batch.faulty
-        batch, labels = faults.into(batch, settings.faults_per_1000, tuple(faults.KINDS), rng)
+        batch, labels = faults.into(batch, settings.faults_per_1000, tuple(faults.KINDS), rng, settings.fault_ranges)
     left_out = None if left_out is None else _by_series(left_out)
     return classifier.examples(training.observations(batch), _by_series(labels), settings.window_steps, rng, left_out)
 
@@ -105,7 +105,7 @@ def _ensemble_examples(batch, settings, rng):
         return patterns.examples(batch, _by_series(batch.faulty))
     known = np.zeros(batch.faulty.shape, bool) if batch.labels is None else batch.labels
     left_out = batch.faulty & ~known
-    batch, injected = faults.into(batch, settings.faults_per_1000, settings.fault_kinds, rng)
+    batch, injected = faults.into(batch, settings.faults_per_1000, settings.fault_kinds, rng, settings.fault_ranges)
     return patterns.examples(batch, _by_series(injected | known), _by_series(left_out))
 
 

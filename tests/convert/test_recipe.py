@@ -29,6 +29,7 @@ def test_a_small_one_is_read(tmp_path):
         ('86401', '86400', '$.calibration.ranges: end at 86400 s, expected beyond 86400 s'),
         ('step_seconds: 3600', 'step_seconds: 60', '$.calibration.ranges[1]: measured at 60 s, expected a step within 600 to 86401 s'),
         ('window_steps: 64', 'window_steps: 512', '$.training.window_steps: got 512, expected at most the 256 steps there are'),
+        ('epochs: 1', 'fault_ranges: [3, 1]', '$.training.fault_ranges: got 3 and 1, expected the smaller one first'),
         ('epochs: 1', 'units: [64, 32]', '$.training.units: got 2, expected 1 for the LSTMs of family ensemble'),
         ('batch_series: 16', 'batch_series: 99', '$.training.batch_series: got 99, expected at most the 24 series there are'),
         ('{step_seconds: 60, steps: 256, entities: 24}', '[', 'while parsing a flow '),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from convert.data import faults, synthesis
+from convert.evaluation import measures
 
 
 def small(seed=1, **more):
@@ -46,6 +47,22 @@ def test_a_fault_changes_the_labelled_stretch_and_nothing_else(kind):
     steps = faults.inject(values, labels, 1000, 1, kind, step_seconds=60, size=10.0, rng=rng)
     assert steps > 0 and labels[:, 1].sum() == steps and labels[1000, 1] and not labels[:, 0].any()
     assert np.array_equal(values[~labels], before[~labels]) and not np.array_equal(values[labels], before[labels])
+
+
+def test_faults_of_a_wanted_size_and_no_others():
+    """Between one and three usual ranges, flat lines aside; what was drawn and not taken leaves the samples as they were."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(4000, 40)) + rng.uniform(-50, 50, 40)
+    clean, labels = values.copy(), np.zeros(values.shape, bool)
+    kinds = tuple(kind for kind in faults.KINDS if kind != 'flat_line')
+    faults.scatter(values, labels, 3, kinds, step_seconds=60, rng=rng, ranges=(1, 3))
+    assert np.array_equal(values[~labels], clean[~labels])
+    sizes = []
+    for entity in range(40):
+        for first, end in measures.runs(labels[:, entity]):
+            span, before = slice(first, end), clean[max(0, first - 1440) : first, entity]
+            sizes.append(faults.change_in_usual_ranges(values[span, entity], clean[span, entity], before))
+    assert len(sizes) > 100 and min(sizes) >= 1 and max(sizes) <= 3
 
 
 def test_faults_do_not_overlap_and_keep_gaps():

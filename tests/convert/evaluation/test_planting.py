@@ -62,5 +62,5 @@ def test_the_size_of_a_fault_is_told_in_usual_ranges_of_the_day_before(recording
             span = slice(fault.first, fault.first + fault.steps)
             assert fault.size == pytest.approx(np.nanmax(np.abs(values[span] - recording.values[span])) / 2.58, rel=0.2)
     walk = np.random.default_rng(0).normal(size=5000).cumsum()
-    assert planting.usual_range(walk) == pytest.approx(2.58, rel=0.1)
-    assert planting.usual_range(np.full(300, 5.0)) == 0
+    assert faults.usual_range(walk) == pytest.approx(2.58, rel=0.1)
+    assert faults.usual_range(np.full(300, 5.0)) == 0
