@@ -55,15 +55,36 @@ def _smaller(learning_rate):
     return f'take a smaller learning_rate (it is {learning_rate:g}); no weights were saved'
 
 
+class Stacked:
+    """Arrays [s, T, …], each of some series, as one of all series [S, T, …]: rows are copied as they are taken, for twice the examples do not fit into memory.
+
+    >>> Stacked([np.array([[1, 2], [3, 4]]), np.array([[5, 6]])])[np.array([1, 2]), :1].tolist()
+    [[3], [5]]
+    """
+
+    def __init__(self, arrays):
+        if len({array.shape[1:] for array in arrays}) > 1:
+            raise ValueError(f'series of different length: {[array.shape for array in arrays]}')
+        self._arrays, self._ends = arrays, np.cumsum([len(array) for array in arrays])
+        self.shape = int(self._ends[-1]), *arrays[0].shape[1:]
+
+    def __getitem__(self, place):
+        """Rows (int [n], ascending) in a span of steps."""
+        rows, span = place
+        parts = np.split(rows, np.searchsorted(rows, self._ends[:-1]))
+        starts = self._ends - [len(array) for array in self._arrays]
+        return np.concatenate([array[part - start, span] for array, part, start in zip(self._arrays, parts, starts, strict=True)])
+
+
 def fit(network, data, *, loss, untrained, epochs, batch_series, window_steps, learning_rate, seed, log, validation=None):
     """Train the network in place: (figures, the share of the windows that it has seen); TrainingError where the training diverges.
 
-    data          arrays [S, T, …] of whole series; a batch of them is trained window by window, the state of the LSTM carried on, as live
+    data          arrays [S, T, …] of whole series, or Stacked ones; a batch of them is trained window by window, the state of the LSTM carried on, as live
     loss          network, a window of each array, state -> the loss, its weight among others, the state after the window
     untrained     a window of each array -> the loss of a network that has learnt nothing
     window_steps  how far back a gradient reaches
     log           function of a line of text
-    validation    as data, of series that are not learnt from: where their loss has stopped falling, training stops, and the weights of its
+    validation    arrays as data, of series that are not learnt from: where their loss has stopped falling, training stops, and the weights of its
                   lowest value are kept; None = the weights of the end
     """
     series, steps = data[0].shape[:2]

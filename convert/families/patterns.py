@@ -25,6 +25,7 @@ LATE = 10               # steps after a fault that are neither healthy nor part 
 NONE, FAULT, LEFT_OUT = 0, 1, -1
 LOW = -30.0             # a logit that counts for nothing
 UTC = ZoneInfo('UTC')
+ARRAYS = ('inputs', 'marks')
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,12 +112,9 @@ def fit(parts, *, seed, units, validation=(), **settings):
     settings           as of learning.fit
     """
     network = ensemble.Network(units, seed)
-    data, judged = (_together(some) if some else None for some in (parts, validation))
+    data = [learning.Stacked([getattr(part, name) for part in parts]) for name in ARRAYS]
+    judged = [np.concatenate([getattr(part, name) for part in validation]) for name in ARRAYS] if validation else None
     return network, *learning.fit(network, data, loss=_window_loss, untrained=_untrained_loss, seed=seed, validation=judged, **settings)
-
-
-def _together(parts):
-    return [np.concatenate([getattr(part, name) for part in parts]) for name in ('inputs', 'marks')]
 
 
 def _window_loss(network, inputs, marks, state):
