@@ -27,7 +27,6 @@ WARY, WARY_DAYS = 0.4, 4.0      # of a series that has just begun, less from sam
 EVENT_LEVEL, EVENT_DAYS, EVENT_SURPRISE = 3, 6, 3.0       # an event of that many HABIT_STEPs on six of seven days is missed when it does not come
 HABIT_FROM, HABIT_STEP, HABIT_MARGIN = 2.3, 0.25, 0.4       # an event that came on two of seven days before recurs
 YOUNG = 2                       # days for which a series is so new that an event recurs that came twice before, at any time
-DOUBTFUL = 3.0                  # on the day after them one recurs that came once at this time, up to this surprise
 ECHO = 30                       # samples after which a wild one of the warm-up is in no comparison any more
 EVENTFUL, EVENTFUL_RATE = 0.12, 0.01        # share of slots with an event from which on one that does not come says nothing
 
@@ -156,8 +155,7 @@ def reserve(r, step):
 
 
 def usual(raw, r, reserved, tables, now, step):
-    """(what is taken off the surprise, the part of it that does not depend on the sample, surprise below which an event recurs, 1 = it does,
-    1 = it does at this time of day).
+    """(what is taken off the surprise, the part of it that does not depend on the sample, surprise below which an event recurs, 1 = it does).
 
     reserved  float32 [1, M]  see `reserve`
     """
@@ -168,15 +166,12 @@ def usual(raw, r, reserved, tables, now, step):
     tail = tf.minimum(TAIL_MOST, TAIL * tf.maximum(0.0, tf.math.log(tf.maximum(r['tail'], 1e-9) / TAIL_FROM)))
     known += (1 - steps.slowness(step)) * tail * is_(r['n_tail'] > 300)
     came = _came(r, tables, now)
-    twice = tf.reduce_max(came * (1 - first(came)), 0, keepdims=True)         # as large on two of the days
-    once = tf.minimum(tf.reduce_max(came, 0, keepdims=True), DOUBTFUL) * is_(tf.abs(r['tops'] - YOUNG) < 0.5)
-    lately = tf.maximum(tf.maximum(twice, once), r['second_yet'] * is_(r['tops'] < YOUNG))
-    below = lambda seen: (seen + HABIT_MARGIN) * is_(seen >= HABIT_FROM) * is_(step < DAY)        # noqa: E731
-    bar, daily = below(lately), below(twice)
+    second = tf.reduce_max(came * (1 - first(came)), 0, keepdims=True)
+    second = tf.maximum(second, r['second_yet'] * is_(r['tops'] < YOUNG))
+    bar = tf.maximum(second + HABIT_MARGIN, 0.0) * is_(second >= HABIT_FROM) * is_(step < DAY)
     capped = tf.minimum(raw, HABIT_FROM + 14 * HABIT_STEP)
     recurs = is_(capped <= bar) * is_(raw > ORDINARY)
-    event = is_(raw >= HABIT_FROM)
-    return tf.maximum(known, recurs * (raw - ORDINARY)), known, bar, recurs * event, is_(capped <= daily) * event
+    return tf.maximum(known, recurs * (raw - ORDINARY)), known, bar, recurs * is_(raw >= HABIT_FROM)
 
 
 def _came(r, tables, now):

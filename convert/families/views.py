@@ -217,8 +217,8 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     parts = tf.concat([largest(names) for names in VIEWS.values()], 0)
     judged = present * is_(n >= WARMUP) * reference
     reserved = daytime.reserve(r, step)
-    off, off_known, bar, recurs, daily = daytime.usual(raw, r, reserved, tables, now, step)
-    came_daily = judged * daily * is_(r['tops'] >= daytime.YOUNG)
+    off, off_known, bar, recurs = daytime.usual(raw, r, reserved, tables, now, step)
+    came_daily = judged * recurs * is_(r['tops'] >= daytime.YOUNG)
     m = tf.maximum(raw - off, 0.0)
     slow = steps.slowness(step)
     compared = known * is_(r['n_season'] >= WARMUP) * (1 - daytime.turns_weekly(r))

@@ -41,7 +41,7 @@ def test_all_shapes_together_keep_the_budget(counts):
 
 
 def test_a_series_without_any_history_makes_no_flood(counts):
-    """In its first days an event that came twice is ordinary."""
+    """In its first two days an event that came twice is ordinary."""
     assert mean(counts, *healthy.NEW) < 3
     assert max(counts.a_week(each, *healthy.NEW) for each in counts.shapes) < 30
 
