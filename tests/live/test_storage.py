@@ -21,8 +21,8 @@ from promlstm.live.clock import Clock
 
 
 def files(folder, suffix='.checkpoint'):
-    """The names of the checkpoints in a folder."""
-    return sorted(name for name in os.listdir(folder) if name.endswith(suffix))
+    """The names of the detectors' checkpoints in a folder; that of incidents is there once there was an alarm."""
+    return sorted(name for name in os.listdir(folder) if name.endswith(suffix) and not name.startswith('incidents'))
 
 
 # A checkpoint that is older than the twenty minutes that a start reads is not used: those are two seconds at SPEED, in which a busy machine starts nothing.
