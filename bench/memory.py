@@ -78,8 +78,7 @@ def measure(entities, remembered):
                 page.publish('bench', blocks, 1.0)
             verdicts = step.verdicts  # pages and the storage hold them
             del step, blocks
-            if entities >= heap.MANY_ENTITIES:
-                heap.give_back()  # as Scheduler, after each step
+            heap.give_back(entities)  # as Scheduler, after each step
         grown, seen = machine.resident_bytes() - at_rest, set()
         memory, table = subject.memory, subject.entities
         owners = {

@@ -202,8 +202,7 @@ class _Steps:
         self.verdicts, self._missing = step.verdicts, step.missing
         self._next += self.subject.config.step
         del step, blocks
-        if len(self.subject.memory) >= heap.MANY_ENTITIES:
-            heap.give_back()  # as Scheduler, after each step
+        heap.give_back(len(self.subject.memory))  # as Scheduler, after each step
 
 
 class _Watched:

@@ -297,8 +297,7 @@ class Scheduler:
 
     def collect_garbage(self, entities: int) -> None:
         """Give back what a large step has freed; free the cyclic garbage that exceptions leave, at most once a minute and never within a step."""
-        if entities >= heap.MANY_ENTITIES:
-            heap.give_back()
+        heap.give_back(entities)
         with self._lock:
             if time.monotonic() - self._collected < COLLECT_SECONDS:
                 return
