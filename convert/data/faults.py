@@ -139,7 +139,6 @@ def scatter(values, labels, per_1000, kinds, *, step_seconds, rng, ranges=None):
     ranges          (least, most): a fault whose largest change is less or more than so many usual ranges of the day before is drawn again, TRIES times
                     in all; of a flat line any. None = of any size
     """
-    before = max(300, int(DAY / step_seconds))
     least, powers = (3.0, 1.0) if ranges is None else (2.0, 1.1)
     for entity in range(values.shape[1]):
         clean = values[:, entity].copy()
@@ -148,19 +147,21 @@ def scatter(values, labels, per_1000, kinds, *, step_seconds, rng, ranges=None):
             size, at = least * 10 ** rng.uniform(0, powers), int(rng.integers(len(values)))
             for _ in range(TRIES):
                 steps = inject(values, labels, at, entity, kind, step_seconds=step_seconds, size=size, rng=rng)
-                span = slice(at, at + steps)
                 if not steps or ranges is None or kind == 'flat_line':
                     break
-                change = change_in_usual_ranges(values[span, entity], clean[span], clean[max(0, at - before) : at])
-                if ranges[0] <= change <= ranges[1]:
+                if ranges[0] <= change_in_usual_ranges(values[:, entity], clean, at, steps, step_seconds) <= ranges[1]:
                     break
-                values[span, entity], labels[span, entity] = clean[span], False
+                values[at : at + steps, entity], labels[at : at + steps, entity] = clean[at : at + steps], False
                 size = least * 10 ** rng.uniform(0, powers)
 
 
-def change_in_usual_ranges(values, clean, before):
-    """The largest change of a sample, in usual ranges of the samples `before` it; NaN = not known."""
-    change, usual = np.abs(values - clean), usual_range(before)
+def change_in_usual_ranges(values, clean, at, steps, step_seconds):
+    """The largest change of a sample of a fault, in usual ranges of the day before it (300 samples at least); NaN = not known.
+
+    values, clean  float64 [T]: the series with the fault, and without
+    """
+    change = np.abs(values[at : at + steps] - clean[at : at + steps])
+    usual = usual_range(clean[max(0, at - max(300, int(DAY / step_seconds))) : at])
     return float(np.nanmax(change) / usual) if usual and not np.isnan(change).all() else float('nan')
 
 

@@ -48,7 +48,6 @@ def plant(recording, rng):
         if len(before) < 300 or np.isnan(before).mean() > 0.2 or np.isnan(values[at, feature]):
             continue
         if steps := faults.inject(values[:, feature : feature + 1], taken, at, 0, kind, step_seconds=step, size=size, rng=rng):
-            clean = recording.values[:, feature]
-            span, before = slice(at, at + steps), max(300, int(measures.DAY / step))
-            out.append(Fault(kind, at, steps, faults.change_in_usual_ranges(values[span, feature], clean[span], clean[max(0, at - before) : at])))
+            change = faults.change_in_usual_ranges(values[:, feature], recording.values[:, feature], at, steps, step)
+            out.append(Fault(kind, at, steps, change))
     return values, out
