@@ -12,9 +12,6 @@ PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 UNITS := tests/test_architecture.py tests/test_limits.py tests/test_pictures.py tests/test_config.py tests/test_docs.py tests/test_logs.py tests/test_main_checks.py \
          tests/engine tests/query tests/serve tests/live tests/convert tests/bench promlstm
 
-# Tests that pytest has compiled are kept: compiling them takes each worker ten seconds.
-export PYTHONDONTWRITEBYTECODE :=
-
 checksum = $(shell { pwd; cat $(1); } | cksum | cut -d ' ' -f 1)
 MADE := made-$(call checksum,.ci/constraints.txt)
 INSTALLED := installed-$(call checksum,.ci/constraints.txt setup.cfg pyproject.toml)
