@@ -85,6 +85,7 @@ class Observation(NamedTuple):
     season_next: tf.Tensor      # float64 [1, M]    NaN where neither known nor learnt
     tables: dict                # {name of daytime.TABLES: float64 [1, M]}  what to remember for this slot
     away: tf.Tensor             # distance from the slow level, in its scale
+    stirred: tf.Tensor          # the largest of the difference and level deviations, in scales without the floors of nearly constant series
     reserved: tf.Tensor         # what is taken off any surprise now
     quiet: tf.Tensor            # above 0 = an event that recurs is not long ago
     slot_begins: tf.Tensor      # 1 = this is the first step of a slot of the day
@@ -146,7 +147,7 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     tables         {name of daytime.TABLES: float64 [slots read, M]}    0 = not known
     local_seconds  float64 []       local wall-clock time
     step_seconds   float32 []
-    learn          float32 [1, M]   0 = scales, slow level and tables keep their values; 2 = a new normal
+    learn          float32 [1, M]   0 = scales, slow level and tables keep their values, but see `_teaches_slopes`; 2 = a new normal
     threshold      float32 [1, M]   for `reach` only
     state          {name of STATES: [columns, M]}   zeros = never seen
     """
@@ -198,6 +199,9 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     now = daytime.places(local_seconds)
     slot_begins, day_ended = daytime.begin(r, tables, now, step)
     louder = daytime.louder(r)
+
+    sharp = _scales(r['root'][:4], r['root_long'][:4], 0.25 * v['change'] + 1e-6 * tf.abs(v['level']) + TINY)
+    stirred = tf.reduce_max(_far(deviation[:4], sharp), 0, keepdims=True)
 
     # judge
     far = tf.concat([_far(deviation[:3], scale[:3] * f64(louder)), _far(deviation[3:5], scale[3:5]),
@@ -255,7 +259,7 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     after['n_recent'] = (1 - learning) * (r['n_recent'] + present)
     rate = tf.maximum(share(RECENT), 1 / (r['n_recent'] + 1))
     after['recent'] = (1 - learning) * (r['recent'] + present * rate * (size - r['recent']))
-    _learn_scales(v, after, x, deviation, scale, gate, known, r['run'], step_seconds)
+    _learn_scales(v, after, x, deviation, scale, gate, _teaches_slopes(r, gate, present), known, r['run'], step_seconds)
     inputs = _inputs(x, level, memory, compared, deviation, scale, floor, after, run, longest, whole(m), parts)
     season_next = _season_next(x, level, stored, is_(unknown), known, gate, n, scale, step_seconds)
     cut = tf.clip_by_value(x, v['local'] - 4 * scale[6:7], v['local'] + 4 * scale[6:7])
@@ -273,7 +277,7 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     usual, after['usual'] = _usual_range(r['usual'], x - middle, wide, judged * learning)
     return Observation(
         x=x, judged=judged, surprise=surprise, parts=parts, seasonal=seasonal, absent=daytime.EVENT_SURPRISE * absent, quiet=after['quiet'], reserved=reserved,
-        away=f32(tf.minimum(tf.abs(deviation[3:4]) / scale[3:4], AWAY)),
+        away=f32(tf.minimum(tf.abs(deviation[3:4]) / scale[3:4], AWAY)), stirred=stirred,
         centre=centre, reach=reach, expected=expected, usual=middle + usual, recurring=judged * recurs,
         inputs=inputs, season_next=season_next, tables=out,
         slot_begins=slot_begins, day_ended=day_ended, blank=blank,
@@ -340,15 +344,26 @@ def _run(x, last, r, present, half):
     return if_(ended, tf.zeros_like(n), r['run'] + counted * equal), if_(ended, shrunk, before)
 
 
-def _learn_scales(v, r, x, deviation, scale, gate, known, run, step_seconds):
-    """Scales, level, mean change; adds `level_next`, `change_next` and `once_next` to `v`; run = steps without a change before this one."""
+def _teaches_slopes(r, gate, present):
+    """1 where the sample teaches the scales of the running levels, float32 [1, M]: in the first days of a series it does while an alarm is held too.
+
+    A slope that comes every day is an alarm on the first of them. If it taught nothing then, all that follow would be alarms as well.
+    """
+    return tf.maximum(gate, present * is_(r['tops'] < daytime.YOUNG))
+
+
+def _learn_scales(v, r, x, deviation, scale, gate, slopes, known, run, step_seconds):
+    """Scales, level, mean change; adds `level_next`, `change_next` and `once_next` to `v`; run = steps without a change before this one.
+
+    gate, slopes  float32 [1, M]  1 = the sample teaches; the same of the running levels
+    """
     rate = f32(1 - tf.exp(-0.6931471805599453 / steps.half_life(step_seconds)))
     before = r['n']
     n = r['n'] = tf.minimum(before + gate, 1e6)
     r['n_season'] = tf.minimum(r['n_season'] + gate * known, 1e6)
     count = tf.concat([n - 1, n - 5, n - 15, n - 1, r['n_season'], n, n, n, n], 0)
     count = tf.maximum(count, 0.0)
-    gates = f64(gate * tf.concat([tf.ones_like(count[:4]), known, tf.ones_like(count[5:])], 0))
+    gates = f64(tf.concat([gate * tf.ones_like(count[:4]), gate * known, slopes, gate, slopes, slopes], 0))
     most = f64(if_(is_(n > WARMUP), WINSOR, WINSOR_NEW)) * scale
     most_long = f64(if_(is_(n > WARMUP), WINSOR_LONG, WINSOR_NEW)) * scale
     free = f64(is_(count <= SETTLED) * is_(n <= WARMUP)) * (HUGE * HUGE)

@@ -20,17 +20,17 @@ def observe():
 
 
 def observed(values, *, step_seconds=60.0, learn=1.0, start=0.0):
-    """Observations of each step for values [T, M], without seasonal memory and with blank tables."""
+    """Observations of each step for values [T, M], without seasonal memory and with blank tables; learn: of all steps, or one for each."""
     from convert.families import daytime, views
 
     rows = values.shape[1]
     state = {name: np.zeros((width, rows), dtype) for name, (dtype, width) in views.STATES.items()}
     tables = {name: np.zeros((len(table.reads), rows)) for name, table in daytime.TABLES.items()}
     out = []
-    for t, row in enumerate(values):
+    for t, (row, learns) in enumerate(zip(values, np.broadcast_to(learn, len(values)), strict=True)):
         now = np.float64(start + t * step_seconds)
         seen = observe()(
-            row[None], np.full((1, rows), np.nan), tables, now, np.float32(step_seconds), np.full((1, rows), learn, np.float32),
+            row[None], np.full((1, rows), np.nan), tables, now, np.float32(step_seconds), np.full((1, rows), learns, np.float32),
             np.full((1, rows), 2.3, np.float32), state,
         )  # fmt: skip
         state = seen.state
@@ -94,6 +94,20 @@ def test_judging_alone_changes_no_scale():
     again = observed(np.concatenate([x, x + 50]), learn=0.0)
     assert first['ratios'].numpy()[views.at('n'), 0] == 200
     assert again[-1].state['ratios'].numpy()[views.at('n'), 0] == 0
+
+
+@pytest.mark.parametrize(('days', 'grows'), [(1, True), (3, False)])
+def test_a_slope_of_the_first_two_days_teaches_its_scale_while_it_is_an_alarm(days, grows):
+    """It may well come every day: without that each of the next slopes is an alarm too, and none of them teaches anything."""
+    from convert.families import views
+
+    steps = int(days * 96)
+    x = 100 + noise(steps + 12)
+    x[steps:, 0] += np.linspace(0, 60, 12)
+    before, after = (observed(x, step_seconds=900.0, learn=np.arange(len(x)) < steps)[t].state['ratios'].numpy()[: views.K, 0] for t in (steps - 1, -1))
+    grown = dict(zip(views.DEVIATIONS, after > before, strict=True))
+    assert all(grown[name] == grows for name in ('shift', 'restart', 'ramp'))
+    assert not any(grown[name] for name in ('difference1', 'difference5', 'difference15', 'level', 'spike'))
 
 
 def usual(x, **options):
