@@ -23,9 +23,10 @@ UNITS = (32,)
 HIDDEN = 16
 BEGINNING = -3.0        # the logit of a network that has learnt nothing: faults are rare
 VIEWS = (*views.VIEWS, 'season', 'missing_event', 'pattern')
-# The LSTM's logit as surprise. At a budget of one alarm a week it makes a fifth of them: on labelled public telemetry its logit comes to
-# LOGITS once in five weeks (by seconds of the step, interpolated), where the surprise of the views comes to WEEKLY once in a week.
-LOGITS = ((60.0, 3.1), (300.0, 3.4), (3600.0, 0.4))
+# The LSTM's logit as surprise. It makes a fifth of the false alarms at a budget of one a week, and a twentieth at a minute, where the views leave it
+# little: on labelled public telemetry its logit comes to LOGITS once in five weeks, and in twenty (by seconds of the step, interpolated), where the surprise
+# of the views comes to WEEKLY once in a week.
+LOGITS = ((60.0, 4.8), (300.0, 1.6), (3600.0, -1.1))
 WEEKLY, SLOPE = 2.26, 0.3
 # What is usual for the series: its LSTM's largest logit of a day, in the median, or in its first days of a quarter of an hour, in the 90 % quantile.
 MARGIN = 3.0            # a logit is above what is usual from there on: by less it is what a series with many events makes in any week
@@ -96,12 +97,12 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
     parts = tf.concat([seen.parts, seen.seasonal, absent, 4 * views.LARGEST * tf.cast(pattern > seen.surprise, tf.float32)], 0)
     won = first(parts)
     lasting, lasting_next = _lasting(surprise * seen.judged, columns(states['lasting']), each(learn), shape[1])
-    blame = (tf.minimum(surprise, daytime.ORDINARY) + lasting) * tf.sqrt(LEAST_BLAME + seen.away)
+    blame = tf.sqrt((tf.minimum(surprise, daytime.ORDINARY) + lasting) * tf.sqrt(LEAST_BLAME + seen.away)) * (LEAST_BLAME + seen.stirred)
     lower, upper = (_natural(seen, border) for border in (seen.centre - seen.reach, seen.centre + seen.reach))
     usual = _natural(seen, seen.usual)
     gap = tf.cast(steps.nan_unless(seen.judged), tf.float64)
     undirected = won[3:4] + won[5:6] + won[6:]         # a value that stands still, for instance: no direction, and no band to return to
-    undirected *= seen.judged * tf.cast(surprise >= 0.8 * each(threshold), tf.float32)
+    undirected *= seen.judged * tf.cast(surprise >= each(threshold), tf.float32)
     undirected = tf.cast(steps.nan_unless(1 - undirected), tf.float64)
     back = lambda x: tf.reshape(tf.transpose(x), [shape[0], shape[1], x.shape[0]])       # noqa: E731
     column = lambda x: tf.reshape(x, shape)                                       # noqa: E731
