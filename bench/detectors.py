@@ -89,6 +89,7 @@ def measure(detectors, entities, model, remembered, scheduler_of=Together):
             scores = sum(part.count(b'promlstm_anomaly_score{') for part in page.parts())
         finally:
             scheduler.stop(LIMIT_SECONDS)
+            store.stop(LIMIT_SECONDS)       # it writes into the folder until then
     took = [telemetry.registry.get_sample_value('promlstm_detector_last_step_duration_seconds', {'detector': name}) for name in names]
     return {
         'cpu_seconds': watched.cpu_seconds(), 'step_seconds': median(took), 'spread_seconds': scheduler.spread_seconds(step), 'scores': scores,
