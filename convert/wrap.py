@@ -96,7 +96,7 @@ def wrap(model, path, *, step_seconds, name, description='', healthy='synthetic'
     raises        WrapError, export.ExportError, verify.VerifyError, calibrate.CalibrationError, ReleaseError, BundleError
     """
     log(f'{model.source}: {model.output} from windows of {model.width} steps of {len(model.scaling)} features')
-    made = functools.partial(step, model)
+    made = export.traced(functools.partial(step, model), model.form)
     try:
         graph = export.export(made, model.form)
     except export.ExportError as error:

@@ -21,14 +21,14 @@ def test_all_makes_a_model_from_nothing(tmp_path):
     """Synthesis, training, export, verification, calibration, evaluation, release: a file that the exporter loads, and its card."""
     recipe, out = tmp_path / 'tiny.yml', tmp_path / 'out/tiny.onnx'
     recipe.write_text(GOOD)
-    done = convert('all', recipe, '--work', tmp_path / 'work', '--out', out, '--service', 'none')
+    done = convert_here('all', recipe, '--work', tmp_path / 'work', '--out', out, '--service', 'none')
     assert done.returncode == 0, done.stderr
     loaded = session.load(out)
     manifest = loaded.bundle.manifest
     assert (manifest.name, manifest.training.seed, loaded.bundle.calibration.status) == ('tiny', 3, 'measured')
     assert manifest.evaluation['injected_300s'].keys() >= {'spike_recall_at_1_per_week', 'spike_recall_at_1_per_week_without_lstm'}
     assert os.listdir(out.parent) == ['tiny.onnx']
-    again = convert('release', recipe, '--work', tmp_path / 'work', '--out', tmp_path / 'again.onnx')
+    again = convert_here('release', recipe, '--work', tmp_path / 'work', '--out', tmp_path / 'again.onnx')
     assert again.returncode == 0 and session.load(tmp_path / 'again.onnx').bundle.calibration == loaded.bundle.calibration
 
 

@@ -13,7 +13,7 @@ FOLDER = Path(tempfile.mkdtemp(prefix='promlstm-made-'))
 
 
 class Made(NamedTuple):
-    """A network, its step function, the form and the ONNX model of its graph."""
+    """A network, its step function as TensorFlow has traced it, the form and the ONNX model of its graph."""
 
     network: Any
     step: Any
@@ -30,7 +30,7 @@ def family(name, scale=0.3):
     each = FAMILIES[name]
     network, form, rng = each.network(WIDTH, each.units), each.form(WIDTH, each.units), np.random.default_rng(5)
     network.set_weights([scale * rng.normal(size=w.shape) for w in network.get_weights()])
-    step = functools.partial(each.step, network)
+    step = export.traced(functools.partial(each.step, network), form)
     return Made(network, step, form, export.export(step, form))
 
 
@@ -57,7 +57,7 @@ def wrapped(output):
     from convert import export, wrap
 
     foreign = wrap.read(keras_file(output), wrap.scaling(SCALING))
-    step = functools.partial(wrap.step, foreign)
+    step = export.traced(functools.partial(wrap.step, foreign), foreign.form)
     return Made(foreign.call.func, step, foreign.form, export.export(step, foreign.form))
 
 
