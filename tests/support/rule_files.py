@@ -57,8 +57,12 @@ FILE_OF = {rule['alert']: path.stem for path in FILES for rule in rules(path) if
 
 SILENT = 'count by (alertname) (count_over_time(ALERTS'  # how the question begins whether anything fired at any time
 LOOKED_AT = 6 * 60  # minutes of a case in `make test`
-# Files whose cases end alike where rules are evaluated every 2 minutes, but for these, which count minutes.
-EACH_2_MINUTES = ('self', 'shards', 'shared', 'many', 'anomaly', 'incidents', 'forecast')
+# How often rules are evaluated where that is less often than a file says, and all its cases end alike but for those which count minutes.
+EVALUATED_EACH = {
+    **dict.fromkeys(('annotations', 'missing'), '5m'),
+    **dict.fromkeys(('self', 'shards', 'shared'), '4m'),
+    **dict.fromkeys(('many', 'anomaly', 'incidents', 'forecast'), '2m'),
+}
 EACH_MINUTE = {
     'five of ten fire one alert as soon as an entity would, and no entity fires beside it',
     'many entities of two detectors agree, and are critical in both',
@@ -71,6 +75,20 @@ EACH_MINUTE = {
     'job of which one detector is ahead of the others is told as its incident at once, and not before it',
     'detectors of which one is ahead of the other are told as their incident at once, and not before it',
     'anomaly of an exporter that knows no incidents is told after half an hour, but for single entities',
+    'nobody is there',
+    'one of two replicas is down',
+    'configuration is refused',
+    'web configuration is refused',
+    'model file that is wrong',
+    'shard that is not there',
+    'entity of one number, with neighbours',
+    'entity whose label values need quoting, in bytes',
+    'entity of several features',
+    'entity without labels, two replicas',
+    'job',
+    'detector of one number',
+    'detector of several features',
+    'entity of one number with labels of its own that are called as ours',
 }
 
 
@@ -81,7 +99,7 @@ class AsWritten(yaml.SafeDumper):
 
 
 def short_forms(path):
-    """A file of promtool tests as `make test` runs it, as texts: every case, its first hours and half of the evaluations where that is enough.
+    """A file of promtool tests as `make test` runs it, as texts: every case, its first hours and fewer evaluations where they are enough.
 
     That nothing fired until the end is asked earlier; other questions are left out where they come long after the first of their case. Cases
     that only read what an alert says are run with the rules of its file alone, and with what is recorded.
@@ -93,8 +111,8 @@ def short_forms(path):
             questions = [_earlier(each) for each in case[kind]]
             last = max(LOOKED_AT, 60 + min(minutes(each['eval_time']) for each in questions))
             case[kind] = [each for each in questions if minutes(each['eval_time']) <= last]
-        interval = '2m' if path.stem in EACH_2_MINUTES and case['name'] not in EACH_MINUTE else tests['evaluation_interval']
-        alike.setdefault((interval, _needed(case, tests['rule_files'])), []).append(case)
+        interval = EVALUATED_EACH.get(path.stem) if case['name'] not in EACH_MINUTE else None
+        alike.setdefault((interval or tests['evaluation_interval'], _needed(case, tests['rule_files'])), []).append(case)
     for (interval, names), cases in alike.items():
         files = [str((path.parent / name).resolve()) for name in names]
         yield yaml.dump({**tests, 'evaluation_interval': interval, 'rule_files': files, 'tests': cases}, Dumper=AsWritten, sort_keys=False)
