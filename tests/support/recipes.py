@@ -42,11 +42,11 @@ SMALL = {
     'calibration': {
         'class_features': [1, 3],
         'ranges': [
-            {'low': 1, 'high': 1800, 'telemetry': {'step_seconds': 300, 'steps': 2016, 'entities': 64}},
+            {'low': 1, 'high': 1800, 'telemetry': {'step_seconds': 300, 'steps': 900, 'entities': 64}},
             {'low': 1800, 'high': 86401, 'telemetry': {'step_seconds': 3600, 'steps': 700, 'entities': 64}},
         ],
     },
-    'evaluation': {'telemetry': [{'step_seconds': 300, 'steps': 1500, 'entities': 24}]},
+    'evaluation': {'telemetry': [{'step_seconds': 300, 'steps': 1200, 'entities': 24}]},
 }
 
 

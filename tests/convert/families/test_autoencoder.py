@@ -12,6 +12,7 @@ TINY = (
 )  # fmt: skip
 
 
+@pytest.mark.accept  # `make test` fits one below, and exports, verifies and serves one in test_families.py
 def test_all_makes_an_autoencoder_from_nothing(tmp_path):
     """Trained, exported, verified, calibrated, evaluated beside the rule without LSTM, released; it loads and says what it is."""
     _, bundle = forced(tmp_path, TINY)
