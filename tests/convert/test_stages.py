@@ -8,6 +8,7 @@ import servers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recipes import GOOD, convert, convert_here
+from requirements import is_accept
 
 from convert.evaluation import replay
 from promlstm.engine import session
@@ -93,7 +94,7 @@ def test_the_shipped_model_is_small_and_calibrated_for_what_it_promises(shipped)
 
 
 @pytest.mark.slow
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10 if is_accept() else 5, deadline=None)
 @given(st.permutations(range(6)), st.integers(0, 100))
 def test_order_and_number_of_entities_do_not_matter(shipped, order, seed):
     """Bit for bit."""
@@ -105,7 +106,7 @@ def test_order_and_number_of_entities_do_not_matter(shipped, order, seed):
 
 
 @pytest.mark.slow
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10 if is_accept() else 5, deadline=None)
 @given(st.integers(45, 69), st.integers(0, 100))
 def test_the_future_cannot_change_the_past(shipped, at, seed):
     """Judge first, then learn: verdicts before a sample are the same whatever it is, and the verdict on it does not contain it."""

@@ -37,7 +37,7 @@ TOOL_NAMES = ('prometheus', 'promtool', 'alertmanager', 'amtool', 'prometheus-no
 # A busy machine may take long for what takes milliseconds on an idle one; only a broken one pays the limit.
 READY_SECONDS = 60
 STOP_SECONDS = 30
-POLL_SECONDS, LONGEST_POLL_SECONDS = 0.05, 0.2  # the longer it takes the less often is asked: a page of metrics costs both sides
+POLL_SECONDS = 0.05
 
 # A proxy named in the environment must not stand between a test and its own loopback.
 http = requests.Session()
@@ -63,7 +63,7 @@ def wait_until(predicate, limit_seconds, what):
     Traceback (most recent call last):
     TimeoutError: waited 0 s for a miracle; last seen: 0
     """
-    deadline, pause = time.monotonic() + limit_seconds, POLL_SECONDS
+    deadline = time.monotonic() + limit_seconds
     while True:
         try:
             last = predicate()
@@ -76,8 +76,7 @@ def wait_until(predicate, limit_seconds, what):
             return last
         if time.monotonic() >= deadline:
             raise TimeoutError(f'waited {limit_seconds} s for {what}; last seen: {seen}')
-        time.sleep(pause)
-        pause = min(1.1 * pause, LONGEST_POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _port_block():

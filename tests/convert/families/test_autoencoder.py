@@ -29,7 +29,7 @@ def test_the_decoder_writes_the_newest_sample_first():
 
     from convert.families import autoencoder
 
-    network = small_models.family('autoencoder').network
+    network = small_models.network('autoencoder')
     seen = np.random.default_rng(0).normal(size=(5, small_models.WIDTH)).astype(np.float32)
     whole = network(seen[..., None])
     assert whole.shape == (5, small_models.WIDTH, 1)
