@@ -63,6 +63,7 @@ EVALUATED_EACH = {
     **dict.fromkeys(('self', 'shards', 'shared'), '4m'),
     **dict.fromkeys(('many', 'anomaly', 'incidents', 'forecast'), '2m'),
 }
+OF_ANOMALIES = ('many', 'anomaly', 'incidents')  # not of promlstm itself: that its alerts are silent there is asked in `make accept`
 EACH_MINUTE = {
     'five of ten fire one alert as soon as an entity would, and no entity fires beside it',
     'many entities of two detectors agree, and are critical in both',
@@ -102,7 +103,8 @@ def short_forms(path):
     """A file of promtool tests as `make test` runs it, as texts: every case, its first hours and fewer evaluations where they are enough.
 
     That nothing fired until the end is asked earlier; other questions are left out where they come long after the first of their case. Cases
-    that only read what an alert says are run with the rules of its file alone, and with what is recorded.
+    that only read what an alert says are run with the rules of its file alone, and with what is recorded; those of anomalies without the alerts
+    of promlstm itself, but where they expect one.
     """
     tests = yaml.load(path.read_text(), Loader=yaml.BaseLoader)
     alike = {}  # (interval, rule files): cases
@@ -112,16 +114,18 @@ def short_forms(path):
             last = max(LOOKED_AT, 60 + min(minutes(each['eval_time']) for each in questions))
             case[kind] = [each for each in questions if minutes(each['eval_time']) <= last]
         interval = EVALUATED_EACH.get(path.stem) if case['name'] not in EACH_MINUTE else None
-        alike.setdefault((interval or tests['evaluation_interval'], _needed(case, tests['rule_files'])), []).append(case)
+        names = _needed(case, tests['rule_files'], of_itself=path.stem not in OF_ANOMALIES)
+        alike.setdefault((interval or tests['evaluation_interval'], names), []).append(case)
     for (interval, names), cases in alike.items():
         files = [str((path.parent / name).resolve()) for name in names]
         yield yaml.dump({**tests, 'evaluation_interval': interval, 'rule_files': files, 'tests': cases}, Dumper=AsWritten, sort_keys=False)
 
 
-def _needed(case, names):
-    """Those of the rule files on which the answers to a case depend."""
+def _needed(case, names, *, of_itself):
+    """Those of the rule files on which the answers to a case depend; with `of_itself` the alerts of promlstm itself are not left out where it has none."""
     if 'promql_expr_test' in case:
-        return tuple(names)
+        asked = of_itself or any(f'"{name}"' in str(case) for name, file in FILE_OF.items() if file == 'self')
+        return tuple(name for name in names if asked or Path(name).stem != 'self')
     read = {FILE_OF[each['alertname']] for each in case['alert_rule_test']} | {'recording'}
     return tuple(name for name in names if Path(name).stem in read)
 
