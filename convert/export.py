@@ -45,8 +45,11 @@ def _spec(name, dtype, axes, form):
 def traced(step, form=FORECASTER):
     """`step` as a tf.function from the contract's inputs (keyword arguments) to {output: tensor}.
 
-    step  function of form.inputs and form.states by name (for the default: forecaster.step with its network bound)
+    step  function of form.inputs and form.states by name (for the default: forecaster.step with its network bound); or what this function
+          has made of one, which is given back: a large graph takes seconds to trace, so who exports and proves one traces it once
     """
+    if isinstance(step, tf.types.experimental.GenericFunction):
+        return step
     specs = signature(form)
 
     def contract(*inputs):

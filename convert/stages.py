@@ -58,9 +58,10 @@ def run_export(job):
 
 def run_verify(job):
     """TensorFlow = ONNX Runtime; the proof."""
-    worst = verify.verify(step(job), _graph(job), form(job))
+    function = export.traced(step(job), form(job))
+    worst = verify.verify(function, _graph(job), form(job))
     ranges = [(each.low, each.high) for each in job.recipe.calibration.ranges]
-    write(job.work / 'proof.json', verify.proof_of(step(job), form(job), cases=verify.cases_of(*STEP_SECONDS, ranges)))
+    write(job.work / 'proof.json', verify.proof_of(function, form(job), cases=verify.cases_of(*STEP_SECONDS, ranges)))
     job.log(f'  {verify.STEPS} carried steps, largest difference {max(worst.values()):.1g}, tolerance {verify.TOLERANCE:g}')
 
 
@@ -220,8 +221,9 @@ def without_lstm(job):
 
 def rule(named, path):
     """Write the rule without its LSTM of the family that a manifest names, as a file with that manifest; its Session."""
-    step, form = functools.partial(WITHOUT_LSTM[named.family], None), FAMILIES[named.family].form(None, FAMILIES[named.family].units)
-    return release.release(export.export(step, form, lstms=0), named, UNCALIBRATED, verify.proof_of(step, form), path)
+    form = FAMILIES[named.family].form(None, FAMILIES[named.family].units)
+    function = export.traced(functools.partial(WITHOUT_LSTM[named.family], None), form)
+    return release.release(export.export(function, form, lstms=0), named, UNCALIBRATED, verify.proof_of(function, form), path)
 
 
 def _graph(job):

@@ -95,8 +95,9 @@ def wrap(model, path, *, step_seconds, name, description='', healthy='synthetic'
     healthy       what to calibrate on: 'synthetic', 'none', or a folder of labelled telemetry (labelled.py), whose healthy time counts
     raises        WrapError, export.ExportError, verify.VerifyError, calibrate.CalibrationError, ReleaseError, BundleError
     """
+    recordings = [] if healthy in ('none', 'synthetic') else _recordings(model, Path(healthy), step_seconds)  # refused before minutes of work
     log(f'{model.source}: {model.output} from windows of {model.width} steps of {len(model.scaling)} features')
-    made = functools.partial(step, model)
+    made = export.traced(functools.partial(step, model), model.form)
     try:
         graph = export.export(made, model.form)
     except export.ExportError as error:
@@ -113,7 +114,7 @@ def wrap(model, path, *, step_seconds, name, description='', healthy='synthetic'
         return loaded
     draft = path.with_name(f'.{path.name}.uncalibrated')
     try:
-        table = calibrated(write(calibration=stages.UNCALIBRATED, path=draft), model, step_seconds, healthy, log)
+        table = calibrated(write(calibration=stages.UNCALIBRATED, path=draft), model, step_seconds, healthy, recordings, log)
     finally:
         draft.unlink(missing_ok=True)
     return write(calibration=table, path=path)
@@ -152,16 +153,14 @@ def _manifest(model, name, description, step_seconds):
     )
 
 
-def calibrated(session, model, step_seconds, healthy, log):
+def calibrated(session, model, step_seconds, healthy, recordings, log):
     """bundle.Calibration by replay of the file over healthy telemetry in the model's own unit."""
     low, high = step_seconds
     replayed = float(np.sqrt(low * high))       # seconds
     if healthy == 'synthetic':
         scores, source = _synthetic(session, model, replayed, log), 'healthy synthetic telemetry in the unit of the model'
     else:
-        scores, replayed, source = _labelled(session, model, Path(healthy))
-        if not low <= replayed <= high:
-            raise WrapError(f'{healthy}: telemetry at steps of {replayed:g} s, the model is for {low:g} to {high:g} s')
+        scores, replayed, source = _labelled(session, recordings), recordings[0].step_seconds, f'what is not labelled in {Path(healthy).name}'
     row = calibrate.row(calibrate.table(scores, replayed), klass=0, step_seconds=replayed, low=low, high=high + 1)
     weeks = float(np.count_nonzero(~np.isnan(scores)) * replayed / (7 * DAY))
     first, last = row.alarms_per_entity_week[0], row.alarms_per_entity_week[-1]
@@ -179,15 +178,23 @@ def _synthetic(session, model, step_seconds, log):
     return replay.surprises(session, batch.times, values, step_seconds=step_seconds, progress=show)
 
 
-def _labelled(session, model, folder):
-    """(scores of what is not labelled [T, N], its step, a description)."""
-    recordings = labelled.read(folder)
+def _recordings(model, folder, step_seconds):
+    """The labelled.Recordings of a folder; WrapError where they are not of what the model was made for."""
+    found, (low, high) = labelled.read(folder), step_seconds
+    features, seconds = found[0].values.shape[1], found[0].step_seconds
+    if features != len(model.scaling):
+        raise WrapError(f'{folder}: {features} features, the model has {len(model.scaling)}')
+    if not low <= seconds <= high:
+        raise WrapError(f'{folder}: telemetry at steps of {seconds:g} s, the model is for {low:g} to {high:g} s')
+    return found
+
+
+def _labelled(session, recordings):
+    """Scores of what is not labelled [T, N]."""
     times, values, first = labelled.together(recordings)
-    if values.shape[2] != len(model.scaling):
-        raise WrapError(f'{folder}: {values.shape[2]} features, the model has {len(model.scaling)}')
     scores = replay.surprises(session, times, values, step_seconds=recordings[0].step_seconds)
     healthy = np.full(scores.shape, np.nan, np.float32)
     for n, recording in enumerate(recordings):
         rows = first[n] + recording.place[~recording.labels]
         healthy[rows, n] = scores[rows, n]
-    return healthy, recordings[0].step_seconds, f'what is not labelled in {folder.name}'
+    return healthy

@@ -480,6 +480,7 @@ def test_when_the_first_score_comes_is_said_beside_what_the_server_keeps(run, tm
         )
         assert 'first scores: up to 41d after the first sample, for there is less history: cpu (the server keeps 15d)\n' in out
         path = config(tmp_path, prometheus.url, delay='0s', step='1s')
+        prometheus.wait_for('count_over_time(up[2m]) > 41', limit_seconds=120)  # of a sample each second
         servers.wait_until(lambda: 'first scores: soon after the start' in run('check-config', path)[1], 90, 'history of 41 seconds')
         assert checked(run('check-config', path)[1])[1] == []
 

@@ -24,7 +24,7 @@ def main(argv=None):
     if unknown := sorted(set(args.preset) - set(presets.names())):
         parser.error(f'{", ".join(unknown)}: no such preset; there are {", ".join(presets.names())}')
     with tempfile.TemporaryDirectory(prefix='promlstm-causes-') as directory:
-        found, sent = table.outcome(args.preset or presets.names(), Path(directory))
+        found, sent = table.outcome(args.preset or presets.names(), table.model(), Path(directory))
     if args.verbose:
         print(table.detail(found, sent), file=sys.stderr)
     print(table.text(sent))

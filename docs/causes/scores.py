@@ -1,6 +1,6 @@
 """The gauges of promlstm for the series of a preset: the live detector, warmed up from history, then minute by minute.
 
-A detector warms up once. Each cause goes on from there on a copy, so that what it does not strike is computed once.
+A detector warms up once, and sees the calm minutes once. Each cause goes on from there on a copy; what it does not strike is computed once.
 """
 
 import copy
@@ -21,8 +21,8 @@ from promlstm.engine.session import Session
 from promlstm.query.prometheus import Matrix, Vector
 from promlstm.serve import exposition
 
-BEGIN = 1_750_000_200.0  # of the minutes that are looked at
-CALM_MINUTES, MINUTES = 30, 90  # before the cause, and in all
+BEGIN = 1_750_001_100.0  # of the minutes that are looked at
+CALM_MINUTES, MINUTES = 15, 75  # before the cause, and in all
 FAMILIES = ('anomaly_score', 'observed', 'expected', 'contribution', 'anomaly_start_timestamp_seconds', 'entity_missing')
 
 Gauges = dict[str, dict[int, float]]  # {series: {minute: value}}
@@ -51,10 +51,11 @@ def of_preset(preset: str, session: Session) -> dict[str, Gauges]:
     """{cause: Gauges} of a preset; minutes count from BEGIN."""
     made: dict[str, Gauges] = {cause: {} for cause in telemetry.CAUSES}
     for detector in presets.config([preset]).detectors:
-        warm = _warmed(preset, detector, session)
-        calm = _run(warm, _series(preset, detector, None))
+        subject, calm, after = _warmed(preset, detector, session), _series(preset, detector, None), range(CALM_MINUTES, MINUTES)
+        before, unstruck = _run(subject, calm, range(CALM_MINUTES)), _run(_copied(subject), calm, after)
         for cause in telemetry.CAUSES:
-            made[cause] |= _run(warm, _series(preset, detector, cause)) if _strikes(preset, detector, cause) else calm
+            struck = _run(_copied(subject), _series(preset, detector, cause), after) if _strikes(preset, detector, cause) else unstruck
+            made[cause] |= {series: before.get(series, {}) | struck.get(series, {}) for series in before | struck}
     return made
 
 
@@ -101,15 +102,21 @@ def _tree(preset: str, name: str) -> dict[str, object]:
     return next(tree for tree in presets.read(preset).detectors if tree['name'] == name)
 
 
-def _run(warm: Detector, source: Series) -> Gauges:
-    """The gauges of a copy of a detector from BEGIN on."""
-    detector = copy.copy(warm)
-    detector.entities, detector.tally, detector.source = copy.deepcopy(warm.entities), copy.copy(warm.tally), source
+def _copied(detector: Detector) -> Detector:
+    """One that goes on from where it is, and leaves the other there."""
+    made = copy.copy(detector)
+    made.entities, made.tally = copy.deepcopy(detector.entities), copy.copy(detector.tally)
+    return made
+
+
+def _run(detector: Detector, source: Series, minutes: range) -> Gauges:
+    """The gauges of a detector in some minutes from BEGIN on."""
+    detector.source = source
     name = detector.config.name
     own = f'job="promlstm",instance="promlstm:19855",detector="{name}"'
     text = exposition.Labels(name, tuple(detector.config.queries), detector.session.bundle.manifest.views)
     made: Gauges = {}
-    for minute in range(MINUTES):
+    for minute in minutes:
         step = detector.step(BEGIN + 60 * minute)
         text = text.of(step.identities)
         blocks = exposition.render(step.verdicts, text, missing=step.missing)

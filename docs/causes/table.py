@@ -14,9 +14,13 @@ Found = dict[tuple[str, str], dict[int, frozenset[Alert]]]
 Sent = dict[tuple[str, str], list[Notification]]
 
 
-def outcome(names: Iterable[str], directory: Path) -> tuple[Found, Sent]:
+def model() -> session.Session:
+    """The one that the table is made with."""
+    return session.load(session.resolve('builtin:forecaster'))
+
+
+def outcome(names: Iterable[str], loaded: session.Session, directory: Path) -> tuple[Found, Sent]:
     """({(preset, cause): {minute: alerts}}, {(preset, cause): messages})."""
-    loaded = session.load(session.resolve('builtin:forecaster'))
     gauges = {f'{preset}/{cause}': of | incidents.of_gauges(of) for preset in names for cause, of in scores.of_preset(preset, loaded).items()}
     found = told.firing(gauges, directory)
     sent = told.notifications(found, directory)

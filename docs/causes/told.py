@@ -34,7 +34,9 @@ class Notification:
 
 def firing(scenarios: Mapping[str, Gauges], directory: Path) -> dict[str, dict[int, frozenset[Alert]]]:
     """{scenario: {minute since the cause: alerts}} by promtool, for each minute from the cause on."""
-    order = list(scenarios)
+    alike: dict[str, str] = {}  # gauges as text: the first scenario with them; what a cause does not touch is evaluated once
+    first = {name: alike.setdefault(json.dumps(gauges), name) for name, gauges in scenarios.items()}
+    order = list(alike.values())
     tests = [_test(number, scenarios[name]) for number, name in enumerate(order)]
     content = {
         'rule_files': [str(RULES / f'{name}.yml') for name in ('recording', 'alerts', 'self')],
@@ -62,7 +64,7 @@ def firing(scenarios: Mapping[str, Gauges], directory: Path) -> dict[str, dict[i
             )
             for labels in re.findall(r'\{((?:[^}"]|"(?:[^"\\]|\\.)*")*)\}', got)
         )
-    return found
+    return {name: found[first[name]] for name in scenarios}
 
 
 def _test(number: int, gauges: Gauges) -> dict[str, object]:

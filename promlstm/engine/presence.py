@@ -170,18 +170,21 @@ class Presence:
         if slots < LEAST_OVERDUE or not len(rows):
             return np.zeros(len(rows), bool)
         slot = self.newest or 0
-        days = [[column[rows] for column in self._days(slot - k)] for k in range(1, slots + 1)]  # k slots ago at k - 1
-        there, away = days[1][0] | days[2][0], days[1][1] | days[2][1]
+        (present, absent), (earlier, absent_earlier) = ([column[rows] for column in self._days(slot - k)] for k in (2, 3))
+        there, away = present | earlier, absent | absent_earlier
         usual, known = _usual(there, there | away, self.part_time[rows])
-        gap, needed = np.zeros(len(rows), bool), np.zeros(len(rows))
-        for k in range(4, slots + 1):
-            present, absent = days[k - 1]
-            often, _ = _usual(present, present | absent, self.part_time[rows])
-            needed = np.where(gap & often & (needed == 0), k, needed)
-            gap |= ~often
-        needed = np.where(gap & (needed == 0), slots + 2, needed)  # no presence but the same one, a day before
-        today = (days[1][1] & ~days[1][0] & 1).astype(bool)
-        skipped: Bools = usual & known & today & (absent_seconds >= np.maximum(needed - 3, 4) * DAY / slots)
+        today = (absent & ~present & 1).astype(bool)
+        skipped: Bools = usual & known & today
+        some = np.flatnonzero(skipped)  # mostly none, and the whole day is looked at
+        if len(some):
+            part_time, gap, needed = self.part_time[rows[some]], np.zeros(len(some), bool), np.zeros(len(some))
+            for k in range(4, slots + 1):
+                present, absent = (column[rows[some]] for column in self._days(slot - k))
+                often, _ = _usual(present, present | absent, part_time)
+                needed = np.where(gap & often & (needed == 0), k, needed)
+                gap |= ~often
+            needed = np.where(gap & (needed == 0), slots + 2, needed)  # no presence but the same one, a day before
+            skipped[some] = absent_seconds[some] >= np.maximum(needed - 3, 4) * DAY / slots
         return skipped
 
 

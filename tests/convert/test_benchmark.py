@@ -100,12 +100,12 @@ def test_errors_are_listed_and_drawn(tiny, tmp_path, capsys):
 def wild(folder):
     """Twelve quiet entities, and one that jumps each few hours without a label."""
     for n in range(12):
-        labels = np.zeros(4000)
+        labels = np.zeros(2500)
         labels[2000] = 1
-        write(folder, f'e{n}', quiet(4000, seed=n) + 60 * labels[:, None], labels)
-    values = quiet(4000)
+        write(folder, f'e{n}', quiet(2500, seed=n) + 60 * labels[:, None], labels)
+    values = quiet(2500)
     values[300::60] += 60
-    write(folder, 'wild', values, np.zeros(4000))
+    write(folder, 'wild', values, np.zeros(2500))
     return folder.parent
 
 
@@ -201,10 +201,10 @@ def test_the_reference_counting_is_there(tiny, tmp_path):
     rng = np.random.default_rng(0)
     entities, model = [], session.load(tiny)
     for n in range(4):
-        labels = (np.arange(4000) % 400 < 5) & (np.arange(4000) > 600)
-        values = quiet(4000, seed=n)[:, 0] + labels * rng.exponential(4, 4000) + (rng.random(4000) < 0.01) * 9
+        labels = (np.arange(2500) % 400 < 5) & (np.arange(2500) > 600)
+        values = quiet(2500, seed=n)[:, 0] + labels * rng.exponential(4, 2500) + (rng.random(2500) < 0.01) * 9
         write(tmp_path / 'data/set', f'e{n}', values, labels)
-        times = 1_700_000_000 // 604_800 * 604_800 + 300.0 * np.arange(4000)
+        times = 1_700_000_000 // 604_800 * 604_800 + 300.0 * np.arange(2500)
         scores = replay.surprises(model, times, values[:, None, None], step_seconds=300)[200:, 0]
         entities.append(measures.Entity(scores, labels[200:], 300))
     assert benchmark(tiny, '--data', tmp_path / 'data', '--sets', 'set', '--standing', '0', '--json', tmp_path / 'x.json') == 0

@@ -39,7 +39,7 @@ def recipe(tmp_path_factory):
 
 def test_labels_teach_a_classifier(recipe):
     """From the file to a released model that was compared with baselines on its own test span; without the labels there is nothing to learn."""
-    done = convert('all', recipe, '--work', recipe.parent / 'work', '--force')
+    done = convert_here('all', recipe, '--work', recipe.parent / 'work', '--force')
     assert done.returncode == 0, done.stderr
     bundle = session.load(recipe.parent / 'work/tiny.onnx').bundle
     assert (bundle.manifest.family, bundle.calibration.status, bundle.manifest.warmup_steps) == ('classifier', 'measured', 40)

@@ -21,9 +21,9 @@ LIMIT = 16_384      # bytes of a file, which is a full disk for whoever writes m
 
 
 def limited(*arguments):
-    """As `convert`, with files of LIMIT bytes at most."""
+    """As `convert`, with files of LIMIT bytes at most; it keeps no bytecode, which Python would leave cut off for whoever comes after."""
     small = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, LIMIT))     # noqa: E731 (a callback)
-    command = [sys.executable, '-m', 'convert', *map(str, arguments)]
+    command = [sys.executable, '-B', '-m', 'convert', *map(str, arguments)]
     return subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=300, preexec_fn=small)
 
 

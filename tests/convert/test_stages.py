@@ -8,6 +8,7 @@ import servers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recipes import GOOD, convert, convert_here
+from requirements import is_accept
 
 from convert.evaluation import replay
 from promlstm.engine import session
@@ -21,14 +22,14 @@ def test_all_makes_a_model_from_nothing(tmp_path):
     """Synthesis, training, export, verification, calibration, evaluation, release: a file that the exporter loads, and its card."""
     recipe, out = tmp_path / 'tiny.yml', tmp_path / 'out/tiny.onnx'
     recipe.write_text(GOOD)
-    done = convert('all', recipe, '--work', tmp_path / 'work', '--out', out, '--service', 'none')
+    done = convert_here('all', recipe, '--work', tmp_path / 'work', '--out', out, '--service', 'none')
     assert done.returncode == 0, done.stderr
     loaded = session.load(out)
     manifest = loaded.bundle.manifest
     assert (manifest.name, manifest.training.seed, loaded.bundle.calibration.status) == ('tiny', 3, 'measured')
     assert manifest.evaluation['injected_300s'].keys() >= {'spike_recall_at_1_per_week', 'spike_recall_at_1_per_week_without_lstm'}
     assert os.listdir(out.parent) == ['tiny.onnx']
-    again = convert('release', recipe, '--work', tmp_path / 'work', '--out', tmp_path / 'again.onnx')
+    again = convert_here('release', recipe, '--work', tmp_path / 'work', '--out', tmp_path / 'again.onnx')
     assert again.returncode == 0 and session.load(tmp_path / 'again.onnx').bundle.calibration == loaded.bundle.calibration
 
 
@@ -93,7 +94,7 @@ def test_the_shipped_model_is_small_and_calibrated_for_what_it_promises(shipped)
 
 
 @pytest.mark.slow
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10 if is_accept() else 5, deadline=None)
 @given(st.permutations(range(6)), st.integers(0, 100))
 def test_order_and_number_of_entities_do_not_matter(shipped, order, seed):
     """Bit for bit."""
@@ -105,7 +106,7 @@ def test_order_and_number_of_entities_do_not_matter(shipped, order, seed):
 
 
 @pytest.mark.slow
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10 if is_accept() else 5, deadline=None)
 @given(st.integers(45, 69), st.integers(0, 100))
 def test_the_future_cannot_change_the_past(shipped, at, seed):
     """Judge first, then learn: verdicts before a sample are the same whatever it is, and the verdict on it does not contain it."""

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 import small_models
-from recipes import convert
+from recipes import convert, convert_here
 
 from promlstm.engine import session
 
@@ -71,7 +71,7 @@ def test_a_missing_feature_keeps_its_last_sample():
 def test_the_command_writes_a_calibrated_file(tmp_path):
     (tmp_path / 'scaling.yml').write_text(small_models.SCALING)
     out = tmp_path / 'theirs.onnx'
-    done = convert('wrap', small_models.keras_file('forecast'), '--scaling', tmp_path / 'scaling.yml', '--step', '60s', '--out', out)
+    done = convert_here('wrap', small_models.keras_file('forecast'), '--scaling', tmp_path / 'scaling.yml', '--step', '60s', '--out', out)
     assert done.returncode == 0, done.stderr
     bundle = session.load(out).bundle
     assert bundle.manifest.family == 'forecaster' and bundle.manifest.features == ('cpu', 'memory') and bundle.manifest.step_seconds == (60, 60)
@@ -108,8 +108,10 @@ def test_it_is_calibrated_on_labelled_telemetry(tmp_path):
     loaded = wrap.wrap(foreign, tmp_path / 'a.onnx', step_seconds=(3600, 3600), name='a', healthy=tmp_path / 'ours', log=lambda text: None)
     assert loaded.bundle.calibration.source == 'what is not labelled in ours, replayed at a step of 3600 s'
     assert loaded.bundle.calibration.rows[0].surprise[-1] < 6
+    lines = []
     with pytest.raises(wrap.WrapError, match='telemetry at steps of 3600 s, the model is for 60 to 60 s'):
-        wrap.wrap(foreign, tmp_path / 'b.onnx', step_seconds=(60, 60), name='b', healthy=tmp_path / 'ours', log=lambda text: None)
+        wrap.wrap(foreign, tmp_path / 'b.onnx', step_seconds=(60, 60), name='b', healthy=tmp_path / 'ours', log=lines.append)
+    assert lines == []  # before anything is converted
 
 
 def _layers(kind):

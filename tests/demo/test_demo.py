@@ -116,9 +116,20 @@ def events(text):
     return [line for line in text.splitlines() if EVENT.match(line)]
 
 
-def test_another_seed_is_another_demo(twenty_seconds):
+@pytest.fixture(scope='module')
+def one_step_fails():
+    """(exit status, what was written) of a demo of another seed, in which the query of one step fails."""
+
+    def fault(selection):
+        affected = selection.instant and selection.series[0]['__name__'] == 'web_error_ratio' and 60 <= selection.times[0] - demo.BEGIN < 75
+        return answers.unavailable(selection) if affected else selection
+
+    return run('--for=3s', '--plain', '--seed=2', prepare=lambda source: source.faults.hold(fault))
+
+
+def test_another_seed_is_another_demo(twenty_seconds, one_step_fails):
     """It prints other events."""
-    first, other = events(twenty_seconds[1]), events(run('--for=2s', '--plain', '--seed=2')[1])
+    first, other = events(twenty_seconds[1]), events(one_step_fails[1])
     assert other and other != first[: len(other)]
 
 
@@ -211,14 +222,9 @@ def test_a_dead_source_is_status_1_with_the_reason(monkeypatch):
     assert summary(out)['faults that spread'] == 'none yet'
 
 
-def test_one_failed_step_is_status_1():
+def test_one_failed_step_is_status_1(one_step_fails):
     """All is scored and found, but the query of one step failed: the status is 1 and names detector and stage."""
-
-    def fault(selection):
-        affected = selection.instant and selection.series[0]['__name__'] == 'web_error_ratio' and 60 <= selection.times[0] - demo.BEGIN < 75
-        return answers.unavailable(selection) if affected else selection
-
-    status, out = run('--for=3s', '--plain', prepare=lambda source: source.faults.hold(fault))
+    status, out = one_step_fails
     assert (status, summary(out)['failed stages']) == (1, 'errors query × 1')
     assert summary(out)['entities scored'] == '96 of 96'
     assert 'errors: stage query failed 1 time\n' in out

@@ -215,7 +215,7 @@ def test_a_warm_start_knows_entities_that_are_gone(session):
     assert subject.missing(verdicts).sum() == 1
 
 
-@pytest.mark.parametrize('model', ['builtin:forecaster', 'builtin:default'])
+@pytest.mark.parametrize('model', ['builtin:forecaster', pytest.param('builtin:default', marks=pytest.mark.slow)])
 def test_a_start_does_not_judge_the_time_before_the_first_sample(model):
     """A server that is an hour old: only steps from the first sample on are judged, and what is remembered is the same to the last bit."""
     session = sessions.load(sessions.resolve(model), prove=False)

@@ -33,6 +33,7 @@ from chart import (
     template,
     template_of,
 )
+from requirements import is_accept
 
 import promlstm
 from promlstm import presets
@@ -40,15 +41,15 @@ from promlstm.__main__ import main
 
 pytestmark = pytest.mark.usefixtures('helms')
 
-KUBERNETES = ('1.25', '1.29', '1.33', '1.37')
+KUBERNETES = ('1.25', '1.29', '1.33', '1.37') if is_accept() else ('1.25', '1.37')
 GOLDEN = servers.ROOT / 'tests/golden/chart.yaml'
 
 
 @pytest.mark.parametrize('helm', HELMS)
 def test_helm_finds_nothing_to_complain_of(helm):
-    """Not as it is, and not with any of the variants."""
+    """Not as it is, and not with any of the variants; those helm 3 looks at in `make accept`."""
     servers.run_tool(helm, 'lint', '--strict', CHART)
-    for variant in VARIANTS:
+    for variant in VARIANTS if helm == 'helm4' or is_accept() else ():
         servers.run_tool(helm, 'lint', '--strict', CHART, f'--values={CHART}/ci/{variant}-values.yaml')
 
 

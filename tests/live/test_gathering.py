@@ -119,6 +119,7 @@ def before(tmp_path_factory):
     return subject, gauges, folder
 
 
+@pytest.mark.slow
 def test_a_restart_keeps_id_and_start(before, tmp_path):
     """Even where the detectors begin anew, and by what they see now it began later: the file of the incidents knows."""
     subject, gauges, folder = before

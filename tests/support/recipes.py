@@ -42,11 +42,11 @@ SMALL = {
     'calibration': {
         'class_features': [1, 3],
         'ranges': [
-            {'low': 1, 'high': 1800, 'telemetry': {'step_seconds': 300, 'steps': 2016, 'entities': 64}},
+            {'low': 1, 'high': 1800, 'telemetry': {'step_seconds': 300, 'steps': 900, 'entities': 64}},
             {'low': 1800, 'high': 86401, 'telemetry': {'step_seconds': 3600, 'steps': 700, 'entities': 64}},
         ],
     },
-    'evaluation': {'telemetry': [{'step_seconds': 300, 'steps': 1500, 'entities': 24}]},
+    'evaluation': {'telemetry': [{'step_seconds': 300, 'steps': 1200, 'entities': 24}]},
 }
 
 
@@ -56,7 +56,7 @@ def convert(*arguments):
 
 
 def convert_here(*arguments):
-    """The same in this process, which has TensorFlow loaded: for what ends in a sentence before the loading would have ended."""
+    """The same in this process, which has TensorFlow loaded: it takes seconds to load. What is about processes and signals has its own."""
     from convert.__main__ import main
 
     out, err = io.StringIO(), io.StringIO()
@@ -72,10 +72,10 @@ def interruptible(*arguments):
 
 
 def forced(folder, recipe):
-    """(the done process, the Bundle) of `all` on the text of a recipe; as little as it learns, the gates would refuse it."""
+    """(the done command, the Bundle) of `all` on the text of a recipe; as little as it learns, the gates would refuse it."""
     path, out = folder / 'tiny.yml', folder / 'tiny.onnx'
     path.write_text(recipe)
-    done = convert('all', path, '--work', folder / 'work', '--out', out, '--force')
+    done = convert_here('all', path, '--work', folder / 'work', '--out', out, '--force')
     assert done.returncode == 0, done.stderr
     return done, session.load(out).bundle
 

@@ -57,8 +57,13 @@ FILE_OF = {rule['alert']: path.stem for path in FILES for rule in rules(path) if
 
 SILENT = 'count by (alertname) (count_over_time(ALERTS'  # how the question begins whether anything fired at any time
 LOOKED_AT = 6 * 60  # minutes of a case in `make test`
-# Files whose cases end alike where rules are evaluated every 2 minutes, but for these, which count minutes.
-EACH_2_MINUTES = ('self', 'shards', 'shared', 'many', 'anomaly', 'incidents', 'forecast')
+# How often rules are evaluated where that is less often than a file says, and all its cases end alike but for those which count minutes.
+EVALUATED_EACH = {
+    **dict.fromkeys(('annotations', 'missing'), '5m'),
+    **dict.fromkeys(('self', 'shards', 'shared'), '4m'),
+    **dict.fromkeys(('many', 'anomaly', 'incidents', 'forecast'), '2m'),
+}
+OF_ANOMALIES = ('many', 'anomaly', 'incidents')  # not of promlstm itself: that its alerts are silent there is asked in `make accept`
 EACH_MINUTE = {
     'five of ten fire one alert as soon as an entity would, and no entity fires beside it',
     'many entities of two detectors agree, and are critical in both',
@@ -71,6 +76,20 @@ EACH_MINUTE = {
     'job of which one detector is ahead of the others is told as its incident at once, and not before it',
     'detectors of which one is ahead of the other are told as their incident at once, and not before it',
     'anomaly of an exporter that knows no incidents is told after half an hour, but for single entities',
+    'nobody is there',
+    'one of two replicas is down',
+    'configuration is refused',
+    'web configuration is refused',
+    'model file that is wrong',
+    'shard that is not there',
+    'entity of one number, with neighbours',
+    'entity whose label values need quoting, in bytes',
+    'entity of several features',
+    'entity without labels, two replicas',
+    'job',
+    'detector of one number',
+    'detector of several features',
+    'entity of one number with labels of its own that are called as ours',
 }
 
 
@@ -81,10 +100,11 @@ class AsWritten(yaml.SafeDumper):
 
 
 def short_forms(path):
-    """A file of promtool tests as `make test` runs it, as texts: every case, its first hours and half of the evaluations where that is enough.
+    """A file of promtool tests as `make test` runs it, as texts: every case, its first hours and fewer evaluations where they are enough.
 
     That nothing fired until the end is asked earlier; other questions are left out where they come long after the first of their case. Cases
-    that only read what an alert says are run with the rules of its file alone, and with what is recorded.
+    that only read what an alert says are run with the rules of its file alone, and with what is recorded; those of anomalies without the alerts
+    of promlstm itself, but where they expect one.
     """
     tests = yaml.load(path.read_text(), Loader=yaml.BaseLoader)
     alike = {}  # (interval, rule files): cases
@@ -93,17 +113,19 @@ def short_forms(path):
             questions = [_earlier(each) for each in case[kind]]
             last = max(LOOKED_AT, 60 + min(minutes(each['eval_time']) for each in questions))
             case[kind] = [each for each in questions if minutes(each['eval_time']) <= last]
-        interval = '2m' if path.stem in EACH_2_MINUTES and case['name'] not in EACH_MINUTE else tests['evaluation_interval']
-        alike.setdefault((interval, _needed(case, tests['rule_files'])), []).append(case)
+        interval = EVALUATED_EACH.get(path.stem) if case['name'] not in EACH_MINUTE else None
+        names = _needed(case, tests['rule_files'], of_itself=path.stem not in OF_ANOMALIES)
+        alike.setdefault((interval or tests['evaluation_interval'], names), []).append(case)
     for (interval, names), cases in alike.items():
         files = [str((path.parent / name).resolve()) for name in names]
         yield yaml.dump({**tests, 'evaluation_interval': interval, 'rule_files': files, 'tests': cases}, Dumper=AsWritten, sort_keys=False)
 
 
-def _needed(case, names):
-    """Those of the rule files on which the answers to a case depend."""
+def _needed(case, names, *, of_itself):
+    """Those of the rule files on which the answers to a case depend; with `of_itself` the alerts of promlstm itself are not left out where it has none."""
     if 'promql_expr_test' in case:
-        return tuple(names)
+        asked = of_itself or any(f'"{name}"' in str(case) for name, file in FILE_OF.items() if file == 'self')
+        return tuple(name for name in names if asked or Path(name).stem != 'self')
     read = {FILE_OF[each['alertname']] for each in case['alert_rule_test']} | {'recording'}
     return tuple(name for name in names if Path(name).stem in read)
 

@@ -13,7 +13,7 @@ FOLDER = Path(tempfile.mkdtemp(prefix='promlstm-made-'))
 
 
 class Made(NamedTuple):
-    """A network, its step function, the form and the ONNX model of its graph."""
+    """A network, its step function as TensorFlow has traced it, the form and the ONNX model of its graph."""
 
     network: Any
     step: Any
@@ -22,16 +22,24 @@ class Made(NamedTuple):
 
 
 @functools.cache
-def family(name, scale=0.3):
-    """A Made of a family with random weights: large ones, so that a mistake shows."""
+def network(name, scale=0.3):
+    """The network of a family with random weights: large ones, so that a mistake shows."""
+    from convert.families.registry import FAMILIES
+
+    made, rng = FAMILIES[name].network(WIDTH, FAMILIES[name].units), np.random.default_rng(5)
+    made.set_weights([scale * rng.normal(size=w.shape) for w in made.get_weights()])
+    return made
+
+
+@functools.cache
+def family(name):
+    """A Made of that network; its graph takes seconds."""
     from convert import export
     from convert.families.registry import FAMILIES
 
-    each = FAMILIES[name]
-    network, form, rng = each.network(WIDTH, each.units), each.form(WIDTH, each.units), np.random.default_rng(5)
-    network.set_weights([scale * rng.normal(size=w.shape) for w in network.get_weights()])
-    step = functools.partial(each.step, network)
-    return Made(network, step, form, export.export(step, form))
+    form = FAMILIES[name].form(WIDTH, FAMILIES[name].units)
+    step = export.traced(functools.partial(FAMILIES[name].step, network(name)), form)
+    return Made(network(name), step, form, export.export(step, form))
 
 
 @functools.cache
@@ -57,7 +65,7 @@ def wrapped(output):
     from convert import export, wrap
 
     foreign = wrap.read(keras_file(output), wrap.scaling(SCALING))
-    step = functools.partial(wrap.step, foreign)
+    step = export.traced(functools.partial(wrap.step, foreign), foreign.form)
     return Made(foreign.call.func, step, foreign.form, export.export(step, foreign.form))
 
 

@@ -1,6 +1,7 @@
 """History comes out of Prometheus as the exporter would have seen it, and comes out whole whatever breaks in between."""
 
 import json
+import os
 import re
 import resource
 import signal
@@ -384,7 +385,8 @@ def slow(seconds):
 def test_a_full_disk_is_reported_in_one_line(source, tmp_path):
     """And leaves nothing half-written: with room again the same command goes on."""
     args = command(tmp_path, source.url)
-    full = run(args, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000)))
+    whole = os.environ | {'PYTHONDONTWRITEBYTECODE': '1'}  # bytecode, which Python would leave cut off for whoever comes after
+    full = run(args, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000)), env=whole)
     assert full.returncode == 1 and full.stderr.splitlines()[-1].startswith('convert: ')
     assert full.stderr.splitlines()[-1].partition('.npz: ')[2].startswith('cannot be written: File too large; what was there before is whole: ')
     assert not list(tmp_path.rglob('.draft.*')) and 'Traceback' not in full.stderr

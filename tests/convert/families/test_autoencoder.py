@@ -12,6 +12,7 @@ TINY = (
 )  # fmt: skip
 
 
+@pytest.mark.accept  # `make test` fits one below, and exports, verifies and serves one in test_families.py
 def test_all_makes_an_autoencoder_from_nothing(tmp_path):
     """Trained, exported, verified, calibrated, evaluated beside the rule without LSTM, released; it loads and says what it is."""
     _, bundle = forced(tmp_path, TINY)
@@ -28,7 +29,7 @@ def test_the_decoder_writes_the_newest_sample_first():
 
     from convert.families import autoencoder
 
-    network = small_models.family('autoencoder').network
+    network = small_models.network('autoencoder')
     seen = np.random.default_rng(0).normal(size=(5, small_models.WIDTH)).astype(np.float32)
     whole = network(seen[..., None])
     assert whole.shape == (5, small_models.WIDTH, 1)

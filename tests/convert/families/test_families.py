@@ -192,7 +192,7 @@ def test_weights_of_another_family_are_not_loaded(tmp_path):
 
     recipe = tmp_path / 'tiny.yml'
     recipe.write_text(GOOD.replace('seed: 3', 'family: autoencoder\nseed: 3'))
-    small_models.family('classifier').network.save_weights(tmp_path / 'weights.weights.h5')
+    small_models.network('classifier').save_weights(tmp_path / 'weights.weights.h5')
     done = convert_here('export', recipe, '--work', tmp_path)
     assert done.returncode == 1 and 'of another network than the recipe names' in done.stderr
 
