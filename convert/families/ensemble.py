@@ -28,6 +28,7 @@ VIEWS = (*views.VIEWS, 'season', 'missing_event', 'pattern')
 # of the views comes to WEEKLY once in a week.
 LOGITS = ((60.0, 4.8), (300.0, 1.6), (3600.0, -1.1))
 WEEKLY, SLOPE = 2.26, 0.3
+LOUDEST = 3.0           # surprise of the LSTM at most: it knows that something small is there; how large what is there is, the views say
 # What is usual for the series: its LSTM's largest logit of a day, in the median, or in its first days of a quarter of an hour, in the 90 % quantile.
 MARGIN = 3.0            # a logit is above what is usual from there on: by less it is what a series with many events makes in any week
 ABOVE, MOST = 12.0, 24.0        # logits are held as logit + ABOVE, 0 to MOST
@@ -163,7 +164,7 @@ def _pattern(network, seen, state, logits, teaches, step_seconds):
         most += (after_ - before) * tf.clip_by_value((at - math.log(low)) / math.log(high / low), 0.0, 1.0)
     logit = tf.clip_by_value(logit[None, :, 0, 0] + ABOVE, 0.0, MOST)
     usual, logits = _usual_logit(dict(zip(USUAL, tf.split(logits, len(USUAL), axis=0), strict=True)), logit, teaches, seen)
-    return tf.clip_by_value(WEEKLY + SLOPE * (logit - tf.maximum(most + ABOVE, usual + MARGIN)), 0.0, views.LARGEST), after, logits
+    return tf.clip_by_value(WEEKLY + SLOPE * (logit - tf.maximum(most + ABOVE, usual + MARGIN)), 0.0, LOUDEST), after, logits
 
 
 def _usual_logit(s, logit, teaches, seen):
