@@ -6,8 +6,7 @@ import shutil
 import pytest
 import servers
 import yaml
-from requirements import is_accept
-from rule_files import short_forms
+from rule_files import written_forms
 
 CASES = servers.ROOT / 'tests/rules/four_alerts/cases.yml'
 
@@ -31,11 +30,7 @@ def test_promtool_accepts_the_four_alerts(alerts):
 def test_the_four_alerts_fire_and_stay_silent_as_they_should(alerts):
     """Rollouts, nightly jobs and failed scrapes are silent; a lost host is told as long as it is away; no entity costs another its alert."""
     shutil.copy(CASES, alerts.parent)
-    files = [alerts.parent / CASES.name]
-    for number, text in enumerate([] if is_accept() else short_forms(files.pop())):
-        files.append(alerts.parent / f'{number}.yml')
-        files[-1].write_text(text)
-    servers.promtool('test', 'rules', *files)
+    servers.promtool('test', 'rules', *written_forms(alerts.parent / CASES.name, alerts.parent))
 
 
 def test_more_cases_are_silent_than_fire_and_each_alert_fires_in_one():

@@ -6,6 +6,7 @@ from pathlib import Path
 import servers
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
+from requirements import is_accept
 
 from promlstm.serve import exposition, telemetry
 
@@ -121,8 +122,19 @@ def short_forms(path):
         yield yaml.dump({**tests, 'evaluation_interval': interval, 'rule_files': files, 'tests': cases}, Dumper=AsWritten, sort_keys=False)
 
 
+def written_forms(path, folder):
+    """The files for one run of promtool: the file itself at full length, and its short forms, written into a folder, in `make test`."""
+    if is_accept():
+        return [path]
+    files = []
+    for number, text in enumerate(short_forms(path)):
+        files.append(folder / f'{number}.yml')
+        files[-1].write_text(text)
+    return files
+
+
 def _needed(case, names, *, of_itself):
-    """Those of the rule files on which the answers to a case depend; with `of_itself` the alerts of promlstm itself are not left out where it has none."""
+    """Those of the rule files on which the answers to a case depend; of_itself: the alerts of promlstm itself too, where the case names none of them."""
     if 'promql_expr_test' in case:
         asked = of_itself or any(f'"{name}"' in str(case) for name, file in FILE_OF.items() if file == 'self')
         return tuple(name for name in names if asked or Path(name).stem != 'self')
