@@ -39,7 +39,7 @@ USUAL = ('top', 'usual', 'days', 'slot', 'high')
 # Where an entity has as many features as forecaster.MANY begins with, what is beyond an ordinary surprise lasts, with this half-life in steps: one cause
 # shows in some features a little later than in others.
 LASTING = 12.0
-LEAST_BLAME = 0.05      # of a feature that is at its level
+LEAST_BLAME = 0.05      # of a feature that is at its level, or has not moved
 CONSTANT = (0.8, 0.9)   # share of steps without change from which on the LSTM counts less, and not at all
 
 
