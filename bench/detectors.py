@@ -11,7 +11,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from statistics import median
-from time import process_time
+from time import process_time, sleep
 
 from bench import answers, warmed
 from promlstm import config as configuration
@@ -27,6 +27,7 @@ from promlstm.serve.telemetry import Telemetry
 MODEL = 'builtin:default'
 STEPS, FIRST = 5, 2  # those that are measured, after the first, which build tables and labels
 LIMIT_SECONDS = 300
+WAITING, WAIT_SECONDS = 100, 20.0  # detectors that wait for their next step, and how long they are watched
 
 
 class Together(Scheduler):
@@ -61,6 +62,24 @@ def main():
         each = row['cpu_seconds'] / (detectors * entities) * 1e6
         cells = f'{detectors:9}{entities:18}  {scheduler.judged:10}{each:18.1f}{row["cpu_seconds"] / one:19.2f}'
         print(f'  {cells}{row["step_seconds"] * 1e3:21.1f}{row["spread_seconds"]:39.1f}', flush=True)
+    print(f'  {WAITING} detectors that wait for their next step: CPU time of {waiting(WAITING) * 60 * 1e3 / WAITING:.2f} ms a minute, each')
+
+
+def waiting(detectors, seconds=WAIT_SECONDS):
+    """CPU time a second of so many detectors between two steps."""
+    clock = Clock()
+    forks = [clock.fork() for _ in range(detectors)]
+    threads = [threading.Thread(target=fork.wait, args=(clock.now() + LIMIT_SECONDS,)) for fork in forks]
+    for thread in threads:
+        thread.start()
+    before = process_time()
+    sleep(seconds)
+    took = process_time() - before
+    for fork in forks:
+        fork.stopping.set()
+    for thread in threads:
+        thread.join()
+    return took / seconds
 
 
 def measure(detectors, entities, model, remembered, scheduler_of=Together):

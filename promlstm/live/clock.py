@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
-SLICE_SECONDS = 1.0  # a wait looks at the clock this often, so that a clock that is set back is noticed
+SLICE_SECONDS = 5.0  # a wait looks at the clock this often, so that a clock that is set is noticed; each look wakes a thread, of each detector
+SET_SECONDS = 1.0  # a clock that is corrected by less than this was not set
 
 
 class Stopping(Exception):
@@ -47,14 +48,12 @@ class Clock:
 
     def wait(self, until: float) -> bool:
         """Wait for an instant of this clock, or until the clock is set back; False = the exporter is stopping."""
-        before = self.now()
-        while before < until:
-            if self.stopping.wait(min((until - before) / self.speed, SLICE_SECONDS)):
+        drift = self.drift()
+        while (left := until - self.now()) > 0:
+            if self.stopping.wait(min(left / self.speed, SLICE_SECONDS)):
                 return False
-            now = self.now()
-            if now < before:
+            if self.drift() <= drift - SET_SECONDS:
                 break
-            before = now
         return not self.stopping.is_set()
 
 

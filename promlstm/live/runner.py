@@ -28,7 +28,7 @@ from promlstm.engine.snapshot import Snapshot
 from promlstm.errors import PromlstmError, ResponseError, SourceUnavailable, StageError, describe
 from promlstm.forecasts.model import Model
 from promlstm.incidents.members import Origin
-from promlstm.live.clock import Clock, Stopping
+from promlstm.live.clock import SET_SECONDS, Clock, Stopping
 from promlstm.live.facts import Server
 from promlstm.live.feedback import Acceptance, Feedback
 from promlstm.live.forecasts import PART, Forecasts
@@ -45,7 +45,6 @@ from promlstm.terminal import duration
 
 PROGRESS_SECONDS = 5.0
 RETRY_SECONDS, RETRY_SECONDS_MAX = 1.0, 60.0  # a failed query is asked again after this, then after twice as long, up to the second
-CLOCK_SECONDS = 1.0  # a clock that is corrected by less than this was not set
 CORRECTED_STEPS = 1 / 60  # one that is set back by less than this share of a step leaves the scores where they are
 AHEAD_SECONDS = 60.0  # a clock that is set ahead by less than this is not worth a line
 BACKWARDS_STEPS = 10  # if the clock moved back further than this, memory is rebuilt from history
@@ -174,9 +173,9 @@ class Runner:
         ahead = self._attempted - self._clock.now()  # of the last step
         if moved > AHEAD_SECONDS:
             self._report.clock_moved_ahead(moved)
-        if moved > -CLOCK_SECONDS:
+        if moved > -SET_SECONDS:
             return
-        withdrawn, far = ahead > CLOCK_SECONDS or -moved > CORRECTED_STEPS * step, ahead > BACKWARDS_STEPS * step
+        withdrawn, far = ahead > SET_SECONDS or -moved > CORRECTED_STEPS * step, ahead > BACKWARDS_STEPS * step
         if withdrawn:
             self._withdraw()
             if self._forecasts:
