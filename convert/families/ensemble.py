@@ -102,17 +102,16 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
     lower, upper = (_natural(seen, border) for border in (seen.centre - seen.reach, seen.centre + seen.reach))
     usual = _natural(seen, seen.usual)
     gap = tf.cast(steps.nan_unless(seen.judged), tf.float64)
-    undirected = won[3:4] + won[5:6] + won[6:]         # a value that stands still, for instance: no direction, and no band to return to
-    undirected *= seen.judged * tf.cast(surprise >= each(threshold), tf.float32)
-    undirected = tf.cast(steps.nan_unless(1 - undirected), tf.float64)
+    alarming = seen.judged * tf.cast(surprise >= each(threshold), tf.float32)
+    unbanded, undirected = (tf.cast(steps.nan_unless(1 - alarming * lacks), tf.float64) for lacks in _lacking(seen, won))
     back = lambda x: tf.reshape(tf.transpose(x), [shape[0], shape[1], x.shape[0]])       # noqa: E731
     column = lambda x: tf.reshape(x, shape)                                       # noqa: E731
     return {
         **forecaster.combine(column(blame), column(seen.judged), back(won), shape[1]),
         'surprise': together(column(surprise), column(lasting), column(seen.judged), shape[1]),
         'expected': column(seen.expected + gap),
-        'lower': column(lower + gap + undirected),
-        'upper': column(upper + gap + undirected),
+        'lower': column(lower + gap + unbanded),
+        'upper': column(upper + gap + unbanded),
         'usual_lower': column(usual[:1] + gap),
         'usual_upper': column(usual[1:] + gap),
         'recurring': tf.reduce_max(column(seen.recurring), 1),
@@ -178,6 +177,20 @@ def _usual_logit(s, logit, teaches, seen):
     s['top'] = tf.maximum((1 - seen.day_ended) * s['top'], teaches * logit)
     s['slot'] = tf.maximum((1 - seen.slot_begins) * s['slot'], teaches * logit)
     return usual, tf.concat([s[name] for name in USUAL], 0)
+
+
+def _lacking(seen, won):
+    """Where there is no band to return to, and where there is no direction: float32 [1, M] each, 1 = so.
+
+    seen  views.Observation
+    won   float32 [len(VIEWS), M]   1 = the view with the largest answer
+
+    A value that stands still has neither, nor has an event that does not come. What the LSTM finds has no band, since the border of an alarm is
+    not of this sample alone; beyond the usual range it has a direction.
+    """
+    neither, pattern = won[3:4] + won[5:6], won[6:]
+    beyond = is_(seen.x < seen.usual[:1]) + is_(seen.x > seen.usual[1:])
+    return neither + pattern, neither + (1 - beyond) * pattern
 
 
 def _natural(seen, border):

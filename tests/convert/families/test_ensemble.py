@@ -1,5 +1,7 @@
 """What the LSTM adds to the views."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -22,3 +24,19 @@ def test_the_lstm_says_that_something_is_there_and_not_how_large(bias):
     assert surprise.shape == (1, 3)
     assert ensemble.WEEKLY < ensemble.LOUDEST < views.LARGEST
     np.testing.assert_array_equal(surprise, ensemble.LOUDEST if bias > 0 else 0.0)
+
+
+@pytest.mark.parametrize(('view', 'value', 'band', 'directed'), [
+    ('level_shift', 5.0, True, True), ('flat_line', 5.0, False, False), ('missing_event', 5.0, False, False),
+    ('pattern', 5.0, False, False), ('pattern', 9.0, False, True), ('pattern', 1.0, False, True),
+])  # fmt: skip
+def test_what_the_lstm_finds_has_a_direction_beyond_the_usual_range(view, value, band, directed):
+    """The usual range is 4 to 6. A surge that the LSTM sees first is above what was expected; a rhythm that is lost is neither above nor below."""
+    import tensorflow as tf
+
+    from convert.families import ensemble
+
+    seen = SimpleNamespace(x=tf.constant([[value]], tf.float64), usual=tf.constant([[4.0], [6.0]], tf.float64))
+    won = tf.constant([[float(name == view)] for name in ensemble.VIEWS])
+    unbanded, undirected = ensemble._lacking(seen, won)
+    assert (unbanded.numpy().item(), undirected.numpy().item()) == (not band, not directed)
