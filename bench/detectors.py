@@ -4,6 +4,7 @@ The exporter as `promlstm run` has it, without its web server: scheduler, page, 
 next step as soon as all detectors have made the last one; requests are spread as they always are. The server that answers is another process.
 """
 
+import logging
 import multiprocessing
 import tempfile
 import threading
@@ -87,6 +88,7 @@ def measure(detectors, entities, model, remembered, scheduler_of=Together):
 
     remembered  of warmed.memory with the same model
     """
+    logging.getLogger('promlstm').setLevel(logging.ERROR)  # that the clock was set ahead is no news
     session = sessions.load(sessions.resolve(model), prove=False)
     with answers.Answers(entities) as url, tempfile.TemporaryDirectory() as folder:
         names = [f'd{number:03}' for number in range(detectors)]
