@@ -5,6 +5,7 @@
     choices       choices in a graph without `Where`
     daytime       what is usual at this time of the day
     views         statistical views of a series: the arithmetic of the ensemble
+    scales        what the deviations that they look at usually are
     patterns      training of the ensemble's LSTM
     ensemble      statistical views, and an LSTM that has learnt from injected faults
     recurrent     LSTMs whose state is carried from step to step
@@ -17,6 +18,6 @@
 """
 
 __all__ = [
-    'autoencoder', 'choices', 'classifier', 'daytime', 'ensemble', 'forecaster', 'learning', 'patterns', 'recurrent', 'registry', 'steps', 'training',
-    'views', 'window',
+    'autoencoder', 'choices', 'classifier', 'daytime', 'ensemble', 'forecaster', 'learning', 'patterns', 'recurrent', 'registry', 'scales', 'steps',
+    'training', 'views', 'window',
 ]  # fmt: skip

@@ -16,7 +16,7 @@ import math
 import keras
 import tensorflow as tf
 
-from convert.families import daytime, forecaster, recurrent, steps, views
+from convert.families import daytime, forecaster, recurrent, scales, steps, views
 from convert.families.choices import f64, first, if_, is_
 
 UNITS = (32,)
@@ -95,7 +95,7 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
     pattern *= tf.clip_by_value((CONSTANT[1] - still) / (CONSTANT[1] - CONSTANT[0]), 0.0, 1.0)
     surprise = tf.maximum(seen.surprise, pattern)
     absent = 2 * seen.absent * tf.cast(seen.absent >= seen.surprise, tf.float32)
-    parts = tf.concat([seen.parts, seen.seasonal, absent, 4 * views.LARGEST * tf.cast(pattern > seen.surprise, tf.float32)], 0)
+    parts = tf.concat([seen.parts, seen.seasonal, absent, 4 * scales.LARGEST * tf.cast(pattern > seen.surprise, tf.float32)], 0)
     won = first(parts)
     lasting, lasting_next = _lasting(surprise * seen.judged, columns(states['lasting']), each(learn), shape[1])
     blame = tf.sqrt((tf.minimum(surprise, daytime.ORDINARY) + lasting) * tf.sqrt(LEAST_BLAME + seen.away)) * (LEAST_BLAME + seen.stirred)
@@ -133,7 +133,7 @@ def _lasting(surprise, before, learn, features):
     renewed = tf.clip_by_value(learn - 1, 0.0, 1.0)
     excess = tf.maximum(surprise - daytime.ORDINARY, 0.0)
     several = tf.cast(features >= forecaster.MANY[0], tf.float32)
-    lasting = tf.maximum(excess, several * (1 - renewed) * (1 - views.share(LASTING)) * before)
+    lasting = tf.maximum(excess, several * (1 - renewed) * (1 - scales.share(LASTING)) * before)
     return lasting, (1 - renewed) * lasting
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from convert.data import dataset, faults
-from convert.families import autoencoder, classifier, daytime, ensemble, forecaster, patterns, steps, training, views
+from convert.families import autoencoder, classifier, daytime, ensemble, forecaster, patterns, scales, steps, training
 from promlstm.engine import season
 from promlstm.engine.bundle import Table
 
@@ -125,7 +125,7 @@ FAMILIES = {
     'ensemble': Family(
         units=ensemble.UNITS,
         form=lambda width, units: Form(
-            states=ensemble.states(units), warmup_steps=views.WARMUP, views=ensemble.VIEWS, lstms=len(units), season_horizons_steps=(),
+            states=ensemble.states(units), warmup_steps=scales.WARMUP, views=ensemble.VIEWS, lstms=len(units), season_horizons_steps=(),
             tables=tuple(daytime.TABLES.values()), replay_seconds=2 * season.DAY,
             inputs=('value', 'season', 'table', 'local_seconds', 'step_seconds', 'learn', 'threshold'),
         ),

@@ -14,7 +14,7 @@ def test_the_lstm_says_that_something_is_there_and_not_how_large(bias):
     import tensorflow as tf
     from test_views import noise, observed
 
-    from convert.families import ensemble, views
+    from convert.families import ensemble, scales
 
     network = ensemble.Network(units=(2,))
     network.logit.bias.assign([bias])
@@ -22,7 +22,7 @@ def test_the_lstm_says_that_something_is_there_and_not_how_large(bias):
     blank = tf.zeros((len(ensemble.USUAL), 3))
     surprise, _, _ = ensemble._pattern(network, seen, tf.zeros((3, 4)), blank, seen.judged, tf.constant(60.0))
     assert surprise.shape == (1, 3)
-    assert ensemble.WEEKLY < ensemble.LOUDEST < views.LARGEST
+    assert ensemble.WEEKLY < ensemble.LOUDEST < scales.LARGEST
     np.testing.assert_array_equal(surprise, ensemble.LOUDEST if bias > 0 else 0.0)
 
 

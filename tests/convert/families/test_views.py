@@ -58,12 +58,12 @@ def test_each_view_answers_its_own_question():
 
 
 def test_nothing_is_judged_before_the_warm_up_nor_without_a_sample():
-    from convert.families import views
+    from convert.families import scales
 
     x = noise(60)
     x[50] = np.nan
     judged = np.stack([each.judged.numpy() for each in observed(x)])[:, 0, 0]
-    assert not judged[: views.WARMUP].any() and judged[41:50].all() and judged[50] == 0 and judged[52:].all()
+    assert not judged[: scales.WARMUP].any() and judged[41:50].all() and judged[50] == 0 and judged[52:].all()
 
 
 def test_trust_is_kept_for_as_many_steps_as_are_looked_back():
@@ -99,14 +99,14 @@ def test_judging_alone_changes_no_scale():
 @pytest.mark.parametrize(('days', 'grows'), [(1, True), (3, False)])
 def test_a_slope_of_the_first_two_days_teaches_its_scale_while_it_is_an_alarm(days, grows):
     """It may well come every day: without that each of the next slopes is an alarm too, and none of them teaches anything."""
-    from convert.families import views
+    from convert.families import scales
 
     steps = int(days * 96)
     x = 100 + noise(steps + 12)
     x[steps:, 0] += np.linspace(0, 60, 12)
     seen = observed(x, step_seconds=900.0, learn=np.arange(len(x)) < steps)
-    before, after = (seen[t].state['ratios'].numpy()[: views.K, 0] for t in (steps - 1, -1))
-    grown = dict(zip(views.DEVIATIONS, after > before, strict=True))
+    before, after = (seen[t].state['ratios'].numpy()[: scales.K, 0] for t in (steps - 1, -1))
+    grown = dict(zip(scales.DEVIATIONS, after > before, strict=True))
     assert all(grown[name] == grows for name in ('shift', 'restart', 'ramp'))
     assert not any(grown[name] for name in ('difference1', 'difference5', 'difference15', 'level', 'spike'))
 
