@@ -7,7 +7,7 @@ PYTHON ?= python3
 ARGS ?=
 # Tests of one file share their servers, so a file is run by one worker; much of a test is waiting, so there are more workers than cores.
 # Their order is that of tests/conftest.py: xdist's own leaves files of few tests, training among them, to the end.
-PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
+PARALLEL ?= -n 4 --dist loadfile --no-loadscope-reorder
 # What `make check` runs: every unit, no server, no training.
 UNITS := tests/test_architecture.py tests/test_limits.py tests/test_pictures.py tests/test_config.py tests/test_docs.py tests/test_logs.py tests/test_main_checks.py \
          tests/engine tests/query tests/serve tests/live tests/convert tests/bench promlstm
