@@ -7,6 +7,7 @@ import yaml
 from servers import ROOT, Process, answers, free_port
 
 RUNTIME = ROOT / '.venv/bin/python'  # what users install: no TensorFlow, no test tools
+LIGHT = 'builtin:forecaster'  # the model of detectors that name none
 HURRIED = """
 import sys
 from promlstm.incidents import members, spans
@@ -29,7 +30,7 @@ class Exporter(Process):
     def __init__(self, directory, prometheus_url, detectors, *args, prometheus=None, settings=None, hurried=False, **options):
         directory.mkdir(parents=True, exist_ok=True)
         self.config = directory / 'promlstm.yml'
-        named = [{'model': 'builtin:forecaster'} | detector for detector in detectors]
+        named = [{'model': LIGHT} | detector for detector in detectors]
         everything = {'prometheus': {'url': prometheus_url, **(prometheus or {})}, 'detectors': named, **(settings or {})}
         self.config.write_text(yaml.safe_dump(everything))
         self.address = f'127.0.0.1:{free_port()}'

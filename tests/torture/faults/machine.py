@@ -56,7 +56,7 @@ def descriptors(lane_of):
                 connection.close()
         healed = time.time()
         tried.survived = lane.alive
-        tried.seen = {'log': 'descriptor' in lane.logged(position) or 'open files' in lane.logged(position)}
+        tried.seen = {'log': 'msg="too many connections' in lane.logged(position)}
         if cores > BUSY_CORES:
             tried.problems.append(f'it uses {cores:.2f} processors')
         recover(lane, tried, tuple(STEPS), healed)

@@ -5,13 +5,14 @@ import shutil
 import time
 from contextlib import contextmanager, suppress
 
-from servers import ROOT
+from exporter import LIGHT
 
+from promlstm.engine import session as sessions
 from torture.faults import Fault, Subject
 from torture.lane import CALM, STEPS, STRUCK, Lane, held, recover
 from torture.rows import Attempt
 
-SHIPPED = ROOT / 'promlstm/models/default.onnx'
+SHIPPED = sessions.resolve(LIGHT)  # that of the twin
 KEPT = 'model file has changed and cannot be used, the old model is kept'
 SAID_SECONDS = 30
 SPARSE_BYTES = 8_000_000_000

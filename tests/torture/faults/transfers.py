@@ -129,6 +129,12 @@ def refused(lane):
     return trial(lane, lane.proxy.refuse, lane.proxy.start, reason='Connection refused', names=(*STRUCK, *CALM), calm=())
 
 
+def resting(lane):
+    """A server that asks for rest gets it from all detectors, also those whose expressions it would answer."""
+    refuse = partial(refusal, status=429, more=b'Retry-After: 10\r\n')
+    return trial(lane, lambda: lane.proxy.begin(refuse), lane.proxy.heal, reason='(answered 429|asked for rest)', names=(*STRUCK, *CALM), calm=())
+
+
 def hole_for_all(lane):
     before, lane.proxy.word = lane.proxy.word, ''
     try:
@@ -168,7 +174,7 @@ SUBJECT = Subject(
         ),
         struck('403', partial(refusal, status=403), 'answered 403: not allowed'),
         struck('404', partial(refusal, status=404), 'answered 404'),
-        struck('429 with Retry-After', partial(refusal, status=429, more=b'Retry-After: 30\r\n'), 'answered 429'),
+        Fault('429 with Retry-After', resting),
         struck('500', partial(refusal, status=500), 'answered 500'),
         struck('503', partial(refusal, status=503), 'answered 503'),
     ),
