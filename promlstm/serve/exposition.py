@@ -216,7 +216,7 @@ def render_forecasts(
         for horizon in horizons
         for bound in ('lower', 'middle', 'upper')
     ]
-    found = _lines('promlstm_forecast', labels.prefixes, endings, quantiles.reshape(len(labels), -1))
+    found = _lines('promlstm_forecast', labels.prefixes, endings, quantiles.reshape(len(labels), len(endings)))
     if limit is not None:
         found.append(Lines.of('promlstm_forecast_limit', labels.prefixes, b'} ', limit))
     if seconds_to is not None:

@@ -102,6 +102,22 @@ def test_a_failed_step_takes_the_forecast_off_too(path):
         wait_until(lambda: b'promlstm_forecast{' in subject.page, 60, 'a forecast again')
 
 
+class Nothing(FaultySamples):
+    """No series at all, and no limit."""
+
+    def __init__(self, _series):
+        super().__init__({})
+
+
+@pytest.mark.parametrize('limit', [{}, {'limit': 5e5}, {'limit_expr': 'size'}], ids=str)
+def test_a_detector_without_series_makes_no_forecast_and_no_failure(path, limit):
+    """As one whose exporter is not there yet."""
+    with logged('promlstm.runner') as records, running(started(path, Nothing, **limit)) as subject:
+        wait_until(lambda: (subject.metric('promlstm_forecast_last_success_timestamp_seconds', detector='a') or 0) > 0, 60, 'a forecast of nothing')
+        assert b'promlstm_forecast{' not in subject.page and not subject.metric('promlstm_forecast_failures_total', detector='a')
+    assert not [record for record in records if record.levelname == 'ERROR']
+
+
 def test_forecasts_are_compared_with_what_came(path):
     """The tiny model says what was there yesterday, so its error is that of the simple forecast."""
     subject = started(path, horizons=['5m', '10m'])
