@@ -21,21 +21,28 @@ STOP = (signal.SIGTERM, signal.SIGINT)
 def ending_at_once() -> Iterator[list[int]]:
     """Meanwhile SIGTERM and SIGINT end the process with status 0, whatever Python does at the time; SIGHUP is kept, in the list that this gives.
 
-    They stay like that until `waiting` is called. Where an exception ends the block, they are as they were before.
+    They stay like that until `waiting` is called. Where an exception ends the block, they are as they were before. A library that is being imported
+    may make another exception of the end, or none: it is the end all the same.
     """
     kept: list[int] = []
+    ended: list[int] = []
 
     def end(number: int, _frame: FrameType | None) -> None:
         event(log, 'info', 'stopping before the start is complete', signal=signal.Signals(number).name)
+        ended.append(number)
         raise SystemExit(0)
 
     before = {number: signal.signal(number, end) for number in STOP}
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda number, _: kept.append(number))
     try:
         yield kept
+        if ended:
+            raise SystemExit(0)
     except BaseException:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if ended:
+            raise SystemExit(0) from None
         raise
 
 

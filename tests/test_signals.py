@@ -119,6 +119,17 @@ def test_handlers_are_as_before_after_a_failed_start():
     assert [signal.getsignal(number) for number in (*signals.STOP, signal.SIGHUP)] == before
 
 
+@pytest.mark.parametrize('made_of_it', [ImportError('initialization failed'), None], ids=['another exception', 'none'])
+def test_an_end_that_a_library_hides_is_the_end_all_the_same(made_of_it):
+    """A module in C that is being imported makes an ImportError of SystemExit."""
+    with pytest.raises(SystemExit, match='0'), signals.ending_at_once():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except SystemExit as end:
+            if made_of_it:
+                raise made_of_it from end
+
+
 def test_sighup_reads_the_web_configuration_too(tmp_path):
     """The exporter serves by the flag's file, and a signal reads it again at once, whether it has changed or not."""
     config, web = tmp_path / 'promlstm.yml', tmp_path / 'web.yml'
