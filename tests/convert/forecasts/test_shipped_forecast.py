@@ -6,6 +6,7 @@ from servers import ROOT
 
 from convert.forecasts import forecaster, telemetry
 from convert.forecasts.measure import measured
+from promlstm.forecasts import limit
 
 HOUR, DAY = 3600.0, 86400.0
 MONDAY = 1_750_032_000.0
@@ -68,6 +69,18 @@ def test_a_disk_that_is_rotated_each_night_is_not_full_in_a_week(model):
 
     found, _, _ = ahead_of(model, free, [DAY, 7 * DAY])
     assert found[..., MIDDLE].min() > 40 and found[..., LOW].min() > 20
+
+
+@pytest.mark.parametrize('minute', [0, 7, 15, 22])
+def test_after_eight_days_a_disk_that_is_emptied_each_day_with_little_room_left_is_not_near_its_limit(model, minute):
+    """A tenth of what a day takes is left when it is emptied, at any minute of the half-hour: not even the pessimistic bound warns."""
+
+    def free(times, rng):
+        return 3 + 30 * (1 - (times / DAY - (15 * HOUR + 60 * minute) / DAY) % 1)
+
+    ahead = limit.looks(DAY)
+    found, _, now = ahead_of(model, free, ahead, days=8.0, shown=1.0)
+    assert limit.seconds_to(np.zeros(len(now)), now, found, ahead, rising=False).min() > 6 * HOUR
 
 
 def test_a_leak_is_seen_through_the_rhythm(model):
