@@ -64,9 +64,11 @@ class Settings:
         """float32 [N]: the surprise at which each entity's score is 1; BudgetError if it is not in the calibration."""
         if self.alarms_per_week is None:
             return np.full(len(classes), self.threshold or NOMINAL_THRESHOLD, np.float32)
-        out = np.empty(len(classes), np.float32)
-        for klass in np.unique(classes):
+        out, missing = np.empty(len(classes), np.float32), np.ones(len(classes), np.bool_)
+        while missing.any():  # once, as a rule: entities of a detector have as many features
+            klass = classes[missing.argmax()]
             out[classes == klass] = calibration.threshold(self.alarms_per_week, step_seconds=self.step_seconds, klass=int(klass))
+            missing &= classes != klass
         return out
 
 

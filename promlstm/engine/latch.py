@@ -136,10 +136,10 @@ class Latch:
 
     def returned(self, time: float, observed: Floats, deviation: Floats) -> Bools:
         """bool [N]: nothing is held, and the sample is back inside the band of the last alarm while that band says what is normal."""
-        known = ~self.held & (time < self.until) & self.main_feature_sampled(observed)
+        known = ~self.held & (time < self.until)
         if not known.any():
             return known
-        return known & (self.distance(observed, ANY_DEVIATION) < 1) & self.nearer(observed, deviation)
+        return known & self.main_feature_sampled(observed) & (self.distance(observed, ANY_DEVIATION) < 1) & self.nearer(observed, deviation)
 
     def explained(self, time: float, policy: Policy, observed: Floats, by_latch: Bools, model: Tensors, blame: Floats32) -> Tensors:
         """The columns that explain the score: those of the latch where it judged (bool [N]), else those of the model.

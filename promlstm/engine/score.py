@@ -8,6 +8,7 @@ Who calls it: advance, after the graph. What flows through: columns of N entitie
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, Self
 
 import numpy as np
@@ -161,6 +162,7 @@ def same_alarm(gap_seconds: Floats, step_seconds: float) -> Bools:
     return gap_seconds - step_seconds <= merge_seconds(step_seconds)
 
 
+@lru_cache(maxsize=64)
 def merge_seconds(step_seconds: float) -> float:
     """Alarms of an entity that are no further apart than this count as one, for the budget, the calibration and a backtest.
 

@@ -15,6 +15,7 @@ one slot, and a step that fails leaves the memory as it was.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Self, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -28,6 +29,7 @@ WEEK = 7 * DAY
 _Dtype = TypeVar('_Dtype', bound=np.generic)
 
 
+@lru_cache(maxsize=256)  # a step asks several times, and so do the other detectors
 def local_seconds(time: float, zone: ZoneInfo) -> float:
     """Seconds of local wall-clock time since 1970-01-01 00:00 local time; hour of day and day of week follow from it.
 
