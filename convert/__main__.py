@@ -279,7 +279,7 @@ def _benchmark(args):
     from convert import benchmark
 
     options = benchmark.Options(
-        args.model, args.data, args.sets, args.out, args.json, args.errors, args.standing, args.most_by_one_entity, args.processes
+        args.model, args.data, args.sets, args.out, args.json, args.errors, args.recurring_counts, args.standing, args.most_by_one_entity, args.processes
     )
     benchmark.run(options, functools.partial(print, flush=True), progress.say)
 

@@ -149,6 +149,7 @@ def _check_benchmark(args, refuse):
     """Models and labelled telemetry are needed, or recorded incidents, or series to forecast, but only one of these."""
     names = {
         '--data': args.data, '--root-cause': args.root_cause, '--forecast': args.forecast, '--sets': args.sets, '--out': args.out, '--errors': args.errors,
+        '--recurring-counts': args.recurring_counts,
         '--most-by-one-entity': args.most_by_one_entity, '--against': args.against, '--sample': args.sample,
     }  # fmt: skip
     given = [name for name, value in names.items() if value not in (None, False, ())]
@@ -345,6 +346,11 @@ def _benchmark(commands):
     out.add_argument('--out', type=Path, metavar='PATH', help='write a page there (a name that ends in .html), or page, text and JSON (a folder)')
     out.add_argument('--json', type=Path, metavar='FILE', help='write all figures as JSON')
     out.add_argument('--errors', action='store_true', help='list what the first model misses and where it cries wolf, and draw it in the page')
+    out.add_argument(
+        '--recurring-counts',
+        action='store_true',
+        help='a row more for each model: as it would be without its memory of the days before, so that what comes every day is an alarm every day',
+    )
     out.add_argument(
         '--standing',
         type=option_types.standing,

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from convert import compare, files, places, progress, without_lstm
 from convert.data import labelled
 from convert.errors import ConvertError
-from convert.evaluation import gates, mistakes, scoreboard, scorecard, scoring, sheets
+from convert.evaluation import gates, mistakes, recurrence, scoreboard, scorecard, scoring, sheets
 from promlstm.engine import session as sessions
 
 
@@ -41,6 +41,7 @@ class Options(NamedTuple):
     out: Path | None = None         # a folder, or a file that ends in .html
     json: Path | None = None
     errors: bool = False
+    recurring_counts: bool = False
     standing_seconds: float = 14_400.0
     most_by_one_entity: float | None = None
     processes: int | None = None    # None = as many as there are cores, four at most
@@ -57,7 +58,7 @@ def run(options, say, log):
     parts = _parts(options)
     models = {name: sessions.load(sessions.resolve(name), threads=1) for name in dict.fromkeys(options.models)}
     with tempfile.TemporaryDirectory(prefix='promlstm-benchmark-') as folder:
-        sources, notes = _sources(models, Path(folder), options.errors, log)
+        sources, notes = _sources(models, Path(folder), options, log)
         board = scoreboard.Board(
             models={name: each.bundle.sha256 for name, each in models.items()}, standing_seconds=options.standing_seconds, notes=notes, sets=[]
         )
@@ -107,18 +108,25 @@ def _parts(options):
     return {name: made[name] if name in made else scoring.parts(folders[name]) for name in dict.fromkeys(options.sets or [*folders, *made])}
 
 
-def _sources(models, folder, drawn, log):
+def _sources(models, folder, options, log):
     """(Sources in the order of the tables, sentences on what could not be had)."""
     out, notes = [], []
     for number, (name, session) in enumerate(models.items()):
-        out.append(scoring.Source(name, 'model', str(sessions.resolve(name)), drawn and number == 0))
+        model = scoring.Source(name, 'model', str(sessions.resolve(name)), options.errors and number == 0, model=name)
+        out.append(model)
         try:
             path = folder / f'{number}.onnx'
             without_lstm.make(session.bundle, path)
-            out.append(scoring.Source(f'{name} without LSTM', 'without LSTM', str(path)))
+            out.append(model._replace(name=f'{name} without LSTM', role='without LSTM', path=str(path), drawn=False))
         except without_lstm.NoRule as error:
             notes.append(f'{name}: no row without LSTM: {error}')
-            log(f'  {notes[-1]}')
+        remembers = any(table.name == recurrence.TABLE for table in session.bundle.manifest.tables)
+        if options.recurring_counts and remembers:
+            out.append(model._replace(name=f'{name}, recurring counts', role='recurring counts', drawn=False, forgetful=True))
+        elif options.recurring_counts:
+            notes.append(f'{name}: no row in which recurring counts: it does not know what came on the days before')
+    for note in notes:
+        log(f'  {note}')
     return [*out, scoring.Source('simple detectors', 'baseline')], notes
 
 
@@ -135,7 +143,7 @@ def _tasks(submit, sources, parts, bundles, log):
     for part in parts:
         unfit = {source.name: scoring.unfit(bundles[source.name], part) for source in sources if source.name in bundles}
         left_out = {name for name, why in unfit.items() if why}
-        fit = [source for source in sources if source.name.removesuffix(' without LSTM') not in left_out]
+        fit = [source for source in sources if source.model not in left_out]
         notes = [f'  {name}, {part.name} at {part.step_seconds:g} s: left out: {why}' for name, why in unfit.items() if why]
         out.append(_Pending(part, [(source, submit(_scored, source, part, log)) for source in fit], notes))
     return out

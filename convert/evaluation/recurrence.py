@@ -8,6 +8,7 @@ methods that are measured. Pure.
 import numpy as np
 
 DAY = 86400.0
+TABLE = 'habit'             # of a model's tables of the time of day: the one that holds what came on the days before
 DAYS, TIMES = 7, 2
 SHIFT_SECONDS = 900.0       # by which the time of day may differ
 MARGIN = 0.4                # of the size, which is an asinh of robust units

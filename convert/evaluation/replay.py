@@ -16,6 +16,25 @@ from promlstm.engine.memory import blank
 UTC = ZoneInfo('UTC')
 
 
+class Forgetful:
+    """A sessions.Session that reads 0, "nothing is stored", from one table of the time of day, whatever was stored in it."""
+
+    def __init__(self, session, table):
+        self._session, tables = session, session.bundle.manifest.tables
+        self._columns = [spec.name == table for spec in tables for _ in spec.reads]
+
+    def __getattr__(self, name):
+        return getattr(self._session, name)
+
+    def run(self, inputs, state):
+        """As Session.run."""
+        return self._session.run({**inputs, 'table': np.where(self._columns, np.uint32(0), inputs['table'])}, state)
+
+    def run_together(self, inputs, state, _wait_seconds):
+        """As Session.run_together, alone."""
+        return self.run(inputs, state)
+
+
 class Seen(NamedTuple):
     """What an operator sees beside a score, to be filled in by a replay: float32 [T, N, F] each, NaN = nothing."""
 

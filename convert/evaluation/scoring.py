@@ -39,9 +39,11 @@ class Source(NamedTuple):
     """Who gives scores: a model file, or the simple detectors (no path)."""
 
     name: str
-    role: str                   # model, without LSTM, baseline
+    role: str                   # model, without LSTM, recurring counts, baseline
     path: str = ''
     drawn: bool = False         # whether its bands are wanted
+    model: str = ''             # the model that it is, or is made of
+    forgetful: bool = False     # whether it reads nothing of what came on the days before
 
 
 class Series(NamedTuple):
@@ -181,7 +183,9 @@ def _by_model(source, part, prepared, progress):
     surprise = np.full(shape[:2], np.nan, np.float32)
     share = np.full((len(prepared.times), many, shape[2]), np.nan, np.float32) if part.features > 1 else None
     expected, lower, upper = np.full((3, len(prepared.times), many, shape[2]), np.nan)
-    steps = replay.steps(_session(source.path), prepared.times, prepared.values, part.step_seconds, prepared.history, progress)
+    session = _session(source.path)
+    session = replay.Forgetful(session, recurrence.TABLE) if source.forgetful else session
+    steps = replay.steps(session, prepared.times, prepared.values, part.step_seconds, prepared.history, progress)
     for t, verdicts, after in steps:
         surprise[t], memory = verdicts.surprise, after
         expected[t], lower[t], upper[t] = verdicts.expected[:many], verdicts.lower[:many], verdicts.upper[:many]

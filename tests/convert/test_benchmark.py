@@ -46,8 +46,9 @@ def benchmark(*arguments):
 def test_every_set_has_a_table_of_all_methods(tiny, data, tmp_path, capsys):
     """The model finds all that is plain, at the same threshold as everybody; it says why there is no row without LSTM; the data is as it was."""
     before = {path: path.read_bytes() for path in data.rglob('*.npz')}
-    assert benchmark(tiny, '--data', data, '--sets', 'plain,other', '--json', tmp_path / 'all.json') == 0
+    assert benchmark(tiny, '--data', data, '--sets', 'plain,other', '--json', tmp_path / 'all.json', '--recurring-counts') == 0
     out = capsys.readouterr().out
+    assert 'no row in which recurring counts: it does not know what came on the days before' in out
     assert re.search(r'^plain: 3 entities at 300 s, 2\.\d+ entity-weeks, 6 events$', out, re.MULTILINE) and 'other: 2 entities' in out
     rows = re.findall(r'^  (\S+) +([\d.]+) +([\d.]+) +', out, re.MULTILINE)
     assert next(row for row in rows if row[0] == tiny)[1:] == ('1.000', '1.000')

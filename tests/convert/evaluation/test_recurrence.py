@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from convert.evaluation import recurrence
+from convert.evaluation import recurrence, replay
+from promlstm.engine import session as sessions
 
 
 def sizes(step_seconds, days, at, size=5.0):
@@ -47,3 +48,19 @@ def test_what_is_ordinary_recurs_in_no_sense():
 
 def test_a_step_of_hours_has_no_time_of_day():
     assert not recurrence.recurring(np.full(40, 9.0), [(30, 31)], 43200).any()
+
+
+@pytest.mark.slow
+def test_a_model_that_forgets_the_days_before_takes_the_nightly_job_for_new():
+    """From the third night on the shipped model knows it; without that table the surprise stays beyond the threshold, and all else is as before."""
+    session = sessions.load(sessions.resolve('builtin:default'), threads=1, prove=False)
+    step, day, days = 900.0, 96, 8
+    values = 10 + 0.3 * np.random.default_rng(1).normal(size=(day * days, 2, 1))
+    nights = day * np.arange(days) + 12
+    values[nights, 0] += 8
+    times = 1_750_032_000.0 + step * np.arange(day * days)
+    known, forgotten = (
+        replay.surprises(each, times, values, step_seconds=step) for each in (session, replay.Forgetful(session, recurrence.TABLE))
+    )
+    assert (known[nights[3:], 0] < forgotten[nights[3:], 0] - 0.3).all()
+    np.testing.assert_array_equal(known[:, 1], forgotten[:, 1])
