@@ -349,8 +349,10 @@ def _graph(args):
 
 
 def _need_tensorflow():
+    from convert import tensorflow_import
+
     try:
-        import keras  # noqa: F401 (the first of what the extra brings)
+        tensorflow_import.load()
     except ModuleNotFoundError as error:
         from convert.errors import ConvertError
 

@@ -13,7 +13,6 @@ import functools
 import io
 import multiprocessing
 import os
-import signal
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -21,7 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
-from convert import compare, files, places, progress, without_lstm
+from convert import compare, files, places, progress, without_lstm, workers
 from convert.data import labelled
 from convert.errors import ConvertError
 from convert.evaluation import gates, mistakes, recurrence, scoreboard, scorecard, scoring, sheets
@@ -219,7 +218,7 @@ def _workers(processes):
         yield functools.partial
         return
     context = multiprocessing.get_context('spawn')      # a fork of a process with threads may hang
-    pool = ProcessPoolExecutor(processes, context, _unattended)
+    pool = ProcessPoolExecutor(processes, context, workers.begin)
     try:
         yield lambda task, *arguments: functools.partial(_result, pool.submit(task, *arguments[:-1]))
     except BaseException:
@@ -228,12 +227,6 @@ def _workers(processes):
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _unattended():
-    """Ctrl-C reaches the whole group; only the first process answers it, and then ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _result(future):

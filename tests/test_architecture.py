@@ -58,8 +58,10 @@ TIERS = {
     # making models
     'convert': 10,
     'convert.errors': 11,
+    'convert.tensorflow_import': 11,
     'convert.progress': 11,
     'convert.files': 12,
+    'convert.workers': 12,
     'convert.lock': 13,
     'convert.data': 14,
     'convert.families': 15,

@@ -68,7 +68,10 @@ def test_every_command_shows_an_example_that_parses(command, capsys):
         ('wrap', '--scaling --feature --step --slowest-step --window --output --name --description --healthy --out'),
         ('quantize', '--out'),
         ('compare', '--recipe --data --html --json'),
-        ('benchmark', '--data --root-cause --forecast --against --sample --sets --out --json --errors --recurring-counts --standing --most-by-one-entity --processes'),
+        (
+            'benchmark', '--data --root-cause --forecast --against --sample --sets --out --json --errors --recurring-counts --standing '
+            '--most-by-one-entity --processes',
+        ),
         ('figures', ''),
         ('healthy', '--days --entities'),
         ('graph', '--days --detector --label --out --simulated'),
