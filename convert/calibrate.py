@@ -29,6 +29,7 @@ SET_WEEKS = 100             # a recorded set counts for no more: a large one mus
 FIRST_DAYS = 4              # of a series are not counted, but half of it always is: a model may judge with reserve what it hardly knows
 LEAST = 4                   # independent alarms counted at the end of a table: 1/month needs 20 entity-weeks and more
 POINTS = 24
+ONLY_COUNTED = '; alarms are counted on recorded telemetry, no weight is learnt from it'
 STRANGERS = 1024            # series, at most, that begin an entity of series that share nothing
 
 
@@ -43,6 +44,7 @@ class Replayed(NamedTuple):
     groups: tuple           # of float32 [T, F]
     source: str             # in words
     sets: tuple = ()        # of tuples of measures.Entity: the same single series with their events, by set
+    recorded: bool = False  # whether it is telemetry of others
 
 
 def calibrate(session, recipe, *, seed, log, folder=None):
@@ -73,6 +75,7 @@ def calibrate(session, recipe, *, seed, log, folder=None):
             rows.append(row(found, klass=klass, step_seconds=step, low=each.low, high=each.high))
             log(f'    {each.low:g}-{each.high:g} s, class {klass}: {_thresholds(rows[-1])}')
     source = 'healthy telemetry: ' + '; '.join(one.source for one in replayed) + f'; entities of several features: {measured}'
+    source += ONLY_COUNTED if any(one.recorded for one in replayed) else ''
     return bundle.Calibration(status='measured', source=source, entity_weeks=round(float(total), 1), rows=tuple(rows))
 
 
@@ -80,7 +83,7 @@ def _replayed(session, each, seed, log, folder, what):
     step, real = each.telemetry.step_seconds, [Path(folder) / name for name in each.sets] if folder else []
     if real and all(path.is_dir() for path in real):
         scores, groups, sets = recorded_surprises(session, real, step, log)
-        return Replayed(scores, groups, f'the healthy time of {", ".join(each.sets)} at {step:g} s', sets)
+        return Replayed(scores, groups, f'the healthy time of {labelled.with_licences(each.sets)} at {step:g} s', sets, recorded=True)
     show = functools.partial(progress.track, what=what, total=each.telemetry.steps, log=log)
     scores = healthy_surprises(session, each.telemetry, seed, show)
     return Replayed(scores, (), f'synthetic telemetry at {step:g} s', (healthy_entities(scores, step),))

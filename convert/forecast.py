@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from convert import files, forecast_file, job, progress, weights
 from convert import recipe as recipes
-from convert.data import collect
+from convert.data import collect, labelled
 from convert.evaluation.gates import Refused
 from convert.forecasts import contract, measure, network, recorded, telemetry, training, widths
 from convert.forecasts.examples import examples, joined
@@ -75,9 +75,9 @@ def _learnt_from(order):
     """(examples, what they are in words, sha256 of them)."""
     settings = order.recipe.training
     synthetic, others = _examples(order, order.recipe.seed)
-    words = ['synthetic telemetry (convert/forecasts/telemetry.py)']
+    words = ['synthetic telemetry (convert/forecasts/telemetry.py, Apache-2.0)']
     if order.data and settings.sets:
-        words.append(f'healthy time of every other entity of {", ".join(settings.sets)}')
+        words.append(f'healthy time of every other entity of {labelled.with_licences(settings.sets)}')
     if order.recipe.data:
         words.append('own history of ' + ', '.join(each.detector for each in collect.load(order.path, order.recipe.data, order.work / 'data')))
     data = joined([synthetic, *others])

@@ -90,7 +90,7 @@ def _own_examples(job, dataset, part, series, rng):
 
 def _data_text(job):
     """The training data in words, for the model card; what was excluded among them."""
-    synthetic = 'synthetic telemetry (convert/data/synthesis.py)'
+    synthetic = 'synthetic telemetry (convert/data/synthesis.py, Apache-2.0)'
     if not job.recipe.data:
         return f'{synthetic}, nothing else'
     return f'{synthetic} and own history of ' + '; '.join(map(_history_text, collect.reports_of(job.work / 'data')))

@@ -17,6 +17,8 @@ from convert.data.spans import DataError
 from promlstm.engine.season import WEEK
 
 EXPECTED = 'expected labelled telemetry, DIR/SET/ENTITY.npz'
+# of public sets, as docs/how-to/benchmark.md has them; said in the card of a model that was calibrated on them, or has learnt from them
+LICENCES = {'AIOPS': 'MIT', 'ASD': 'MIT', 'MSCloud': 'MIT', 'NAB': 'MIT', 'SMD': 'MIT', 'WSD': 'no licence stated'}
 WARM_WEEKS = 3
 PIECE_STEPS = 40_000        # that count, in one piece
 
@@ -49,6 +51,15 @@ def sets(folder):
     if not found:
         raise LabelledError(f'{folder}: no set in it: {EXPECTED}')
     return found
+
+
+def with_licences(names):
+    """Names of sets in words, each with its licence where it is known.
+
+    >>> with_licences(['MSCloud', 'WSD', 'own'])
+    'MSCloud (MIT), WSD (no licence stated), own'
+    """
+    return ', '.join(f'{name} ({LICENCES[name]})' if name in LICENCES else name for name in names)
 
 
 def check(folder, only=()):

@@ -160,3 +160,15 @@ def test_the_first_days_of_a_series_are_not_counted(calibrate, monkeypatch):
     for steps, first in ((2400, 1152), (400, 200)):
         scores = calibrate.healthy_surprises(None, Telemetry(step_seconds=300, steps=steps, entities=2), 0)
         assert np.isnan(scores[:first]).all() and (scores[first:] == 1).all()
+
+
+@pytest.mark.parametrize('model', ['default', 'forecaster'])
+def test_the_card_of_a_shipped_model_says_what_recorded_telemetry_it_knows_and_under_which_licence(model):
+    """Each set that alarms were counted on has its licence, and no weight comes from it."""
+    from convert.data import labelled
+    from promlstm.engine import session as sessions
+
+    loaded = sessions.load(sessions.resolve(f'builtin:{model}'), prove=False).bundle
+    source, named = loaded.calibration.source, [name for name in labelled.LICENCES if name in loaded.calibration.source]
+    assert bool(named) == (model == 'default') and all(f'{name} ({labelled.LICENCES[name]})' in source for name in named)
+    assert loaded.manifest.training.data.startswith('synthetic telemetry (') and loaded.manifest.training.data.endswith('nothing else')
