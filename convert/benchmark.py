@@ -24,7 +24,7 @@ from typing import NamedTuple
 from convert import compare, files, places, progress, without_lstm
 from convert.data import labelled
 from convert.errors import ConvertError
-from convert.evaluation import gates, mistakes, scoreboard, scorecard, scoring, sheets
+from convert.evaluation import gates, isolation_forest, mistakes, scoreboard, scorecard, scoring, sheets
 from promlstm.engine import session as sessions
 
 
@@ -59,7 +59,8 @@ def run(options, say, log):
     with tempfile.TemporaryDirectory(prefix='promlstm-benchmark-') as folder:
         sources, notes = _sources(models, Path(folder), options.errors, log)
         board = scoreboard.Board(
-            models={name: each.bundle.sha256 for name, each in models.items()}, standing_seconds=options.standing_seconds, notes=notes, sets=[]
+            models={name: each.bundle.sha256 for name, each in models.items()}, standing_seconds=options.standing_seconds, sets=[],
+            notes=[*notes, *isolation_forest.missing()],
         )
         say(_text(scoreboard.preface(board)))
         bundles, drawn = {source.name: models[source.name].bundle for source in sources if source.name in models}, {}

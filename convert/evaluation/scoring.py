@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from convert.data import labelled
-from convert.evaluation import baselines, benchmark_sets, measures, planting, recurrence, replay
+from convert.evaluation import baselines, benchmark_sets, isolation_forest, measures, planting, recurrence, replay
 from promlstm.card import BUDGETS
 from promlstm.engine import advance, latch
 from promlstm.engine import session as sessions
@@ -208,7 +208,8 @@ def _by_simple_detectors(part, prepared):
     for first in range(0, features, block):
         values = prepared.values[..., first : first + block].reshape(total, -1)
         history = (past, prepared.history[1][..., first : first + block].reshape(len(past), values.shape[1]))
-        for name, each in (baselines.plain(values, part.step_seconds, history) | baselines.scores(values, part.step_seconds)).items():
+        known = baselines.plain(values, part.step_seconds, history) | baselines.scores(values, part.step_seconds)
+        for name, each in (known | baselines.customary(values, part.step_seconds, history)).items():
             each = each.reshape(total, columns, -1).astype(np.float32)
             found[name] = _largest(found.get(name), each)
             if features > 1:
@@ -216,6 +217,7 @@ def _by_simple_detectors(part, prepared):
     if features > 1:
         first_tested = min(int(place[0]) for series in prepared.series for _, place in series.pieces)
         found['pca'] = baselines.pca(prepared.values, max(first_tested, min(300, total // 4)))
+    found |= isolation_forest.scores(prepared.values, part.step_seconds, _tested(prepared))
     methods = {}
     for name, scores in found.items():
         parts_of = zip(*blamed[name], strict=True) if name in blamed else [None] * len(prepared.series)
@@ -224,6 +226,12 @@ def _by_simple_detectors(part, prepared):
             for series, each in zip(prepared.series, parts_of, strict=True)
         }
     return Scores(methods, {series.name: _recurring(series, found['largest']) for series in prepared.series})
+
+
+def _tested(prepared):
+    """int [columns]: the first step of each that is tested; a copy with planted faults has that of its original."""
+    first = {column: int(place[0]) for series in prepared.series for column, place in series.pieces}
+    return np.array([first[column % prepared.entities] for column in range(prepared.values.shape[1])])
 
 
 def _largest(before, each):

@@ -51,13 +51,23 @@ def test_every_set_has_a_table_of_all_methods(tiny, data, tmp_path, capsys):
     assert re.search(r'^plain: 3 entities at 300 s, 2\.\d+ entity-weeks, 6 events$', out, re.MULTILINE) and 'other: 2 entities' in out
     rows = re.findall(r'^  (\S+) +([\d.]+) +([\d.]+) +', out, re.MULTILINE)
     assert next(row for row in rows if row[0] == tiny)[1:] == ('1.000', '1.000')
-    assert {'robust_z', 'seasonal_naive', 'difference_5', 'largest'} <= {row[0] for row in rows}
+    assert {'robust_z', 'seasonal_naive', 'difference_5', 'largest', 'promql_week', 'promql_bands', 'holt_winters'} <= {row[0] for row in rows}
     assert 'no row without LSTM: the file was made by another version of the family forecaster: other states' in out
     assert 'false alarms per entity-week at calibrated thresholds' in out
     assert {path: path.read_bytes() for path in data.rglob('*.npz')} == before
     found = board(tmp_path / 'all.json')
     assert [one.about.name for one in found.sets] == ['plain', 'other'] and found.sets[0].cards[0].week.share == 1
     assert all(len(card.gain) == (2 if n else 0) for n, card in enumerate(found.sets[0].cards))
+
+
+def test_every_baseline_is_documented():
+    """docs/how-to/benchmark.md has a row for each, and for no other."""
+    from convert.evaluation import baselines, isolation_forest
+
+    section = (ROOT / 'docs/how-to/benchmark.md').read_text().split('## The baselines')[1].split('\n## ')[0]
+    rows = re.findall(r'^\| (`.*?`) \|', section, re.MULTILINE)
+    names = [name if name[0] != '_' else f'difference{name}' for row in rows for name in re.findall(r'`(\w+)`', row)]
+    assert sorted(names) == sorted([*baselines.PLAIN, *baselines.NAMES, *baselines.CUSTOMARY, 'pca', isolation_forest.NAME])
 
 
 class Page(HTMLParser):
