@@ -50,7 +50,7 @@ class Series(NamedTuple):
     name: str
     step_seconds: float
     pieces: list                # of tuples (column int, place int [n])
-    times: np.ndarray           # float64 [n] unix seconds of the replay: whole weeks apart from the truth
+    times: np.ndarray           # float64 [n] unix seconds, of a recording as its file has them: the replay has moved it by whole weeks
     values: np.ndarray          # float64 [n, F]
     labels: np.ndarray          # bool [n]
     culprits: np.ndarray | None     # bool [n, F]: which features an incident shows in; None = not known
@@ -83,6 +83,7 @@ class Judged(NamedTuple):
     band: tuple = (0, 0, float('nan'))      # healthy samples inside it, samples that have one, median width in the series' own 99 % range
     lower: np.ndarray | None = None         # float32 [n, F]
     upper: np.ndarray | None = None
+    view: np.ndarray | None = None          # int8 [n]: the view with the largest share in the surprise, a place in manifest.views; -1 = none
 
 
 class Scores(NamedTuple):
@@ -124,7 +125,7 @@ def _recorded(part):
         pieces = [(column, first[column] + piece.place) for column, (of, piece) in enumerate(cut) if of == n]
         series.append(
             Series(
-                recording.name, part.step_seconds, pieces, np.concatenate([times[place] for _, place in pieces]),
+                recording.name, part.step_seconds, pieces, recording.times,
                 np.concatenate([values[place, column] for column, place in pieces]), recording.labels,
                 _culprits(part, recording),
                 '', faults.get(n, []), 'windows' in recording.note,
@@ -181,12 +182,15 @@ def _by_model(source, part, prepared, progress):
     surprise = np.full(shape[:2], np.nan, np.float32)
     share = np.full((len(prepared.times), many, shape[2]), np.nan, np.float32) if part.features > 1 else None
     expected, lower, upper = np.full((3, len(prepared.times), many, shape[2]), np.nan)
+    view = np.full((len(prepared.times), many), -1, np.int8) if source.drawn else None
     steps = replay.steps(_session(source.path), prepared.times, prepared.values, part.step_seconds, prepared.history, progress)
     for t, verdicts, after in steps:
         surprise[t], memory = verdicts.surprise, after
         expected[t], lower[t], upper[t] = verdicts.expected[:many], verdicts.lower[:many], verdicts.upper[:many]
         if share is not None:
             share[t] = verdicts.contribution[:many]
+        if view is not None:
+            view[t] = _largest_view(verdicts.view[:many])
     out = {}
     for series in prepared.series:
         scores, borders = series.take(surprise), (series.take(lower), series.take(upper))
@@ -196,8 +200,19 @@ def _by_model(source, part, prepared, progress):
         if share is not None:
             alarmed = scores >= _threshold(source.path, part.step_seconds, klass)
             blame = _blame(series, series.take(share) * scores[:, None], (alarmed, series.take(expected), *borders))
-        out[series.name] = Judged(scores, _peaks(series, surprise), blame, klass, _band(series, *borders), *drawn)
+        seen = series.take(view) if view is not None else None
+        out[series.name] = Judged(scores, _peaks(series, surprise), blame, klass, _band(series, *borders), *drawn, seen)
     return Scores({source.name: out}, None)
+
+
+def _largest_view(share):
+    """int8 [N]: which view has the largest of the shares [N, V]; -1 where none has any.
+
+    >>> _largest_view(np.float32([[0.2, 0.8], [0, 0], [np.nan, np.nan]]))
+    array([ 1, -1, -1], dtype=int8)
+    """
+    share = np.pad(np.nan_to_num(share), ((0, 0), (0, 1)))      # of no views, too, there is a largest
+    return np.where(share.max(1) > 0, share.argmax(1), -1).astype(np.int8)
 
 
 def _by_simple_detectors(part, prepared):

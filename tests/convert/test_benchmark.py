@@ -99,7 +99,8 @@ def test_errors_are_listed_and_drawn(tiny, tmp_path, capsys):
     write(folder, 'x<b>', values, labels)
     assert benchmark(tiny, '--data', tmp_path / 'data', '--sets', 'set', '--errors', '--out', tmp_path / 'out') == 0
     out = capsys.readouterr().out
-    assert re.search(r'missed: 1 short', out) and re.search(r'x<b>\s+2800 short', out) and re.search(r'x<b>\s+1000 +short up', out)
+    assert re.search(r'missed: 1 short', out) and re.search(r'x<b>\s+\S+ \S+ +2800 short', out) and re.search(r'x<b>\s+\S+ \S+ +1000 +short up', out)
+    assert f'{tmp_path / "out/benchmark.html"} has pictures of them; docs/how-to/benchmark.md#look-at-the-mistakes says how to go on.' in out
     page = (tmp_path / 'out/benchmark.html').read_text()
     assert Page(page).open == [] and Page(page).links == [] and '<b>' not in page and 'x&lt;b&gt;' in page
     assert page.count('<svg') >= 2 and 'Missed (1)' in page
@@ -223,11 +224,16 @@ def test_the_reference_counting_is_there(tiny, tmp_path):
     assert card.best_f1 == pytest.approx(theirs['best_event_f1']) and card.delay_steps == theirs['median_delay_steps']
 
 
+def program(name):
+    """The text of a program in docs/how-to/benchmark.md, whose name stands in a comment above it."""
+    page = (ROOT / 'docs/how-to/benchmark.md').read_text()
+    (found,) = re.findall(rf'<!-- {re.escape(name)} -->\n```python\n(.*?)```', page, re.DOTALL)
+    return found
+
+
 def test_the_program_of_the_document_makes_a_set(tiny, tmp_path):
     """docs/how-to/benchmark.md: a CSV file becomes an entity that is measured."""
-    page = (ROOT / 'docs/how-to/benchmark.md').read_text()
-    (program,) = re.findall(r'```python\n(.*?)```', page, re.DOTALL)
-    (tmp_path / 'make.py').write_text(program)
+    (tmp_path / 'make.py').write_text(program('make.py'))
     lines = [f'{1_700_000_000 + 60 * n},{50 + (n == 900) * 40 + n % 3 if n != 7 else ""},{int(n == 900)}' for n in range(1200)]
     (tmp_path / 'a.csv').write_text('\n'.join(['time,value,label', *reversed(lines)]))
     (tmp_path / 'data/set').mkdir(parents=True)
