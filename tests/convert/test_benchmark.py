@@ -1,5 +1,6 @@
 """The command `benchmark` on small folders: a table for each set, files that grow with each, and one sentence where something is wrong."""
 
+import json
 import os
 import re
 import signal
@@ -229,6 +230,36 @@ def program(name):
     page = (ROOT / 'docs/how-to/benchmark.md').read_text()
     (found,) = re.findall(rf'<!-- {re.escape(name)} -->\n```python\n(.*?)```', page, re.DOTALL)
     return found
+
+
+def test_fetched_history_becomes_a_set(tiny, tmp_path):
+    """docs/how-to/benchmark.md: known incidents are its labels, what is excluded has no samples, and the test begins where the span does."""
+    begin, day = 1_764_000_000 // 86_400 * 86_400, 86_400
+    values = quiet(4 * 288, features=2)
+    values[3 * 288 + 100 : 3 * 288 + 104, 0] += 40
+    rows = [f'{begin + 300 * n},/h{k},{values[n, k]}' for n in range(4 * 288) for k in (0, 1)]
+    (tmp_path / 'past.csv').write_text('\n'.join(['time,host,value', *rows]))
+    detector = {'name': 'load', 'expr': 'past_load', 'step': '5m', 'delay': '0s', 'history': '1d'}
+    (tmp_path / 'promlstm.yml').write_text(json.dumps({'prometheus': {'url': 'http://not-asked'}, 'detectors': [detector]}))
+    incident = [begin + 3 * day + 30_000, begin + 3 * day + 31_200]
+    data = {
+        'config': 'promlstm.yml', 'files': {'load': ['past.csv']}, 'spans': {'train': [[begin, begin + 3 * day]], 'test': [[begin + 3 * day, begin + 4 * day]]},
+        'labels': [{'span': incident, 'match': '{host="/h0"}', 'why': 'a jump'}],
+        'exclude': {'by_hand': [{'span': [begin + day, begin + day + 3000], 'why': 'a test'}, {'span': incident, 'why': 'the same'}]},
+    }  # fmt: skip
+    recipe = tmp_path / 'own.yml'
+    recipe.write_text(f'name: own\ndata: {json.dumps(data)}\n')
+    assert main(['fetch', str(recipe), '--work', str(tmp_path / 'work')]) == 0
+    (tmp_path / 'history.py').write_text(program('history.py'))
+    command = [sys.executable, tmp_path / 'history.py', recipe, tmp_path / 'work/data', tmp_path / 'labelled']
+    subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {'PYTHONPATH': '.'})
+    assert sorted(path.name for path in (tmp_path / 'labelled/load').iterdir()) == ['host=%2Fh0.npz', 'host=%2Fh1.npz']
+    with np.load(tmp_path / 'labelled/load/host=%2Fh0.npz') as found:
+        assert np.flatnonzero(found['y']).tolist() == [964, 965, 966, 967] and int(found['split']) == 3 * 288
+        assert np.flatnonzero(np.isnan(found['x'][:, 0])).tolist() == list(range(288, 298)) and np.array_equal(found['x'][298:, 0], values[298:, 0])
+    assert benchmark(tiny, '--data', tmp_path / 'labelled', '--sets', 'load', '--standing', '0', '--json', tmp_path / 'x.json') == 0
+    (one,) = board(tmp_path / 'x.json').sets
+    assert (one.about.entities, one.about.events, one.cards[0].day.found) == (2, 1, 1)
 
 
 def test_the_program_of_the_document_makes_a_set(tiny, tmp_path):
