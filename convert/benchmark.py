@@ -23,7 +23,7 @@ from typing import NamedTuple
 from convert import compare, files, places, progress, without_lstm, workers
 from convert.data import labelled
 from convert.errors import ConvertError
-from convert.evaluation import gates, mistakes, recurrence, scoreboard, scorecard, scoring, sheets
+from convert.evaluation import gates, isolation_forest, mistakes, recurrence, scoreboard, scorecard, scoring, sheets
 from promlstm.engine import session as sessions
 
 
@@ -59,7 +59,8 @@ def run(options, say, log):
     with tempfile.TemporaryDirectory(prefix='promlstm-benchmark-') as folder:
         sources, notes = _sources(models, Path(folder), options, log)
         board = scoreboard.Board(
-            models={name: each.bundle.sha256 for name, each in models.items()}, standing_seconds=options.standing_seconds, notes=notes, sets=[]
+            models={name: each.bundle.sha256 for name, each in models.items()}, standing_seconds=options.standing_seconds, sets=[],
+            notes=[*notes, *isolation_forest.missing()],
         )
         say(_text(scoreboard.preface(board)))
         bundles, drawn = {source.name: models[source.name].bundle for source in sources if source.name in models}, {}
@@ -69,6 +70,8 @@ def run(options, say, log):
                 board.sets.append(one)
                 say(scoreboard.text(one))
                 _write(targets, board, drawn)
+        if options.errors:
+            say(_next(targets))
     if reasons := hogs(board, options.most_by_one_entity):
         raise BenchmarkError('\n  '.join([f'more than {options.most_by_one_entity:g} of the false alarms by one entity:', *reasons]))
     return board
@@ -83,6 +86,12 @@ def hogs(board, most):
         if worst and worst[2] > most:
             out.append(f'{one.about.name}: {worst[0]} makes {worst[1]:g} of {sum(card.false.values()):g} ({worst[2]:.0%}) of {card.method}')
     return out
+
+
+def _next(targets):
+    """What to do with the mistakes: a sentence."""
+    pictures = f'{targets["html"]} has pictures of them' if 'html' in targets else '--out DIR draws them'
+    return f'{pictures}; docs/how-to/benchmark.md#look-at-the-mistakes says how to go on.\n'
 
 
 def _targets(options):
@@ -180,7 +189,9 @@ def _set(name, pending, bundles, options):
     about, cards, field = scorecard.cards(name, series, recurring, methods, options.standing_seconds)
     found, drawn = None, ''
     if options.errors:
-        found = mistakes.mistakes(cards[0], series, recurring, field)
+        first = methods[0]
+        views = bundles[first.name].manifest.views if first.name in bundles else ()
+        found = mistakes.mistakes(cards[0], series, recurring, field, first.judged, views)
         drawn = _sheets(found, cards[0], {each.name: each for each in series}, {s.name: j for s, j in zip(series, methods[0].judged, strict=True)})
     return scoreboard.Set(about=about, cards=cards, mistakes=found, notes=[*(note for each in pending for note in each.notes), *partly]), drawn
 

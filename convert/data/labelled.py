@@ -34,6 +34,7 @@ class Recording:
     place: np.ndarray           # int [n]     where on the grid the tested samples are
     labels: np.ndarray          # bool [n]    of the tested samples
     note: str
+    times: np.ndarray           # float64 [n] unix seconds of the tested samples as the file has them, which may lie beside the grid
 
 
 class LabelledError(DataError):
@@ -106,7 +107,7 @@ def _recording(file):
     place = np.round((times - times[0]) / step).astype(int)
     grid = np.full((place[-1] + 1, values.shape[1]), np.nan)
     grid[place] = values
-    return Recording(file.stem, step, float(times[0]), grid, place[split:], labels[split:], note)
+    return Recording(file.stem, step, float(times[0]), grid, place[split:], labels[split:], note, times[split:].astype(np.float64))
 
 
 def pieces(recording):
@@ -114,11 +115,12 @@ def pieces(recording):
     warm = int(WARM_WEEKS * WEEK / recording.step_seconds)
     count = max(1, round(len(recording.labels) / PIECE_STEPS))
     out = []
-    for place, labels in zip(np.array_split(recording.place, count), np.array_split(recording.labels, count), strict=True):
+    cut = (np.array_split(each, count) for each in (recording.place, recording.labels, recording.times))
+    for place, labels, times in zip(*cut, strict=True):
         first = max(0, place[0] - warm)
         start = recording.start + first * recording.step_seconds
         values = recording.values[first : place[-1] + 1]
-        out.append(replace(recording, start=start, values=values, place=place - first, labels=labels))
+        out.append(replace(recording, start=start, values=values, place=place - first, labels=labels, times=times))
     return out
 
 

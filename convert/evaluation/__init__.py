@@ -21,16 +21,17 @@
 
 The command `benchmark`, over labelled telemetry of others:
 
-    scoring          the scores of a model or of the simple detectors, in worker processes
-    planting         faults planted into healthy time
-    recurrence       which events recur
-    events           events and false alarms of many entities at any threshold
-    nab              NAB's own score
-    volume           VUS-PR
-    scorecard        the figures of all methods on a set
-    mistakes         what is missed, and where it cries wolf
-    sheets           contact sheets of mistakes
-    scoreboard       all of it as text, JSON and HTML
+    scoring           the scores of a model or of the simple detectors, in worker processes
+    isolation_forest  that of scikit-learn, where it is installed
+    planting          faults planted into healthy time
+    recurrence        which events recur
+    events            events and false alarms of many entities at any threshold
+    nab               NAB's own score
+    volume            VUS-PR
+    scorecard         the figures of all methods on a set
+    mistakes          what is missed, and where it cries wolf
+    sheets            contact sheets of mistakes
+    scoreboard        all of it as text, JSON and HTML
 
 The command `benchmark --root-cause`, over incidents of which the cause is known:
 
@@ -51,7 +52,7 @@ The command `benchmark --forecast`, over series whose future is known:
 
 __all__ = [
     'alerts', 'baselines', 'benchmark', 'benchmark_sets', 'charts', 'document', 'evaluate', 'events', 'figures', 'forecast_baselines', 'forecast_board',
-    'forecast_measures', 'forecast_packages', 'forecast_ridge', 'forecast_sets', 'forecasting', 'gates', 'healthy', 'measures', 'mistakes',
+    'forecast_measures', 'forecast_packages', 'forecast_ridge', 'forecast_sets', 'forecasting', 'gates', 'healthy', 'isolation_forest', 'measures', 'mistakes',
     'nab', 'planting', 'plots', 'portions', 'recurrence', 'replay', 'report', 'review', 'root_cause', 'root_cause_cases', 'root_cause_rankings',
     'scoreboard', 'scorecard', 'scoring', 'shapes', 'sheets', 'spreading', 'volume',
 ]  # fmt: skip

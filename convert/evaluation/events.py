@@ -99,6 +99,12 @@ class Field:
         """float32 [events]: the largest score that counts for each event; -inf where none was judged."""
         return np.array([self.scores[first:end].max(initial=-np.inf) for first, end in self._spans], np.float32)
 
+    def peak_places(self):
+        """int64 [events]: the sample that has the peak, in its entity's own; -1 where none was judged."""
+        places = [int(self.scores[first:end].argmax()) for first, end in self._spans]
+        begin = self._spans[:, 0] - self.starts[self.event_entity]
+        return np.where(np.isfinite(self.peaks()), begin + np.array(places, np.int64), -1)
+
     def _hits(self, threshold):
         limit = np.asarray(threshold, np.float32)
         with np.errstate(invalid='ignore'):

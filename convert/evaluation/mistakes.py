@@ -14,11 +14,15 @@ BEFORE = 60         # samples before an event that its size is measured against
 class Mistake(msgspec.Struct, frozen=True, kw_only=True):
     """An event that was missed, or a false alarm, in the tested samples of one entity.
 
+    first     its first sample, counted from the first that is tested: row `split + first` of the file
+    time      of that sample, unix seconds
     kind      how long and where to: 'single up', 'short down', 'long', ...
     steps     from its first to its last sample
     size      how far its values are from those before it, in their usual changes; the largest of the features
     peak      the highest score in it; the threshold is 1
+    recurs    whether a missed event came at the same time on two of the seven days before
     counts    how often a false alarm counts, since it stands
+    view      of a model: the view with the largest share in the surprise at the peak; '' = not known
     """
 
     entity: str
@@ -30,6 +34,7 @@ class Mistake(msgspec.Struct, frozen=True, kw_only=True):
     peak: float | None
     recurs: bool = False
     counts: int = 1
+    view: str = ''
 
 
 class Mistakes(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,19 +46,27 @@ class Mistakes(msgspec.Struct, frozen=True, kw_only=True):
     false: list[Mistake]
 
 
-def mistakes(card, series, recurring, field):
+def mistakes(card, series, recurring, field, judged=(), views=()):
     """The Mistakes behind a scorecard.Card.
 
     series, recurring, field  as scorecard.cards was given and gave them
+    judged                    scoring.Judged of each series by the method, whose `view` are places in views, the names that the model has for them
     """
+    def view(n, place):
+        known = n < len(judged) and judged[n].view is not None and place >= 0
+        return (*views, '')[judged[n].view[place]] if known else ''     # -1 = the last
+
     delays, peaks, again = field.count(card.threshold).delays, field.peaks(), np.concatenate([*recurring, np.zeros(0, bool)])
+    places = field.peak_places()
     missed = [
-        _mistake(series[n], first, end, peaks[k] / card.threshold, recurs=bool(again[k]))
+        _mistake(series[n], first, end, peaks[k] / card.threshold, recurs=bool(again[k]), view=view(n, places[k]))
         for k, (n, first, end) in enumerate(field.events) if delays[k] < 0
     ]  # fmt: skip
-    false = [
-        _mistake(series[a.entity], a.first, a.end, _peak(field, a) / card.threshold, counts=a.counts) for a in field.false_alarms(card.threshold)
-    ]
+    false = []
+    for alarm in field.false_alarms(card.threshold):
+        place, peak = _peak(field, alarm)
+        shown = view(alarm.entity, place)
+        false.append(_mistake(series[alarm.entity], alarm.first, alarm.end, peak / card.threshold, counts=alarm.counts, view=shown))
     highest = lambda mistake: -mistake.peak     # noqa: E731 (twice below)
     return Mistakes(benchmark_set=card.benchmark_set, method=card.method, missed=sorted(missed, key=highest), false=sorted(false, key=highest))
 
@@ -64,9 +77,30 @@ def shares(card):
     return [(name, count, count / total) for name, count in sorted(card.false.items(), key=lambda each: (-each[1], each[0]))]
 
 
+def counted(values):
+    """How often each comes, the most frequent first, in words.
+
+    >>> counted(['long up', 'single', 'long up'])
+    '2 long up, 1 single'
+    """
+    values = list(values)
+    return ', '.join(f'{values.count(each)} {each}' for each in sorted(set(values), key=lambda each: (-values.count(each), each)))
+
+
+def short(name, most):
+    """A name in so many characters: beginning and end.
+
+    >>> short('instance="db-1",job="node"', 13), short('db-1', 13)
+    ('instan…"node"', 'db-1')
+    """
+    return name if len(name) <= most else f'{name[: most // 2]}…{name[len(name) - (most - 1 - most // 2) :]}'
+
+
 def _peak(field, alarm):
+    """(sample of the entity, score) where an alarm is highest."""
     start = field.starts[alarm.entity]
-    return field.scores[start + alarm.first : start + alarm.end].max()
+    place = alarm.first + int(field.scores[start + alarm.first : start + alarm.end].argmax())
+    return place, field.scores[start + place]
 
 
 def _mistake(series, first, end, peak, **more):

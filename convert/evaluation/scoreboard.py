@@ -3,6 +3,7 @@
 In come scorecard.About and Cards, mistakes.Mistakes; out comes text. Who calls it: convert.benchmark, after each set.
 """
 
+from datetime import UTC, datetime
 from html import escape
 
 import msgspec
@@ -15,6 +16,7 @@ from convert.evaluation.scorecard import About, Card
 
 FORMAT = 1              # of the JSON
 EATERS = 5              # entities that are named
+NAME = 36               # characters of an entity's name in a list
 LISTED = 30             # mistakes in words, of each kind
 
 
@@ -158,17 +160,19 @@ def _filled(rows):
 
 
 def _listed(title, found):
-    """Mistakes in words: how many of each kind, then the first of them."""
+    """Mistakes in words: how many of each kind and view, then the first of them."""
     if not found:
-        return []
-    kinds = {kind: sum(each.kind == kind for each in found) for kind in sorted({each.kind for each in found})}
-    rows = [['', 'entity', 'sample', 'kind', 'steps', 'size', 'peak', '']]
+        return ['', f'  {title}: none']
+    rows = [['', 'entity', 'time (UTC)', 'sample', 'kind', 'steps', 'size', 'peak', 'view', '']]
     for each in found[:LISTED]:
         note = 'recurs' if each.recurs else f'counts {each.counts} times' if each.counts > 1 else ''
-        rows.append(['', each.entity[-36:], str(each.first), each.kind, str(each.steps), f'{each.size:.3g}', number(each.peak, 2), note])
-    summary = ', '.join(f'{count} {kind}' for kind, count in kinds.items())
+        when = datetime.fromtimestamp(each.time, UTC).strftime('%Y-%m-%d %H:%M')
+        figures = [str(each.steps), f'{each.size:.3g}', number(each.peak, 2)]
+        rows.append(['', mistakes.short(each.entity, NAME), when, str(each.first), each.kind, *figures, each.view, note])
+    views = mistakes.counted(each.view for each in found if each.view)
     more = [f'    and {len(found) - LISTED} more'] if len(found) > LISTED else []
-    return ['', f'  {title}: {summary}', *report.table(rows), *more]
+    summary = [f'  {title}: {mistakes.counted(each.kind for each in found)}', *([f'    by view: {views}'] if views else [])]
+    return ['', *summary, *report.table(_filled(rows)), *more]
 
 
 def page(board, drawn):

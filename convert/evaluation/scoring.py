@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from convert.data import labelled
-from convert.evaluation import baselines, benchmark_sets, measures, planting, recurrence, replay
+from convert.evaluation import baselines, benchmark_sets, isolation_forest, measures, planting, recurrence, replay
 from promlstm.card import BUDGETS
 from promlstm.engine import advance, latch
 from promlstm.engine import session as sessions
@@ -52,7 +52,7 @@ class Series(NamedTuple):
     name: str
     step_seconds: float
     pieces: list                # of tuples (column int, place int [n])
-    times: np.ndarray           # float64 [n] unix seconds of the replay: whole weeks apart from the truth
+    times: np.ndarray           # float64 [n] unix seconds, of a recording as its file has them: the replay has moved it by whole weeks
     values: np.ndarray          # float64 [n, F]
     labels: np.ndarray          # bool [n]
     culprits: np.ndarray | None     # bool [n, F]: which features an incident shows in; None = not known
@@ -85,6 +85,7 @@ class Judged(NamedTuple):
     band: tuple = (0, 0, float('nan'))      # healthy samples inside it, samples that have one, median width in the series' own 99 % range
     lower: np.ndarray | None = None         # float32 [n, F]
     upper: np.ndarray | None = None
+    view: np.ndarray | None = None          # int8 [n]: the view with the largest share in the surprise, a place in manifest.views; -1 = none
 
 
 class Scores(NamedTuple):
@@ -126,7 +127,7 @@ def _recorded(part):
         pieces = [(column, first[column] + piece.place) for column, (of, piece) in enumerate(cut) if of == n]
         series.append(
             Series(
-                recording.name, part.step_seconds, pieces, np.concatenate([times[place] for _, place in pieces]),
+                recording.name, part.step_seconds, pieces, recording.times,
                 np.concatenate([values[place, column] for column, place in pieces]), recording.labels,
                 _culprits(part, recording),
                 '', faults.get(n, []), 'windows' in recording.note,
@@ -183,6 +184,7 @@ def _by_model(source, part, prepared, progress):
     surprise = np.full(shape[:2], np.nan, np.float32)
     share = np.full((len(prepared.times), many, shape[2]), np.nan, np.float32) if part.features > 1 else None
     expected, lower, upper = np.full((3, len(prepared.times), many, shape[2]), np.nan)
+    view = np.full((len(prepared.times), many), -1, np.int8) if source.drawn else None
     session = _session(source.path)
     session = replay.Forgetful(session, recurrence.TABLE) if source.forgetful else session
     steps = replay.steps(session, prepared.times, prepared.values, part.step_seconds, prepared.history, progress)
@@ -191,6 +193,8 @@ def _by_model(source, part, prepared, progress):
         expected[t], lower[t], upper[t] = verdicts.expected[:many], verdicts.lower[:many], verdicts.upper[:many]
         if share is not None:
             share[t] = verdicts.contribution[:many]
+        if view is not None:
+            view[t] = _largest_view(verdicts.view[:many])
     out = {}
     for series in prepared.series:
         scores, borders = series.take(surprise), (series.take(lower), series.take(upper))
@@ -200,8 +204,19 @@ def _by_model(source, part, prepared, progress):
         if share is not None:
             alarmed = scores >= _threshold(source.path, part.step_seconds, klass)
             blame = _blame(series, series.take(share) * scores[:, None], (alarmed, series.take(expected), *borders))
-        out[series.name] = Judged(scores, _peaks(series, surprise), blame, klass, _band(series, *borders), *drawn)
+        seen = series.take(view) if view is not None else None
+        out[series.name] = Judged(scores, _peaks(series, surprise), blame, klass, _band(series, *borders), *drawn, seen)
     return Scores({source.name: out}, None)
+
+
+def _largest_view(share):
+    """int8 [N]: which view has the largest of the shares [N, V]; -1 where none has any.
+
+    >>> _largest_view(np.float32([[0.2, 0.8], [0, 0], [np.nan, np.nan]]))
+    array([ 1, -1, -1], dtype=int8)
+    """
+    share = np.pad(np.nan_to_num(share), ((0, 0), (0, 1)))      # of no views, too, there is a largest
+    return np.where(share.max(1) > 0, share.argmax(1), -1).astype(np.int8)
 
 
 def _by_simple_detectors(part, prepared):
@@ -212,7 +227,8 @@ def _by_simple_detectors(part, prepared):
     for first in range(0, features, block):
         values = prepared.values[..., first : first + block].reshape(total, -1)
         history = (past, prepared.history[1][..., first : first + block].reshape(len(past), values.shape[1]))
-        for name, each in (baselines.plain(values, part.step_seconds, history) | baselines.scores(values, part.step_seconds)).items():
+        known = baselines.plain(values, part.step_seconds, history) | baselines.scores(values, part.step_seconds)
+        for name, each in (known | baselines.customary(values, part.step_seconds, history)).items():
             each = each.reshape(total, columns, -1).astype(np.float32)
             found[name] = _largest(found.get(name), each)
             if features > 1:
@@ -220,6 +236,7 @@ def _by_simple_detectors(part, prepared):
     if features > 1:
         first_tested = min(int(place[0]) for series in prepared.series for _, place in series.pieces)
         found['pca'] = baselines.pca(prepared.values, max(first_tested, min(300, total // 4)))
+    found |= isolation_forest.scores(prepared.values, part.step_seconds, _tested(prepared))
     methods = {}
     for name, scores in found.items():
         parts_of = zip(*blamed[name], strict=True) if name in blamed else [None] * len(prepared.series)
@@ -228,6 +245,12 @@ def _by_simple_detectors(part, prepared):
             for series, each in zip(prepared.series, parts_of, strict=True)
         }
     return Scores(methods, {series.name: _recurring(series, found['largest']) for series in prepared.series})
+
+
+def _tested(prepared):
+    """int [columns]: the first step of each that is tested; a copy with planted faults has that of its original."""
+    first = {column: int(place[0]) for series in prepared.series for column, place in series.pieces}
+    return np.array([first[column % prepared.entities] for column in range(prepared.values.shape[1])])
 
 
 def _largest(before, each):

@@ -14,6 +14,7 @@ MOST = 40               # pictures of one kind for a set, evenly chosen
 BEFORE, AFTER = 180, 60 # samples drawn around a mistake
 LONGEST = 400           # samples of the mistake itself that are drawn
 WIDE, HIGH, SCORE = 250, 96, 26     # of a picture and of its lower part, in pixels
+NAME = 40               # characters of an entity's name; a pointer over the picture shows the whole
 HIGHEST = 2.0           # score that is drawn; 1 = alarm
 STYLE = """.sheet{display:grid;grid-template-columns:repeat(4,1fr);gap:6px}.sheet figure{margin:0}.sheet figcaption{font-size:10px;line-height:1.2;
 color:var(--muted);overflow-wrap:anywhere}.sheet svg{max-width:none}@media(max-width:800px){.sheet{grid-template-columns:1fr 1fr}}"""
@@ -43,18 +44,22 @@ def _figure(mistake, series, judged, threshold, false):
     shaded = [(first, last, LABEL) for first, last in measures.runs(series.labels[span])]
     if false:
         shaded.append((mistake.first - span.start, end - span.start, FALSE))
-    svg = picture(series.values[span, feature], judged.scores[span] / threshold, shaded, *borders)
-    when = datetime.fromtimestamp(mistake.time, UTC).strftime('%a %H:%M')
+    svg = picture(series.values[span, feature], judged.scores[span] / threshold, shaded, *borders, title=mistake.entity)
+    when = datetime.fromtimestamp(mistake.time, UTC).strftime('%a %Y-%m-%d %H:%M')
     which = f' feature {feature + 1},' if series.values.shape[1] > 1 else ''
     notes = (', recurs' if mistake.recurs else '') + (f', counts {mistake.counts} times' if mistake.counts > 1 else '')
-    text = f'{mistake.entity[-28:]},{which} {when}: {mistake.kind}, {mistake.steps} steps, size {mistake.size:g}, peak {mistake.peak:.2f}{notes}'
+    steps = f'{mistake.steps} step{"s" if mistake.steps != 1 else ""}'
+    view = f', view {mistake.view}' if mistake.view else ''
+    where = f'{mistakes.short(mistake.entity, NAME)},{which} {when}, sample {mistake.first}'
+    text = f'{where}: {mistake.kind}, {steps}, size {mistake.size:g}, peak {mistake.peak:.2f}{view}{notes}'
     return f'<figure>{svg}<figcaption>{escape(text)}</figcaption></figure>'
 
 
-def picture(values, scores, shaded, lower=None, upper=None):
+def picture(values, scores, shaded, lower=None, upper=None, title=''):
     """One stretch as SVG: values float [T] with the band behind them, scores [T] (1 = alarm) below.
 
     shaded  [(first, one past the last, colour)]
+    title   what a pointer over it shows
     """
     bottom = HIGH - SCORE - 4
     x = np.linspace(1, WIDE - 1, max(len(values), 2))[: len(values)]
@@ -72,7 +77,8 @@ def picture(values, scores, shaded, lower=None, upper=None):
     score_y = HIGH - 1 - np.clip(scores, 0, HIGHEST) / HIGHEST * (SCORE - 2)
     alarm = HIGH - 1 - (SCORE - 2) / HIGHEST
     parts.append(f'<path d="M0 {alarm:.1f}H{WIDE}" stroke="{MARK}" stroke-dasharray="3 3"/><path d="{plots.line(x, score_y)}" stroke="{LINE}"/>')
-    return f'<svg viewBox="0 0 {WIDE} {HIGH}" aria-hidden="true">{"".join(parts)}</svg>'
+    shown = f'<title>{escape(title)}</title>' if title else ''
+    return f'<svg viewBox="0 0 {WIDE} {HIGH}" aria-hidden="true">{shown}{"".join(parts)}</svg>'
 
 
 def _band(x, low, high):

@@ -1,5 +1,6 @@
 """The command `benchmark` on small folders: a table for each set, files that grow with each, and one sentence where something is wrong."""
 
+import json
 import os
 import re
 import signal
@@ -52,13 +53,23 @@ def test_every_set_has_a_table_of_all_methods(tiny, data, tmp_path, capsys):
     assert re.search(r'^plain: 3 entities at 300 s, 2\.\d+ entity-weeks, 6 events$', out, re.MULTILINE) and 'other: 2 entities' in out
     rows = re.findall(r'^  (\S+) +([\d.]+) +([\d.]+) +', out, re.MULTILINE)
     assert next(row for row in rows if row[0] == tiny)[1:] == ('1.000', '1.000')
-    assert {'robust_z', 'seasonal_naive', 'difference_5', 'largest'} <= {row[0] for row in rows}
+    assert {'robust_z', 'seasonal_naive', 'difference_5', 'largest', 'promql_week', 'promql_bands', 'holt_winters'} <= {row[0] for row in rows}
     assert 'no row without LSTM: the file was made by another version of the family forecaster: other states' in out
     assert 'false alarms per entity-week at calibrated thresholds' in out
     assert {path: path.read_bytes() for path in data.rglob('*.npz')} == before
     found = board(tmp_path / 'all.json')
     assert [one.about.name for one in found.sets] == ['plain', 'other'] and found.sets[0].cards[0].week.share == 1
     assert all(len(card.gain) == (2 if n else 0) for n, card in enumerate(found.sets[0].cards))
+
+
+def test_every_baseline_is_documented():
+    """docs/how-to/benchmark.md has a row for each, and for no other."""
+    from convert.evaluation import baselines, isolation_forest
+
+    section = (ROOT / 'docs/how-to/benchmark.md').read_text().split('## The baselines')[1].split('\n## ')[0]
+    rows = re.findall(r'^\| (`.*?`) \|', section, re.MULTILINE)
+    names = [name if name[0] != '_' else f'difference{name}' for row in rows for name in re.findall(r'`(\w+)`', row)]
+    assert sorted(names) == sorted([*baselines.PLAIN, *baselines.NAMES, *baselines.CUSTOMARY, 'pca', isolation_forest.NAME])
 
 
 class Page(HTMLParser):
@@ -90,7 +101,8 @@ def test_errors_are_listed_and_drawn(tiny, tmp_path, capsys):
     write(folder, 'x<b>', values, labels)
     assert benchmark(tiny, '--data', tmp_path / 'data', '--sets', 'set', '--errors', '--out', tmp_path / 'out') == 0
     out = capsys.readouterr().out
-    assert re.search(r'missed: 1 short', out) and re.search(r'x<b>\s+2800 short', out) and re.search(r'x<b>\s+1000 +short up', out)
+    assert re.search(r'missed: 1 short', out) and re.search(r'x<b>\s+\S+ \S+ +2800 short', out) and re.search(r'x<b>\s+\S+ \S+ +1000 +short up', out)
+    assert f'{tmp_path / "out/benchmark.html"} has pictures of them; docs/how-to/benchmark.md#look-at-the-mistakes says how to go on.' in out
     page = (tmp_path / 'out/benchmark.html').read_text()
     assert Page(page).open == [] and Page(page).links == [] and '<b>' not in page and 'x&lt;b&gt;' in page
     assert page.count('<svg') >= 2 and 'Missed (1)' in page
@@ -214,11 +226,46 @@ def test_the_reference_counting_is_there(tiny, tmp_path):
     assert card.best_f1 == pytest.approx(theirs['best_event_f1']) and card.delay_steps == theirs['median_delay_steps']
 
 
+def program(name):
+    """The text of a program in docs/how-to/benchmark.md, whose name stands in a comment above it."""
+    page = (ROOT / 'docs/how-to/benchmark.md').read_text()
+    (found,) = re.findall(rf'<!-- {re.escape(name)} -->\n```python\n(.*?)```', page, re.DOTALL)
+    return found
+
+
+def test_fetched_history_becomes_a_set(tiny, tmp_path):
+    """docs/how-to/benchmark.md: known incidents are its labels, what is excluded has no samples, and the test begins where the span does."""
+    begin, day = 1_764_000_000 // 86_400 * 86_400, 86_400
+    values = quiet(4 * 288, features=2)
+    values[3 * 288 + 100 : 3 * 288 + 104, 0] += 40
+    rows = [f'{begin + 300 * n},/h{k},{values[n, k]}' for n in range(4 * 288) for k in (0, 1)]
+    (tmp_path / 'past.csv').write_text('\n'.join(['time,host,value', *rows]))
+    detector = {'name': 'load', 'expr': 'past_load', 'step': '5m', 'delay': '0s', 'history': '1d'}
+    (tmp_path / 'promlstm.yml').write_text(json.dumps({'prometheus': {'url': 'http://not-asked'}, 'detectors': [detector]}))
+    incident = [begin + 3 * day + 30_000, begin + 3 * day + 31_200]
+    data = {
+        'config': 'promlstm.yml', 'files': {'load': ['past.csv']}, 'spans': {'train': [[begin, begin + 3 * day]], 'test': [[begin + 3 * day, begin + 4 * day]]},
+        'labels': [{'span': incident, 'match': '{host="/h0"}', 'why': 'a jump'}],
+        'exclude': {'by_hand': [{'span': [begin + day, begin + day + 3000], 'why': 'a test'}, {'span': incident, 'why': 'the same'}]},
+    }  # fmt: skip
+    recipe = tmp_path / 'own.yml'
+    recipe.write_text(f'name: own\ndata: {json.dumps(data)}\n')
+    assert main(['fetch', str(recipe), '--work', str(tmp_path / 'work')]) == 0
+    (tmp_path / 'history.py').write_text(program('history.py'))
+    command = [sys.executable, tmp_path / 'history.py', recipe, tmp_path / 'work/data', tmp_path / 'labelled']
+    subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {'PYTHONPATH': '.'})
+    assert sorted(path.name for path in (tmp_path / 'labelled/load').iterdir()) == ['host=%2Fh0.npz', 'host=%2Fh1.npz']
+    with np.load(tmp_path / 'labelled/load/host=%2Fh0.npz') as found:
+        assert np.flatnonzero(found['y']).tolist() == [964, 965, 966, 967] and int(found['split']) == 3 * 288
+        assert np.flatnonzero(np.isnan(found['x'][:, 0])).tolist() == list(range(288, 298)) and np.array_equal(found['x'][298:, 0], values[298:, 0])
+    assert benchmark(tiny, '--data', tmp_path / 'labelled', '--sets', 'load', '--standing', '0', '--json', tmp_path / 'x.json') == 0
+    (one,) = board(tmp_path / 'x.json').sets
+    assert (one.about.entities, one.about.events, one.cards[0].day.found) == (2, 1, 1)
+
+
 def test_the_program_of_the_document_makes_a_set(tiny, tmp_path):
     """docs/how-to/benchmark.md: a CSV file becomes an entity that is measured."""
-    page = (ROOT / 'docs/how-to/benchmark.md').read_text()
-    (program,) = re.findall(r'```python\n(.*?)```', page, re.DOTALL)
-    (tmp_path / 'make.py').write_text(program)
+    (tmp_path / 'make.py').write_text(program('make.py'))
     lines = [f'{1_700_000_000 + 60 * n},{50 + (n == 900) * 40 + n % 3 if n != 7 else ""},{int(n == 900)}' for n in range(1200)]
     (tmp_path / 'a.csv').write_text('\n'.join(['time,value,label', *reversed(lines)]))
     (tmp_path / 'data/set').mkdir(parents=True)

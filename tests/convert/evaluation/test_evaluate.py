@@ -76,7 +76,7 @@ def test_the_clock_is_as_short_as_can_be(step):
     """One that begins on a Sunday and one of the Monday after it are a day apart, not six; the hour of the week is kept, at any step."""
     starts = {'sunday': 6 * 86_400.0, 'monday': float(labelled.WEEK)}
     recordings = [
-        labelled.Recording(name, step, start, np.full((50, 1), k + 1.0), np.arange(50), np.zeros(50, bool), '')
+        labelled.Recording(name, step, start, np.full((50, 1), k + 1.0), np.arange(50), np.zeros(50, bool), '', start + step * np.arange(50))
         for k, (name, start) in enumerate(starts.items())
     ]
     times, values, first = labelled.together(recordings)

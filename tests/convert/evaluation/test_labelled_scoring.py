@@ -40,6 +40,24 @@ def test_scores_are_those_of_the_tested_samples(tmp_path, tiny):
         assert np.allclose(got.upper - got.lower, 2 * 2.4 * tiny_model.SCALE, atol=1e-3)
 
 
+def test_the_largest_view_and_the_time_of_each_sample_are_kept(tmp_path):
+    """Only for what is drawn, as a small number; the time is that of the file, wherever the replay put it."""
+    from convert.evaluation import scoring
+
+    views = str(tiny_model.write(tmp_path / 'views.onnx', views=('above', 'below')))
+    folder = jumps(tmp_path / 'set', many=1)
+    t = 1_750_000_000 + 300 * np.arange(900) + 40 * (np.arange(900) % 50 == 0)
+    np.savez(folder / 'later.npz', t=t, x=quiet(900), y=np.zeros(900, int), split=300, note='')
+    (part,) = scoring.parts(folder)
+    series, found = scored(part, views, drawn=True)
+    one = found.methods['m']['e0']
+    assert one.view.dtype == np.int8 and one.view.shape == one.scores.shape and set(one.view.tolist()) <= {-1, 0, 1}
+    above = np.nonzero(one.scores > 5)[0]
+    assert len(above) and (one.view[above] == 0).all()
+    assert scored(part, views)[1].methods['m']['e0'].view is None
+    assert np.array_equal(series[1].times, t[300:])
+
+
 def test_the_band_is_measured_on_healthy_samples(tmp_path, tiny):
     """The running mean, 4.8 to either side: noise of size 1 is inside, and the events of 40 are not counted."""
     from convert.evaluation import scoring

@@ -2,11 +2,14 @@
 
 import re
 
+import msgspec
 import numpy as np
 import pytest
 from test_scorecard import judged, series
 
-from convert.evaluation import mistakes, scorecard, sheets
+from convert.evaluation import mistakes, scoreboard, scorecard, sheets
+from convert.evaluation.events import Field
+from convert.evaluation.measures import Entity
 from convert.evaluation.scorecard import Method
 
 pytestmark = pytest.mark.train
@@ -26,10 +29,13 @@ def found():
     scores[1, [700, 1500]] = 5
     scores[1, 2000:2100] = 4
     entities = [series('a', labels)._replace(values=values[0]), series('b', labels & False)._replace(values=values[1])]
-    own = [judged(each, lower=np.full((6000, 1), -9.0), upper=np.full((6000, 1), 9.0)) for each in scores]
+    view = np.zeros((2, 6000), np.int8)
+    view[0, 2000], view[1, 1500] = 1, -1        # of the missed event; of no view
+    bands = np.full((2, 6000, 1), 9.0)
+    own = [judged(each, lower=-band, upper=band, view=seen) for each, band, seen in zip(scores, bands, view, strict=True)]
     again = [np.array([False, True]), np.zeros(0, bool)]
     _, (card,), field = scorecard.cards('set', entities, again, [Method('m', 'model', own)], 14_400.0)
-    return card, mistakes.mistakes(card, entities, again, field), entities, own
+    return card, mistakes.mistakes(card, entities, again, field, own, ('spike', 'ramp')), entities, own
 
 
 def test_missed_events_have_size_and_duration(found):
@@ -46,6 +52,43 @@ def test_false_alarms_say_how_often_they_count(found):
     assert [(each.entity, each.first, each.steps, each.counts) for each in both.false] == [('b', 700, 1, 1), ('b', 1500, 1, 1), ('b', 2000, 100, 3)]
 
 
+def test_mistakes_say_which_view_cried(found):
+    """The one with the largest share at the peak; nothing where no view has a share, or where the method has none."""
+    card, both, entities, own = found
+    assert [each.view for each in both.missed] == ['ramp'] and [each.view for each in both.false] == ['spike', '', 'spike']
+    field = Field([Entity(each.scores, of.labels, of.step_seconds) for of, each in zip(entities, own, strict=True)])
+    without = mistakes.mistakes(card, entities, [np.array([False, True]), np.zeros(0, bool)], field)
+    assert {each.view for each in (*without.missed, *without.false)} == {''}
+
+
+def test_a_missed_event_has_the_view_of_its_peak_after_its_end():
+    """Its peak counts for a few samples after its end: the view is that of the same sample. Without a judged sample there is none."""
+    labels, scores = np.zeros(100, bool), np.zeros(100)
+    labels[50:52], scores[53] = True, 0.5
+    labels[80], scores[70:] = True, np.nan
+    field = Field([Entity(np.zeros(10), np.zeros(10, bool), 300), Entity(scores, labels, 300)])
+    assert field.peak_places().tolist() == [53, -1]
+
+
+def test_long_names_are_shortened_in_the_middle(found):
+    """Two that differ at one end stay apart, a mark shows that something is missing, and a pointer shows the whole."""
+    card, both, entities, own = found
+    names = ['x' * 50 + '/a', 'y' + 'x' * 49 + '/a', 'x' * 49 + '/ab']
+    assert len({mistakes.short(name, 36) for name in names}) == 3 and all(len(mistakes.short(name, 36)) == 36 for name in names)
+    renamed = [msgspec.structs.replace(each, entity=names[0]) for each in both.missed]
+    drawn = sheets.sheet(renamed, {names[0]: entities[0]}, {names[0]: own[0]}, card.threshold)
+    assert f'<title>{names[0]}</title>' in drawn and 'x…x' in drawn
+
+
+def test_mistakes_are_listed_by_frequency_and_none_is_said(found):
+    """Most frequent kinds and views first; each with the place and time that find it in its file."""
+    _, both, _, _ = found
+    listed = '\n'.join(scoreboard._listed('false alarms', both.false))
+    assert 'false alarms: 2 single' in listed and 'by view: 2 spike' in listed
+    assert re.search(r'b +1970-01-03 10:20 +700 +single up +1 +\S+ +1\.25 spike', listed) and 'counts 3 times' in listed
+    assert scoreboard._listed('missed', []) == ['', '  missed: none']
+
+
 def test_who_eats_the_budget_comes_first(found):
     card, _, _, _ = found
     assert mistakes.shares(card) == [('b', 5, 1)]
@@ -58,7 +101,8 @@ def test_every_mistake_is_drawn_with_its_band_and_its_label(found):
     missed, false = sheets.sheet(both.missed, *by_name, card.threshold), sheets.sheet(both.false, *by_name, card.threshold, false=True)
     assert (missed.count('<figure>'), false.count('<figure>')) == (1, 3)
     assert missed.count(sheets.LABEL) == 1 and sheets.FALSE not in missed and false.count(sheets.FALSE) == 3 and sheets.LABEL not in false
-    assert missed.count('<polygon') == 1 and 'single down, 1 steps' in missed and 'recurs' in missed and 'counts 3 times' in false
+    assert missed.count('<polygon') == 1 and 'recurs' in missed and 'counts 3 times' in false
+    assert 'a, Wed 1970-01-07 22:40, sample 2000: single down, 1 step, size' in missed and 'view ramp, recurs' in missed and ', 100 steps,' in false
 
 
 def test_many_mistakes_are_thinned(found):

@@ -14,7 +14,7 @@ def recording():
     labels[3000:3050] = labels[9000:9600] = True
     values = 50 + rng.normal(size=(30_000, 2))
     values[15_000:15_040] = np.nan
-    return labelled.Recording('a', 60.0, 0.0, values, np.arange(10_000, 30_000), labels, '')
+    return labelled.Recording('a', 60.0, 0.0, values, np.arange(10_000, 30_000), labels, '', 60.0 * np.arange(10_000, 30_000))
 
 
 def test_only_healthy_time_that_counts_is_changed(recording):
