@@ -4,7 +4,6 @@ Sizes are measured in turn, and the best of all rounds counts, so that a machine
 """
 
 import multiprocessing
-import sys
 from concurrent.futures import ProcessPoolExecutor
 
 from bench import step, warmed
@@ -32,7 +31,9 @@ def main():
     found = figures(measured())
     for name, figure in found.items():
         print(f'  {name:44}{figure:10.2f}{BOUNDS[name]:10.6g}{"  beyond" * (name in beyond(found))}')
-    return 1 if beyond(found) else 0
+    if beyond(found):
+        raise SystemExit(1)
+    return found
 
 
 def beyond(found):
@@ -65,7 +66,3 @@ def figures(rows):
 
 def _best(rows, kind, name):
     return min(row[kind][name]['best'] for row in rows)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -1,7 +1,5 @@
 """One live step of a detector over loopback HTTP, split by stage, and beside each stage the floor: the least that the libraries under it need.
 
-    python -m bench step [--entities N[,N…]] [--json FILE] [--model MODEL]
-
 Every entity has a score, one in a thousand is anomalous (warmed.py). Each size runs in a process of its own. Steps and floors are measured in turn,
 since other work on the machine slows both; the table has the best of some rounds, the file their medians, too. Floors:
 
@@ -13,17 +11,13 @@ since other work on the machine slows both; the table has the best of some round
 Below them what is left of render and the page with each choice of the key `export`.
 """
 
-import argparse
 import gc
-import json
 import multiprocessing
 import re
-import sys
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import get_args
@@ -32,7 +26,7 @@ import msgspec
 import numpy as np
 import requests
 
-from bench import machine, warmed
+from bench import arguments, machine, warmed
 from bench.answers import Answers, config
 from promlstm.engine import session as sessions
 from promlstm.engine.bundle import NEXT
@@ -51,39 +45,24 @@ STAGES = ('decode', *COLUMNS, 'judge', 'render')
 FLOORS = ('decode', 'columns', 'judge', 'render')
 
 
-def main(arguments=()):
-    """Print a table, and write it to a file where one is named. Returns an exit status."""
-    options = _parser().parse_args(list(arguments))
-    about = machine.described()
-    print('  ' + machine.line(about), flush=True)
-    session = sessions.load(sessions.resolve(options.model), prove=False)
+def add_options(parser):
+    """Those of `main`."""
+    parser.add_argument('--entities', metavar='N[,N…]', type=arguments.sizes, default=SIZES, help='how many; several sizes one after the other')
+    parser.add_argument('--model', metavar='MODEL', default=MODEL, help=arguments.MODEL)
+
+
+def main(entities=None, model=None):
+    """Print a table; returns its rows and the model."""
+    sizes, model = entities or SIZES, model or MODEL
+    session = sessions.load(sessions.resolve(model), prove=False)
     remembered = warmed.memory(config('http://localhost').detectors[0], session)
     rows = []
     print('  entities  stage      seconds   µs/entity     floor   × floor')
-    for entities in options.entities:
+    for size in sizes:
         with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as own:  # so that its memory is its own
-            rows.append(own.submit(measure, entities, options.model, remembered).result())
+            rows.append(own.submit(measure, size, model, remembered).result())
         _print(rows[-1])
-    if options.json:
-        Path(options.json).write_text(
-            json.dumps(about | {'model': options.model, 'load_after': machine.load(), 'sizes': rows}, indent=1) + '\n'
-        )
-    return 0
-
-
-def _parser():
-    parser = argparse.ArgumentParser(prog='python -m bench step', description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument('--entities', metavar='N[,N…]', type=_sizes, default=SIZES, help='how many; several sizes one after the other')
-    parser.add_argument('--json', metavar='FILE', help='what was measured, with the machine, its load, versions and the date')
-    parser.add_argument('--model', metavar='MODEL', default=MODEL, help=f'a model file, or builtin:NAME (default {MODEL})')
-    return parser
-
-
-def _sizes(text):
-    sizes = tuple(int(part.replace('_', '')) for part in text.split(','))
-    if min(sizes) < 2:
-        raise ValueError
-    return sizes
+    return {'model': model, 'sizes': rows}
 
 
 def _print(row):
@@ -290,7 +269,3 @@ class _Data(msgspec.Struct, gc=False):
 
 class _Answer(msgspec.Struct, gc=False):
     data: _Data
-
-
-if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
