@@ -41,6 +41,7 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000)
 MODEL = 'builtin:default'
 ROUNDS, LARGE, ROUNDS_OF_LARGE = 7, 300_000, 3
 COLUMNS = ('place', 'recall', 'score', 'remember', 'commit')
+TYPES = {'tensor(float)': np.float32, 'tensor(double)': np.float64, 'tensor(int64)': np.int64}
 STAGES = ('decode', *COLUMNS, 'judge', 'render')
 FLOORS = ('decode', 'columns', 'judge', 'render')
 
@@ -184,7 +185,7 @@ class _Steps:
         heap.give_back(len(self.subject.memory))  # as Scheduler, after each step
 
 
-class _Watched:
+class Watched:
     """A session that keeps what it was given last."""
 
     def __init__(self, session):
@@ -206,11 +207,10 @@ class _Floors:
         self._steps, self.taken = steps, defaultdict(list)
         subject: Detector = steps.subject
         self._body = requests.post(url + '/api/v1/query', data={'time': str(warmed.NOW)}, timeout=600).content
-        subject.session = _Watched(subject.session)
+        subject.session = Watched(subject.session)
         path = sessions.resolve(model)
         self._runtime, _ = sessions.opened(path.read_bytes(), str(path))
         self._pool = ThreadPoolExecutor(subject.session.threads)
-        self._decode = msgspec.json.Decoder(_Answer).decode
 
     def run(self):
         """All of them once, of the step before."""
@@ -221,7 +221,7 @@ class _Floors:
         columns = [column for column in columns if isinstance(column, np.ndarray)]
         bindings = self._bindings()
         floors = {
-            'decode': lambda: self._decode(self._body),
+            'decode': lambda: decoded(self._body),
             'columns': lambda: [column.copy() for column in columns],
             'judge': lambda: list(self._pool.map(self._runtime.run_with_iobinding, bindings)),
             'render': lambda: compressed(page),
@@ -235,9 +235,7 @@ class _Floors:
         """Those of the chunks of the last step."""
         given, session = self._steps.subject.session.given, self._steps.subject.session
         rows, features = given['value'].shape
-        wanted = {node.name: node.type for node in self._runtime.get_inputs()}
-        types = {'tensor(float)': np.float32, 'tensor(double)': np.float64, 'tensor(int64)': np.int64}
-        self._feeds = {name: _array(given[name], types[kind]) for name, kind in wanted.items()}  # kept: bindings hold addresses
+        self._feeds = feeds(self._runtime, given)  # kept: bindings hold addresses
         blank, _ = session.run({name: array[:2] if array.ndim else array for name, array in self._feeds.items() if name not in session.bundle.states},
                                {name: self._feeds[name][:2] for name in session.bundle.states})  # fmt: skip
         shapes = {name: (array.dtype, array.shape[1:]) for name, array in blank.items()}
@@ -254,8 +252,10 @@ class _Floors:
         return bindings
 
 
-def _array(values, dtype):
-    return np.ascontiguousarray(values, dtype) if np.ndim(values) else np.asarray(values, dtype)
+def feeds(runtime, given):
+    """{input of the graph: array as it takes it}, of what a session was given."""
+    wanted = {node.name: TYPES[node.type] for node in runtime.get_inputs()}
+    return {name: np.ascontiguousarray(given[name], dtype) if np.ndim(given[name]) else np.asarray(given[name], dtype) for name, dtype in wanted.items()}
 
 
 class _Series(msgspec.Struct, gc=False):
@@ -269,3 +269,6 @@ class _Data(msgspec.Struct, gc=False):
 
 class _Answer(msgspec.Struct, gc=False):
     data: _Data
+
+
+decoded = msgspec.json.Decoder(_Answer).decode  # an answer of Prometheus, the values left as text
