@@ -110,7 +110,9 @@ def test_check_config_says_how_they_are_spread(sharded):
         assert check(configuration.parse(text), online=True, say=lines.append, shards=SHARDS) == good
         assert good != any('split_by: the parts are not the whole' in line for line in lines)
     header = next(number for number, line in enumerate(lines) if line.startswith('SHARD '))
-    assert len([line for line in lines[header + 1 :] if line[:1].isdigit()]) == SHARDS
+    assert lines[header].split()[-2:] == ['MEMORY', 'PAGE']
+    rows = [line.split() for line in lines[header + 1 :] if line[:1].isdigit()]
+    assert len(rows) == SHARDS and sum(int(row[3]) for row in rows) > len(PODS) and all(float(row[-2]) > 0 for row in rows)
 
 
 def test_one_that_is_killed_is_told_and_the_others_go_on(sharded):
