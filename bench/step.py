@@ -14,6 +14,7 @@ Below them what is left of render and the page with each choice of the key `expo
 import gc
 import multiprocessing
 import re
+import zlib
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -72,6 +73,8 @@ def _print(row):
         seconds, floor = row['seconds'][name]['best'], row['floors'].get(name, {}).get('best')
         beside = f'{floor:10.4f}{seconds / floor:10.2f}' if floor else ''
         print(f'  {entities:8}  {name:8}{seconds:10.4f}{seconds / entities * 1e6:12.2f}{beside}')
+    sizes = {name: row[f'answer_{name}'] / entities for name in ('bytes', 'compressed_bytes')}
+    print(f'  {entities:8}  answer {sizes["bytes"]:.0f} bytes an entity, compressed by zlib at level 1 {sizes["compressed_bytes"]:.0f}')
     print(f'  {entities:8}  peak {row["peak_bytes"] / 1e6:.0f} MB, {row["bytes_an_entity"]:.0f} bytes an entity between steps')
     for name, each in row['exports'].items():
         sizes = f'page {each["page_bytes"] / 1e6:.1f} MB, compressed {each["page_gzip_bytes"] / 1e6:.1f} MB'
@@ -111,6 +114,8 @@ def measure(entities, model, remembered, rounds=None):
         **_on_page(b''.join(steps.page.parts())),
         'seconds': taken,
         'floors': {name: {'best': min(times), 'median': median(times)} for name, times in floors.taken.items()},
+        'answer_bytes': len(floors.body),
+        'answer_compressed_bytes': len(zlib.compress(floors.body, 1)),
         'peak_bytes': peak,
         'bytes_an_entity': (resident - at_rest) / entities,
         'memory_bytes': steps.subject.memory.nbytes(),
@@ -206,7 +211,7 @@ class _Floors:
     def __init__(self, steps, url, model):
         self._steps, self.taken = steps, defaultdict(list)
         subject: Detector = steps.subject
-        self._body = requests.post(url + '/api/v1/query', data={'time': str(warmed.NOW)}, timeout=600).content
+        self.body = requests.post(url + '/api/v1/query', data={'time': str(warmed.NOW)}, timeout=600).content
         subject.session = Watched(subject.session)
         path = sessions.resolve(model)
         self._runtime, _ = sessions.opened(path.read_bytes(), str(path))
@@ -221,7 +226,7 @@ class _Floors:
         columns = [column for column in columns if isinstance(column, np.ndarray)]
         bindings = self._bindings()
         floors = {
-            'decode': lambda: decoded(self._body),
+            'decode': lambda: decoded(self.body),
             'columns': lambda: [column.copy() for column in columns],
             'judge': lambda: list(self._pool.map(self._runtime.run_with_iobinding, bindings)),
             'render': lambda: compressed(page),

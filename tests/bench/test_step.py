@@ -23,3 +23,4 @@ def test_what_is_measured_has_scores_on_its_page(remembered):
     assert row['anomalous'] == row['lines']['promlstm_anomaly_start_timestamp_seconds'] == 2
     assert set(row['seconds']) == {*step.STAGES, 'columns', 'own time'}
     assert set(row['floors']) == set(step.FLOORS)
+    assert 150 < row['answer_bytes'] / 2000 < 200 and 20 < row['answer_compressed_bytes'] / 2000 < 40
