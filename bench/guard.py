@@ -20,6 +20,7 @@ BOUNDS = {
     'render, × of ISA-L alone': 3.0,
     f'an entity of {LARGE}, × of one of {SMALL}': 1.5,
     'resident bytes an entity': 12_000,
+    'bytes an entity at the peak of a step': 14_000,
     'bytes of memory an entity': 3_000,
     'bytes an entity on the page': 1_000,
     'bytes an entity on the page, compressed': 150,
@@ -59,8 +60,8 @@ def figures(rows):
     page = large[0]['exports']['all']
     ratios = {stage: _best(large, 'seconds', stage) / _best(large, 'floors', stage) for stage in ('decode', 'judge', 'render')}
     growth = _best(large, 'seconds', 'own time') / LARGE / (_best(small, 'seconds', 'own time') / SMALL)
-    resident = min(row['bytes_an_entity'] for row in large)
-    numbers = (*ratios.values(), growth, resident, large[0]['memory_bytes'] / LARGE, page['page_bytes'] / LARGE, page['page_gzip_bytes'] / LARGE)
+    resident, peak = min(row['bytes_an_entity'] for row in large), min(row['peak_bytes_an_entity'] for row in large)
+    numbers = (*ratios.values(), growth, resident, peak, large[0]['memory_bytes'] / LARGE, page['page_bytes'] / LARGE, page['page_gzip_bytes'] / LARGE)
     return dict(zip(BOUNDS, numbers, strict=True))
 
 

@@ -7,6 +7,8 @@ since other work on the machine slows both; the table has the best of some round
     judge     ONNX Runtime on the same chunks by the same number of threads, inputs and outputs bound before
     columns   (place, recall, score, remember, commit) a copy of the columns that they make
     render    compression of the page's text as one piece, by one thread
+    products  matrix products of numpy (SGEMM) of as many rows, 4 096 at a time, with the weights of the graph's LSTM and dense layers: what of `judge`
+              is multiplication by learnt weights, and nothing else of what the graph does. Only where the package `onnx` is there to read them
 
 Below them what is left of render and the page with each choice of the key `export`.
 """
@@ -44,7 +46,7 @@ ROUNDS, LARGE, ROUNDS_OF_LARGE = 7, 300_000, 3
 COLUMNS = ('place', 'recall', 'score', 'remember', 'commit')
 TYPES = {'tensor(float)': np.float32, 'tensor(double)': np.float64, 'tensor(int64)': np.int64}
 STAGES = ('decode', *COLUMNS, 'judge', 'render')
-FLOORS = ('decode', 'columns', 'judge', 'render')
+FLOORS = ('decode', 'columns', 'judge', 'render', 'products')
 
 
 def add_options(parser):
@@ -73,6 +75,8 @@ def _print(row):
         seconds, floor = row['seconds'][name]['best'], row['floors'].get(name, {}).get('best')
         beside = f'{floor:10.4f}{seconds / floor:10.2f}' if floor else ''
         print(f'  {entities:8}  {name:8}{seconds:10.4f}{seconds / entities * 1e6:12.2f}{beside}')
+    if products := row['floors'].get('products'):
+        print(f'  {entities:8}  products of numpy with the weights of the graph {products["best"]:.4f}')
     sizes = {name: row[f'answer_{name}'] / entities for name in ('bytes', 'compressed_bytes')}
     print(f'  {entities:8}  answer {sizes["bytes"]:.0f} bytes an entity, compressed by zlib at level 1 {sizes["compressed_bytes"]:.0f}')
     print(f'  {entities:8}  peak {row["peak_bytes"] / 1e6:.0f} MB, {row["bytes_an_entity"]:.0f} bytes an entity between steps')
@@ -117,6 +121,7 @@ def measure(entities, model, remembered, rounds=None):
         'answer_bytes': len(floors.body),
         'answer_compressed_bytes': len(zlib.compress(floors.body, 1)),
         'peak_bytes': peak,
+        'peak_bytes_an_entity': (peak - at_rest) / entities,
         'bytes_an_entity': (resident - at_rest) / entities,
         'memory_bytes': steps.subject.memory.nbytes(),
         'exports': exports,
@@ -215,7 +220,7 @@ class _Floors:
         subject.session = Watched(subject.session)
         path = sessions.resolve(model)
         self._runtime, _ = sessions.opened(path.read_bytes(), str(path))
-        self._pool = ThreadPoolExecutor(subject.session.threads)
+        self._pool, self._weights = ThreadPoolExecutor(subject.session.threads), _weights(path)
 
     def run(self):
         """All of them once, of the step before."""
@@ -231,10 +236,19 @@ class _Floors:
             'judge': lambda: list(self._pool.map(self._runtime.run_with_iobinding, bindings)),
             'render': lambda: compressed(page),
         }
-        for name in FLOORS:
+        if self._weights:
+            floors['products'] = lambda: self._multiply(len(memory))
+        for name in floors:
             start = perf_counter()
             floors[name]()
             self.taken[name].append(perf_counter() - start)
+
+    def _multiply(self, rows):
+        """By each of the weights, as many rows at a time as the graph takes."""
+        blocks = [np.ones((min(rows, sessions.CHUNK), len(weight)), np.float32) for weight in self._weights]
+        for _ in range(0, rows, sessions.CHUNK):
+            for block, weight in zip(blocks, self._weights, strict=True):
+                np.matmul(block, weight)
 
     def _bindings(self):
         """Those of the chunks of the last step."""
@@ -255,6 +269,22 @@ class _Floors:
                     bind(name, 'cpu', 0, part.dtype, part.shape, part.ctypes.data)
             bindings.append(binding)
         return bindings
+
+
+def _weights(path):
+    """Those that a model multiplies by, float32 [inputs, outputs] each; none where `onnx` is not installed."""
+    try:
+        import onnx
+    except ImportError:
+        return []
+    graph, found = onnx.load(path).graph, []
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == 'LSTM':  # [1, 4 × units, inputs] of the input, and of what it remembers
+            found += [np.ascontiguousarray(stored[name][0].T) for name in node.input[1:3]]
+        elif node.op_type == 'MatMul' and node.input[1] in stored:
+            found.append(stored[node.input[1]])
+    return found
 
 
 def feeds(runtime, given):
