@@ -35,7 +35,7 @@ def main(given):
     if len(names) == 1 and names != ['all']:
         chosen = vars(_parser_of(*names).parse_args(options))
     else:
-        found, others = _parser().parse_known_args(options)
+        found, others = _parser(_listed()).parse_known_args(options)
         if others:
             return _refused(f'{others[0]}: options are for one measurement, named before them')
         names, chosen = NAMES if names == ['all'] else names or USUAL, vars(found)
