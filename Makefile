@@ -69,8 +69,8 @@ pictures: .venv-test tools  ## Make docs/images again from the real programs (7 
 model: .venv-test  ## Make the default model from its recipe
 	.venv-test/bin/python -m convert all convert/recipes/default.yml $(ARGS)
 
-bench: .venv  ## Measure steps beside their floors, scrapes, starts, many detectors, churn and what others do (ARGS=step: steps alone)
-	.venv/bin/python -m bench $(ARGS)
+bench: .venv-test  ## Measure steps beside their floors, scrapes, starts, many detectors, churn and what others do (ARGS=step: steps alone)
+	.venv-test/bin/python -m bench $(ARGS)
 
 clean:  ## Remove everything that make made here
 	rm -rf .venv .venv-test .venv-docs .cache build dist promlstm.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,64 +1,98 @@
-"""Measure what the exporter does all day, or what is named: `python -m bench`, `python -m bench all`, `python -m bench footprint memory step scrape ui`.
+"""Measure what promlstm costs, and what it is good for; each measurement prints a table of what it measured and how.
 
-Without names those of USUAL; `--json=FILE` writes them into a file as well. Those of LONG run only where they are named. Options go
-to the one that is named, or else to the step: `python -m bench scaling --help`, `python -m bench --entities=100000 --json=FILE`."""
+    python -m bench                                all that are marked with * below, which is what the exporter does all day
+    python -m bench --json=bench.json              the same, into a file as well
+    python -m bench step scrape                    these, one after the other
+    python -m bench all                            all but those that take long
+    python -m bench memory --entities=1000         one, with its options
+    python -m bench memory --help                  what it measures and how, and its options
+    python -m bench --entities=1000,100000         options without a name are those of `step`
+"""
 
 import contextlib
 import importlib
 import io
 import json
+import shutil
 import sys
-import tempfile
-from pathlib import Path
+import textwrap
 
-from bench import machine
+from bench import arguments, machine
 
 NAMES = ('footprint', 'memory', 'step', 'detectors', 'today', 'scrape', 'start', 'checkpoint', 'collect', 'incidents', 'forecast', 'ui')
 USUAL = ('step', 'scrape', 'start', 'checkpoint', 'detectors', 'churn', 'today')
-LONG = ('churn', 'disks', 'failures', 'guard', 'history', 'retrain', 'scaling', 'servers', 'tolerate')  # only where they are named
-WITH_OPTIONS = ('history', 'scaling', 'step')  # their main takes arguments, and returns an exit status
+LONG = ('churn', 'disks', 'failures', 'guard', 'history', 'queries', 'retrain', 'scaling', 'servers', 'tolerate')  # only where they are named
 
 
-def main(arguments):
-    """Run them one after the other; returns the exit status."""
-    first = next((n for n, argument in enumerate(arguments) if argument.startswith('-')), len(arguments))
-    names, options = arguments[:first], arguments[first:]
-    if not names:
-        file = options[0].partition('=')[2] if len(options) == 1 and options[0].startswith('--json=') else None
-        if file or not options:
-            return _usual(file)
+def main(given):
+    """Measure one after the other; returns the exit status."""
+    first = next((n for n, argument in enumerate(given) if argument.startswith('-')), len(given))
+    names, options = given[:first], given[first:]
+    if not names and _parser(_listed()).parse_known_args(options)[1]:
         names = ['step']
-    if names == ['all']:
-        names = NAMES
-    if unknown := next((name for name in names if name not in NAMES + LONG), None):
-        print(f'bench: no measurement {unknown!r}; there are {", ".join(NAMES + LONG)}', file=sys.stderr)
-        return 2
-    if options and (len(names) != 1 or names[0] not in WITH_OPTIONS):
-        print(f'bench: {options[0]}: options are for one of {", ".join(WITH_OPTIONS)}, named before them', file=sys.stderr)
-        return 2
-    return next((status for name in names if (status := _measure(name, options))), 0)
-
-
-def _measure(name, options=()):
-    """Its exit status."""
-    measurement = importlib.import_module(f'bench.{name}')
-    print(f'\n{name}: {measurement.__doc__.splitlines()[0]}', flush=True)
-    return (measurement.main(options) if name in WITH_OPTIONS else measurement.main()) or 0
-
-
-def _usual(file):
-    """Measure all of USUAL; a file has the step's own figures, and the lines that the others print."""
-    found = {}
-    with tempfile.NamedTemporaryFile(suffix='.json') as own:
-        for name in USUAL:
-            with contextlib.redirect_stdout(_Twice(sys.stdout)) as printed:
-                if status := _measure(name, [f'--json={own.name}'] if name == 'step' else ()):
-                    return status
-            found[name] = printed.getvalue().splitlines()
-        if file:
-            found = json.loads(Path(own.name).read_text()) | {'load_after': machine.load(), 'printed': found}
-            Path(file).write_text(json.dumps(found, indent=1) + '\n')
+    if unknown := next((name for name in names if name not in NAMES + LONG and names != ['all']), None):
+        return _refused(f'no measurement {unknown!r}; there are {", ".join(NAMES + LONG)}, and all')
+    if len(names) == 1 and names != ['all']:
+        chosen = vars(_parser_of(*names).parse_args(options))
+    else:
+        found, others = _parser(_listed()).parse_known_args(options)
+        if others:
+            return _refused(f'{others[0]}: options are for one measurement, named before them')
+        names, chosen = NAMES if names == ['all'] else names or USUAL, vars(found)
+    _measure(names, **chosen)
     return 0
+
+
+def _refused(text):
+    print(f'bench: {text}', file=sys.stderr)
+    return 2
+
+
+def _parser(epilog=None):
+    usage = 'python -m bench [NAME …] [--json FILE] [options of the one that is named]'
+    return arguments.parser('bench', __doc__, usage=usage, epilog=epilog)
+
+
+def _parser_of(name):
+    """That of one measurement."""
+    parser, measurement = arguments.parser(f'bench {name}', arguments.described(name)), importlib.import_module(f'bench.{name}')
+    if hasattr(measurement, 'add_options'):
+        measurement.add_options(parser)
+    return parser
+
+
+def _listed():
+    """All measurements with the first line of what each says of itself."""
+    width = shutil.get_terminal_size().columns - 2
+    heads = {'measurements:': NAMES, 'measurements that take long, or need what others do not:': LONG}
+    lines = []
+    for head, names in heads.items():
+        lines += [head]
+        for name in names:
+            first = arguments.described(name).splitlines()[0]
+            mark = '*' if name in USUAL else ' '
+            lines += textwrap.wrap(first, width, initial_indent=f'  {mark} {name:11}', subsequent_indent=' ' * 15)
+        lines += ['']
+    return '\n'.join(lines)
+
+
+def _measure(names, json=None, **options):
+    """Print what they measure; a file has what was printed, and the figures that they return."""
+    about, figures, printed = machine.described(), {}, {}
+    print(machine.line(about))
+    for name in names:
+        measurement = importlib.import_module(f'bench.{name}')
+        print(f'\n{name}: {measurement.__doc__.splitlines()[0]}', flush=True)
+        with contextlib.redirect_stdout(_Twice(sys.stdout)) as text:
+            found = measurement.main(**options)
+        figures |= {name: found} if found else {}
+        printed[name] = text.getvalue().splitlines()
+        if json:  # after each of them: what was measured for an hour is kept where a later one fails
+            _write(json, about | {'load_after': machine.load(), 'figures': figures, 'printed': printed})
+
+
+def _write(path, found):
+    path.write_text(json.dumps(found, indent=1) + '\n')
 
 
 class _Twice(io.StringIO):

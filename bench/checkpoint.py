@@ -50,19 +50,21 @@ def remembering(session, fleet):
 
 
 def main():
-    """Print a row for each size: medians of some times; steps that are made while one is written, beside those that are made alone."""
+    """Print a row for each size: medians of some times; steps that are made while one is written, beside those that are made alone. Returns them."""
     session = load(resolve('builtin:default'), prove=False)
     print('  entities       bytes  snapshot     write   restore   a step alone   while one is written')
+    rows = []
     for entities in SIZES:
-        row = measure(session, entities)
-        print('  {:8} {:11} {:9.5f} {:9.3f} {:9.3f} {:14.3f} {:22.3f}'.format(entities, *row), flush=True)
+        rows.append(measure(session, entities))
+        print('  {:8} {:11} {:9.5f} {:9.3f} {:9.3f} {:14.3f} {:22.3f}'.format(*rows[-1].values()), flush=True)
+    return {'sizes': rows}
 
 
 def measure(session, entities):
-    """(bytes, seconds of: taking a snapshot, writing, restoring, a step alone, a step beside a write)."""
+    """A row, {name: figure}: entities, bytes, and the seconds of taking a snapshot, writing, restoring, a step alone, a step beside a write."""
     subject, verdicts = remembering(session, Fleet(entities))
     settings = storage.settings(subject.config, config('http://localhost').prometheus)
-    taken = {'snapshot': [], 'write': [], 'restore': [], 'alone': [], 'beside': []}
+    taken = {'snapshot': [], 'write': [], 'restore': [], 'step': [], 'step_beside_a_write': []}
 
     def timed(name, what):
         began = perf_counter()
@@ -85,7 +87,7 @@ def measure(session, entities):
             snapshot = timed('snapshot', lambda: subject.snapshot(verdicts))
             size = timed('write', write)
             timed('restore', restore)
-            timed('alone', lambda at=NOW + 60 * (3 + i): subject.step(at))
+            timed('step', lambda at=NOW + 60 * (3 + i): subject.step(at))
         done = threading.Event()
 
         def go_on_writing():
@@ -96,7 +98,7 @@ def measure(session, entities):
         thread.start()
         sleep(0.05)
         for i in range(TIMES):
-            timed('beside', lambda at=NOW + 60 * (3 + i): subject.step(at))
+            timed('step_beside_a_write', lambda at=NOW + 60 * (3 + i): subject.step(at))
         done.set()
         thread.join()
-    return size, *(sorted(times)[len(times) // 2] for times in taken.values())
+    return {'entities': entities, 'bytes': size} | {f'{name}_seconds': sorted(times)[len(times) // 2] for name, times in taken.items()}

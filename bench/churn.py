@@ -33,7 +33,8 @@ class Fleet:
 
 
 def main():
-    """Print a row every hundred steps."""
+    """Print a row every hundred steps; returns them."""
+    rows = []
     subject = Detector(config('http://localhost').detectors[0], sessions.load(sessions.resolve(MODEL), prove=False), Fleet())
     labels, page = exposition.Labels('bench', ('',), subject.session.bundle.manifest.views), Page(lambda: 0.0)
     gc.freeze()
@@ -47,5 +48,8 @@ def main():
         page.publish('bench', blocks, 1.0)
         subject.forget()
         if number % SHOWN == 0:
-            print(f'  {number:5}{machine.resident_bytes() / 1e6:13.0f}{len(subject.entities):23}', flush=True)
+            rows.append({'steps': number, 'resident_bytes': machine.resident_bytes(), 'entities_in_the_table': len(subject.entities)})
+            print(f'  {number:5}{rows[-1]["resident_bytes"] / 1e6:13.0f}{len(subject.entities):23}', flush=True)
     gc.enable()
+    gc.unfreeze()
+    return {'entities': ENTITIES, 'rows': rows}

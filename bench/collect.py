@@ -48,4 +48,8 @@ with tempfile.TemporaryDirectory() as name:
 def main():
     """Print a row for each step of each size, each size in a process of its own."""
     for entities in SIZES:
-        subprocess.run([sys.executable, '-c', RUN, str(entities), str(WEEKS)], check=True)
+        with subprocess.Popen([sys.executable, '-c', RUN, str(entities), str(WEEKS)], stdout=subprocess.PIPE, text=True) as own:
+            for line in own.stdout:
+                print(line, end='', flush=True)
+        if own.returncode:
+            raise SystemExit(own.returncode)

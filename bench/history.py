@@ -1,13 +1,10 @@
 """A start from the history in a real Prometheus, whole: until the first score, seconds and CPU time of both, what was asked, memory at the peak.
 
-    python -m bench history [--series N] [--model MODEL] [--plain]
-
 A Prometheus of `.ci/install-tools` is filled by remote write: a sample every half hour of the week before, from which a start takes what is usual at
 each time, and one a minute of the last hours, which it replays. Then `promlstm run` is started as a user would. Both run on this machine, so each
 has the other's work beside its own: CPU time says what either needs.
 """
 
-import argparse
 import contextlib
 import os
 import re
@@ -26,32 +23,32 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'tests/support')]
 
 import servers  # noqa: E402
 
-from bench import machine  # noqa: E402
+from bench import arguments, machine  # noqa: E402
 from promlstm.engine.session import load, resolve  # noqa: E402
 
 STEP, SLOT, WEEK = 60, 1800, 8 * 86400
 GROUP, SAMPLES_AT_ONCE = 5_000, 300_000  # series and samples of one request that writes
 PATIENCE_SECONDS = 3600
-METRIC = 'level'
+METRIC, SERIES, MODEL = 'level', 100_000, 'builtin:default'
 
 
-def main(arguments=()):
-    """Fill, start, print. Returns an exit status."""
-    parser = argparse.ArgumentParser(prog='python -m bench history', description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument('--series', type=int, default=100_000)
-    parser.add_argument('--model', default='builtin:default', help='a model file, or builtin:NAME')
-    parser.add_argument('--plain', action='store_true', help='enable_compression: false')
-    options = parser.parse_args(list(arguments))
-    print('  ' + machine.line(machine.described()), flush=True)
+def add_options(parser):
+    """Those of `main`."""
+    parser.add_argument('--series', metavar='N', type=arguments.at_least(1), default=SERIES, help='in Prometheus, each an entity (default %(default)s)')
+    parser.add_argument('--model', metavar='MODEL', default=MODEL, help=arguments.MODEL)
+    parser.add_argument('--plain', action='store_true', help='with `enable_compression: false`')
+
+
+def main(series=SERIES, model=MODEL, plain=False):
+    """Fill, start, print; returns the figures."""
     with tempfile.TemporaryDirectory() as folder:
         flags = ('--web.enable-remote-write-receiver', '--storage.tsdb.min-block-duration=20d', '--query.max-samples=200000000')
         with servers.Prometheus(folder, scrape_configs=[], args=flags) as prometheus:
-            steps = load(resolve(options.model), prove=False).bundle.manifest.steps_of_replay(STEP, options.series)
+            steps = load(resolve(model), prove=False).bundle.manifest.steps_of_replay(STEP, series)
             began = time.monotonic()
-            samples = _fill(prometheus.url, options.series, steps)
-            print(f'  {options.series} series, {steps} steps are replayed; {samples} samples written in {time.monotonic() - began:.0f} s', flush=True)
-            _start(Path(folder), prometheus, options)
-    return 0
+            samples = _fill(prometheus.url, series, steps)
+            print(f'  {series} series, {steps} steps are replayed; {samples} samples written in {time.monotonic() - began:.0f} s', flush=True)
+            return {'series': series, 'model': model, 'plain': plain} | _start(Path(folder), prometheus, model, plain=plain)
 
 
 def _fill(url, series, steps):
@@ -113,11 +110,11 @@ def _snappy(message):
     return _varint(len(message)) + b'\xfc' + struct.pack('<I', len(message) - 1) + message
 
 
-def _start(folder, prometheus, options):
-    """Start the program, wait for scores, print."""
+def _start(folder, prometheus, model, *, plain):
+    """Start the program, wait for scores, print; returns the figures."""
     port = servers.free_port()
-    source = {'url': prometheus.url, 'enable_compression': not options.plain}
-    tree = {'prometheus': source, 'detectors': [{'name': 'bench', 'expr': METRIC, 'model': options.model}]}
+    source = {'url': prometheus.url, 'enable_compression': not plain}
+    tree = {'prometheus': source, 'detectors': [{'name': 'bench', 'expr': METRIC, 'model': model}]}
     (folder / 'promlstm.yml').write_text(yaml.safe_dump(tree))
     flags = ('run', f'--config.file={folder / "promlstm.yml"}', f'--web.listen-address=127.0.0.1:{port}')
     used, asked = _cpu(prometheus.child.pid), _asked(prometheus.url)
@@ -127,11 +124,12 @@ def _start(folder, prometheus, options):
         took = time.monotonic() - began
         pid = exporter.child.pid
         own, theirs, peak = _cpu(pid), _cpu(prometheus.child.pid) - used, machine.peak_bytes(pid)
+    asked = _asked(prometheus.url) - asked
     print(
         f'  first score after {took:.1f} s; CPU time {own:.1f} s, of Prometheus {theirs:.1f} s; {peak / 1e6:.0f} MB at the peak; '
-        f'{_asked(prometheus.url) - asked} requests for ranges',
-        flush=True,
-    )
+        f'{asked} requests for ranges', flush=True,
+    )  # fmt: skip
+    return {'first_score_seconds': took, 'cpu_seconds': own, 'prometheus_cpu_seconds': theirs, 'peak_bytes': peak, 'range_requests': asked}
 
 
 def _asked(url):
@@ -151,7 +149,3 @@ def _cpu(pid):
     """CPU time of a process, seconds."""
     fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
-
-
-if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,5 @@
 """Where the bytes of an entity are: between steps by what holds them, and the most that there is in each stage of a step.
 
-    python -m bench memory, or python -m bench.memory N for N entities
-
 A detector of entities with scores, one in a thousand anomalous (warmed.py), takes steps over loopback HTTP as the runner makes them, in a process
 of its own. What holds bytes is counted object by object: columns by their dtype, objects of Python as their allocator rounds them. What the process has
 grown by and nothing holds is memory that the allocators keep for the next step. Peaks are those of the process, as Linux tells them.
@@ -18,7 +16,7 @@ from types import FunctionType, MethodType, ModuleType
 
 import numpy as np
 
-from bench import machine, warmed
+from bench import arguments, machine, warmed
 from bench.answers import Answers, config
 from promlstm.engine.session import load, resolve
 from promlstm.live import heap
@@ -29,14 +27,21 @@ from promlstm.serve.page import Page, pack
 ENTITIES = 100_000
 MODEL = 'builtin:default'
 STEPS = 3  # the first builds the table and the labels, the second allocates
+_COUNTED = (np.ndarray, bytes, bytearray, memoryview)  # whose own bytes those of an array over them are
 _NOT_OURS = (type, ModuleType, FunctionType, MethodType)  # they lead to all that the process has
 
 
-def main(entities=ENTITIES):
-    """Print bytes an entity."""
-    remembered = warmed.memory(config('http://localhost').detectors[0], load(resolve(MODEL), prove=False))
+def add_options(parser):
+    """Those of `main`."""
+    parser.add_argument('--entities', metavar='N', type=arguments.at_least(2), default=ENTITIES, help='how many (default %(default)s)')
+    parser.add_argument('--model', metavar='MODEL', default=MODEL, help=arguments.MODEL)
+
+
+def main(entities=ENTITIES, model=MODEL):
+    """Print bytes an entity; returns bytes of all."""
+    remembered = warmed.memory(config('http://localhost').detectors[0], load(resolve(model), prove=False))
     with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as own:  # so that its memory is its own
-        held, peaks, grown, at_rest = own.submit(measure, entities, remembered).result()
+        held, peaks, grown, at_rest = own.submit(measure, entities, remembered, model).result()
     print(f'  bytes an entity between steps, {entities} entities with scores')
     for name, size in {**held, 'kept by allocators': grown - sum(held.values()), 'all': grown}.items():
         print(f'    {name:34}{size / entities:8.0f}')
@@ -44,14 +49,15 @@ def main(entities=ENTITIES):
     for name, size in peaks.items():
         print(f'    {name:34}{size / entities:8.0f}')
     print(f'  the whole process at its peak: {(at_rest + max(peaks.values())) / 1e6:.0f} MB')
+    return {'entities': entities, 'model': model, 'held_bytes': held, 'grown_bytes': grown, 'stage_peak_bytes': peaks, 'at_rest_bytes': at_rest}
 
 
-def measure(entities, remembered):
+def measure(entities, remembered, model):
     """({what holds them: bytes between steps}, {stage: bytes at its peak}, bytes between steps, bytes at rest); all but the last beyond those at rest.
 
-    remembered  of warmed.memory
+    remembered  of warmed.memory with the same model
     """
-    session = load(resolve(MODEL), prove=False)
+    session = load(resolve(model), prove=False)
     at_rest, peaks = machine.resident_bytes(), defaultdict(int)
 
     @contextmanager
@@ -108,13 +114,12 @@ def _held(owner, seen):
             continue
         seen.add(id(thing))
         if isinstance(thing, np.ndarray):
-            total += thing.nbytes if thing.base is None else 0
-            waiting += [] if thing.base is None else [thing.base]
+            if isinstance(thing.base, _COUNTED):
+                waiting.append(thing.base)
+            elif id(thing.base) not in seen:  # its own, or those of a library, as what the graph gives for few entities
+                total += thing.nbytes
+                seen |= {id(thing.base)} - {id(None)}
             continue
         total += -(-sys.getsizeof(thing) // 16) * 16
         waiting += [*thing, *thing.values()] if isinstance(thing, Mapping) else gc.get_referents(thing)
     return total
-
-
-if __name__ == '__main__':
-    main(*map(int, sys.argv[1:]))

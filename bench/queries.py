@@ -1,17 +1,17 @@
-"""What is asked of a real Prometheus, and where a start from history spends its time: `python -m bench.queries --series=4000`.
+"""What is asked of a real Prometheus, and where a start from history spends its time.
 
 It fills a Prometheus of `.ci/install-tools` with a sample a minute of so many pods, and prints
 
     a step          samples that Prometheus reads for an instant query, and for the window of 60 steps that is asked for anew at every step
     shards          the same for the parts of a divided detector, and the time that their matchers take
-    start           seconds of waiting for answers, of decoding and of judging, with the next answer fetched meanwhile and without
+    start           seconds, one answer after the other and with the next one fetched while one is judged; and what the first of them does
 """
 
-import argparse
 import random
 import sys
 import tempfile
 import time
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,24 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'tests/support')]
 import numpy as np  # noqa: E402
 import servers  # noqa: E402
 
+from bench import arguments  # noqa: E402
 from promlstm import config as configuration  # noqa: E402
 from promlstm import split  # noqa: E402
 from promlstm.engine import detector as engine  # noqa: E402
 from promlstm.engine.session import load, resolve  # noqa: E402
 from promlstm.query import prometheus as querying  # noqa: E402
 
-STEP, SAMPLES, WINDOW, SHARDS = 60, 420, 60, (5, 12)
+STEP, SAMPLES, WINDOW, SHARDS, SERIES = 60, 420, 60, (5, 12), 4000
 LETTERS = 'bcdfghjklmnpqrstvwxz2456789'  # what Kubernetes ends names of pods in
 
 
-def main() -> None:
+def add_options(parser: ArgumentParser) -> None:
+    """Those of `main`."""
+    parser.add_argument('--series', metavar='N', type=arguments.at_least(max(SHARDS)), default=SERIES, help='of pods in Prometheus (default %(default)s)')
+
+
+def main(series: int = SERIES) -> None:
     """Fill, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--series', type=int, default=4000)
-    series = parser.parse_args().series
     with tempfile.TemporaryDirectory() as folder:
         last = int(time.time()) // STEP * STEP - 2 * STEP
         _fill(Path(folder), series, last)
@@ -78,7 +81,7 @@ def _queries(prometheus: servers.Prometheus, last: int) -> None:
         rows.append((f'{shards} shards, the largest part', (max(read), max(seconds))))
         rows.append((f'{shards} shards, all parts', (sum(read), sum(seconds))))
     for name, (read_in_all, took) in rows:
-        print(f'{name:44} {read_in_all:>10} samples {1000 * took:>8.1f} ms')
+        print(f'  {name:44} {read_in_all:>10} samples {1000 * took:>8.1f} ms')
 
 
 def _start(prometheus: servers.Prometheus, last: int) -> None:
@@ -99,9 +102,9 @@ def _start(prometheus: servers.Prometheus, last: int) -> None:
         took = time.perf_counter() - began
         assert verdicts
         scores.append(verdicts.surprise)
-        decoding = spent['_matrix'] - 0.0
-        rest = took - spent['_ask'] - decoding if way is iter else float('nan')
-        print(f'start, {name:22} {took:6.2f} s: waiting {spent["_ask"]:.2f}, decoding {decoding:.2f}, judging {rest:.2f}')
+        waiting, decoding = spent.values()
+        parts = f': waiting {waiting:.2f}, decoding {decoding:.2f}, judging {took - waiting - decoding:.2f}' if way is iter else ''
+        print(f'  start, {name:22} {took:6.2f} s{parts}', flush=True)
     querying.ahead = usual
     assert np.array_equal(scores[0], scores[1], equal_nan=True)
 
@@ -115,7 +118,3 @@ def _timed(spent: dict[str, float], name: str, method: Any) -> Any:
             spent[name] += time.perf_counter() - began
 
     return call
-
-
-if __name__ == '__main__':
-    main()

@@ -1,7 +1,7 @@
 """From 1 000 series over four weeks at 60 s to a model, by the shipped recipe: seconds and peak memory of each stage.
 
 Needs TensorFlow and about a quarter of an hour, so it runs only when it is named. Samples are computed in place of a
-Prometheus. Each stage is a process of its own. `python -m bench.retrain ENTITIES WEEKS` for other sizes.
+Prometheus. Each stage is a process of its own.
 """
 
 import os
@@ -10,9 +10,17 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench import arguments
+
 ENTITIES, WEEKS, DAY = 1000, 4, 86400
 END = 1_764_000_000 // DAY * DAY
 STAGES = ('train', 'export', 'verify', 'calibrate', 'evaluate', 'release')
+
+
+def add_options(parser):
+    """Those of `main`."""
+    parser.add_argument('--entities', metavar='N', type=arguments.at_least(1), default=ENTITIES, help='how many series (default %(default)s)')
+    parser.add_argument('--weeks', metavar='N', type=arguments.at_least(1), default=WEEKS, help='of samples (default %(default)s)')
 
 
 def main(entities=ENTITIES, weeks=WEEKS):
@@ -47,7 +55,3 @@ def _row(stage, command):
     os.close(null)
     failed = '' if status == 0 else f'   failed: {" ".join(command[1:5])} …'
     print(f'  {stage:10} {time.monotonic() - began:8.1f} s {usage.ru_maxrss / 1024:8.0f} MB{failed}', flush=True)
-
-
-if __name__ == '__main__':
-    main(*map(int, sys.argv[1:]))

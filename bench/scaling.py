@@ -1,7 +1,5 @@
 """How well workloads are scaled by a forecast: seconds short of capacity and pod-hours, beside Kubernetes' own autoscaler and an oracle.
 
-    python -m bench scaling [--data DIR] [--model MODEL]
-
 The same autoscaler (autoscaler.py) and the same pods for all; what differs is the metric. Every scaler but the oracle has the observed load
 as a metric, and the higher of its two metrics counts; a forecast that is missing is the load, as in the guard of docs/how-to/scaling.md.
 
@@ -17,7 +15,6 @@ series, in whole minutes, at least five. A workload is short of capacity where i
 """
 
 import argparse
-import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -57,9 +54,9 @@ class Result(NamedTuple):
     pod_hours: np.ndarray           # ordered, whether they served or not
 
 
-def main(arguments=()):
-    """Print a table for each set. Returns an exit status."""
-    options = _parser().parse_args(list(arguments))
+def main(**options):
+    """Print a table for each set."""
+    options = argparse.Namespace(**options)
     from convert.errors import ConvertError
     from convert.evaluation import forecast_baselines, forecasting
     from promlstm.errors import PromlstmError
@@ -80,16 +77,14 @@ def main(arguments=()):
             for name, result in results.items():
                 total.setdefault(name, []).append(result)
     except (ConvertError, PromlstmError) as error:
-        print(f'bench: {error}', file=sys.stderr)
-        return 1
+        raise SystemExit(f'bench: {error}') from error
     if len(total[REACTIVE]) > 1:
         whole = {name: Result(*(np.concatenate(part) for part in zip(*each, strict=True))) for name, each in total.items()}
         _print('all', 'every day of a workload counts alike', whole)
-    return 0
 
 
-def _parser():
-    parser = argparse.ArgumentParser(prog='python -m bench scaling', description=__doc__.splitlines()[0], allow_abbrev=False)
+def add_options(parser):
+    """Those of `main`."""
     parser.add_argument('--data', metavar='DIR', help='labelled telemetry, DIR/SET/ENTITY.npz: its traffic beside the shop\'s')
     parser.add_argument('--model', metavar='MODEL', action='append', default=[], help='a forecast model, or builtin:NAME; may be given again')
     parser.add_argument('--window', metavar='DURATION', type=_up_to_an_hour, default=3600, help='of predict_linear (default 1h)')
@@ -97,7 +92,6 @@ def _parser():
     parser.add_argument('--target', metavar='SHARE', type=_within(float, 0.1, 1), default=0.8, help='of what a pod serves (default 0.8)')
     parser.add_argument('--pods', metavar='N', type=_within(int, 1, 1000), default=20, help='that serve the 99th percentile (default 20)')
     parser.add_argument('--days', metavar='N', type=_within(float, 0.1, 365), default=7, help='to simulate, the last of each series (default 7)')
-    return parser
 
 
 def _within(kind, least, most):

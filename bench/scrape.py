@@ -1,12 +1,16 @@
-"""Scrapes of a page of 100 000 entities by one and by eight at a time, while its detector computes one step after the other: first byte, last byte."""
+"""Scrapes of a large page by one and by eight at a time, at rest and while its detector computes one step after the other: first byte, last byte.
+
+A scraper is a process that asks again as soon as it has the whole answer, compressed or plain. Where a page is so large that a scrape outlasts
+what is measured, each scraper is waited for until it has had one.
+"""
 
 import subprocess
 import sys
 import threading
 from itertools import product
-from time import perf_counter
+from time import perf_counter, sleep
 
-from bench import warmed
+from bench import arguments, warmed
 from bench.answers import Answers, config
 from promlstm.engine import session as sessions
 from promlstm.query.prometheus import Prometheus
@@ -16,9 +20,11 @@ from promlstm.serve.server import Server
 from promlstm.serve.site import Site
 from promlstm.serve.telemetry import Telemetry
 
-ENTITIES = 100_000
+ENTITIES, MODEL = 100_000, 'builtin:default'
+ENCODINGS = {'gzip': 'gzip', 'plain': 'identity'}  # as a scraper asks for it
 SCRAPERS = (1, 8)
-STEPS = 12  # over which scrapes are measured
+STEPS, REST_SECONDS = 12, 5.0  # over which scrapes are measured
+COLUMNS = ('first_byte_p50_seconds', 'first_byte_p99_seconds', 'last_byte_p50_seconds', 'last_byte_p99_seconds')
 # A scraper is another process. It prints a line for each scrape until its standard input ends: seconds to the first byte, to the last.
 SCRAPER = '''
 import socket, sys, time
@@ -37,13 +43,20 @@ while True:
 '''
 
 
-def main():
-    """Print a row without steps and one with steps, for each encoding; milliseconds."""
-    with Answers(ENTITIES) as url:
+def add_options(parser):
+    """Those of `main`."""
+    parser.add_argument('--entities', metavar='N', type=arguments.at_least(2), default=ENTITIES, help='on the page (default %(default)s)')
+    parser.add_argument('--model', metavar='MODEL', default=MODEL, help=arguments.MODEL)
+
+
+def main(entities=ENTITIES, model=MODEL):
+    """Print a row without steps and one with steps, for each encoding, in milliseconds; returns them in seconds."""
+    rows = []
+    with Answers(entities) as url:
         settings = config(url)
-        session = sessions.load(sessions.resolve('builtin:default'))
+        session = sessions.load(sessions.resolve(model))
         config_of, source = settings.detectors[0], Prometheus(settings.prometheus)
-        subject, begin = warmed.detector(config_of, session, source, ENTITIES, warmed.memory(config_of, session))
+        subject, begin = warmed.detector(config_of, session, source, entities, warmed.memory(config_of, session))
         page = Page(lambda: 0.0)
         server = Server('127.0.0.1:0', Site(page=page, telemetry=Telemetry(), statuses=dict, ready=lambda: True))
         server.start()
@@ -51,10 +64,14 @@ def main():
         next(steps)
         next(steps)
         print(f'  {"":42}{"first byte p50":>16}{"p99":>8}{"last byte p50":>16}{"p99":>8}{"scrapes":>10}')
-        for gzip, scrapers in product(('identity', 'gzip'), SCRAPERS):
+        for encoding, scrapers in product(ENCODINGS, SCRAPERS):
             for name, count in (('at rest', 0), ('while steps run', STEPS)):
-                print(f'  {f"{gzip}, {scrapers} at a time, {name}":42}' + _row(server.server_port, gzip, scrapers, steps, count), flush=True)
+                row = _row(server.server_port, ENCODINGS[encoding], scrapers, steps, count)
+                cells = '{:16.1f}{:8.1f}{:16.1f}{:8.1f}'.format(*(1e3 * row[column] for column in COLUMNS))
+                print(f'  {f"{encoding}, {scrapers} at a time, {name}":42}{cells}{row["scrapes"]:10}', flush=True)
+                rows.append({'encoding': encoding, 'at_a_time': scrapers, 'steps_run': bool(count)} | row)
         server.stop()
+    return {'entities': entities, 'model': model, 'rows': rows}
 
 
 def _steps(subject, begin, page, labels):
@@ -67,24 +84,27 @@ def _steps(subject, begin, page, labels):
         yield i
 
 
-def _row(port, gzip, scrapers, steps, count):
-    processes = [subprocess.Popen([sys.executable, '-c', SCRAPER, str(port), gzip], stdout=subprocess.PIPE, text=True) for _ in range(scrapers)]
+def _row(port, encoding, scrapers, steps, count):
+    processes = [subprocess.Popen([sys.executable, '-c', SCRAPER, str(port), encoding], stdout=subprocess.PIPE, text=True) for _ in range(scrapers)]
     times = []
     readers = [threading.Thread(target=lambda one=one: times.extend(tuple(map(float, line.split())) for line in one.stdout)) for one in processes]
     for reader in readers:
         reader.start()
-    until = perf_counter() + 5
+    until = perf_counter() + REST_SECONDS
     for _ in range(count):
         next(steps)
-    while not count and perf_counter() < until:
-        threading.Event().wait(0.1)
+    while (not count and perf_counter() < until) or len(times) < scrapers:
+        if count:
+            next(steps)
+        else:
+            sleep(0.1)
     for process, reader in zip(processes, readers, strict=True):
         process.kill()
         reader.join()
         process.wait()
     first, last = (sorted(column) for column in zip(*times, strict=True))
-    cells = (quantile(column, share) * 1e3 for column in (first, last) for share in (0.5, 0.99))
-    return '{:16.1f}{:8.1f}{:16.1f}{:8.1f}'.format(*cells) + f'{len(times):10}'
+    numbers = (quantile(column, share) for column in (first, last) for share in (0.5, 0.99))
+    return dict(zip(COLUMNS, numbers, strict=True)) | {'scrapes': len(times)}
 
 
 def quantile(ordered, share):

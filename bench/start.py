@@ -48,7 +48,11 @@ class Rhythm:
 
 
 def main():
-    """Print a row per size: the embedded source's own time is in it. Then one for a step of a group of entities, and one for a step of all of them."""
+    """Print a row per size: the embedded source's own time is in it. Then one for a step of a group of entities, and one for a step of all of them.
+
+    Returns the seconds of each.
+    """
+    starts, steps = [], []
     session = sessions.load(sessions.resolve('builtin:default'))
     for entities in SIZES:
         with Source(Rhythm(entities), Clock(start=NOW).now) as source:
@@ -57,7 +61,8 @@ def main():
             start = perf_counter()
             for _ in subject.warm(lambda: NOW):
                 pass
-            print(f'  {entities:6} entities: {perf_counter() - start:6.2f}', flush=True)
+            starts.append({'entities': entities, 'seconds': perf_counter() - start})
+            print(f'  {entities:6} entities: {starts[-1]["seconds"]:6.2f}', flush=True)
     session = sessions.load(sessions.resolve('builtin:default'), threads=1)
     remembered = warmed.memory(config('http://localhost').detectors[0], session)
     for entities in REPLAYED:
@@ -66,4 +71,6 @@ def main():
             began = process_time()
             step()
             taken.append(process_time() - began)
+        steps.append({'entities': entities, 'cpu_seconds': min(taken)})
         print(f'  a replayed step of {entities:6} entities: {min(taken) / entities * 1e6:6.2f} µs of CPU time an entity', flush=True)
+    return {'until_the_first_score': starts, 'replayed_steps': steps}

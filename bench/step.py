@@ -1,7 +1,5 @@
 """One live step of a detector over loopback HTTP, split by stage, and beside each stage the floor: the least that the libraries under it need.
 
-    python -m bench step [--entities N[,N…]] [--json FILE] [--model MODEL]
-
 Every entity has a score, one in a thousand is anomalous (warmed.py). Each size runs in a process of its own. Steps and floors are measured in turn,
 since other work on the machine slows both; the table has the best of some rounds, the file their medians, too. Floors:
 
@@ -9,21 +7,20 @@ since other work on the machine slows both; the table has the best of some round
     judge     ONNX Runtime on the same chunks by the same number of threads, inputs and outputs bound before
     columns   (place, recall, score, remember, commit) a copy of the columns that they make
     render    compression of the page's text as one piece, by one thread
+    products  matrix products of numpy (SGEMM) of as many rows, 4 096 at a time, with the weights of the graph's LSTM and dense layers: what of `judge`
+              is multiplication by learnt weights, and nothing else of what the graph does. Only where the package `onnx` is there to read them
 
 Below them what is left of render and the page with each choice of the key `export`.
 """
 
-import argparse
 import gc
-import json
 import multiprocessing
 import re
-import sys
+import zlib
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields
-from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import get_args
@@ -32,7 +29,7 @@ import msgspec
 import numpy as np
 import requests
 
-from bench import machine, warmed
+from bench import arguments, machine, warmed
 from bench.answers import Answers, config
 from promlstm.engine import session as sessions
 from promlstm.engine.bundle import NEXT
@@ -47,43 +44,29 @@ SIZES = (1_000, 10_000, 100_000, 1_000_000)
 MODEL = 'builtin:default'
 ROUNDS, LARGE, ROUNDS_OF_LARGE = 7, 300_000, 3
 COLUMNS = ('place', 'recall', 'score', 'remember', 'commit')
+TYPES = {'tensor(float)': np.float32, 'tensor(double)': np.float64, 'tensor(int64)': np.int64}
 STAGES = ('decode', *COLUMNS, 'judge', 'render')
-FLOORS = ('decode', 'columns', 'judge', 'render')
+FLOORS = ('decode', 'columns', 'judge', 'render', 'products')
 
 
-def main(arguments=()):
-    """Print a table, and write it to a file where one is named. Returns an exit status."""
-    options = _parser().parse_args(list(arguments))
-    about = machine.described()
-    print('  ' + machine.line(about), flush=True)
-    session = sessions.load(sessions.resolve(options.model), prove=False)
+def add_options(parser):
+    """Those of `main`."""
+    parser.add_argument('--entities', metavar='N[,N…]', type=arguments.sizes, default=SIZES, help='how many; several sizes one after the other')
+    parser.add_argument('--model', metavar='MODEL', default=MODEL, help=arguments.MODEL)
+
+
+def main(entities=None, model=None):
+    """Print a table; returns its rows and the model."""
+    sizes, model = entities or SIZES, model or MODEL
+    session = sessions.load(sessions.resolve(model), prove=False)
     remembered = warmed.memory(config('http://localhost').detectors[0], session)
     rows = []
     print('  entities  stage      seconds   µs/entity     floor   × floor')
-    for entities in options.entities:
+    for size in sizes:
         with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as own:  # so that its memory is its own
-            rows.append(own.submit(measure, entities, options.model, remembered).result())
+            rows.append(own.submit(measure, size, model, remembered).result())
         _print(rows[-1])
-    if options.json:
-        Path(options.json).write_text(
-            json.dumps(about | {'model': options.model, 'load_after': machine.load(), 'sizes': rows}, indent=1) + '\n'
-        )
-    return 0
-
-
-def _parser():
-    parser = argparse.ArgumentParser(prog='python -m bench step', description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument('--entities', metavar='N[,N…]', type=_sizes, default=SIZES, help='how many; several sizes one after the other')
-    parser.add_argument('--json', metavar='FILE', help='what was measured, with the machine, its load, versions and the date')
-    parser.add_argument('--model', metavar='MODEL', default=MODEL, help=f'a model file, or builtin:NAME (default {MODEL})')
-    return parser
-
-
-def _sizes(text):
-    sizes = tuple(int(part.replace('_', '')) for part in text.split(','))
-    if min(sizes) < 2:
-        raise ValueError
-    return sizes
+    return {'model': model, 'sizes': rows}
 
 
 def _print(row):
@@ -92,6 +75,10 @@ def _print(row):
         seconds, floor = row['seconds'][name]['best'], row['floors'].get(name, {}).get('best')
         beside = f'{floor:10.4f}{seconds / floor:10.2f}' if floor else ''
         print(f'  {entities:8}  {name:8}{seconds:10.4f}{seconds / entities * 1e6:12.2f}{beside}')
+    if products := row['floors'].get('products'):
+        print(f'  {entities:8}  products of numpy with the weights of the graph {products["best"]:.4f}')
+    sizes = {name: row[f'answer_{name}'] / entities for name in ('bytes', 'compressed_bytes')}
+    print(f'  {entities:8}  answer {sizes["bytes"]:.0f} bytes an entity, compressed by zlib at level 1 {sizes["compressed_bytes"]:.0f}')
     print(f'  {entities:8}  peak {row["peak_bytes"] / 1e6:.0f} MB, {row["bytes_an_entity"]:.0f} bytes an entity between steps')
     for name, each in row['exports'].items():
         sizes = f'page {each["page_bytes"] / 1e6:.1f} MB, compressed {each["page_gzip_bytes"] / 1e6:.1f} MB'
@@ -131,7 +118,10 @@ def measure(entities, model, remembered, rounds=None):
         **_on_page(b''.join(steps.page.parts())),
         'seconds': taken,
         'floors': {name: {'best': min(times), 'median': median(times)} for name, times in floors.taken.items()},
+        'answer_bytes': len(floors.body),
+        'answer_compressed_bytes': len(zlib.compress(floors.body, 1)),
         'peak_bytes': peak,
+        'peak_bytes_an_entity': (peak - at_rest) / entities,
         'bytes_an_entity': (resident - at_rest) / entities,
         'memory_bytes': steps.subject.memory.nbytes(),
         'exports': exports,
@@ -205,7 +195,7 @@ class _Steps:
         heap.give_back(len(self.subject.memory))  # as Scheduler, after each step
 
 
-class _Watched:
+class Watched:
     """A session that keeps what it was given last."""
 
     def __init__(self, session):
@@ -226,12 +216,11 @@ class _Floors:
     def __init__(self, steps, url, model):
         self._steps, self.taken = steps, defaultdict(list)
         subject: Detector = steps.subject
-        self._body = requests.post(url + '/api/v1/query', data={'time': str(warmed.NOW)}, timeout=600).content
-        subject.session = _Watched(subject.session)
+        self.body = requests.post(url + '/api/v1/query', data={'time': str(warmed.NOW)}, timeout=600).content
+        subject.session = Watched(subject.session)
         path = sessions.resolve(model)
         self._runtime, _ = sessions.opened(path.read_bytes(), str(path))
-        self._pool = ThreadPoolExecutor(subject.session.threads)
-        self._decode = msgspec.json.Decoder(_Answer).decode
+        self._pool, self._weights = ThreadPoolExecutor(subject.session.threads), _weights(path)
 
     def run(self):
         """All of them once, of the step before."""
@@ -242,23 +231,30 @@ class _Floors:
         columns = [column for column in columns if isinstance(column, np.ndarray)]
         bindings = self._bindings()
         floors = {
-            'decode': lambda: self._decode(self._body),
+            'decode': lambda: decoded(self.body),
             'columns': lambda: [column.copy() for column in columns],
             'judge': lambda: list(self._pool.map(self._runtime.run_with_iobinding, bindings)),
             'render': lambda: compressed(page),
         }
-        for name in FLOORS:
+        if self._weights:
+            floors['products'] = lambda: self._multiply(len(memory))
+        for name in floors:
             start = perf_counter()
             floors[name]()
             self.taken[name].append(perf_counter() - start)
+
+    def _multiply(self, rows):
+        """By each of the weights, as many rows at a time as the graph takes."""
+        blocks = [np.ones((min(rows, sessions.CHUNK), len(weight)), np.float32) for weight in self._weights]
+        for _ in range(0, rows, sessions.CHUNK):
+            for block, weight in zip(blocks, self._weights, strict=True):
+                np.matmul(block, weight)
 
     def _bindings(self):
         """Those of the chunks of the last step."""
         given, session = self._steps.subject.session.given, self._steps.subject.session
         rows, features = given['value'].shape
-        wanted = {node.name: node.type for node in self._runtime.get_inputs()}
-        types = {'tensor(float)': np.float32, 'tensor(double)': np.float64, 'tensor(int64)': np.int64}
-        self._feeds = {name: _array(given[name], types[kind]) for name, kind in wanted.items()}  # kept: bindings hold addresses
+        self._feeds = feeds(self._runtime, given)  # kept: bindings hold addresses
         blank, _ = session.run({name: array[:2] if array.ndim else array for name, array in self._feeds.items() if name not in session.bundle.states},
                                {name: self._feeds[name][:2] for name in session.bundle.states})  # fmt: skip
         shapes = {name: (array.dtype, array.shape[1:]) for name, array in blank.items()}
@@ -275,8 +271,26 @@ class _Floors:
         return bindings
 
 
-def _array(values, dtype):
-    return np.ascontiguousarray(values, dtype) if np.ndim(values) else np.asarray(values, dtype)
+def _weights(path):
+    """Those that a model multiplies by, float32 [inputs, outputs] each; none where `onnx` is not installed."""
+    try:
+        import onnx
+    except ImportError:
+        return []
+    graph, found = onnx.load(path).graph, []
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == 'LSTM':  # [1, 4 × units, inputs] of the input, and of what it remembers
+            found += [np.ascontiguousarray(stored[name][0].T) for name in node.input[1:3]]
+        elif node.op_type == 'MatMul' and node.input[1] in stored:
+            found.append(stored[node.input[1]])
+    return found
+
+
+def feeds(runtime, given):
+    """{input of the graph: array as it takes it}, of what a session was given."""
+    wanted = {node.name: TYPES[node.type] for node in runtime.get_inputs()}
+    return {name: np.ascontiguousarray(given[name], dtype) if np.ndim(given[name]) else np.asarray(given[name], dtype) for name, dtype in wanted.items()}
 
 
 class _Series(msgspec.Struct, gc=False):
@@ -292,5 +306,4 @@ class _Answer(msgspec.Struct, gc=False):
     data: _Data
 
 
-if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+decoded = msgspec.json.Decoder(_Answer).decode  # an answer of Prometheus, the values left as text

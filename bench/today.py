@@ -21,16 +21,20 @@ NO_TRAIN = 'needs the extra train'
 
 
 def main():
-    """Print a row for each way."""
+    """Print a row for each way; returns the CPU seconds of a series, None where the extra `train` is not there."""
+    found = {}
     for name, measured in (
         ('Keras, predict of one series', _keras_one), (f'Keras, predict of {SERIES} at once', _keras), (f'ONNX Runtime over {SERIES} windows', _onnx),
         (f'here: a step of {SERIES}, with memory', _ours), (f'prometheus_client, {GAUGES} gauges of each', _client),
         ('here: the page, all families', _page),
     ):  # fmt: skip
         try:
-            print(f'  {name:42}{measured() * 1e6:12.1f}', flush=True)
+            found[name] = measured()
+            print(f'  {name:42}{found[name] * 1e6:12.1f}', flush=True)
         except ImportError:
+            found[name] = None
             print(f'  {name:42}{NO_TRAIN:>24}', flush=True)
+    return {'cpu_seconds_a_series': found}
 
 
 def _seconds(run, series):

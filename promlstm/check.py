@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from promlstm import advice, check_edges, check_forecasts, check_page, check_shards, contact, terminal
@@ -61,8 +62,9 @@ class Checked:
     floor: float | None = None
     entities: int | None = None
     page_bytes: int = 0  # text of its entities on the page
+    smaller_bytes: int = 0  # the same with `export: anomalous`
     linked: dict[str, set[str]] = field(default_factory=dict)  # values of its entities, by linking label
-    parts: list[int] = field(default_factory=list)  # entities of each shard, where it is divided
+    parts: list[tuple[int, int, int]] = field(default_factory=list)  # of each shard where it is divided: entities, and the two sizes of their page
     reaches_back: bool | None = None  # there are samples from before the warm-up
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -71,6 +73,11 @@ class Checked:
     def memory_bytes(self) -> int | None:
         """Memory of all entities that there are now."""
         return None if self.entities is None or self.per_entity_bytes is None else self.entities * self.per_entity_bytes
+
+    @property
+    def known(self) -> check_shards.Known:
+        """What shards would share of it."""
+        return check_shards.Known(self.config, self.entities or 0, self.memory_bytes or 0, self.page_bytes, self.smaller_bytes, self.parts)
 
     def cells(self) -> dict[str, str]:
         """The detector's line of the table, {column: text}."""
@@ -121,10 +128,14 @@ def check(
         say(line)
     asked_of = {each.config.name: (each.entities, each.linked) for each in found if each.entities is not None}
     linked = check_edges.report(config, sources, {name: one.online for name, one in contacts.items()}, asked_of)
+    known = [each.known for each in found]
+    every = check_shards.shares(known, shards or 1)
     if shards and any(each.entities is not None for each in found):
-        for line in check_shards.report([(each.config, each.entities, each.memory_bytes, each.parts) for each in found], shards, width):
+        for line in check_shards.report(known, every, width):
             say(line)
-    for line in [*_of_sources(config, sources, contacts, found, memory_limit_bytes), *linked.lines, *_memory(found, memory_limit_bytes)]:
+    largest = max(every, key=lambda share: share.page_bytes)
+    page = check_page.fits(largest.page_bytes, largest.entities, largest.smaller_bytes)
+    for line in [*_of_sources(config, sources, contacts, found, memory_limit_bytes), *linked.lines, *_memory(found, memory_limit_bytes), *page]:
         for part in terminal.wrapped(line, width):
             say(part)
     refused = [line for one in contacts.values() for line in one.refused] + linked.errors + contact.alertmanager(config, say, online=online)
@@ -215,9 +226,14 @@ def _ask(checked: Checked, floor: float, source: Api, linking: Sequence[str], sh
         if not vector.keys
     ]
     checked.warnings += _joined(config, table, placement) + advice.of_identities(config, table.identities) + divided.warnings
-    checked.parts, checked.errors = divided.entities, checked.errors + divided.errors
-    checked.page_bytes = check_page.size_bytes(config, table.identities, checked.bundle.manifest.views if checked.bundle else ())
-    checked.warnings += check_page.warnings(config, table.identities, checked.page_bytes)
+    checked.errors += divided.errors
+    views = checked.bundle.manifest.views if checked.bundle else ()
+    page, smaller = (
+        partial(check_page.of_entities, config, check_page.entity_bytes(each, table.identities, views)) for each in (config, check_page.smaller(config))
+    )
+    checked.page_bytes, checked.smaller_bytes = page(len(table)), smaller(len(table))
+    checked.parts = [(count, page(count), smaller(count)) for count in divided.entities] if shards else []
+    checked.warnings += check_page.warnings(config, table.identities, [size for _, size, _ in checked.parts] or [checked.page_bytes])
     if config.forecast:
         try:
             checked.warnings += check_forecasts.warnings(config, config.forecast, table.identities, source)

@@ -90,31 +90,69 @@ def _uneven(config: DetectorConfig, values: Sequence[str], entities: Sequence[in
     return [f'{text}: too many values end alike; divide by another label, or by one that a hashmod makes (docs/how-to/shards.md)']
 
 
-def report(found: Sequence[tuple[DetectorConfig, int | None, int | None, Sequence[int]]], shards: int, width: int | None) -> list[str]:
-    """How detectors and entities would be spread, as lines.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a detector as a whole, and of its parts where it is divided; 0 = not known.
 
-    found  of each detector: what it is, its entities and their memory in bytes (None = not known), and the entities of its parts
+    parts  of each shard: (entities, bytes on the page, bytes of the page with `export: anomalous`)
     """
-    rows = []
-    for number in range(shards):
-        whole = [each for each in found if not each[0].is_divided and Shard(number, shards).has(each[0])]
-        divided = [(each, each[3][number]) for each in found if each[0].is_divided and len(each[3]) == shards]
-        entities = sum(each[1] or 0 for each in whole) + sum(count for _, count in divided)
-        memory = sum(each[2] or 0 for each in whole) + sum(count * (each[2] or 0) // max(1, each[1] or 0) for each, count in divided)
-        rows.append(
-            (
-                str(number),
-                str(len(whole)),
-                str(sum(count > 0 for _, count in divided)),
-                str(entities),
-                terminal.quantity(memory, 'size_bytes'),
-            )
+
+    config: DetectorConfig
+    entities: int = 0
+    memory_bytes: int = 0
+    page_bytes: int = 0
+    smaller_bytes: int = 0
+    parts: Sequence[tuple[int, int, int]] = ()
+
+
+@dataclass(slots=True)
+class Share:
+    """What one shard has of all detectors."""
+
+    whole: int = 0
+    parts: int = 0
+    entities: int = 0
+    memory_bytes: int = 0
+    page_bytes: int = 0
+    smaller_bytes: int = 0
+
+    def take(self, entities: int, memory_bytes: int, page_bytes: int, smaller_bytes: int) -> None:
+        """Have a detector, or a part of it, as well."""
+        self.entities += entities
+        self.memory_bytes += memory_bytes
+        self.page_bytes += page_bytes
+        self.smaller_bytes += smaller_bytes
+
+
+def shares(found: Sequence[Known], shards: int) -> list[Share]:
+    """The share of each shard. One shard has all of everything."""
+    every = [Share() for _ in range(shards)]
+    for number, share in enumerate(every):
+        for each in found:
+            if each.config.is_divided and len(each.parts) == shards:
+                entities, page_bytes, smaller_bytes = each.parts[number]
+                share.parts += entities > 0
+                share.take(entities, entities * each.memory_bytes // max(1, each.entities), page_bytes, smaller_bytes)
+            elif (shards == 1 or not each.config.is_divided) and Shard(number, shards).has(each.config):
+                share.whole += 1
+                share.take(each.entities, each.memory_bytes, each.page_bytes, each.smaller_bytes)
+    return every
+
+
+def report(found: Sequence[Known], every: Sequence[Share], width: int | None) -> list[str]:
+    """How detectors and entities would be spread, as lines."""
+    rows = [
+        (
+            str(number), str(share.whole), str(share.parts), str(share.entities), terminal.quantity(share.memory_bytes, 'size_bytes'),
+            terminal.quantity(share.page_bytes, 'size_bytes'),
         )
-    lines = ['', *terminal.table([('SHARD', 'WHOLE DETECTORS', 'PARTS', 'ENTITIES', 'MEMORY'), *rows], width, right={1, 2, 3, 4})]
-    counts = [int(row[3]) for row in rows]
+        for number, share in enumerate(every)
+    ]  # fmt: skip
+    lines = ['', *terminal.table([('SHARD', 'WHOLE DETECTORS', 'PARTS', 'ENTITIES', 'MEMORY', 'PAGE'), *rows], width, right={1, 2, 3, 4, 5})]
+    shards, counts = len(every), [share.entities for share in every]
     if shards > 1 and sum(counts) >= FEW * shards and max(counts) * shards > UNEVEN * sum(counts):
-        largest = max((each for each in found if not each[0].is_divided and each[1]), key=lambda each: each[1] or 0, default=None)
-        remedy = f'; {largest[0].name} is the largest that is not divided ({largest[1]} entities): give it split_by' if largest else ''
+        largest = max((each for each in found if not each.config.is_divided and each.entities), key=lambda each: each.entities, default=None)
+        remedy = f'; {largest.config.name} is the largest that is not divided ({largest.entities} entities): give it split_by' if largest else ''
         lines.append(
             f'warning: shards: shard {counts.index(max(counts))} would have {max(counts)} of {sum(counts)} entities, '
             f'{max(counts) * shards / sum(counts):.1f} times its share{remedy}'

@@ -49,14 +49,35 @@ def test_forecasts_are_part_of_it():
 
 def test_nobody_is_no_page():
     """An expression that returns nothing yet is no reason for a warning."""
-    assert check_page.size_bytes(ONE, []) == 0 and check_page.warnings(ONE, [], 0) == []
+    assert check_page.size_bytes(ONE, []) == 0 and check_page.warnings(ONE, [], [0]) == []
 
 
 def test_a_large_page_has_a_warning_that_says_what_to_choose():
     """What it would be with `export: anomalous`; where that is set already, what else helps; an ordinary page has none."""
-    assert check_page.warnings(ONE, IDENTITIES, check_page.LARGE_BYTES) == []
-    (said,) = check_page.warnings(ONE, IDENTITIES, check_page.LARGE_BYTES + 1)
+    assert check_page.warnings(ONE, IDENTITIES, [check_page.LARGE_BYTES]) == []
+    (said,) = check_page.warnings(ONE, IDENTITIES, [check_page.LARGE_BYTES + 1])
     smaller = check_page.size_bytes(msgspec.structs.replace(ONE, export='anomalous'), IDENTITIES)
     assert 'set export: anomalous, with which they are ' in said and f'{smaller / 1024:.1f} KiB' in said
-    (said,) = check_page.warnings(msgspec.structs.replace(ONE, export='score'), IDENTITIES, check_page.LARGE_BYTES + 1)
+    (said,) = check_page.warnings(msgspec.structs.replace(ONE, export='score'), IDENTITIES, [check_page.LARGE_BYTES + 1])
     assert 'export: ' not in said and 'aggregate the expression' in said
+
+
+def test_a_part_is_judged_by_its_own_page():
+    """A detector whose whole is too large and whose parts are not has no warning; the largest part that is has one, with its shard."""
+    large = check_page.LARGE_BYTES
+    assert check_page.warnings(ONE, IDENTITIES, [large // 2, large, large // 3]) == []
+    (said,) = check_page.warnings(ONE, IDENTITIES, [large, 3 * large])
+    smaller = check_page.size_bytes(msgspec.structs.replace(ONE, export='anomalous'), IDENTITIES)
+    assert said.startswith('its gauges of shard 1 are 286 MiB of text') and f'{0.75 * smaller / 1024:.1f} KiB' in said and 'among more exporters' in said
+
+
+def test_what_vmagent_takes_is_told_before_it_is_too_much():
+    """From a quarter of its limit on; what to set is said where the page is beyond it, and `export` only where that helps."""
+    each, limit = 1060, check_page.VMAGENT_BYTES
+    assert check_page.fits(3000 * each, 3000, 500_000) == []
+    (near,) = check_page.fits(10_000 * each, 10_000, 1_700_000)
+    assert f'about {limit // each} such entities' in near and 'unless max_scrape_size' in near and 'export' not in near
+    (beyond,) = check_page.fits(20_000 * each, 20_000, 3_400_000)
+    assert 'page of 20.2 MiB' in beyond and f'about {limit // each} such entities: set max_scrape_size' in beyond and 'export: anomalous (3.24 MiB)' in beyond
+    (small,) = check_page.fits(20_000 * each, 20_000, 20_000 * each)
+    assert 'export' not in small

@@ -83,11 +83,17 @@ def test_a_few_entities_are_never_even():
 def test_the_table_has_every_detector_once():
     """Whole ones with all of their entities, divided ones by part; a shard that has much more than its share is told, and why."""
     whole = [detector('level', name=f'whole{number}') for number in range(4)]
-    found = [(one, 1000 if one.name == 'whole0' else 10, 5000, ()) for one in whole] + [(detector(), 60, 600, [10, 20, 30])]
-    lines = check_shards.report(found, 3, None)
+    found = [check_shards.Known(one, 1000 if one.name == 'whole0' else 10, 5000, 3 * 2**20, 2**20) for one in whole]
+    parts = [(count, count * 2**20, count * 2**17) for count in (10, 20, 30)]
+    found.append(check_shards.Known(detector(), 60, 600, 60 * 2**20, 60 * 2**17, parts))
+    every = check_shards.shares(found, 3)
+    lines = check_shards.report(found, every, None)
     rows = [line.split() for line in lines[2:5]]
     assert [int(row[0]) for row in rows] == [0, 1, 2] and sum(int(row[1]) for row in rows) == 4 and [row[2] for row in rows] == ['1'] * 3
     assert sum(int(row[3]) for row in rows) == 1000 + 3 * 10 + 60
+    assert [float(row[-2]) for row in rows] == [10 * (number + 1) + 3 * int(row[1]) for number, row in enumerate(rows)] and lines[1].endswith('PAGE')
+    (alone,) = check_shards.shares(found, 1)
+    assert (alone.whole, alone.parts, alone.entities, alone.page_bytes) == (5, 0, 1090, 72 * 2**20)  # nobody divides it
     assert 'times its share; whole0 is the largest that is not divided (1000 entities): give it split_by' in lines[-1]
 
 

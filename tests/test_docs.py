@@ -312,8 +312,9 @@ def test_commands_exist(page):
         if module == 'convert' and command and command.islower():
             told = helped('convert', command)
             assert options(rest) <= options(told), (command, rest)
-        elif module == 'bench' and command:
-            assert (ROOT / f'bench/{command}.py').exists(), command
+        elif module == 'bench':
+            assert not rest.startswith('.'), f'{rest}: measurements are named, not run as modules'
+            assert options(rest) <= options(helped('bench', *filter(None, [command]))), (command, rest)
     assert all((ROOT / f'bench/{name}.py').exists() for name in re.findall(r'make bench ARGS=(\w+)', shown))
     makefile = read('Makefile')
     for target in re.findall(r'(?:^|`)make ([a-z][\w-]*)', shown, re.MULTILINE):

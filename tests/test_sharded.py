@@ -109,8 +109,10 @@ def test_check_config_says_how_they_are_spread(sharded):
         text = yaml.safe_dump({'prometheus': {'url': prometheus.url}, 'detectors': detectors})
         assert check(configuration.parse(text), online=True, say=lines.append, shards=SHARDS) == good
         assert good != any('split_by: the parts are not the whole' in line for line in lines)
-    header = next(number for number, line in enumerate(lines) if line.startswith('SHARD '))
-    assert len([line for line in lines[header + 1 :] if line[:1].isdigit()]) == SHARDS
+        header = next(number for number, line in enumerate(lines) if line.startswith('SHARD '))
+        rows = [line.split() for line in lines[header + 1 :] if line[:1].isdigit()]
+        assert len(rows) == SHARDS and lines[header].split()[-2:] == ['MEMORY', 'PAGE']
+        assert (sum(int(row[3]) for row in rows) > len(PODS) and all(float(row[-2]) > 0 for row in rows)) == good
 
 
 def test_one_that_is_killed_is_told_and_the_others_go_on(sharded):
@@ -132,3 +134,43 @@ def test_one_that_is_killed_is_told_and_the_others_go_on(sharded):
     exporters[1].start()
     prometheus.wait_for('absent(ALERTS{alertname="PromlstmShardMissing"})')
     wait_until(lambda: {1} == set(scored(prometheus).values()) and len(scored(prometheus)) == len(PODS) + 1 + len(LATER), 180, 'all pods, once')
+
+
+def restarted(exporter, *flags):
+    """Stop it and start it with other flags for its shard."""
+    exporter.stop()
+    exporter.args = [arg for arg in exporter.args if not arg.startswith('--shard')] + list(flags)
+    exporter.start()
+
+
+@pytest.mark.slow
+def test_another_number_of_shards_raises_no_alarm(sharded):
+    """From three to two in two steps, and back: what moves is scored twice until its old shard is restarted, and once afterwards; nothing alarms."""
+    fleet, prometheus, (zero, one, two) = sharded
+    began = float(prometheus.query('vector(time())')[0]['value'][1])
+    everything = dict.fromkeys(['', *fleet.pods], 1)
+    third = {pod for pod in everything if split.owners('pods', SHARDS)[split.class_of(pod)] == 2}
+    assert 0 < len(third) < len(everything)
+    twice = everything | dict.fromkeys(third, 2)
+
+    restarted(zero, '--shard=0/2', '--shard.previous=3')
+    restarted(one, '--shard=auto/2', '--shard.previous=3')
+    wait_until(lambda: scored(prometheus) == twice, 60, 'the last shard to keep its part, beside those that take over')
+    two.stop()
+    restarted(zero, '--shard=0/2')
+    restarted(one, '--shard=auto/2')
+    wait_until(lambda: scored(prometheus) == everything, 60, 'every pod once, by two shards')
+
+    restarted(two, '--shard=2/3')
+    wait_until(lambda: scored(prometheus) == twice, 60, 'the new shard to take its part at once')
+    restarted(zero, '--shard=0/3')
+    restarted(one, '--shard=auto/3')
+    wait_until(lambda: scored(prometheus) == everything, 60, 'every pod once, by three shards')
+    over = float(prometheus.query('vector(time())')[0]['value'][1])
+    span = f'[{round(over - began) + 5}s'
+    (most,) = prometheus.query(f'max(max_over_time(promlstm_anomaly_score{{detector="pods"}}{span}]))')
+    assert float(most['value'][1]) < 1
+    (alarms,) = prometheus.query(f'max(max_over_time(promlstm_detector_alarms_total{{detector="pods"}}{span}]))')
+    assert alarms['value'][1] == '0'
+    (times,) = prometheus.query(f'max(max_over_time(count by (pod) (promlstm_anomaly_score{{detector="pods"}}){span}:1s]))')
+    assert times['value'][1] == '2'  # never by three

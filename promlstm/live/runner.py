@@ -10,6 +10,7 @@ before the next one, so that an outage of the source leaves no hole in the memor
 
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import chain
@@ -47,6 +48,7 @@ PROGRESS_SECONDS = 5.0
 RETRY_SECONDS, RETRY_SECONDS_MAX = 1.0, 60.0  # a failed query is asked again after this, then after twice as long, up to the second
 CORRECTED_STEPS = 1 / 60  # one that is set back by less than this share of a step leaves the scores where they are
 AHEAD_SECONDS = 60.0  # a clock that is set ahead by less than this is not worth a line
+FREED_STEPS = 2  # page, snapshot and watchers keep the rows that a step forgets until the step after it has taken its place
 BACKWARDS_STEPS = 10  # if the clock moved back further than this, memory is rebuilt from history
 
 Watch = Callable[[Detector, Verdicts, Bools], None]  # with which entities are missing, bool [N]
@@ -76,7 +78,7 @@ class Shared(Protocol):
         """How long a detector of few entities waits for others, to be judged with them."""
 
     def collect_garbage(self, entities: int) -> None:
-        """Called after each step, with how many entities it had."""
+        """Called after each step, with the most entities that the detector had lately: those that it has just forgotten count, too."""
 
 
 class Runner:
@@ -115,6 +117,7 @@ class Runner:
         self._forecasts = Forecasts(config, config.forecast, source, relay) if config.forecast else None
         self._detector: Detector | None = None  # until its model is loaded
         self._labels = exposition.Labels(config.name, tuple(config.queries))  # the text of the entities' labels
+        self._rows: deque[int] = deque(maxlen=FREED_STEPS + 1)  # of memory after the last steps
         self._attempted = -np.inf  # the last aligned step that was tried
         self._failed_step, self._retries = -np.inf, 0  # the last aligned step that failed, and how often it was tried again
         # From 0 to 1; of many detectors, and of the parts of one on several shards, each has another.
@@ -145,7 +148,8 @@ class Runner:
                 except Exception as error:  # noqa: BLE001 (the one broad catch: a detector never takes the exporter down)
                     retry_seconds = self._failed(due, error)
                 self._attempted = max(due, self._detector.time if self._detector and self._detector.time else due)
-                self._shared.collect_garbage(len(self._detector.memory) if self._detector else 0)
+                self._rows.append(len(self._detector.memory) if self._detector else 0)
+                self._shared.collect_garbage(max(self._rows))
             following = self._next()
             at = following + self._spread()
             if retry_seconds is not None and self._clock.now() + retry_seconds < at:

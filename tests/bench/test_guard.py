@@ -26,7 +26,9 @@ def grown(row, name, factor):
             row['floors'][stage]['best'] /= factor
     if name.startswith('an entity of') and row['entities'] == guard.LARGE:
         row['seconds']['own time']['best'] *= factor
-    for start, where, key in (('resident', row, 'bytes_an_entity'), ('bytes of memory', row, 'memory_bytes')):
+    for start, where, key in (
+        ('resident', row, 'bytes_an_entity'), ('bytes an entity at the peak', row, 'peak_bytes_an_entity'), ('bytes of memory', row, 'memory_bytes'),
+    ):
         if name.startswith(start):
             where[key] *= factor
     if 'on the page' in name:

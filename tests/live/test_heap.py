@@ -3,8 +3,13 @@
 import ctypes
 import subprocess
 import sys
+import threading
+from collections import Counter
 
 import pytest
+from fakes import noisy, raw
+from running import START, Running, running
+from servers import wait_until
 
 from promlstm import config as configuration
 from promlstm.live import heap
@@ -60,3 +65,19 @@ def test_it_is_told_after_steps_of_many_entities_only(monkeypatch):
     assert not told
     scheduler.collect_garbage(100_000)
     assert told == [0]
+
+
+def test_what_a_burst_of_entities_has_left_goes_back_when_they_are_forgotten(monkeypatch):
+    """The step that forgets them, and the next one, which puts another page in place of theirs, count as steps of all of them."""
+    told = []
+
+    def collect_garbage(self, entities):
+        if threading.current_thread().name == 'promlstm-a':
+            told.append((len(self.runners[0]._detector.memory), entities))
+
+    monkeypatch.setattr(Scheduler, 'collect_garbage', collect_garbage)
+    subject = Running(a={'forget': '3m'})
+    subject.source.series |= {raw(instance=f'burst{number}'): noisy(number, gone=START + 120) for number in range(20)}
+    with running(subject):
+        wait_until(lambda: (3, 3) in told, 60, 'the burst to be forgotten, and its memory to be given back')
+    assert Counter(told)[3, 23] == 2
