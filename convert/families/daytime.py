@@ -26,6 +26,7 @@ OFTEN, OFTEN_FROM, OFTEN_MOST, OFTEN_SHARE = 1.5, 2.6, 1.5, (0.10, 0.16)
 WARY, WARY_DAYS = 0.4, 4.0      # of a series that has just begun, less from sample to sample until it has been seen for so many days
 EVENT_LEVEL, EVENT_DAYS, EVENT_SURPRISE = 3, 6, 3.0       # an event of that many HABIT_STEPs on six of seven days is missed when it does not come
 HABIT_FROM, HABIT_STEP, HABIT_MARGIN = 2.3, 0.25, 0.4       # an event that came on two of seven days before recurs
+CROWDED, CROWDED_DAYS = 0.03, 4     # share of slots with an event from which on it has to have come on three of seven days; days that are known then
 YOUNG = 2                       # days for which a series is so new that an event recurs that came twice before, at any time
 ECHO = 30                       # samples after which a wild one of the warm-up is in no comparison any more
 EVENTFUL, EVENTFUL_RATE = 0.12, 0.01        # share of slots with an event from which on one that does not come says nothing
@@ -166,7 +167,10 @@ def usual(raw, r, reserved, tables, now, step):
     tail = tf.minimum(TAIL_MOST, TAIL * tf.maximum(0.0, tf.math.log(tf.maximum(r['tail'], 1e-9) / TAIL_FROM)))
     known += (1 - steps.slowness(step)) * tail * is_(r['n_tail'] > 300)
     came = _came(r, tables, now)
-    second = tf.reduce_max(came * (1 - first(came)), 0, keepdims=True)
+    others = came * (1 - first(came))
+    second, third = (tf.reduce_max(each, 0, keepdims=True) for each in (others, others * (1 - first(others))))
+    crowded = is_(r['eventful'] >= CROWDED) * is_(r['tops'] >= CROWDED_DAYS)
+    second = if_(crowded, third, second)
     second = tf.maximum(second, r['second_yet'] * is_(r['tops'] < YOUNG))
     bar = tf.maximum(second + HABIT_MARGIN, 0.0) * is_(second >= HABIT_FROM) * is_(step < DAY)
     capped = tf.minimum(raw, HABIT_FROM + 14 * HABIT_STEP)

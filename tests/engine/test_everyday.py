@@ -107,6 +107,34 @@ def test_a_nightly_job_is_normal_after_two_nights_and_missed_when_it_does_not_co
     assert missed, 'the alarm says that an event is missing'
 
 
+def wild_at_any_time(days, seed):
+    """A series with six wild samples a day, at random times."""
+    rng = np.random.default_rng(seed)
+    x = 5 + 0.2 * noise(days * DAY, seed)
+    for day in range(days):
+        x[day * DAY + rng.choice(DAY, 6, replace=False)] += 8
+    return x
+
+
+@judged_as()
+def many_events():
+    return [wild_at_any_time(12, 20 + n) for n in range(12)]
+
+
+def test_where_events_come_at_all_times_two_at_the_same_time_are_chance(judged):
+    """With six a day, two of the seven days before had one within half an hour for a third of them; three days have to agree there."""
+    recurring = np.stack([each.recurring for each in judged(many_events)]) > 0
+    events = many_events_of_day(7)
+    assert 300 < events.sum() < 400 and recurring[events].mean() < 0.2
+
+
+def many_events_of_day(first):
+    """bool [T, N]: where the wild samples are from a day on."""
+    events = np.stack(many_events(), 1) > 10
+    events[: first * DAY] = False
+    return events
+
+
 WILD = [1e3, 1e6, 1e9, 2.0**63, -1e15, 1e300]
 PLACES = [0, 5, 8, 9, 39, 700]
 
