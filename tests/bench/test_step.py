@@ -26,5 +26,4 @@ def test_what_is_measured_has_scores_on_its_page(remembered):
     assert set(row['seconds']) == {*step.STAGES, 'columns', 'own time'}
     known = {'products'} if importlib.util.find_spec('onnx') else set()
     assert set(row['floors']) == set(step.FLOORS) - {'products'} | known
-    assert not known or row['floors']['products']['best'] < row['floors']['judge']['best']
     assert 150 < row['answer_bytes'] / 2000 < 200 and 20 < row['answer_compressed_bytes'] / 2000 < 40
