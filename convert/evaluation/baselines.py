@@ -7,6 +7,7 @@ score a sample before they learn from it. Pure numpy; each [T, N], NaN where the
 import numpy as np
 
 from convert.families.steps import WARMUP, WINSOR
+from promlstm.engine.season import DAY, WEEK
 
 NAMES = ('difference_1', 'difference_5', 'difference_15', 'level', 'largest')
 LAGS = (1, 5, 15)
@@ -80,7 +81,7 @@ def plain(values, step_seconds, history=None):
 
 # What people run today, in PromQL and in monitoring systems. Rows of the command `benchmark` alone: figures in model files know the above.
 CUSTOMARY = ('promql_week', 'promql_bands', 'holt_winters')
-HOUR, DAY, WEEK = 3600, 86400, 604800
+HOUR = 3600
 LEVEL, TREND, SEASON = 0.1, 0.0035, 0.1     # rates of holt_winters
 MULTIPLIER, MARGIN, VARIES = 2.0, 0.5, 0.5  # of promql_bands: band in standard deviations, in means; the least coefficient of variation
 LEAST = 12                                  # samples of an hour in promql_bands, where steps are long

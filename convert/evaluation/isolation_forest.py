@@ -8,11 +8,11 @@ import importlib.util
 import numpy as np
 
 from convert.evaluation import baselines
+from promlstm.engine.season import DAY
 
 NAME = 'isolation_forest'
 LEAST = 300             # samples that it is fitted on, at least, as of baselines.pca
 TREES = 50              # of the 100 that are usual: it takes as long as all other simple detectors together
-DAY = 86400
 
 
 def missing():
