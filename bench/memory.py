@@ -73,6 +73,7 @@ def measure(entities, remembered, model):
         gc.collect()
         gc.freeze()
         gc.disable()  # as Scheduler
+        heap.use_huge_pages(False)
         for each in range(STEPS):
             step = subject.step(at + each * settings.detectors[0].step)
             with stage('render'):

@@ -98,6 +98,7 @@ def measure(entities, model, remembered, rounds=None):
         steps = _Steps(url, session, entities, remembered)
         gc.freeze()
         gc.disable()  # as Scheduler
+        heap.use_huge_pages(False)
         steps.run()
         steps.run()  # the first builds the table and the labels, the second allocates
         machine.forget_peak()

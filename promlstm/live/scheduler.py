@@ -116,6 +116,7 @@ class Scheduler:
         """Start the threads."""
         gc.freeze()
         gc.disable()  # a step leaves few cycles, not worth a pause in it; `collect_garbage` frees what errors leave behind
+        heap.use_huge_pages(False)
         if self.storage:
             self.storage.start(self._kept)
         if self.incidents:
@@ -137,6 +138,7 @@ class Scheduler:
             thread.join(max(0.0, until - time.monotonic()))
         read = self._models.ended(max(0.0, until - time.monotonic()))
         gc.enable()
+        heap.use_huge_pages(True)
         return read and not any(thread.is_alive() for thread in threads)
 
     def apply(self, config: Config, sources: Sources, facts: Callable[[str], Facts] | None = None) -> list[str]:

@@ -1,10 +1,11 @@
-"""Memory goes back to the system after steps of many entities."""
+"""Memory comes in pages of the usual size, and goes back to the system after steps of many entities."""
 
 import ctypes
 import subprocess
 import sys
 import threading
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from fakes import noisy, raw
@@ -29,6 +30,31 @@ heap.give_back(heap.MANY_ENTITIES)
 print(before - freed, before - resident_bytes())
 """
 
+HUGE = """
+from pathlib import Path
+from promlstm.live import heap
+for use in (False, True):
+    heap.use_huge_pages(use)
+    print(*(line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith('THP_enabled')))
+"""
+STATUS = Path('/proc/self/status')
+
+
+@pytest.mark.skipif(not STATUS.exists() or 'THP_enabled' not in STATUS.read_text(), reason='no kernel that says whether it gives huge pages')
+def test_the_kernel_gives_no_huge_pages_while_it_is_told_so():
+    """Whatever the setting of the system; a process of its own, since it counts for all of it."""
+    text = subprocess.run([sys.executable, '-c', HUGE], capture_output=True, text=True, check=True).stdout
+    assert text.split() == ['THP_enabled:', '0', 'THP_enabled:', '1']
+
+
+def test_there_are_none_while_detectors_run(monkeypatch):
+    """From the start to the end."""
+    told = []
+    monkeypatch.setattr(heap, 'use_huge_pages', told.append)
+    with running(Running(a={})):
+        assert told == [False]
+    assert told == [False, True]
+
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), 'malloc_trim'), reason='not glibc')
 def test_what_lies_free_between_what_is_held_goes_back_to_the_system():
@@ -42,12 +68,14 @@ def test_a_library_without_the_call_is_left_alone(monkeypatch):
     """Such as musl, or where no C library is found."""
     monkeypatch.setattr(ctypes, 'CDLL', lambda name: object())
     heap.give_back(heap.MANY_ENTITIES)
+    heap.use_huge_pages(False)
 
     def none(name):
         raise OSError(name)
 
     monkeypatch.setattr(ctypes, 'CDLL', none)
     heap.give_back(heap.MANY_ENTITIES)
+    heap.use_huge_pages(False)
 
 
 def test_it_is_told_after_steps_of_many_entities_only(monkeypatch):
