@@ -49,6 +49,7 @@ once(budget, 'largest_surprise', lambda loaded, features, step_seconds: [loaded.
 once(budget, 'possible_classes', lambda loaded, features: [loaded.bundle.sha256, features, loaded.bundle.calibration])
 
 NO_UNIT = {'real', 'train', 'slow', 'accept'}  # the markers of what `make check` leaves out
+TRAINS = '\npytestmark = pytest.mark.train\n'
 UNIT_CPU_SECONDS = 2.0  # twice what a unit test should take: the counters of CPU are coarse on a busy machine
 
 # A busy machine is no failure: examples have no time limit. There are fewer of them in `make test`, where a test does not say how many.
@@ -57,6 +58,12 @@ hypothesis.settings.load_profile('untimed')
 
 
 gc.disable()  # while thousands of tests are collected, of which nothing is garbage: a fifth of that time
+
+
+def pytest_ignore_collect(collection_path, config):
+    """True for a file of which no test is asked for, since all of them train: it imports TensorFlow, which takes each worker five seconds of CPU."""
+    trains = 'not train' in config.option.markexpr and collection_path.suffix == '.py' and TRAINS in collection_path.read_text(encoding='utf-8')
+    return trains or None
 
 
 def pytest_collection_finish():

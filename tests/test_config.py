@@ -49,6 +49,7 @@ def test_a_file_that_is_no_text(tmp_path):
     assert str(caught.value) == f"{tmp_path}/x.yml: cannot be read: 'utf-8' codec can't decode byte 0x89 in position 0: invalid start byte"
 
 
+@pytest.mark.slow
 @given(st.text() | st.text(alphabet='{}[]:,-#&*!|>?%@` \n\t\'"0x1a', max_size=40))
 @example('[' * 5000)
 @example('when: 2026-13-45')

@@ -180,6 +180,7 @@ def test_a_reader_that_has_gone_breaks_nothing():
         log_to(stream).info('to nothing')
 
 
+@pytest.mark.slow
 def test_an_exporter_whose_log_nobody_reads_goes_on(tmp_path):
     """Thousands of requests at level debug fill the pipe; each is answered, and SIGTERM ends the process."""
     config = tmp_path / 'promlstm.yml'

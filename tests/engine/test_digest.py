@@ -128,6 +128,7 @@ def moved(case):
     return msgspec.structs.replace(case, outputs=case.outputs | {'surprise': bundle.Array.of(surprise)})
 
 
+@pytest.mark.slow
 def test_a_weight_that_was_changed_under_a_good_digest_is_refused(tmp_path):
     """What the digest cannot tell, since somebody wrote a new one, the proof does: here the sign of one weight, in each matrix of the graph."""
     matrices = [each for each in onnx.load(DEFAULT).graph.initializer if np.prod(each.dims) > 90]

@@ -190,6 +190,7 @@ def mutated(rng, data):
     return bytes(out)
 
 
+@pytest.mark.slow
 def test_any_bytes_are_accepted_or_refused(tmp_path, capfd):
     """Damaged files, each under a good digest: no other exception, and nothing on the terminal, whatever ONNX Runtime thinks of it."""
     whole, path, outcomes = GOLDEN.read_bytes()[: -digest.LENGTH], tmp_path / 'x.onnx', {'accepted': 0, 'refused': 0}

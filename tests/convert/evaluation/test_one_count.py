@@ -10,6 +10,8 @@ from convert.evaluation import measures
 from promlstm import backtest
 from promlstm.engine import score as scoring
 
+pytestmark = pytest.mark.train
+
 START = 1_750_000_000.0
 STEPS = [1, 60, 77, 300, 1200, 3600, 86400]  # at those of measures.WINDOWS and between
 

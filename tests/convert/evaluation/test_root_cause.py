@@ -53,6 +53,7 @@ def test_reliability_counts_what_was_said():
     assert [level[:3] for level in found] == [[0.0, 1, 0], [0.6, 1, 1], [0.8, 2, 1]]
 
 
+@pytest.mark.slow
 def test_the_cause_is_found_in_every_incident_and_the_loud_one_is_not_blamed(session, folder):
     """Replayed by the code that serves the model, from files; the loudest thing has nothing to do with the incident."""
     told = []
