@@ -5,11 +5,21 @@ from recipes import GOOD
 
 from convert import recipe
 from convert.__main__ import main
+from promlstm.engine import session
+from promlstm.forecasts import model as forecasts
 
 
 def test_the_default_recipe_is_one(request):
     loaded = recipe.load(request.config.rootpath / 'convert/recipes/default.yml')
     assert loaded.name == 'default' and loaded.calibration.class_features[0] == 1
+
+
+@pytest.mark.parametrize('name', ['default', 'forecaster', 'forecast'])
+def test_a_shipped_model_is_of_its_recipe_as_it_is_now(request, name):
+    """Whoever changes one makes the other again; `make accept` makes the forecaster."""
+    path = session.resolve(f'builtin:{name}')
+    about = forecasts.load(path, prove=False).about if name == 'forecast' else session.load(path, prove=False).bundle.manifest
+    assert about.training.recipe == recipe.digest(request.config.rootpath / f'convert/recipes/{name}.yml')
 
 
 def test_a_small_one_is_read(tmp_path):
