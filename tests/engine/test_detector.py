@@ -347,7 +347,7 @@ def test_a_shared_budget_is_divided_by_the_entities(session):
 def test_a_budget_or_step_outside_the_model_is_rejected(session):
     """The calibration is not extrapolated, and a model runs only at the steps that it supports."""
     with pytest.raises(BudgetError, match='the floor is'):
-        detector(session, fleet(), false_alarms='1/year each')
+        detector(session, fleet(), false_alarms='0.1/year each')
     with pytest.raises(BundleError, match='is made for steps of'):
         detector(session, fleet(), step='2w')
 
