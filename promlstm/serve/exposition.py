@@ -61,7 +61,8 @@ OURS = frozenset(
     {'detector', 'promlstm_replica', 'promlstm_scope', 'promlstm_entity'}.union(*(labels for _, labels in (FAMILIES | FORECASTS | INCIDENTS).values()))
 )
 RESIDUE = 1e-18  # an expected value below this is a rounding error of 0: no unit is that small
-ROWS = 1024  # of a piece of text: about 200 KB
+ROWS = 1024  # of a piece of text: about 150 KB
+MOST_ROWS, ENOUGH_PIECES = 3072, 32  # a piece is larger, up to that, where a family has so many pieces all the same
 
 Block = Sequence[bytes]  # pieces of text, whole lines each
 
@@ -124,11 +125,16 @@ class Lines:
     @property
     def pieces(self) -> int:
         """How many pieces there are."""
-        return math.ceil(len(self.column) / ROWS)
+        return math.ceil(len(self.column) / self._rows)
+
+    @property
+    def _rows(self) -> int:
+        """Of a piece. Threads that write and compress in turn wait for each other at each of them; a larger one would not stay in the cache."""
+        return min(max(ROWS, len(self.column) // ENOUGH_PIECES), MOST_ROWS)
 
     def piece(self, number: int) -> bytes:
         """The text of one of them, counted from 0."""
-        span = slice(number * ROWS, (number + 1) * ROWS)
+        span = slice(number * self._rows, (number + 1) * self._rows)
         prefixes = self.prefixes[span] if self.rows is None else [self.prefixes[row] for row in self.rows[span].tolist()]
         texts = [b'\n' + self.family.encode(), b'', self.ending, b''] * len(prefixes)
         texts[1::4], texts[3::4] = prefixes, _numbers(self.column[span])

@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from promlstm.engine.columns import MISSING, READY, WARMING, Verdicts
-from promlstm.serve.exposition import FAMILIES, INCIDENTS, ROWS, Labels, header, lines, render
+from promlstm.serve.exposition import ENOUGH_PIECES, FAMILIES, INCIDENTS, ROWS, Labels, header, lines, render
 from promlstm.serve.page import PIECES, Page, pack, text_bytes
 
 GOLDEN = servers.ROOT / 'tests/golden' / 'metrics.txt'
@@ -150,7 +150,7 @@ def test_a_label_that_is_called_as_one_of_ours_is_renamed_in_all_detectors(featu
     assert dict(labels[1:]) == {**renamed, **{name: name.upper() for name in theirs}}
 
 
-@pytest.mark.parametrize('rows', [1, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS, 3 * ROWS + 7])
+@pytest.mark.parametrize('rows', [1, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS, 3 * ROWS + 7, 40 * ROWS + 7])
 @pytest.mark.parametrize('hole', [None, 0, ROWS - 1, ROWS, -1])
 def test_a_block_in_pieces_has_a_line_for_each_row(rows, hole):
     """However the rows fall into pieces, and wherever one has no number: whole lines, in the order of the rows, as if each were written alone."""
@@ -163,7 +163,7 @@ def test_a_block_in_pieces_has_a_line_for_each_row(rows, hole):
     wanted = [f'promlstm_observed{{detector="d",instance="",job="",row="{row}"}} {value}' for row, value in known]
     assert b''.join(pieces).decode().splitlines() == wanted
     assert all(piece.endswith(b'\n') and not piece.startswith(b'\n') for piece in pieces)
-    assert len(pieces) == -(-len(known) // ROWS)
+    assert len(pieces) == -(-len(known) // max(ROWS, len(known) // ENOUGH_PIECES))
 
 
 @pytest.mark.parametrize('threads', [1, 2, 3])
