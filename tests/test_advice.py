@@ -122,8 +122,8 @@ def test_the_section_prometheus(source, step, says):
 @pytest.mark.parametrize(
     ('keys', 'entities', 'says'),
     [
-        ({'false_alarms': '1000/minute each'}, None, 'it is judged by the largest of the calibration, 22.7 a week at a step of 1m'),
-        ({'false_alarms': '1/day each', 'step': '1h'}, None, 'the largest of the calibration, 4.09 a week at a step of 1h'),
+        ({'false_alarms': '1000/minute each'}, None, 'it is judged by the largest of the calibration, 24.2 a week at a step of 1m'),
+        ({'false_alarms': '5/day each', 'step': '1h'}, None, 'the largest of the calibration, 23.4 a week at a step of 1h'),
         ({'false_alarms': '10/day in all'}, 2, 'more than was measured'),
         ({'false_alarms': '10/day in all'}, None, ''),
         ({'false_alarms': '10/day in all'}, 40, ''),
