@@ -61,7 +61,7 @@ gc.disable()  # while thousands of tests are collected, of which nothing is garb
 
 
 def pytest_ignore_collect(collection_path, config):
-    """True for a file of which no test is asked for, since all of them train: it imports TensorFlow, which takes each worker five seconds of CPU."""
+    """True for a file of which no test is asked for, since all of them train: it imports TensorFlow, which takes each worker three seconds of CPU."""
     trains = 'not train' in config.option.markexpr and collection_path.suffix == '.py' and TRAINS in collection_path.read_text(encoding='utf-8')
     return trains or None
 

@@ -6,11 +6,11 @@ score a sample before they learn from it. Pure numpy; each [T, N], NaN where the
 
 import numpy as np
 
+from convert.families.warmup import WARMUP, WINSOR
 from promlstm.engine.season import DAY, WEEK
 
 NAMES = ('difference_1', 'difference_5', 'difference_15', 'level', 'largest')
 LAGS = (1, 5, 15)
-WARMUP, WINSOR = 40, 6.0  # samples before the first score; scales at which a deviation that is learnt is cut, as the models do
 
 
 def scores(values, step_seconds):

@@ -1,6 +1,7 @@
 """The families of models: one file each, one contract for all.
 
     registry      FAMILIES: what each family takes, gives and learns
+    warmup        samples before the first surprise, and how far one may move what is learnt
     steps         the arithmetic of one step that families share
     choices       choices in a graph without `Where`
     daytime       what is usual at this time of the day
@@ -19,5 +20,5 @@
 
 __all__ = [
     'autoencoder', 'choices', 'classifier', 'daytime', 'ensemble', 'forecaster', 'learning', 'patterns', 'recurrent', 'registry', 'scales', 'steps',
-    'training', 'views', 'window',
+    'training', 'views', 'warmup', 'window',
 ]  # fmt: skip

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from convert.families.warmup import WARMUP, WINSOR
+
 HORIZONS = (1, 5, 15)
 RING = max(HORIZONS)
-WARMUP = 40                     # samples before the first surprise, and before outliers are winsorised
-WINSOR = 6.0                    # scales
 SLOT_SECONDS = 1800             # of the seasonal memory: a week in 336 slots
 INPUTS = 12
 LARGEST = 1e120                 # values are clipped here, so that squares stay finite
