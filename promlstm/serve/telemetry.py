@@ -65,7 +65,7 @@ METRICS: dict[str, tuple[Literal['gauge', 'counter'], str, tuple[str, ...]]] = {
     'promlstm_detector_empty_results': ('counter', 'Steps at which the expression returned no series.', ('detector',)),
     'promlstm_detector_nonfinite_samples': ('counter', 'Samples of NaN, +Inf or -Inf, which count as missing.', ('detector',)),
     'promlstm_detector_query_warnings': ('counter', 'Warnings in answers of the query API: data may be partial.', ('detector',)),
-    'promlstm_detector_partial_answers': ('counter', 'Partial answers to steps and spans of history; entities absent from them are not missing.', ('detector',)),
+    'promlstm_detector_partial_answers': ('counter', 'Partial answers for steps or history; entities absent from them are not missing.', ('detector',)),
     'promlstm_detector_unread_series': ('counter', 'Ignored series: labels or samples that cannot be read, native histograms.', ('detector',)),
     'promlstm_detector_mistimed_answers': ('counter', 'Answers whose samples have another time than the query asked for.', ('detector',)),
     'promlstm_forecast_model_info': ('gauge', 'Always 1: the model that a detector forecasts with.', ('detector', 'model', 'sha256')),
