@@ -45,11 +45,12 @@ def metrics():
     lines = [
         '# Metrics',
         '',
-        'Made by `python docs/generate.py` from the tables in the code. A metric is a gauge unless its name ends in `_total`.',
+        'Which metrics does promlstm export, and what do they mean? This page is made by `python docs/generate.py` from the tables in the code. A metric is a',
+        'gauge unless its name ends in `_total`.',
         '',
         '## Gauges of the entities',
         '',
-        'Each carries the label `detector` and the labels of its entity.',
+        'Each gauge has the label `detector` and the labels of its entity.',
         '',
         '| metric | further labels | meaning |',
         '|---|---|---|',
@@ -59,20 +60,20 @@ def metrics():
         lines.append(f'| `{name}` | {further and further + (" if the detector has several" if labels == ("feature",) else "")} | {text} |')
     lines += [
         '', '## Gauges of forecasts', '',
-        'Of detectors with `forecast`; as above, each carries the label `detector` and the labels of its entity. The label `feature` is there if the',
-        'detector has several. [Forecasts](../how-to/forecasts.md) shows what to do with them.', '', '| metric | further labels | meaning |', '|---|---|---|',
+        'For detectors with `forecast`. As above, each gauge has the label `detector` and the labels of its entity, and `feature` if the detector has',
+        'several. [Forecasts](../how-to/forecasts.md) shows how to use them.', '', '| metric | further labels | meaning |', '|---|---|---|',
     ]  # fmt: skip
     for name, (text, labels) in FORECASTS.items():
         lines.append(f'| `{name}` | {", ".join(f"`{label}`" for label in labels)} | {text} |')
     lines += [
         '', '## Gauges of incidents', '',
-        'Of all detectors together. Those with the label `detector` carry the labels of their entity, too; where the cause is a whole, such as a service',
-        'of several pods, `promlstm_incident_cause_score` has its name alone and an empty `detector`. [API](api.md) has the members and the reasons.',
+        'For all detectors together. Gauges with the label `detector` also have the labels of their entity. If the cause is a whole, such as a service of',
+        'several pods, `promlstm_incident_cause_score` has only its name, and an empty `detector`. The [API](api.md) has the members and the reasons.',
         '', '| metric | labels | meaning |', '|---|---|---|',
     ]  # fmt: skip
     for name, (text, labels) in INCIDENTS.items():
         lines.append(f'| `{name}` | {", ".join(f"`{label}`" for label in labels)} | {text} |')
-    lines += ['', '## Metrics of the exporter', '', 'Those of the process (`process_…`) and of Python (`python_info`) are there, too.', '']
+    lines += ['', '## Metrics of the exporter', '', 'There are also metrics of the process (`process_…`) and of Python (`python_info`).', '']
     lines += ['| metric | labels | meaning |', '|---|---|---|']
     for name, (kind, text, labels) in METRICS.items():
         lines.append(f'| `{name}{"_total" if kind == "counter" else ""}` | {", ".join(f"`{label}`" for label in labels)} | {text} |')

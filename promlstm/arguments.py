@@ -152,10 +152,10 @@ def _add_run(commands: 'Commands', command: Command) -> None:
         '--web.external-url', dest='external_url', metavar='URL', help='URL under which a proxy serves it; its path is the default of --web.route-prefix'
     )
     parser.add_argument(
-        '--web.route-prefix', dest='route_prefix', metavar='PATH', help='what all paths begin with (default: the path of --web.external-url, else nothing)'
+        '--web.route-prefix', dest='route_prefix', metavar='PATH', help='prefix of all paths (default: the path of --web.external-url, else none)'
     )
     parser.add_argument(
-        '--web.ui', dest='ui', type=_switch, default=True, metavar='BOOL', help='serve pages that people look at, beside /metrics (default: true)'
+        '--web.ui', dest='ui', type=_switch, default=True, metavar='BOOL', help='serve web pages beside /metrics (default: true)'
     )
     parser.add_argument(
         '--web.enable-actions', dest='enable_actions', action='store_true',
@@ -172,29 +172,29 @@ def _add_run(commands: 'Commands', command: Command) -> None:
     )
     parser.add_argument(
         '--web.max-connections', dest='max_connections', type=_places, default=CONNECTIONS, metavar='N',
-        help=f'connections that are open at once; beyond, the one that has done nothing for longest is closed (default: {CONNECTIONS})',
+        help=f'maximum number of open connections; one more closes the one that was idle for longest (default: {CONNECTIONS})',
     )  # fmt: skip
     parser.add_argument(
         '--web.max-connections-per-client', dest='max_connections_per_client', type=_places, metavar='N',
-        help='the same for one client address; behind a proxy all clients have one (default: half of --web.max-connections)',
+        help='the same per client address; behind a proxy all clients share one address (default: half of --web.max-connections)',
     )  # fmt: skip
     parser.add_argument(
         '--shard', type=_shard, metavar='NUMBER/SHARDS',
-        help='run the part of one of several processes, such as 0/5 to 4/5; auto/5 takes the number from the name of a StatefulSet pod (default: everything)',
+        help='run one of several parts, such as 0/5 to 4/5; auto/5 takes the number from the name of a StatefulSet pod (default: everything)',
     )  # fmt: skip
     parser.add_argument(
-        '--shard.replicas', dest='shard_replicas', type=_count, metavar='N', help='with auto: pods that have the same part each (default: 1)'
+        '--shard.replicas', dest='shard_replicas', type=_count, metavar='N', help='with auto: number of pods that run the same part (default: 1)'
     )
     parser.add_argument(
         '--shard.previous', dest='shard_previous', type=_count, metavar='SHARDS',
-        help='for the time of a change: run as well what was the part of this process among so many shards (default: none)',
+        help='while the number of shards changes: the previous number; its part is run, too (default: none)',
     )  # fmt: skip
     parser.add_argument(
         '--storage.path', dest='storage_path', metavar='FOLDER', help='folder that keeps memory over a restart (default: none, memory is built from history)'
     )
     parser.add_argument(
         '--storage.checkpoint-interval', dest='checkpoint_interval', type=_interval, metavar='DURATION',
-        help='how often memory is written there, beside at a clean stop (default: 5m)',
+        help='how often memory is written there; it is also written at a clean stop (default: 5m)',
     )  # fmt: skip
 
 
@@ -297,7 +297,7 @@ def _add_check_config(commands: 'Commands', command: Command) -> None:
     parser.add_argument('config_file', nargs='?', metavar='FILE', help='configuration file (default: promlstm.yml)')
     _add_preset(parser)
     parser.add_argument('--offline', action='store_true', help='do not query Prometheus')
-    parser.add_argument('--shards', type=_count, metavar='SHARDS', help='say how detectors and entities would be spread among so many shards')
+    parser.add_argument('--shards', type=_count, metavar='SHARDS', help='show how detectors and entities would be divided among this number of shards')
 
 
 def _add_check_web_config(commands: 'Commands', command: Command) -> None:

@@ -7,7 +7,7 @@ import importlib.util
 
 import numpy as np
 
-from convert.evaluation import baselines
+from convert.evaluation import baselines, trailing
 from promlstm.engine.season import DAY
 
 NAME = 'isolation_forest'
@@ -37,7 +37,7 @@ def scores(values, step_seconds, tested):
         present = np.flatnonzero(~np.isnan(values[:, n]).all(1))
         own = max(int(np.searchsorted(present, first)), min(LEAST, len(present) // 4))
         if own:
-            inputs = _inputs(baselines.without_gaps(values[:, n]), round(DAY / step_seconds))
+            inputs = _inputs(trailing.without_gaps(values[:, n]), round(DAY / step_seconds))
             forest = IsolationForest(n_estimators=TREES, random_state=0).fit(inputs[present[:own]])
             out[present[own:], n] = -forest.score_samples(inputs[present[own:]])
     return {NAME: out}

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from convert.data import labelled
-from convert.evaluation import baselines, benchmark_sets, isolation_forest, measures, planting, recurrence, replay
+from convert.evaluation import baselines, benchmark_sets, customary, isolation_forest, measures, planting, recurrence, replay
 from promlstm.card import BUDGETS
 from promlstm.engine import advance, latch
 from promlstm.engine import session as sessions
@@ -228,7 +228,7 @@ def _by_simple_detectors(part, prepared):
         values = prepared.values[..., first : first + block].reshape(total, -1)
         history = (past, prepared.history[1][..., first : first + block].reshape(len(past), values.shape[1]))
         known = baselines.plain(values, part.step_seconds, history) | baselines.scores(values, part.step_seconds)
-        for name, each in (known | baselines.customary(values, part.step_seconds, history)).items():
+        for name, each in (known | customary.scores(values, part.step_seconds, history)).items():
             each = each.reshape(total, columns, -1).astype(np.float32)
             found[name] = _largest(found.get(name), each)
             if features > 1:

@@ -5,9 +5,8 @@ its company, so each detector gets what it would get alone, to the last bit.
 """
 
 import threading
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,13 +24,17 @@ Run = Callable[[Inputs, Tensors], Result]
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """A run that somebody waits for. `done` without a result: the common run failed, and he has to find out whether it was his fault."""
+    """A run that somebody waits for.
+
+    taken   it is part of a run that goes on
+    over    set when that run has ended; without a result it has failed, and whoever waits has to find out whether it was his fault
+    """
 
     inputs: Inputs
     state: Tensors
     rows: int
     taken: bool = False
-    done: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
     result: Result | None = None
 
     def kind(self) -> tuple[Any, ...]:
@@ -44,7 +47,7 @@ class Together:
     """The runs of one session (run: Session.run)."""
 
     def __init__(self, run: Run) -> None:
-        self._run, self._changed = run, threading.Condition()
+        self._run, self._lock = run, threading.Lock()
         self._waiting: list[_Call] = []
 
     def run(self, inputs: Inputs, state: Tensors, wait_seconds: float) -> Result:
@@ -53,19 +56,22 @@ class Together:
         if rows > FEW_ROWS or not wait_seconds:
             return self._run(inputs, state)
         call = _Call(inputs, state, rows)
-        if calls := self._gathered(call, time.monotonic() + wait_seconds):
-            self._run_all(calls)
+        if self._is_enough_with(call) or not call.over.wait(wait_seconds):
+            if calls := self._taken_with(call):
+                self._run_all(calls)
+            else:
+                call.over.wait()  # somebody else has taken it, and sets it whatever happens
         return call.result or self._run(inputs, state)
 
-    def _gathered(self, call: _Call, until: float) -> list[_Call]:
-        """The calls that the caller has to run, his own among them; none where another one has done so."""
-        with self._changed:
+    def _is_enough_with(self, call: _Call) -> bool:
+        with self._lock:
             self._waiting.append(call)
-            while not call.taken and sum(each.rows for each in self._waiting) < ENOUGH_ROWS and (left := until - time.monotonic()) > 0:
-                self._changed.wait(left)
+            return sum(each.rows for each in self._waiting) >= ENOUGH_ROWS
+
+    def _taken_with(self, call: _Call) -> list[_Call]:
+        """The calls that the caller has to run, his own among them; none if somebody else runs his."""
+        with self._lock:
             if call.taken:
-                while not call.done:
-                    self._changed.wait()
                 return []
             kind = call.kind()
             calls = [each for each in self._waiting if each.kind() == kind]
@@ -76,16 +82,15 @@ class Together:
 
     def _run_all(self, calls: list[_Call]) -> None:
         """Run some calls as one; whoever waits for his goes on, whatever happens."""
-        results: list[Result] = []
         try:
-            results = self._joined(calls) if len(calls) > 1 else []
+            if len(calls) > 1:
+                for call, result in zip(calls, self._joined(calls), strict=True):
+                    call.result = result
         except Exception:  # noqa: BLE001 (each runs alone then, and it is raised where it belongs)
-            results = []
+            pass
         finally:
-            with self._changed:
-                for number, call in enumerate(calls):
-                    call.result, call.done = results[number] if results else None, True
-                self._changed.notify_all()
+            for call in calls:
+                call.over.set()
 
     def _joined(self, calls: list[_Call]) -> list[Result]:
         first = calls[0]

@@ -29,27 +29,27 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     'promlstm_expected_upper': ('Upper border of the expected band: above it the score is 1 or more.', ('feature',)),
     'promlstm_usual_lower': ('Lower border of the usual range: 99 % of the healthy samples are between this and promlstm_usual_upper.', ('feature',)),
     'promlstm_usual_upper': ('Upper border of the usual range, see promlstm_usual_lower.', ('feature',)),
-    'promlstm_contribution': ('Share of each feature in the surprise, or in the alarm that lasts, 0 to 1.', ('feature',)),
+    'promlstm_contribution': ('Share of each feature in the surprise, or in the alarm that is held, 0 to 1.', ('feature',)),
     'promlstm_view': ('Share of each view of the model in the surprise, 0 to 1; only for anomalous entities.', ('view',)),
     'promlstm_anomaly_start_timestamp_seconds': ('When the current anomaly of the entity began, unix seconds.', ()),
-    'promlstm_recurring': ('1 = the sample would be an anomaly, if the like had not come at this time on other days.', ()),
-    'promlstm_entity_missing': ('1 = an entity that had samples for a day or more has none now, and at this time of the day that is unusual.', ()),
+    'promlstm_recurring': ('1 = the sample is normal only because similar ones came at this time on other days.', ()),
+    'promlstm_entity_missing': ('1 = an entity that had samples for a day or more has none now, which is unusual at this time of the day.', ()),
 }
 # The same of forecasts, where a detector makes them.
 FORECASTS: dict[str, tuple[str, tuple[str, ...]]] = {
     'promlstm_forecast': (
-        'The value that is forecast for a horizon from now; 80 % of the values that come are between lower and upper.', ('feature', 'horizon', 'bound'),
+        'Forecast of the value one horizon ahead; 80 % of the values should be between lower and upper.', ('feature', 'horizon', 'bound'),
     ),
     'promlstm_forecast_limit': ('The limit that the series must not reach, in its own unit.', ()),
     'promlstm_time_to_limit_seconds': (
-        'When the forecast reaches the limit: 0 = it has, +Inf = not within the longest horizon; pessimistic by its bound.', ('bound',),
+        'Seconds until the forecast reaches the limit: 0 = reached, +Inf = not within the longest horizon; by the middle or the pessimistic bound.', ('bound',),
     ),
 }  # fmt: skip
 # The same of incidents, of all detectors together. Two of them have the labels of an entity, too.
 INCIDENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     'promlstm_incident_start_timestamp_seconds': ('When the first alarm of an open incident began, unix seconds.', ('incident',)),
     'promlstm_incident_entities': ('Entities of an open incident that are anomalous or missing now.', ('incident',)),
-    'promlstm_incident_detectors': ('Detectors that these entities are of.', ('incident',)),
+    'promlstm_incident_detectors': ('Detectors of the entities of an open incident that are anomalous or missing now.', ('incident',)),
     'promlstm_incident_member': ('Always 1: an entity of an open incident that is anomalous or missing now; up to 1000 of each.', ('incident', 'detector')),
     'promlstm_incident_cause_score': (
         'How likely it is, 0 to 1, that this entity is the cause of an open incident; the ten likeliest of each.', ('incident', 'detector'),

@@ -86,7 +86,7 @@ def test_an_error_is_raised_where_it_belongs(session):
 def test_who_has_many_rows_or_no_time_waits_for_nobody(session):
     """A large detector, and one among few."""
     joint = Together(session.run)
-    joint._changed = None  # there is nothing to wait on
+    joint._lock = None  # there is nothing to wait on
     for rows, wait in ((FEW_ROWS + 1, LONG), (3, 0.0)):
         assert same(joint.run(inputs(session, rows, 1), session.blank(rows, 1), wait), session.run(inputs(session, rows, 1), session.blank(rows, 1)))
 

@@ -19,11 +19,11 @@ def rhythm():
     return values
 
 
-def customary(values, history=None, step=3600):
-    from convert.evaluation import baselines
+def judged(values, history=None, step=3600):
+    from convert.evaluation import customary
 
-    found = baselines.customary(values, step, history)
-    assert set(found) == set(baselines.CUSTOMARY)
+    found = customary.scores(values, step, history)
+    assert set(found) == set(customary.NAMES)
     return found
 
 
@@ -37,9 +37,9 @@ def test_each_finds_a_spike_and_does_not_look_ahead(rhythm):
     """What comes after cannot change what came before, to the last bit; a missing sample is not judged."""
     spiked = rhythm.copy()
     spiked[700, 0] += 120
-    found, changed = customary(spiked), spiked.copy()
+    found, changed = judged(spiked), spiked.copy()
     changed[720:] = 7
-    for name, scores in customary(changed).items():
+    for name, scores in judged(changed).items():
         assert scores.shape == spiked.shape and scores.dtype == np.float32
         assert found[name][700, 0] > max(1, np.nanmax(found[name][500:690, 0])), name
         assert np.array_equal(scores[:720], found[name][:720], equal_nan=True) and np.isnan(scores[650]).all(), name
@@ -50,14 +50,14 @@ def test_weeks_know_the_weekend(rhythm):
     values = rhythm.copy()
     sunday = 4 * WEEK - DAY + 6
     values[sunday] += 30
-    scores = customary(values)['promql_week'][:, 0]
+    scores = judged(values)['promql_week'][:, 0]
     assert scores[sunday] > 2 * scores[sunday + DAY] and scores[sunday] == np.nanmax(scores[3 * WEEK : 4 * WEEK])
 
 
 def test_weeks_are_corrected_for_growth():
     """A level that is the same for weeks after it grew is expected, whatever it was three weeks ago; by what PromQL gives: nothing before a day."""
     values = np.r_[np.full(WEEK, 100.0), np.full(4 * WEEK, 300.0)][:, None] + np.random.default_rng(0).normal(size=(5 * WEEK, 1))
-    scores = customary(values)['promql_week'][:, 0]
+    scores = judged(values)['promql_week'][:, 0]
     assert scores[WEEK + 3] > 2 and np.nanmax(scores[3 * WEEK :]) < 2
     assert np.isnan(scores[:40]).all() and not np.isnan(scores[40:]).any()
 
@@ -68,7 +68,7 @@ def test_bands_are_those_of_the_rules():
     values[1000:1012, 0] = [100, 1000] * 6
     values[2000], values[2001] = 150, 40
     values[1000 + 288 : 1012 + 288] = 700
-    scores = np.sinh(customary(values, step=300)['promql_bands'][:, 0])
+    scores = np.sinh(judged(values, step=300)['promql_bands'][:, 0])
     assert scores[2000] == pytest.approx(1, rel=0.01) and scores[2001] == pytest.approx(64 / 52, rel=0.02)
     assert scores[1001] > 10 and scores[1006 + 288] < 1
 
@@ -79,7 +79,7 @@ def test_smoothing_learns_the_day_and_sees_a_level_shift():
     values = 100 + 30 * np.sin(hour * 2 * np.pi / DAY)[:, None] + np.random.default_rng(0).normal(size=(700, 2))
     values[:30, 1] = np.nan
     values[600:, 0] += 40
-    scores = customary(values)['holt_winters']
+    scores = judged(values)['holt_winters']
     assert np.isnan(scores[:40]).all() and np.isnan(scores[: 30 + DAY, 1]).all() and not np.isnan(scores[30 + DAY :, 1]).any()
     assert scores[600, 0] > 3 > np.nanmax(scores[300:600, 0]) and np.max(scores[660:, 0]) < 3
 
@@ -87,8 +87,8 @@ def test_smoothing_learns_the_day_and_sees_a_level_shift():
 def test_the_past_of_a_series_counts(rhythm):
     """With the weeks before it, the first samples are judged as they would be without a beginning."""
     at, begin = np.arange(-3 * WEEK, 0), 3 * WEEK
-    fresh, known = customary(rhythm[begin:, :1]), customary(rhythm[begin:, :1], (at, rhythm[:begin, :1]))
-    whole = customary(rhythm[:, :1])
+    fresh, known = judged(rhythm[begin:, :1]), judged(rhythm[begin:, :1], (at, rhythm[:begin, :1]))
+    whole = judged(rhythm[:, :1])
     assert np.isnan(fresh['holt_winters'][:DAY]).all()
     for name in ('promql_week', 'promql_bands'):
         same = np.isclose(known[name][60:], whole[name][begin + 60 :], rtol=0.3, equal_nan=True)
@@ -96,24 +96,9 @@ def test_the_past_of_a_series_counts(rhythm):
     assert not np.isnan(known['holt_winters'][40:]).all()
 
 
-def test_sliding_moments_are_exact():
-    """Those of numpy over each window; and a huge value that has left the window has left nothing behind."""
-    from convert.evaluation import baselines
-
-    x = np.random.default_rng(0).normal(size=(60, 2))
-    x[5, 0], x[7:20, 1], x[30] = np.nan, np.nan, 1e15
-    mean, deviation = baselines._moments(x, 7)
-    for t in (*range(6, 13), *range(20, 30), *range(37, 60)):
-        window = x[t - 6 : t + 1]
-        there = ~np.isnan(window).all(0)
-        assert np.allclose(mean[t, there], np.nanmean(window[:, there], 0), atol=1e-9)
-        assert np.allclose(deviation[t, there], np.nanstd(window[:, there], 0), atol=1e-7)
-    assert np.isnan(mean[14, 1])
-
-
 def test_short_series_are_no_error():
     """Less than a day: nothing to say by season, and nothing that fails."""
-    found = customary(np.random.default_rng(0).normal(size=(10, 1)), step=60)
+    found = judged(np.random.default_rng(0).normal(size=(10, 1)), step=60)
     assert all(np.isnan(scores).all() for scores in found.values())
 
 
