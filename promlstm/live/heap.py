@@ -10,14 +10,21 @@ give, the kernel writes 2 MB of zeros for each few kilobytes that are needed: at
 import ctypes
 from contextlib import suppress
 
-PR_SET_THP_DISABLE = 41  # prctl(2)
+PR_SET_THP_DISABLE, PR_GET_THP_DISABLE = 41, 42  # prctl(2)
 MANY_ENTITIES = 20_000  # with fewer, what could be given back is hardly larger than the interpreter
 
 
-def use_huge_pages(use: bool) -> None:
-    """Let the kernel of Linux give huge pages to this process, as is its setting, or never; of what was given before nothing changes."""
+def use_huge_pages(use: bool) -> bool:
+    """Let the kernel of Linux give huge pages to this process, as is its setting, or never; of what was given before nothing changes.
+
+    returns  whether it could give them before
+    """
+    used = True
     with suppress(OSError, AttributeError):  # as below; a sandbox that forbids the call gives an error number, and all stays as it is
-        ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, *map(ctypes.c_ulong, (not use, 0, 0, 0)))
+        prctl = ctypes.CDLL(None).prctl
+        used = prctl(PR_GET_THP_DISABLE, *map(ctypes.c_ulong, (0, 0, 0, 0))) != 1
+        prctl(PR_SET_THP_DISABLE, *map(ctypes.c_ulong, (not use, 0, 0, 0)))
+    return used
 
 
 def give_back(entities: int) -> None:

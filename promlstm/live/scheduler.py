@@ -102,6 +102,7 @@ class Scheduler:
         self._waiting: dict[str, _Running] = {}
         self._threads: list[threading.Thread] = []
         self._started = self._was_ready = False
+        self._huge_pages = True  # whether the kernel could give them before the start
         for detector in config.detectors:
             self._add(detector)
         self._collected = time.monotonic()
@@ -116,7 +117,7 @@ class Scheduler:
         """Start the threads."""
         gc.freeze()
         gc.disable()  # a step leaves few cycles, not worth a pause in it; `collect_garbage` frees what errors leave behind
-        heap.use_huge_pages(False)
+        self._huge_pages = heap.use_huge_pages(False)
         if self.storage:
             self.storage.start(self._kept)
         if self.incidents:
@@ -138,7 +139,7 @@ class Scheduler:
             thread.join(max(0.0, until - time.monotonic()))
         read = self._models.ended(max(0.0, until - time.monotonic()))
         gc.enable()
-        heap.use_huge_pages(True)
+        heap.use_huge_pages(self._huge_pages)
         return read and not any(thread.is_alive() for thread in threads)
 
     def apply(self, config: Config, sources: Sources, facts: Callable[[str], Facts] | None = None) -> list[str]:

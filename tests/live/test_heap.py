@@ -33,8 +33,8 @@ print(before - freed, before - resident_bytes())
 HUGE = """
 from pathlib import Path
 from promlstm.live import heap
-for use in (False, True):
-    heap.use_huge_pages(use)
+for use in (False, False, True):
+    print(heap.use_huge_pages(use))
     print(*(line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith('THP_enabled')))
 """
 STATUS = Path('/proc/self/status')
@@ -44,16 +44,22 @@ STATUS = Path('/proc/self/status')
 def test_the_kernel_gives_no_huge_pages_while_it_is_told_so():
     """Whatever the setting of the system; a process of its own, since it counts for all of it."""
     text = subprocess.run([sys.executable, '-c', HUGE], capture_output=True, text=True, check=True).stdout
-    assert text.split() == ['THP_enabled:', '0', 'THP_enabled:', '1']
+    assert text.split() == ['True', 'THP_enabled:', '0', 'False', 'THP_enabled:', '0', 'False', 'THP_enabled:', '1']
 
 
-def test_there_are_none_while_detectors_run(monkeypatch):
-    """From the start to the end."""
+@pytest.mark.parametrize('used', [True, False])
+def test_there_are_none_while_detectors_run(monkeypatch, used):
+    """From the start to the end; a process that was started with none has none afterwards."""
     told = []
-    monkeypatch.setattr(heap, 'use_huge_pages', told.append)
+
+    def use_huge_pages(use):
+        told.append(use)
+        return used
+
+    monkeypatch.setattr(heap, 'use_huge_pages', use_huge_pages)
     with running(Running(a={})):
         assert told == [False]
-    assert told == [False, True]
+    assert told == [False, used]
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), 'malloc_trim'), reason='not glibc')
