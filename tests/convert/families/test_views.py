@@ -9,6 +9,9 @@ from requirements import is_accept
 pytestmark = pytest.mark.train
 
 
+SHOWN = ('x', 'judged', 'surprise', 'parts', 'usual', 'inputs', 'slot_begins', 'day_ended')  # of an Observation
+
+
 @functools.cache
 def run():
     """All steps of a series as one graph, traced once for all tests: TensorFlow takes longer to call a graph than to run a step of it."""
@@ -16,7 +19,7 @@ def run():
 
     from convert.families import daytime, views
 
-    shown = {'judged': tf.float32, 'surprise': tf.float32, 'parts': tf.float32, 'usual': tf.float64}
+    shown = {name: tf.float64 if name in ('x', 'usual') else tf.float32 for name in SHOWN}
     rows = tf.TensorSpec([None, None], tf.float64)
     spec = lambda *shape, dtype=tf.float32: tf.TensorSpec(shape, dtype)  # noqa: E731
     states = {name: spec(width, None, dtype=dtype) for name, (dtype, width) in views.STATES.items()}
@@ -47,7 +50,7 @@ def run():
 
 
 class Seen:
-    """What was seen at all steps, [T, …] of each; the ratios of the state, [columns, M], after those that were to be kept."""
+    """What is SHOWN of all steps, with a leading axis of steps; the ratios of the state, [columns, M], after those that were to be kept."""
 
     def __init__(self, seen, ratios):
         self.__dict__.update({name: array.numpy() for name, array in seen.items()})
