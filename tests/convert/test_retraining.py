@@ -42,7 +42,7 @@ def recipe(prometheus, accept, tmp_path_factory):
     """Ten lines, and the exporter's own configuration beside them."""
     folder, day = tmp_path_factory.mktemp('recipe'), time.time() // 86400 * 86400
     (folder / 'promlstm.yml').write_text(yaml.safe_dump({'prometheus': {'url': prometheus.url}, 'detectors': [DETECTOR]}))
-    ten = RECIPE.format(a=day - 5 * 86400, b=day - 3 * 86400, c=day - 86400, d=day - 4 * 86400, e=day - 4 * 86400 + 7200)
+    ten = RECIPE.format(a=day - 5 * 86400, b=day - 3 * 86400, c=day - (1 if accept else 2) * 86400, d=day - 4 * 86400, e=day - 4 * 86400 + 7200)
     assert len(ten.splitlines()) == 10
     (folder / 'mine.yml').write_text(ten + ('' if accept else yaml.safe_dump(SMALL | {'family': 'forecaster'})))
     return folder / 'mine.yml'

@@ -49,7 +49,7 @@ SMALL = {
             {'low': 1800, 'high': 86401, 'telemetry': {'step_seconds': 3600, 'steps': 700, 'entities': 64}},
         ],
     },
-    'evaluation': {'telemetry': [{'step_seconds': 300, 'steps': 1200, 'entities': 24}]},
+    'evaluation': {'telemetry': [{'step_seconds': 300, 'steps': 800, 'entities': 24}]},
 }
 
 
