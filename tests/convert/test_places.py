@@ -9,7 +9,7 @@ import sys
 import msgspec
 import numpy as np
 import pytest
-from recipes import GOOD, convert
+from recipes import GOOD, convert_here
 from servers import ROOT, wait_until
 
 from convert import files, lock, places
@@ -261,7 +261,7 @@ def test_a_damaged_file_of_weights_says_which_stage_to_run(tmp_path, tiny):
     assert all(np.array_equal(a, b) for a, b in zip(again.get_weights(), network.get_weights(), strict=True))
     whole = path.read_bytes()
     path.write_bytes(whole[:500])
-    one_sentence(convert('export', tiny, f'--work={tmp_path}'), path, 'run train again')
+    one_sentence(convert_here('export', tiny, f'--work={tmp_path}'), path, 'run train again')
     with h5py.File(path, 'w') as file:
         file.create_group('layers')
     with pytest.raises(weights.WeightsError, match='run train again'):

@@ -61,17 +61,22 @@ def convert(*arguments):
 VERIFIED_STEPS = 500 if is_accept() else 150  # more than twice the longest warm-up of a family; verify.telemetry visits every branch
 
 
+def verified():
+    """A context in which TensorFlow and ONNX Runtime are compared over VERIFIED_STEPS."""
+    from convert import verify
+
+    return mock.patch.object(verify, 'verify', functools.partial(verify.verify, steps=VERIFIED_STEPS))
+
+
 def convert_here(*arguments):
     """The same in this process, which has TensorFlow loaded: it takes seconds to load. What is about processes and signals has its own.
 
-    In `make test` the stage `verify` compares fewer steps.
+    Models are verified as in `verified`.
     """
-    from convert import verify
     from convert.__main__ import main
 
     out, err = io.StringIO(), io.StringIO()
-    fewer = mock.patch.object(verify, 'verify', functools.partial(verify.verify, steps=VERIFIED_STEPS))
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), fewer:
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), verified():
         status = main([*map(str, arguments)])
     return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
