@@ -9,7 +9,7 @@ import sys
 import msgspec
 import numpy as np
 import pytest
-from recipes import GOOD, convert_here
+from recipes import GOOD, TALKATIVE, convert_here
 from servers import ROOT, wait_until
 
 from convert import files, lock, places
@@ -235,7 +235,7 @@ def test_sigterm_ends_a_training_as_ctrl_c_does(tmp_path):
     recipe = tmp_path / 'long.yml'
     recipe.write_text(GOOD.replace('epochs: 1', 'epochs: 3000'))
     with open(tmp_path / 'log', 'w') as log:
-        child = subprocess.Popen([sys.executable, '-m', 'convert', 'train', recipe, f'--work={tmp_path}/work'], cwd=ROOT, stderr=log)
+        child = subprocess.Popen([sys.executable, *TALKATIVE, 'train', recipe, f'--work={tmp_path}/work'], cwd=ROOT, stderr=log)
     wait_until(lambda: 'windows' in (tmp_path / 'log').read_text(), 120, 'a training that has begun')
     child.send_signal(signal.SIGTERM)
     assert child.wait(60) == 143

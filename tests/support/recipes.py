@@ -81,6 +81,12 @@ def convert_here(*arguments):
     return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
+# The arguments of Python for `python -m convert`, which tells each half second, and not each ten, how far it is.
+TALKATIVE = (
+    '-c', 'import sys; from convert import progress; progress.EVERY_SECONDS = 0.5; from convert.__main__ import main; sys.exit(main())',
+)  # fmt: skip
+
+
 def interruptible(*arguments):
     """The command of a Python program that Ctrl-C ends, even where the tests run as a background job, which ignores it."""
     code = 'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])'
