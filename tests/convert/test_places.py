@@ -73,6 +73,7 @@ def test_a_full_disk_at_a_release_keeps_the_old_file(tmp_path, tiny, made):
     assert out.read_bytes() == b'old' and not list(tmp_path.rglob('.draft.*'))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='this system has no /dev/full')
 def test_a_full_disk_under_the_output_of_a_command():
     """As a shell makes it: `convert figures FILE > report.md`."""
