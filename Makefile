@@ -22,6 +22,9 @@ SERVICES := .cache/services/made-$(call checksum,.ci/install-services .ci/apt.sh
 BROWSER := .cache/browser/made-$(call checksum,.ci/install-browser .ci/apt.sh)
 NODE_TOOLS := .cache/node-tools/made-$(call checksum,.ci/install-node-tools .ci/apt.sh .ci/node/package-lock.json)
 
+# Tests start hundreds of Python processes, and pytest rewrites each test file: without bytecode on disk all of it is compiled again each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Every install obeys the pins; newer pips ask for those of the build environment by a second name.
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 PINNED := PIP_CONSTRAINT=.ci/constraints.txt PIP_BUILD_CONSTRAINT=.ci/constraints.txt

@@ -1,10 +1,11 @@
 """Nothing the documents say is untested, and nothing that exists is left out."""
 
+import contextlib
 import doctest
+import functools
 import importlib
+import io
 import re
-import subprocess
-import sys
 import tomllib
 import unicodedata
 
@@ -326,16 +327,14 @@ def options(text):
     return set(re.findall(r'(?<!\S)\[?(--[a-z][\w.-]*)', text.replace('=', ' ')))
 
 
-HELPED = {}
-
-
-def helped(*command):
-    """What `--help` of a command prints."""
-    if command not in HELPED:
-        done = subprocess.run([sys.executable, '-m', *command, '--help'], cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, (command, done.stderr)
-        HELPED[command] = done.stdout
-    return HELPED[command]
+@functools.cache
+def helped(package, *command):
+    """What `python -m package command --help` prints."""
+    main, printed = importlib.import_module(f'{package}.__main__').main, io.StringIO()
+    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as end:
+        main([*command, '--help'])
+    assert end.value.code == 0, (package, command)
+    return printed.getvalue()
 
 
 @pytest.mark.parametrize('page', ['retraining', 'training-data'])

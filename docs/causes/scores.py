@@ -4,6 +4,7 @@ A detector warms up once, and sees the calm minutes once. Each cause goes on fro
 """
 
 import copy
+import functools
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -99,7 +100,12 @@ def _warmed(preset: str, config: configuration.Detector, session: Session) -> De
 
 
 def _tree(preset: str, name: str) -> dict[str, object]:
-    return next(tree for tree in presets.read(preset).detectors if tree['name'] == name)
+    return next(tree for tree in _trees(preset) if tree['name'] == name)
+
+
+@functools.cache
+def _trees(preset: str) -> list[dict[str, object]]:
+    return presets.read(preset).detectors
 
 
 def _copied(detector: Detector) -> Detector:

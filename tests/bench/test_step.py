@@ -18,6 +18,7 @@ def remembered():
     return warmed.memory(config('http://localhost').detectors[0], loaded)
 
 
+@pytest.mark.slow
 def test_what_is_measured_has_scores_on_its_page(remembered):
     """Every entity has a line in the families of a score, and one in a thousand is anomalous, from the first step measured to the last."""
     row = step.measure(2000, MODEL, remembered, rounds=2)

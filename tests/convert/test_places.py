@@ -9,7 +9,7 @@ import sys
 import msgspec
 import numpy as np
 import pytest
-from recipes import GOOD, convert
+from recipes import GOOD, TALKATIVE, convert_here
 from servers import ROOT, wait_until
 
 from convert import files, lock, places
@@ -73,6 +73,7 @@ def test_a_full_disk_at_a_release_keeps_the_old_file(tmp_path, tiny, made):
     assert out.read_bytes() == b'old' and not list(tmp_path.rglob('.draft.*'))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='this system has no /dev/full')
 def test_a_full_disk_under_the_output_of_a_command():
     """As a shell makes it: `convert figures FILE > report.md`."""
@@ -235,7 +236,7 @@ def test_sigterm_ends_a_training_as_ctrl_c_does(tmp_path):
     recipe = tmp_path / 'long.yml'
     recipe.write_text(GOOD.replace('epochs: 1', 'epochs: 3000'))
     with open(tmp_path / 'log', 'w') as log:
-        child = subprocess.Popen([sys.executable, '-m', 'convert', 'train', recipe, f'--work={tmp_path}/work'], cwd=ROOT, stderr=log)
+        child = subprocess.Popen([sys.executable, *TALKATIVE, 'train', recipe, f'--work={tmp_path}/work'], cwd=ROOT, stderr=log)
     wait_until(lambda: 'windows' in (tmp_path / 'log').read_text(), 120, 'a training that has begun')
     child.send_signal(signal.SIGTERM)
     assert child.wait(60) == 143
@@ -261,7 +262,7 @@ def test_a_damaged_file_of_weights_says_which_stage_to_run(tmp_path, tiny):
     assert all(np.array_equal(a, b) for a, b in zip(again.get_weights(), network.get_weights(), strict=True))
     whole = path.read_bytes()
     path.write_bytes(whole[:500])
-    one_sentence(convert('export', tiny, f'--work={tmp_path}'), path, 'run train again')
+    one_sentence(convert_here('export', tiny, f'--work={tmp_path}'), path, 'run train again')
     with h5py.File(path, 'w') as file:
         file.create_group('layers')
     with pytest.raises(weights.WeightsError, match='run train again'):

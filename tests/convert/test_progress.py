@@ -12,7 +12,7 @@ import sys
 import termios
 
 import pytest
-from recipes import GOOD, interruptible
+from recipes import GOOD, TALKATIVE, interruptible
 from servers import ROOT, wait_until
 
 from convert import lock, progress
@@ -102,7 +102,7 @@ def interrupted(folder, *arguments, until):
     """(status, standard error) of a command that gets Ctrl-C once its log has a text."""
     log = folder / 'log'
     with log.open('wb') as file:
-        process = subprocess.Popen(interruptible('-m', 'convert', *arguments), cwd=ROOT, stderr=file)
+        process = subprocess.Popen(interruptible(*TALKATIVE, *arguments), cwd=ROOT, stderr=file)
     try:
         wait_until(lambda: until in log.read_text() or process.poll() is not None, 120, until)
         process.send_signal(signal.SIGINT)

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from recipes import GOOD
+from recipes import GOOD, convert_here
 from servers import ROOT, wait_until
 
 from convert import files, resume
@@ -61,22 +61,18 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp('resume')
     (folder / 'tiny.yml').write_text(TINY)
     with open(folder / 'log', 'wb') as log:
-        process = subprocess.Popen(command(folder), cwd=ROOT, stderr=log)
+        process = subprocess.Popen([sys.executable, '-m', 'convert', *arguments(folder)], cwd=ROOT, stderr=log)
     try:
         wait_until(lambda: b'verify: TensorFlow' in (folder / 'log').read_bytes(), 120, 'the third stage')
         time.sleep(0.5)
     finally:
         process.kill()
         process.wait()
-    return folder, run(folder)
+    return folder, convert_here(*arguments(folder))
 
 
-def command(folder):
-    return [sys.executable, '-m', 'convert', 'all', str(folder / 'tiny.yml'), '--work', str(folder / 'work'), '--service', 'none']
-
-
-def run(folder, *more):
-    return subprocess.run([*command(folder), *more], check=False, cwd=ROOT, capture_output=True, text=True, timeout=300)
+def arguments(folder):
+    return ['all', folder / 'tiny.yml', '--work', folder / 'work', '--service', 'none']
 
 
 @pytest.mark.train
@@ -102,7 +98,7 @@ def test_the_same_again_changes_nothing_and_says_so(made):
     """Within seconds, with the digest of the file."""
     folder, _ = made
     before = files.digest(folder / 'work/tiny.onnx')
-    done = run(folder)
+    done = convert_here(*arguments(folder))
     assert done.returncode == 0 and done.stderr.splitlines()[-1] == f'tiny: nothing changed: {folder}/work/tiny.onnx, sha256 {before}'
     assert files.digest(folder / 'work/tiny.onnx') == before
 

@@ -1,9 +1,6 @@
 """From history in a real Prometheus to a model that the exporter serves: one command, and the same command again."""
 
-import os
 import re
-import subprocess
-import sys
 import time
 
 import fleet_history
@@ -12,8 +9,8 @@ import requests
 import yaml
 from exporter import Exporter
 from fleet_history import DAYS, DETECTOR, SERIES
-from recipes import SMALL
-from servers import ROOT, wait_until
+from recipes import SMALL, convert_here
+from servers import wait_until
 
 from promlstm.engine import session
 
@@ -45,15 +42,14 @@ def recipe(prometheus, accept, tmp_path_factory):
     """Ten lines, and the exporter's own configuration beside them."""
     folder, day = tmp_path_factory.mktemp('recipe'), time.time() // 86400 * 86400
     (folder / 'promlstm.yml').write_text(yaml.safe_dump({'prometheus': {'url': prometheus.url}, 'detectors': [DETECTOR]}))
-    ten = RECIPE.format(a=day - 5 * 86400, b=day - 3 * 86400, c=day - 86400, d=day - 4 * 86400, e=day - 4 * 86400 + 7200)
+    ten = RECIPE.format(a=day - 5 * 86400, b=day - 3 * 86400, c=day - (1 if accept else 2) * 86400, d=day - 4 * 86400, e=day - 4 * 86400 + 7200)
     assert len(ten.splitlines()) == 10
     (folder / 'mine.yml').write_text(ten + ('' if accept else yaml.safe_dump(SMALL | {'family': 'forecaster'})))
     return folder / 'mine.yml'
 
 
 def convert(recipe, *arguments, out):
-    command = [sys.executable, '-m', 'convert', 'all', str(recipe), '--work', str(recipe.parent / 'work'), '--out', str(out), *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | {'TF_CPP_MIN_LOG_LEVEL': '3'})
+    return convert_here('all', recipe, '--work', recipe.parent / 'work', '--out', out, *arguments)
 
 
 def forced(recipe):

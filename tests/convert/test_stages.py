@@ -18,10 +18,11 @@ MODEL = session.resolve('builtin:default')
 
 
 @pytest.mark.train
-def test_all_makes_a_model_from_nothing(tmp_path):
+@pytest.mark.parametrize('family', ['forecaster', pytest.param('ensemble', marks=pytest.mark.accept)])  # whose graph takes four times as long to export
+def test_all_makes_a_model_from_nothing(tmp_path, family):
     """Synthesis, training, export, verification, calibration, evaluation, release: a file that the exporter loads, and its card."""
     recipe, out = tmp_path / 'tiny.yml', tmp_path / 'out/tiny.onnx'
-    recipe.write_text(GOOD)
+    recipe.write_text(GOOD.replace('seed: 3', f'family: {family}\nseed: 3'))
     done = convert_here('all', recipe, '--work', tmp_path / 'work', '--out', out, '--service', 'none')
     assert done.returncode == 0, done.stderr
     loaded = session.load(out)

@@ -6,11 +6,18 @@ import zipfile
 import numpy as np
 import pytest
 import small_models
-from recipes import convert, convert_here
+from recipes import convert, convert_here, verified
 
 from promlstm.engine import session
 
 pytestmark = pytest.mark.train
+
+
+@pytest.fixture(autouse=True, scope='module')
+def few_steps():
+    """What is wrapped is verified over hundreds of steps in families/test_families.py."""
+    with verified():
+        yield
 
 
 def raw(name, steps=80, seed=0):

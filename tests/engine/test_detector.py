@@ -393,6 +393,7 @@ def test_coarse_history_outside_the_valid_range_fills_no_season(session):
     assert np.nanmax(known) < 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('looks', [1, 2])
 def test_a_clock_that_is_set_far_ahead_during_a_start_is_not_run_after(session, looks):
     """As on a machine that boots in 1970 and gets the time from the network: the years between are not replayed, the next start begins anew."""

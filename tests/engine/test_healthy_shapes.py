@@ -1,6 +1,6 @@
 """False alarms of `builtin:default` on healthy metrics of many shapes, as the budget counts them: `python -m convert healthy builtin:default`.
 
-`make test` replays a few entities of each shape for five days, `make accept` more of them for a month.
+`make test` replays a few entities of each shape for four days, `make accept` more of them for a month.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from promlstm.engine.session import load, resolve
 
 pytestmark = pytest.mark.slow  # days of a model are replayed
 
-DAYS, ENTITIES = (30, 12) if is_accept() else (5, 3)
+DAYS, ENTITIES = (30, 12) if is_accept() else (4, 3)
 MOST = 1.5      # false alarms of an entity in a week, once it is known
 
 

@@ -131,6 +131,7 @@ def left(seconds):
     return RAISE * 0.5 ** (seconds / HALF_SECONDS)
 
 
+@pytest.mark.slow
 def test_score_and_band_are_relative_to_the_raised_threshold(tiny):
     entity = Entity(tiny[('a',)])
     assert entity.factor() == 1 and entity.score(2.1) == pytest.approx(1.05)
@@ -159,6 +160,7 @@ def test_a_far_larger_deviation_still_alarms(tiny):
     assert entity.score(4) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('hold', [0.0, 3600.0])
 def test_no_alarm_is_cut_short_by_its_own_raise(tiny, hold):
     """What stays just above the threshold scores as without tolerance for as long as it does, and raises it once it is over."""
@@ -196,6 +198,7 @@ def test_an_alarm_counts_while_there_are_no_samples(tiny):
     assert entity.factor() == pytest.approx(1 + left(41 * STEP))
 
 
+@pytest.mark.slow
 def test_each_feature_has_the_raised_band(tiny):
     entity = Entity(tiny[('a', 'b')], features=2)
     entity.sample([0, 9]), entity.quiet(40)

@@ -125,6 +125,7 @@ def test_the_same_oddness_of_more_series_is_no_news(asked):
     assert [facts['err'] for _, _, facts in asked.said] == ['no label server in 1 of 2 series', 'no label client in 1 of 2 series']
 
 
+@pytest.mark.slow
 def test_an_answer_of_more_edges_than_are_kept(asked):
     """As many as are kept are there, and a line says so; the edges of the other query are among them."""
     asked.use(CALLS, PODS)

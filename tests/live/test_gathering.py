@@ -77,6 +77,7 @@ def test_the_listing_goes_on_where_the_answer_before_ended():
     assert first[0].id != second[0].id
 
 
+@pytest.mark.slow
 def test_an_incident_that_is_over_leaves_the_page():
     """Ten calm minutes after the fault its gauges are gone, and the listing has it with an end."""
     subject = struck()
@@ -131,6 +132,7 @@ def test_a_restart_keeps_id_and_start(before, tmp_path):
     assert [record.getMessage() for record in records].count('incidents restored') == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('damage', [lambda data: data[:-9], lambda data: data[:200] + b'x' + data[201:], lambda _: b''])
 def test_a_damaged_file_is_refused(before, tmp_path, damage):
     """The incidents begin anew, which is logged; scores and incidents come all the same."""

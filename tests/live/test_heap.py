@@ -101,6 +101,7 @@ def test_it_is_told_after_steps_of_many_entities_only(monkeypatch):
     assert told == [0]
 
 
+@pytest.mark.slow
 def test_what_a_burst_of_entities_has_left_goes_back_when_they_are_forgotten(monkeypatch):
     """The step that forgets them, and the next one, which puts another page in place of theirs, count as steps of all of them."""
     told = []

@@ -103,6 +103,7 @@ def starts(subject, name):
     return found and float(found[1])
 
 
+@pytest.mark.slow
 def test_an_alarm_outlives_the_restart_and_is_counted_once(tmp_path):
     """It keeps its start, its score and its labels, and does not count as one that begins. One that begins meanwhile is counted, with its start."""
     first = Running(kind=Struck, storage=tmp_path)

@@ -93,7 +93,7 @@ def attackers(stack, port):
 
 @pytest.mark.real
 @pytest.mark.slow
-@pytest.mark.parametrize('scheme', ['http', 'https'])
+@pytest.mark.parametrize('scheme', [pytest.param('http', marks=pytest.mark.accept), 'https'])  # each alone: test_slow_clients.py
 def test_a_scrape_goes_on_whoever_else_is_there(tmp_path, scheme, accept):
     """Not one scrape of three (`make accept`: six) fails, and each probe is answered, while a thousand connections of all kinds are held and a flood goes on.
 

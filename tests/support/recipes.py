@@ -1,13 +1,16 @@
 """Recipes as small as they get, and `python -m convert` on them as a child process."""
 
 import contextlib
+import functools
 import io
 import subprocess
 import sys
 from dataclasses import replace
+from unittest import mock
 
 import servers
 import tiny_model
+from requirements import is_accept
 
 from promlstm.engine import session
 
@@ -46,7 +49,7 @@ SMALL = {
             {'low': 1800, 'high': 86401, 'telemetry': {'step_seconds': 3600, 'steps': 700, 'entities': 64}},
         ],
     },
-    'evaluation': {'telemetry': [{'step_seconds': 300, 'steps': 1200, 'entities': 24}]},
+    'evaluation': {'telemetry': [{'step_seconds': 300, 'steps': 800, 'entities': 24}]},
 }
 
 
@@ -55,14 +58,33 @@ def convert(*arguments):
     return subprocess.run(command, check=False, cwd=servers.ROOT, capture_output=True, text=True, timeout=300)
 
 
+VERIFIED_STEPS = 500 if is_accept() else 150  # more than twice the longest warm-up of a family; verify.telemetry visits every branch
+
+
+def verified():
+    """A context in which TensorFlow and ONNX Runtime are compared over VERIFIED_STEPS."""
+    from convert import verify
+
+    return mock.patch.object(verify, 'verify', functools.partial(verify.verify, steps=VERIFIED_STEPS))
+
+
 def convert_here(*arguments):
-    """The same in this process, which has TensorFlow loaded: it takes seconds to load. What is about processes and signals has its own."""
+    """The same in this process, which has TensorFlow loaded: it takes seconds to load. What is about processes and signals has its own.
+
+    Models are verified as in `verified`.
+    """
     from convert.__main__ import main
 
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), verified():
         status = main([*map(str, arguments)])
     return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
+
+
+# The arguments of Python for `python -m convert`, which tells each half second, and not each ten, how far it is.
+TALKATIVE = (
+    '-c', 'import sys; from convert import progress; progress.EVERY_SECONDS = 0.5; from convert.__main__ import main; sys.exit(main())',
+)  # fmt: skip
 
 
 def interruptible(*arguments):

@@ -338,6 +338,7 @@ def opened(directory):
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_continued(source, tmp_path):
     """SIGKILL in the middle; the same command again ends with the digest of a run that was left alone."""
     (tmp_path / 'whole').mkdir()

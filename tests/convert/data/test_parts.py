@@ -88,6 +88,7 @@ def test_parts_are_the_whole(recipe, tmp_path):
     assert status == 0 and '  0 chunks to fetch' in text
 
 
+@pytest.mark.slow
 def test_the_number_comes_from_the_job(recipe, tmp_path):
     """Outside of one it is said, with the usage."""
     environment = {name: value for name, value in os.environ.items() if name != parts.INDEX}

@@ -55,6 +55,7 @@ def run(folder, forecasters=(), **options):
     return board, told
 
 
+@pytest.mark.slow
 def test_all_methods_are_measured_at_the_same_values_and_compared_with_the_first(folder):
     """The file's own figures hold for the naive: 1 as a share of its own; an oracle has no error, and is all within its interval."""
     board, told = run(folder, {'oracle': oracle, 'silent at night': silent_at_night})
@@ -87,6 +88,7 @@ def test_the_figures_of_hourly_series_are_those_of_the_competition(folder):
     assert board.summaries == [], 'one set needs no summary'
 
 
+@pytest.mark.slow
 def test_sets_count_alike_in_the_summary(folder):
     """Three series in one set, one in the other: the mean of the two logarithms."""
     board, told = run(folder)

@@ -39,6 +39,7 @@ def arguments(folder, work, *more):
     return ['evaluate', folder / 'tiny.yml', '--work', work, '--data', folder / 'labelled', '--service', 'none', *more]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('of', [1, 2, 3])
 def test_what_parts_measured_is_what_one_measures(tmp_path, of):
     """To the bit, NaN and all: Results, and what is drawn; each set is measured by one part alone, and once."""

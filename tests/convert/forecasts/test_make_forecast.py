@@ -72,7 +72,8 @@ def test_own_history_is_learnt_from_and_measured_on(written, tmp_path):
     (tmp_path / 'promlstm.yml').write_text(json.dumps({'prometheus': {'url': 'http://not-asked'}, 'detectors': [detector]}))
     spans = {'train': [[end - 21 * 86400, end - 4 * 86400]], 'test': [[end - 4 * 86400, end]]}
     data = {'config': 'promlstm.yml', 'files': {'load': ['past.csv']}, 'spans': spans}
-    quick = RECIPE.replace('series: 60', 'series: 20').replace('series: 80', 'series: 20', 1).replace('epochs: 12', 'epochs: 2')
+    quick = RECIPE.replace('series: 60', 'series: 20').replace('series: 80', 'series: 20', 1)
+    quick = quick.replace('epochs: 12', 'epochs: 2').replace('instants: 30', 'instants: 10')
     out = tmp_path / 'own.onnx'
     path = written(quick + f'data: {json.dumps(data)}\n')
     assert main(['all', str(path), '--work', str(tmp_path / 'work'), '--out', str(out), '--force']) == 0
