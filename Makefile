@@ -35,21 +35,21 @@ help:  ## Show this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/make \1@\2/p' Makefile | while IFS=@ read -r command text; do printf '%-18s %s\n' "$$command" "$$text"; done
 	@echo 'ARGS="…" goes to the command behind demo, check, field, test, torture, accept, pictures, cluster-check, model and bench; PYTHON=python3.12 chooses another Python.'
 
-demo: .venv  ## Watch promlstm score a little fleet with planted faults (runtime packages only)
+demo: .venv  ## Watch promlstm score a small fleet with injected faults (runtime packages only)
 	.venv/bin/promlstm demo $(ARGS)
 
-check: .venv-test  ## Run what a commit must pass, in a few minutes: ruff, mypy, the unit tests
+check: .venv-test  ## Run the checks for each commit, in a few minutes: ruff, mypy, the unit tests
 	.venv-test/bin/ruff check .
 	.venv-test/bin/mypy
 	.venv-test/bin/python -m pytest $(PARALLEL) -q -m 'not real and not train and not slow' $(UNITS) $(ARGS)
 
-field: .venv-test tools  ## Run the tests of what users met in the field (the table in CONTRIBUTING.md)
+field: .venv-test tools  ## Run the tests that come from user reports (the table in CONTRIBUTING.md)
 	.venv-test/bin/python -m pytest $(PARALLEL) $(shell sed -n '/^## What was met/,/^## Commits/p' CONTRIBUTING.md | grep -o 'tests/[a-z_/]*\.py') $(ARGS)
 
-test: .venv .venv-test tools  ## Run all tests but the full-length ones, against real servers where they can be had
+test: .venv .venv-test tools  ## Run all tests except the full-length ones, against real servers if available
 	$(if $(CI),PROMLSTM_REQUIRE_TOOLS=1) .venv-test/bin/python -m pytest $(PARALLEL) --durations=10 $(ARGS)
 
-torture: .venv .venv-test tools  ## Put faults of network, disk, clock, files and signals to the real program (half an hour; ARGS=--short: minutes)
+torture: .venv .venv-test tools  ## Inject faults of network, disk, clock, files and signals into the real program (half an hour; ARGS=--short: minutes)
 	.venv-test/bin/python tests/torture $(ARGS)
 
 accept: export PROMLSTM_ACCEPT := 1
@@ -61,21 +61,21 @@ cluster-check: .venv-test tools  ## Install the chart on a real kube-apiserver (
 lint: .venv-test  ## Check the code with ruff
 	.venv-test/bin/ruff check .
 
-docs: .venv-docs  ## Build the docs site into build/site, strictly: no broken link
+docs: .venv-docs  ## Build the docs site into build/site; fail on broken links
 	.venv-docs/bin/python docs/assemble.py
 	.venv-docs/bin/zensical build --strict -f build/zensical.toml
 
-pictures: .venv-test tools  ## Make docs/images again from the real programs (7 minutes; pages and the report need chromium)
+pictures: .venv-test tools  ## Draw docs/images again from the real programs (7 minutes; pages and the report need chromium)
 	$(PINNED) .venv-test/bin/python $(PIP_INSTALL) --editable '.[train,test,pictures]'
 	.venv-test/bin/python docs/pictures $(ARGS)
 
 model: .venv-test  ## Make the default model from its recipe
 	.venv-test/bin/python -m convert all convert/recipes/default.yml $(ARGS)
 
-bench: .venv-test  ## Measure steps beside their floors, scrapes, starts, many detectors, churn and what others do (ARGS=step: steps alone)
+bench: .venv-test  ## Measure steps, scrapes, starts, many detectors, churn and other tools (ARGS=step: only steps)
 	.venv-test/bin/python -m bench $(ARGS)
 
-clean:  ## Remove everything that make made here
+clean:  ## Remove everything that make created here
 	rm -rf .venv .venv-test .venv-docs .cache build dist promlstm.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 .venv: .venv/$(INSTALLED)

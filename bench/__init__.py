@@ -1,1 +1,1 @@
-"""Measurements, never assertions. `make bench` for what is usual, or `python -m bench NAME`; each prints a table of what it measured and how."""
+"""Measurements, never assertions. `make bench` runs the usual ones, `python -m bench NAME` one; each prints a table of what it measured and how."""

@@ -1,12 +1,12 @@
-"""Measure what promlstm costs, and what it is good for; each measurement prints a table of what it measured and how.
+"""Measure the cost and the quality of promlstm; each measurement prints a table of what it measured and how.
 
-    python -m bench                                all that are marked with * below, which is what the exporter does all day
-    python -m bench --json=bench.json              the same, into a file as well
+    python -m bench                                those marked with * below: what the exporter does all day
+    python -m bench --json=bench.json              the same, also written to a file
     python -m bench step scrape                    these, one after the other
-    python -m bench all                            all but those that take long
+    python -m bench all                            all except those that take long
     python -m bench memory --entities=1000         one, with its options
     python -m bench memory --help                  what it measures and how, and its options
-    python -m bench --entities=1000,100000         options without a name are those of `step`
+    python -m bench --entities=1000,100000         options without a name belong to `step`
 """
 
 import contextlib
@@ -31,13 +31,13 @@ def main(given):
     if not names and _parser(_listed()).parse_known_args(options)[1]:
         names = ['step']
     if unknown := next((name for name in names if name not in NAMES + LONG and names != ['all']), None):
-        return _refused(f'no measurement {unknown!r}; there are {", ".join(NAMES + LONG)}, and all')
+        return _refused(f'unknown measurement {unknown!r}; expected one of {", ".join(NAMES + LONG)}, and all')
     if len(names) == 1 and names != ['all']:
         chosen = vars(_parser_of(*names).parse_args(options))
     else:
         found, others = _parser(_listed()).parse_known_args(options)
         if others:
-            return _refused(f'{others[0]}: options are for one measurement, named before them')
+            return _refused(f'{others[0]}: options need the name of one measurement before them')
         names, chosen = NAMES if names == ['all'] else names or USUAL, vars(found)
     _measure(names, **chosen)
     return 0

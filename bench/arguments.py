@@ -19,7 +19,7 @@ def parser(command, text, **keys):
     made = argparse.ArgumentParser(
         prog=f'python -m {command}', description=text, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **keys
     )
-    made.add_argument('--json', metavar='FILE', type=new_file, help='what is measured, with the machine, its load, versions and the date, into a file as well')
+    made.add_argument('--json', metavar='FILE', type=new_file, help='also write the results, with the machine, its load, versions and the date, to a file')
     return made
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint of a detector of one feature: bytes, and seconds to take the snapshot, to write it (flushed to the disk) and to go on from it."""
+"""A checkpoint of a detector of one feature: bytes, and seconds to take the snapshot, to write it (flushed to the disk) and to continue from it."""
 
 import tempfile
 import threading

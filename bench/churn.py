@@ -1,6 +1,6 @@
-"""A thousand steps of a fleet of which one entity in a hundred is replaced at each: memory of the process every hundred steps, and rows of the table.
+"""A thousand steps of a fleet in which each step replaces one entity in a hundred: memory of the process every hundred steps, and rows of the table.
 
-Each lives for a hundred steps and never comes back, as pods do in a cluster that is deployed to all day. What is forgotten is to be given back.
+An entity lives for a hundred steps and never comes back, like pods in a cluster with frequent deploys. The memory of forgotten entities must be freed.
 """
 
 import gc

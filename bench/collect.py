@@ -1,6 +1,6 @@
 """Collecting training data of 1 000 series over four weeks at 60 s: seconds and peak memory of each step; then a quarter of the series.
 
-Samples are computed in place of a Prometheus, so its own work and the network are not measured. Memory is that of the process, without
+Samples are computed instead of read from Prometheus, so neither its work nor the network is measured. Memory is that of the process, without
 TensorFlow.
 """
 

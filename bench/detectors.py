@@ -1,16 +1,16 @@
-"""What a step costs where the same entities are divided among many detectors: CPU time an entity, and how long the step of a detector takes.
+"""The cost of a step if the same entities are divided among many detectors: CPU time per entity, and the duration of a step of a detector.
 
-The exporter as `promlstm run` has it, without its web server: scheduler, page, telemetry, incidents, checkpoints to go on from. Its clock leaps to the
-next step as soon as all detectors have made the last one; requests are spread as they always are. The server that answers is another process.
+The exporter as in `promlstm run`, without its web server: scheduler, page, telemetry, incidents, checkpoints. Its clock jumps to the next step as soon
+as all detectors have finished the last one; requests are spread as usual. The server that answers is another process.
 
-Then where the CPU time of 100 × 100 goes, stage by stage, and beside it the floor: what the libraries need for the same work in the same process.
+Then the CPU time of 100 × 100 by stage, and the floor: what the libraries need for the same work in the same process.
 
-    request   so many requests of http.client over one connection, their answers read
+    request   the same number of requests of http.client over one connection, their answers read
     decode    msgspec on the same bytes, the values left as text
-    judge     ONNX Runtime on as many rows, sixteen detectors at once
+    judge     ONNX Runtime on the same number of rows, sixteen detectors at once
     render    compression of each detector's text on the page as one piece
 
-`between` is what no stage has: threads, locks, telemetry, the rest of the runner, garbage.
+`between` is the time outside of all stages: threads, locks, telemetry, the rest of the runner, garbage collection.
 """
 
 import logging

@@ -1,12 +1,12 @@
-"""How early a full disk is told of, and how often one that is not: forecasts beside predict_linear, on simulated disks.
+"""How early alerts announce a full disk, and how many are false: forecasts compared with predict_linear, on simulated disks.
 
-Four kinds with as many disks each, a month at steps of ten minutes after nine days in which nothing is told: leaks that begin some time and fill the disk
-within 4 hours to 4 days; logs that are rotated every 6 hours, every night or every week; bursts of files that come within an hour and are deleted hours
-later; slow growth that is cleaned up before it ends. The forecast has the exporter's own memory, filled as at a start.
+Four kinds with equally many disks, a month at steps of ten minutes after nine days without alerts: leaks that begin at some time and fill the disk
+within 4 hours to 4 days; logs that are rotated every 6 hours, every night or every week; bursts of files that come within an hour and are deleted
+hours later; slow growth that is cleaned up before it ends. The forecast has the exporter's own memory, filled as at a start.
 
     false    alerts a month per 100 disks on a disk that is not full within two days
-    warned   share of the full disks that were told of before
-    lead     median time from the alert to the full disk, of those; the alert has to last until then
+    warned   share of the full disks that had an alert before
+    lead     for these, median time from the alert to the full disk; the alert has to last until then
 """
 
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""How early the rules of node-health tell of disks that fail, and how often of disks that do not: simulated SMART counts, the real rules.
+"""How early the rules of node-health announce failing disks, and how many alerts are false: simulated SMART counts, the real rules.
 
 No open history of SMART counts comes with the project, so these are made up, with public shares: of disks that fail within a month, which show a
 count above 0 (SIGNS); how many of all disks fail in a month (MONTHLY); how many of those that show a sign do, which are the weights of the rules

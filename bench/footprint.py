@@ -1,4 +1,4 @@
-"""What an exporter needs before it watches anything: size on disk, time to import, memory at rest."""
+"""What an exporter needs without any detectors: size on disk, time to import, memory at rest."""
 
 import subprocess
 import sys

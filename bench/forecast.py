@@ -1,4 +1,4 @@
-"""What forecasts cost: one of all entities at eight horizons, what a step takes longer to remember, memory, and lines on the page.
+"""The cost of forecasts: one of all entities at eight horizons, the longer step, memory, and lines on the page.
 
 Entities with nine days of memory, half-hours of a daily rhythm. Medians of five; CPU time is that of all threads.
 """

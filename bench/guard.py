@@ -1,6 +1,6 @@
-"""Whether a step still costs what it did: ratios and bytes of small fleets against bounds, no seconds; status 1 where one is beyond its own.
+"""Whether the cost of a step has grown: ratios and bytes of small fleets compared with bounds, no seconds; status 1 if one exceeds its bound.
 
-Sizes are measured in turn, and the best of all rounds counts, so that a machine with other work to do says the same. Run by tests/bench/test_guard.py.
+Sizes are measured in turn, and the best of all rounds counts, so that other work on the machine does not matter. Run by tests/bench/test_guard.py.
 """
 
 import multiprocessing

@@ -1,4 +1,4 @@
-"""A start from the history in a real Prometheus, whole: until the first score, seconds and CPU time of both, what was asked, memory at the peak.
+"""A complete start from history in a real Prometheus: seconds until the first score, CPU time of both, queries, peak memory.
 
 A Prometheus of `.ci/install-tools` is filled by remote write: a sample every half hour of the week before, from which a start takes what is usual at
 each time, and one a minute of the last hours, which it replays. Then `promlstm run` is started as a user would. Both run on this machine, so each
@@ -34,9 +34,9 @@ METRIC, SERIES, MODEL = 'level', 100_000, 'builtin:default'
 
 def add_options(parser):
     """Those of `main`."""
-    parser.add_argument('--series', metavar='N', type=arguments.at_least(1), default=SERIES, help='in Prometheus, each an entity (default %(default)s)')
+    parser.add_argument('--series', metavar='N', type=arguments.at_least(1), default=SERIES, help='series in Prometheus, each an entity (default %(default)s)')
     parser.add_argument('--model', metavar='MODEL', default=MODEL, help=arguments.MODEL)
-    parser.add_argument('--plain', action='store_true', help='with `enable_compression: false`')
+    parser.add_argument('--plain', action='store_true', help='use `enable_compression: false`')
 
 
 def main(series=SERIES, model=MODEL, plain=False):

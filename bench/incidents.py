@@ -1,4 +1,4 @@
-"""What incidents add to a step of 100 000 entities, 5 000 of them anomalous: milliseconds and megabytes; and what the page of them takes beside it."""
+"""What incidents add to a step of 100 000 entities, 5 000 of them anomalous: milliseconds and megabytes; and the cost of their page."""
 
 import gc
 import tracemalloc

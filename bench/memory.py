@@ -1,4 +1,4 @@
-"""Where the bytes of an entity are: between steps by what holds them, and the most that there is in each stage of a step.
+"""Which objects hold the memory of an entity between steps, and the peak in each stage of a step.
 
 A detector of entities with scores, one in a thousand anomalous (warmed.py), takes steps over loopback HTTP as the runner makes them, in a process
 of its own. What holds bytes is counted object by object: columns by their dtype, objects of Python as their allocator rounds them. What the process has
@@ -33,7 +33,7 @@ _NOT_OURS = (type, ModuleType, FunctionType, MethodType)  # they lead to all tha
 
 def add_options(parser):
     """Those of `main`."""
-    parser.add_argument('--entities', metavar='N', type=arguments.at_least(2), default=ENTITIES, help='how many (default %(default)s)')
+    parser.add_argument('--entities', metavar='N', type=arguments.at_least(2), default=ENTITIES, help='number of entities (default %(default)s)')
     parser.add_argument('--model', metavar='MODEL', default=MODEL, help=arguments.MODEL)
 
 

@@ -1,8 +1,8 @@
-"""What is asked of a real Prometheus, and where a start from history spends its time.
+"""What a real Prometheus is queried for, and how a start from history spends its time.
 
-It fills a Prometheus of `.ci/install-tools` with a sample a minute of so many pods, and prints
+It fills a Prometheus of `.ci/install-tools` with a sample per minute of many pods, and prints
 
-    a step          samples that Prometheus reads for an instant query, and for the window of 60 steps that is asked for anew at every step
+    a step          samples that Prometheus reads for an instant query, and for the window of 60 steps that others query again at every step
     shards          the same for the parts of a divided detector, and the time that their matchers take
     start           seconds, one answer after the other and with the next one fetched while one is judged; and what the first of them does
 """
@@ -34,7 +34,7 @@ LETTERS = 'bcdfghjklmnpqrstvwxz2456789'  # what Kubernetes ends names of pods in
 
 def add_options(parser: ArgumentParser) -> None:
     """Those of `main`."""
-    parser.add_argument('--series', metavar='N', type=arguments.at_least(max(SHARDS)), default=SERIES, help='of pods in Prometheus (default %(default)s)')
+    parser.add_argument('--series', metavar='N', type=arguments.at_least(max(SHARDS)), default=SERIES, help='series in Prometheus (default %(default)s)')
 
 
 def main(series: int = SERIES) -> None:

@@ -1,4 +1,4 @@
-"""From 1 000 series over four weeks at 60 s to a model, by the shipped recipe: seconds and peak memory of each stage.
+"""Making a model from 1 000 series over four weeks at 60 s, with the shipped recipe: seconds and peak memory of each stage.
 
 Needs TensorFlow and about a quarter of an hour, so it runs only when it is named. Samples are computed in place of a
 Prometheus. Each stage is a process of its own.
@@ -19,8 +19,8 @@ STAGES = ('train', 'export', 'verify', 'calibrate', 'evaluate', 'release')
 
 def add_options(parser):
     """Those of `main`."""
-    parser.add_argument('--entities', metavar='N', type=arguments.at_least(1), default=ENTITIES, help='how many series (default %(default)s)')
-    parser.add_argument('--weeks', metavar='N', type=arguments.at_least(1), default=WEEKS, help='of samples (default %(default)s)')
+    parser.add_argument('--entities', metavar='N', type=arguments.at_least(1), default=ENTITIES, help='number of series (default %(default)s)')
+    parser.add_argument('--weeks', metavar='N', type=arguments.at_least(1), default=WEEKS, help='weeks of samples (default %(default)s)')
 
 
 def main(entities=ENTITIES, weeks=WEEKS):

@@ -1,10 +1,10 @@
-"""How well workloads are scaled by a forecast: seconds short of capacity and pod-hours, beside Kubernetes' own autoscaler and an oracle.
+"""How well a forecast scales workloads: seconds short of capacity and pod-hours, compared with Kubernetes' own autoscaler and an oracle.
 
 The same autoscaler (autoscaler.py) and the same pods for all; what differs is the metric. Every scaler but the oracle has the observed load
 as a metric, and the higher of its two metrics counts; a forecast that is missing is the load, as in the guard of docs/how-to/scaling.md.
 
     reactive              the load alone
-    reactive, 10 % more   the same, for the target divided by 1.1: what one gets without a forecast for that many more pods
+    reactive, 10 % more   the same, for the target divided by 1.1: the result of 10 % more pods without a forecast
     predict_linear [1h]   over --window, what PromQL forecasts, at the horizon: a value, no bound
     a forecast, bound     its middle and its upper bound at the horizon: of the seasonal naive, and of --model
     oracle                the most that will come until a pod that is ordered now serves
@@ -85,13 +85,13 @@ def main(**options):
 
 def add_options(parser):
     """Those of `main`."""
-    parser.add_argument('--data', metavar='DIR', help='labelled telemetry, DIR/SET/ENTITY.npz: its traffic beside the shop\'s')
-    parser.add_argument('--model', metavar='MODEL', action='append', default=[], help='a forecast model, or builtin:NAME; may be given again')
-    parser.add_argument('--window', metavar='DURATION', type=_up_to_an_hour, default=3600, help='of predict_linear (default 1h)')
-    parser.add_argument('--start-up', metavar='DURATION', type=_up_to_an_hour, default=180, help='of a pod (default 3m)')
-    parser.add_argument('--target', metavar='SHARE', type=_within(float, 0.1, 1), default=0.8, help='of what a pod serves (default 0.8)')
-    parser.add_argument('--pods', metavar='N', type=_within(int, 1, 1000), default=20, help='that serve the 99th percentile (default 20)')
-    parser.add_argument('--days', metavar='N', type=_within(float, 0.1, 365), default=7, help='to simulate, the last of each series (default 7)')
+    parser.add_argument('--data', metavar='DIR', help='labelled telemetry, DIR/SET/ENTITY.npz: also simulate its traffic, not only the shop\'s')
+    parser.add_argument('--model', metavar='MODEL', action='append', default=[], help='a forecast model, or builtin:NAME; repeatable')
+    parser.add_argument('--window', metavar='DURATION', type=_up_to_an_hour, default=3600, help='range of predict_linear (default 1h)')
+    parser.add_argument('--start-up', metavar='DURATION', type=_up_to_an_hour, default=180, help='start-up time of a pod (default 3m)')
+    parser.add_argument('--target', metavar='SHARE', type=_within(float, 0.1, 1), default=0.8, help='target load of a pod, as a share (default 0.8)')
+    parser.add_argument('--pods', metavar='N', type=_within(int, 1, 1000), default=20, help='number of pods that serve the 99th percentile (default 20)')
+    parser.add_argument('--days', metavar='N', type=_within(float, 0.1, 365), default=7, help='days to simulate, the last ones of each series (default 7)')
 
 
 def _within(kind, least, most):

@@ -1,7 +1,7 @@
-"""Scrapes of a large page by one and by eight at a time, at rest and while its detector computes one step after the other: first byte, last byte.
+"""Scrapes of a large page by one and by eight scrapers, at rest and while its detector computes step after step: first byte, last byte.
 
-A scraper is a process that asks again as soon as it has the whole answer, compressed or plain. Where a page is so large that a scrape outlasts
-what is measured, each scraper is waited for until it has had one.
+A scraper is a process that scrapes again as soon as it has the whole answer, compressed or plain. If a page is so large that a scrape takes longer than
+the measurement, the measurement waits until each scraper has had one.
 """
 
 import subprocess
@@ -45,7 +45,7 @@ while True:
 
 def add_options(parser):
     """Those of `main`."""
-    parser.add_argument('--entities', metavar='N', type=arguments.at_least(2), default=ENTITIES, help='on the page (default %(default)s)')
+    parser.add_argument('--entities', metavar='N', type=arguments.at_least(2), default=ENTITIES, help='entities on the page (default %(default)s)')
     parser.add_argument('--model', metavar='MODEL', default=MODEL, help=arguments.MODEL)
 
 

@@ -1,6 +1,6 @@
-"""Web servers that could serve the page: what slow clients can do to each, how soon the first byte comes, how much it installs.
+"""Web servers that could serve the page: the effect of slow clients on each, the time to the first byte, and what each installs.
 
-Those that are installed are measured, for instance after `pip install uvicorn hypercorn granian cheroot`; promlstm needs none of them.
+It measures those that are installed, for instance after `pip install uvicorn hypercorn granian cheroot`; promlstm needs none of them.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""From blank memory to the first score, by replaying history from the embedded source; seconds. Then what a replayed step costs, by one thread."""
+"""From empty memory to the first score, by replaying history from the embedded source; seconds. Then the cost of a replayed step, on one thread."""
 
 from dataclasses import dataclass, field
 from time import perf_counter, process_time

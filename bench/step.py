@@ -1,4 +1,4 @@
-"""One live step of a detector over loopback HTTP, split by stage, and beside each stage the floor: the least that the libraries under it need.
+"""One live step of a detector over loopback HTTP by stage, and for each stage the floor: the least that its libraries need.
 
 Every entity has a score, one in a thousand is anomalous (warmed.py). Each size runs in a process of its own. Steps and floors are measured in turn,
 since other work on the machine slows both; the table has the best of some rounds, the file their medians, too. Floors:
@@ -10,7 +10,7 @@ since other work on the machine slows both; the table has the best of some round
     products  matrix products of numpy (SGEMM) of as many rows, 4 096 at a time, with the weights of the graph's LSTM and dense layers: what of `judge`
               is multiplication by learnt weights, and nothing else of what the graph does. Only where the package `onnx` is there to read them
 
-Below them what is left of render and the page with each choice of the key `export`.
+Below them, render and the page with each value of the key `export`.
 """
 
 import gc
@@ -51,7 +51,7 @@ FLOORS = ('decode', 'columns', 'judge', 'render', 'products')
 
 def add_options(parser):
     """Those of `main`."""
-    parser.add_argument('--entities', metavar='N[,N…]', type=arguments.sizes, default=SIZES, help='how many; several sizes one after the other')
+    parser.add_argument('--entities', metavar='N[,N…]', type=arguments.sizes, default=SIZES, help='number of entities; several numbers are measured in turn')
     parser.add_argument('--model', metavar='MODEL', default=MODEL, help=arguments.MODEL)
 
 

@@ -1,4 +1,4 @@
-"""What others do for a score of each series, beside what is done here: CPU microseconds a series and step, by one thread.
+"""How other tools compute a score of each series, compared with promlstm: CPU microseconds per series and step, on one thread.
 
 Two LSTMs of 64 and 32 units that see the last 60 samples, run anew over all of them at every step, have no memory to carry; so examples show it. Their
 rows need the extra `train`. Only the way is compared: the model here does more than that, and none of the others gives a band or a threshold.

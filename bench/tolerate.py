@@ -1,7 +1,7 @@
-"""What `noisy: tolerate` gives and costs: alarms on noisy series in which nothing is wrong, and planted shifts that are found in copies of them.
+"""Gain and cost of `noisy: tolerate`: alarms on noisy series without a fault, and injected shifts that are found in copies of them.
 
 Nine kinds of series with six entities each, two weeks at steps of five minutes, the default model at one alarm a week. Alarms are counted as a
-budget counts them, from the fifth day on. A fault is a shift of so many times the usual noise (1.48 times the median deviation), for an hour.
+budget counts them, from the fifth day on. A fault is a shift of a multiple of the usual noise (1.48 times the median deviation), for an hour.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""The pages over 100 000 entities, one in a hundred anomalous: milliseconds and bytes of what is asked for most, and what pages add to a step."""
+"""The pages of 100 000 entities, one in a hundred anomalous: milliseconds and bytes of the most frequent requests, and what pages add to a step."""
 
 import gc
 from dataclasses import replace

@@ -202,7 +202,7 @@ def make(config, *, detectors, wanted, days, now, out, say, progress=lambda what
     linking = linked.linking(config.root_cause)
     chosen = [each for each in config.detectors if not detectors or each.name in detectors]
     if unknown := sorted({*detectors} - {each.name for each in chosen}):
-        raise GraphError(f'--detector {unknown[0]}: no such detector; there are {", ".join(each.name for each in config.detectors)}')
+        raise GraphError(f'--detector {unknown[0]}: no such detector; detectors: {", ".join(each.name for each in config.detectors)}')
     if unknown := sorted({*wanted} - {*linking}):
         raise GraphError(f'--label {unknown[0]}: links no entities; root_cause.labels and edges have {", ".join(linking)}')
     if (steps := int(days * DAY / max((each.step for each in chosen), default=DAY))) < 2 * LEAST_STEPS:

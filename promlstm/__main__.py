@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     which: dict[str, Any] = {'shard': f'{shard.number}/{shard.of}'} if args.shard else {}
     logs.event(log, 'info', 'serving', version=__version__, url=server.url + prefix, config=name, detectors=len(config.detectors), **which)
     if shard.number >= shard.of and not config.detectors:
-        logs.event(log, 'warn', f'there are {shard.of} shards, and this is number {shard.number} from 0: it has nothing to do')
+        logs.event(log, 'warn', f'there are {shard.of} shards, and this is number {shard.number}, counted from 0: it has nothing to do')
     feedback.start()
     scheduler.start()
     dependencies.start()

@@ -42,7 +42,7 @@ def parse(argv: Sequence[str], commands: Mapping[str, Command]) -> argparse.Name
     if 'shard' in args:
         _check_shards(parser, args)
     if getattr(args, 'incidents', False) and args.format == 'openmetrics':
-        parser.error('--incidents is for --format=table, json and html: a file of scores has no place for them')
+        parser.error('--incidents is for --format=table, json and html: a file of scores cannot have them')
     return args
 
 
@@ -52,7 +52,7 @@ def _check_sources(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
         parser.error(f'--preset and the configuration file {args.config_file}: give one of them; a preset is used instead of a file')
     for flag, value in (('--prometheus.url', args.prometheus_url), ('--preset.without', args.preset_without)):
         if value and not args.preset:
-            parser.error(f'{flag} is for --preset only: a configuration file says itself what Prometheus and which detectors it is about')
+            parser.error(f'{flag} is for --preset only: a configuration file names the Prometheus and the detectors itself')
     args.config_file = args.config_file or 'promlstm.yml'
 
 
@@ -62,7 +62,7 @@ def _check_shards(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
         if value is not None and not args.shard:
             parser.error(f'{flag} is for --shard only: without it the process has all detectors')
     if args.shard_replicas is not None and not args.shard.startswith('auto/'):
-        parser.error(f'--shard.replicas is for --shard=auto/SHARDS only: --shard={args.shard} says the number itself')
+        parser.error(f'--shard.replicas is for --shard=auto/SHARDS only: --shard={args.shard} contains the number')
     args.shard_replicas = args.shard_replicas or 1
 
 

@@ -47,7 +47,7 @@ def names() -> list[str]:
 def read(name: str) -> Preset:
     """The Preset with a name; ConfigError where there is none."""
     if name not in names():
-        raise ConfigError(f'--preset={name}: no such preset; there are {", ".join(names())}')
+        raise ConfigError(f'--preset={name}: no such preset; presets: {", ".join(names())}')
     content = yaml.safe_load((FOLDER / f'{name}.yml').read_text(encoding='utf-8'))
     return Preset(name, **{**content, 'detectors': tuple(content['detectors'])})
 

@@ -32,16 +32,16 @@ def of_names(config: Config) -> Iterator[str]:
     if not config.named_sources:
         yield 'prometheus: missing'
     if config.prometheus and DEFAULT_SOURCE in config.sources:
-        yield f'sources.{DEFAULT_SOURCE}: stands twice: the section {DEFAULT_SOURCE} is its short form'
+        yield f'sources.{DEFAULT_SOURCE}: appears twice: the section {DEFAULT_SOURCE} is its short form'
     for name in config.sources:
         if not _SOURCE_NAME.match(name):
-            yield f'sources: {name!r} is no name of a source: letters, digits, _ and -'
+            yield f'sources: {name!r} is not a valid name of a source: letters, digits, _ and -'
     if not config.detectors:
         yield 'detectors: none; give at least one with name and expr'
     seen = set[str]()
     for number, name in enumerate(detector.name for detector in config.detectors):
         if not name or name in seen:
-            yield f'detectors[{number}] ({name}): name: {"stands twice" if name else "empty"}'
+            yield f'detectors[{number}] ({name}): name: {"appears twice" if name else "empty"}'
         seen.add(name)
 
 
@@ -70,8 +70,8 @@ def of_part(part: object, where: str, config: Config | None) -> Iterator[str]:
             yield from _edges(part, where)
         case Detector():
             if config and config.named_sources and config.source_name(part) not in config.named_sources:
-                problem = 'missing' if part.source is None else f'{part.source!r} is no source'
-                yield f'{where}: source: {problem}; there are {", ".join(config.named_sources)}'
+                problem = 'missing' if part.source is None else f'{part.source!r} is not a source'
+                yield f'{where}: source: {problem}; sources: {", ".join(config.named_sources)}'
             yield from _detector(part, where)
 
 
@@ -81,7 +81,7 @@ def _root_cause(cause: RootCause, where: str) -> Iterator[str]:
         for name in dict.fromkeys(names):
             yield from _label(name, f'{where}.{key}')
             if names.count(name) > 1:
-                yield f'{where}.{key}: {name}: stands twice'
+                yield f'{where}.{key}: {name}: appears twice'
     for key in ('window', 'interval'):
         if getattr(cause, key) <= 0:
             yield f'{where}.{key}: expected more than 0'
@@ -96,13 +96,13 @@ def _root_cause(cause: RootCause, where: str) -> Iterator[str]:
 
 
 def _sources_of_edges(cause: RootCause, where: str, config: Config) -> Iterator[str]:
-    there_are = f'there are {", ".join(config.named_sources)}'
+    known = f'sources: {", ".join(config.named_sources)}'
     for place, name in [(where, cause.source), *((f'{where}.edges[{number}]', edges.source) for number, edges in enumerate(cause.edges))]:
         if name is not None and name not in config.named_sources:
-            yield f'{place}.source: {name!r} is no source; {there_are}'
+            yield f'{place}.source: {name!r} is not a source; {known}'
     for number, edges in enumerate(cause.edges):
         if edges.source is None and cause.source is None and config.source_of_edges(edges) not in config.named_sources:
-            yield f'{where}.edges[{number}].source: missing; {there_are}'
+            yield f'{where}.edges[{number}].source: missing; {known}'
 
 
 def _edges(edges: Edges, where: str) -> Iterator[str]:
@@ -124,7 +124,7 @@ def _edges(edges: Edges, where: str) -> Iterator[str]:
 
 def _label(name: str, where: str) -> Iterator[str]:
     if name in ('', '__name__'):
-        yield f'{where}: {name!r} is no label of an entity'
+        yield f'{where}: {name!r} is not a label of an entity'
 
 
 def _source(source: Source, where: str) -> Iterator[str]:
@@ -239,7 +239,7 @@ def _forecast(detector: Detector, forecast: Forecast, where: str) -> Iterator[st
         if horizon < detector.step:
             yield f'{where}.horizons: expected no less than a step, {detector.step:g} s, got {horizon:g} s'
         if forecast.horizons.count(horizon) > 1:
-            yield f'{where}.horizons: {horizon:g} s stands twice'
+            yield f'{where}.horizons: {horizon:g} s appears twice'
     if forecast.limit is not None and forecast.limit_expr is not None:
         yield f'{where}: limit and limit_expr: only one of them'
     if forecast.limit_expr is not None and not forecast.limit_expr.strip():

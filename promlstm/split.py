@@ -79,7 +79,7 @@ def problem(queries: Mapping[str, str], by: str | None, until: str) -> str:
         if not inside and any(places for places, _ in found.values()):
             return f'{key}: no $shard, which others have: each shard would have this feature of all entities'
     if by in ('', '__name__'):
-        return f'split_by: {by!r} is no label of an entity'
+        return f'split_by: {by!r} is not a label of an entity'
     if odd := next((character for character in until if character.isascii() and character.isalnum()), None):
         return f'split_until: {odd!r}: letters and digits are what divides; expected other characters, such as ":."'
     return ''

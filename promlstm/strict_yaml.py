@@ -24,7 +24,7 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f'key {key.value!r} stands twice', key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f'key {key.value!r} appears twice', key.start_mark)
             seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
         return super().construct_mapping(node, deep)
 
@@ -37,7 +37,7 @@ class _Loader(yaml.SafeLoader):
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         text = super().construct_scalar(node)
         if isinstance(text, str) and any('\ud800' <= character <= '\udfff' for character in text):
-            raise yaml.constructor.ConstructorError(None, None, 'half of a surrogate pair is no text', node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, 'half of a surrogate pair is not text', node.start_mark)
         return text
 
 

@@ -139,7 +139,7 @@ def test_a_fault_is_one_page_that_names_its_cause(running):
     assert (labels['alertname'], labels['severity']) == ('PromlstmIncident', 'critical')
     sure = re.match(r'incident: likely cause \((\d+)%\) is \w+ of service=database; \d+ entities of \d detectors are anomalous', notes['summary'])
     assert sure and int(sure[1]) >= 50, notes
-    assert re.match(r'Likely to be the cause: \w+ of service=database \(\d+%\)\. Otherwise: ', notes['description']), notes
+    assert re.match(r'Likely cause: \w+ of service=database \(\d+%\)\. Other candidates: ', notes['description']), notes
 
     # It grows upwards under the same id, and the database stays the likeliest.
     told, stranger = servers.wait_until(lambda: reached(exporter), 60, 'the fault to reach the top, and the stranger to be loud')

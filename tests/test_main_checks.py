@@ -85,7 +85,7 @@ def test_a_web_configuration_is_checked_with_its_files(run, tmp_path):
     file.write_text(f'tls_server_config: {{cert_file: {cert.name}, key_file: {key.name}}}\nbasic_auth_users: {{a: $2y$10${"a" * 53}}}\n')
     assert run('check-web-config', file) == (0, f'{file}: OK: TLS, 1 user\n', '')
     key.unlink()
-    assert run('check-web-config', file) == (1, '', f'promlstm: {file}: tls_server_config.key_file: {key} is no file\n')
+    assert run('check-web-config', file) == (1, '', f'promlstm: {file}: tls_server_config.key_file: {key} is not a file\n')
     file.write_text('')
     assert run('check-web-config', file) == (0, f'{file}: OK: no TLS, no users\n', '')
     assert run('check-web-config', tmp_path / 'none') == (1, '', f'promlstm: {tmp_path / "none"}: cannot be read: No such file or directory\n')
@@ -666,7 +666,7 @@ def test_an_answer_that_says_no_fails_the_check(run, tmp_path, answer, says):
             'oauth2: {client_id: me, client_secret_file: secret, token_url: "https://127.0.0.1:1/", tls_config: {ca_file: promlstm.yml}}',
             'prometheus.oauth2.tls_config: a certificate or key cannot be used: ',
         ),
-        ('tls_config: {ca_file: none.pem}', 'none.pem: tls_config.ca_file is no file'),
+        ('tls_config: {ca_file: none.pem}', 'none.pem: tls_config.ca_file is not a file'),
         ('tls_config: {ca_file: promlstm.yml}', 'prometheus.tls_config: a certificate or key cannot be used'),
     ],
 )

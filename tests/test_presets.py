@@ -63,7 +63,7 @@ def test_the_list_says_how_each_was_tested(capsys):
 
 def test_an_unknown_preset_is_refused_with_the_names_that_there_are():
     """Exact text."""
-    with pytest.raises(ConfigError, match=re.escape(f'--preset=nodes: no such preset; there are {", ".join(NAMES)}')):
+    with pytest.raises(ConfigError, match=re.escape(f'--preset=nodes: no such preset; presets: {", ".join(NAMES)}')):
         presets.config(['nodes'])
 
 

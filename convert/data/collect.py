@@ -133,7 +133,7 @@ def _config(path, data):
     known = {detector.name: detector for detector in config.detectors}
     for key, names in (('detectors', data.detectors), ('files', tuple(data.files))):
         if unknown := [name for name in names if name not in known]:
-            raise CollectError(f'{path}: data.{key}: {unknown[0]!r} is no detector of {file}; it has {", ".join(known)}')
+            raise CollectError(f'{path}: data.{key}: {unknown[0]!r} is not a detector of {file}, which has {", ".join(known)}')
     return config, [known[name] for name in data.detectors or known]
 
 
@@ -150,7 +150,7 @@ def _incidents(path, data, config, chosen, folder, sources):
         known = [name for name, each in config.named_sources.items() if each.kind == 'prometheus']
         name = exclude.alerts.source or next(iter(sorted(known, key=lambda name: name != configuration.DEFAULT_SOURCE)), '')
         if name not in known:
-            raise CollectError(f'data.exclude.alerts: source: {name!r} is no source of the kind prometheus, which knows the alerts of the past')
+            raise CollectError(f'data.exclude.alerts: source: {name!r} is not a source of the kind prometheus, which has past alerts')
         try:
             found += incidents.alerts(exclude.alerts, data.spans, max(detector.history for detector in chosen), sources[name])
         except PromlstmError as error:

@@ -65,7 +65,7 @@ def restored(text: npt.NDArray[np.uint8], lengths: Ints) -> list[bytes]:
     """
     whole, ends = text.tobytes(), np.cumsum(lengths).tolist()
     if lengths.dtype != np.int64 or lengths.ndim != 1 or (lengths < 2).any() or (ends[-1] if ends else 0) != len(whole):
-        raise CheckpointError('its identities are not as long as it says')
+        raise CheckpointError('the length of its identities is wrong')
     return [whole[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 

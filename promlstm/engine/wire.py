@@ -183,7 +183,7 @@ class _Walk:
 
 
 def _check_domain(domains: list[str], operators: list[str]) -> None:
-    """Of a field that stands twice one reader takes the first and another the last, so each of them has to be fine."""
+    """Of a field that appears twice one reader takes the first and another the last, so each of them has to be fine."""
     for domain in domains:
         if domain not in DOMAINS and not all((domain, operator) in CONTRIBUTED for operator in operators):
             raise _Refused(f'the operator {operators[0][:40]} of the domain {domain[:40]!r} is refused')

@@ -125,7 +125,7 @@ def decoded(data: bytes, source: str, *, sha256: str | None = None) -> Learnt:
     if len(data) > LARGEST_BYTES:
         raise ConfigError(f'{source}: larger than {LARGEST_BYTES} bytes: not a graph')
     if sha256 and (found := hashlib.sha256(data).hexdigest()) != sha256.lower():
-        raise ConfigError(f'{source}: its sha256 is {found}, and graph_sha256 says {sha256.lower()}')
+        raise ConfigError(f'{source}: its sha256 is {found}, but graph_sha256 is {sha256.lower()}')
     try:
         version = msgspec.json.decode(data, type=_Any).graph.format
         if version != FORMAT:

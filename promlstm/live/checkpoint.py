@@ -189,7 +189,7 @@ def _header(file: BinaryIO, digest: Any, size: int) -> Header:
         if begin.startswith(BEGIN):
             version = begin.removeprefix(BEGIN).split(END)[0].decode(errors='replace')
             raise CheckpointError(f'it has format {version}, and this version of promlstm reads format {FORMAT}')
-        raise CheckpointError('it is empty' if not size else 'it is no checkpoint')
+        raise CheckpointError('it is empty' if not size else 'it is not a checkpoint')
     length = int.from_bytes(raw := file.read(4), 'little')
     if length > min(LARGEST_HEADER_BYTES, size):
         raise CheckpointError('its header is damaged or cut off')

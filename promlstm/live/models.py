@@ -65,7 +65,7 @@ class Model(Generic[Loaded]):
             if self._stopping.is_set():
                 raise Stopping
         if self._silent():
-            raise BundleError(f'{self._path}: not read and verified within {SILENT_SECONDS:g} s: its disk does not answer, or there is no CPU for it')
+            raise BundleError(f'{self._path}: not read and verified within {SILENT_SECONDS:g} s: its disk does not answer, or no CPU is available')
         assert self._found is not None
         if isinstance(self._found, Exception):
             raise self._found.with_traceback(None)

@@ -208,7 +208,7 @@ class Http:
         """The whole body, unpacked as it comes, so that neither a bomb nor a second copy is ever held."""
         body, limit = bytearray(), self.max_response
         if encoding not in ('identity', 'gzip', 'x-gzip'):
-            raise ResponseError(f'{self.url} gave an answer that cannot be decompressed: it is packed with {printable(encoding)}, asked for was {self._coding}')
+            raise ResponseError(f'{self.url} gave an answer that cannot be decompressed: its encoding is {printable(encoding)}, not {self._coding}')
         for piece in pieces if encoding == 'identity' else _unpacked(pieces):
             size = len(body) + len(piece)
             if size > limit:
@@ -256,7 +256,7 @@ class Http:
             if file := getattr(tls, name):
                 files[name] = path = self._root / file
                 if not path.is_file():
-                    raise ConfigError(f'{path}: tls_config.{name} is no file')
+                    raise ConfigError(f'{path}: tls_config.{name} is not a file')
         if not any(url and url.startswith('https:') for url in (self._source.url, self._source.proxy_url)):
             return None
         stamp = [(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files.values()]

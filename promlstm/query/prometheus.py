@@ -296,7 +296,7 @@ class Prometheus:
     def _ask(self, path: str, form: Mapping[str, str], timeout: float, room: Answer) -> _Said:
         """What a successful answer says. A server that asked for rest is not asked meanwhile, whoever it said that to."""
         if (rest := self._rests_until - self._steady()) > 0:
-            raise _resting(f'{self._url} asked for rest (Retry-After): it is not asked for another {rest:.0f} s', rest)
+            raise _resting(f'{self._url} asked for a pause (Retry-After): no queries for another {rest:.0f} s', rest)
         if self.dialect.takes_timeout:
             form = {**form, 'timeout': f'{max(1, round(timeout))}s'}
         sent = self._now()

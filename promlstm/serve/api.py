@@ -50,7 +50,7 @@ def read(given: Mapping[str, str]) -> Asked:
     state, limit = choice(given, 'state', _STATES, 'all'), number(given, 'limit', LIMIT, 1, MOST)
     match = _TOKEN.match(given['after']) if 'after' in given else None
     if 'after' in given and not match:
-        raise BadQuery(f'after: expected what `next` of another answer says, got {given["after"][:100]!r}')
+        raise BadQuery(f'after: expected the value of `next` in another answer, got {given["after"][:100]!r}')
     return Asked(state, limit, (match[1] == 'open', match[2]) if match else None)
 
 

@@ -59,7 +59,7 @@ class Unreachable(BadQuery):
 
 
 def parameters(query: str) -> dict[str, str]:
-    """The parameters of a URL; BadQuery where one stands twice.
+    """The parameters of a URL; BadQuery where one appears twice.
 
     >>> parameters('detector=cpu&q=')
     {'detector': 'cpu', 'q': ''}
@@ -67,13 +67,13 @@ def parameters(query: str) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True, errors='replace'):
         if name in given:
-            raise BadQuery(f'{name[:100]}: stands twice')
+            raise BadQuery(f'{name[:100]}: appears twice')
         given[name] = value
     return given
 
 
 def form(request: Request) -> dict[str, str]:
-    """The parameters of a form that was sent; BadQuery where it is none, or one stands twice."""
+    """The parameters of a form that was sent; BadQuery where it is none, or one appears twice."""
     kind = request.header('content-type').partition(';')[0].strip().lower()
     if kind != FORM:
         raise BadQuery(f'expected a form ({FORM}), got {kind[:100] or "no Content-Type"!r}')
@@ -105,7 +105,7 @@ def one_of(given: Mapping[str, str], name: str, names: Collection[str]) -> str:
     said = given.get(name, '')
     if said and said not in names:
         shown = ', '.join(list(names)[:20]) + (', …' if len(names) > 20 else '')
-        raise NotFound(f'{name}: there is no {said[:100]!r}; there are {shown or "none"}')
+        raise NotFound(f'{name}: there is no {said[:100]!r}; expected one of: {shown or "none"}')
     return said
 
 

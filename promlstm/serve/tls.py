@@ -44,7 +44,7 @@ def context(tls: TLS, root: Path, name: str) -> ssl.SSLContext:
             try:
                 made.set_ciphers(':'.join(suites))
             except ssl.SSLError as error:
-                raise ConfigError(f'{where}.cipher_suites: this OpenSSL has none of them: {", ".join(tls.cipher_suites)}') from error
+                raise ConfigError(f'{where}.cipher_suites: this OpenSSL supports none of them: {", ".join(tls.cipher_suites)}') from error
         else:
             made.minimum_version = ssl.TLSVersion.TLSv1_3
     for curve in tls.curve_preferences or []:
@@ -69,7 +69,7 @@ def _pem(tls: TLS, kind: str, root: Path, where: str) -> bytes:
     path = root / file
     try:
         if not path.is_file():
-            raise ConfigError(f'{where}.{kind}_file: {path} is no file')
+            raise ConfigError(f'{where}.{kind}_file: {path} is not a file')
         with path.open('rb') as opened:
             data: bytes = opened.read(LARGEST_BYTES + 1)
     except OSError as error:
@@ -91,7 +91,7 @@ def _load_pair(made: ssl.SSLContext, cert: bytes, key: bytes, where: str) -> Non
             reason = {'KEY_VALUES_MISMATCH': 'they belong to different pairs'}.get(error.reason or '', 'no certificate or no key in PEM format')
             raise ConfigError(f'{where}: cert_file and key_file cannot be used: {reason}') from error
         except _Encrypted as error:
-            raise ConfigError(f'{where}.key_file: the key is encrypted, and there is nobody to ask for its password') from error
+            raise ConfigError(f'{where}.key_file: the key is encrypted, and its password cannot be asked for') from error
 
 
 @contextmanager

@@ -123,7 +123,7 @@ def parse(text: str, name: str, *, may_be_empty: bool = True) -> WebConfig:
     True
     """
     if len(text) > LARGEST_CHARACTERS:
-        raise ConfigError(f'{name}: more than {LARGEST_CHARACTERS} characters: this is no web configuration')
+        raise ConfigError(f'{name}: more than {LARGEST_CHARACTERS} characters: this is not a web configuration')
     try:
         tree = strict_yaml.load(text)
     except yaml.YAMLError as error:
@@ -147,7 +147,7 @@ def read(path: Path, *, may_be_empty: bool = True) -> WebConfig:
     """The configuration in a file; raises ConfigError."""
     try:
         if path.exists() and not path.is_file():
-            raise ConfigError(f'{path}: is no file')  # a pipe would be waited for, and could be read once only
+            raise ConfigError(f'{path}: is not a file')  # a pipe would be waited for, and could be read once only
         with path.open('rb') as file:
             data = file.read(LARGEST_CHARACTERS + 1)
     except OSError as error:
@@ -258,7 +258,7 @@ def _check_client_auth(tls: TLS, where: str) -> None:
         raise ConfigError(f'{where}.client_auth_type: expected one of {", ".join(CLIENT_AUTH)}, got {auth!r}')
     has_authority = bool(tls.client_ca or tls.client_ca_file)
     if has_authority and auth == 'NoClientCert':
-        raise ConfigError(f'{where}: client_ca_file without client_auth_type: no certificate would be asked for')
+        raise ConfigError(f'{where}: client_ca_file needs client_auth_type: otherwise no certificate is requested')
     if not has_authority and auth != 'NoClientCert':
         raise ConfigError(f'{where}.client_auth_type: {auth} without client_ca_file: no certificate could be verified')
     if tls.client_allowed_sans is not None and auth != 'RequireAndVerifyClientCert':

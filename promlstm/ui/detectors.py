@@ -123,7 +123,7 @@ def routes(context: Context) -> Routes:
         allow(given, 'detector', 'match', 'q', 'state', 'sort', 'offset', 'limit')
         name = one_of(given, 'detector', context.statuses())
         if not name:
-            raise BadQuery(f'detector: missing; there are {", ".join(list(context.statuses())[:20])}')
+            raise BadQuery(f'detector: missing; detectors: {", ".join(list(context.statuses())[:20])}')
         _, found, _ = searched(name, given, number(given, 'limit', anomalies.LIMIT, 1, anomalies.MOST))
         return json(request, found.tree('entities'))
 

@@ -62,7 +62,7 @@ class Entities:
         settings = next((each for each in config.detectors if each.name == detector), None)
         if settings is None:
             listed = ', '.join(each.name for each in config.detectors[:20])
-            raise NotFound(f'detector: there is no {detector[:100]!r}; there are {listed}' if detector else f'detector: which one? There are {listed}')
+            raise NotFound(f'detector: there is no {detector[:100]!r}; detectors: {listed}' if detector else f'detector: missing; detectors: {listed}')
         standing = self._context.board.present_of(detector)
         known = self._shapes.of(detector, standing.identities) if standing else self._shapes.last(detector, settings.by)
         number = shapes.found(entity, known, standing.identities) if standing else None

@@ -75,11 +75,11 @@ def routes(context: Context) -> Routes:
         name = given.get('detector', '')
         standing = context.board.present_of(name)
         if not standing or name not in context.statuses():
-            raise NotFound(f'detector: {name[:100]!r} does not score now, or there is none of this name')
+            raise NotFound(f'detector: {name[:100]!r} does not score now, or does not exist')
         names = shapes.of(name, standing.identities)
         row = found(parsed(given.get('entity', '')), names, standing.identities[: len(standing)])
         if row is None:
-            raise NotFound(f'entity: {name} has none with these labels now')
+            raise NotFound(f'entity: {name} has no entity with these labels now')
         return name, labels.pairs(standing.identities[row]), {label for each in names for label in each}
 
     def make(request: Request, given: Mapping[str, str]) -> tuple[str, Pairs, str]:

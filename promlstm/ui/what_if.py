@@ -83,7 +83,7 @@ def routes(context: Context) -> Routes:
         if not (job := actions.jobs.find(number)):
             if not number:
                 raise BadQuery('id: missing')
-            raise NotFound(f'id: there is no run {number[:100]!r}: it is over for long, or promlstm was restarted')
+            raise NotFound(f'id: there is no run {number[:100]!r}: it ended long ago, or promlstm was restarted')
         return job
 
     def page(request: Request, given: Mapping[str, str]) -> Answer:

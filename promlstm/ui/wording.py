@@ -21,9 +21,9 @@ _KINDS = {
     'spike': ('a sudden jump', 'a sudden dip', 'a sudden spike'),
     'level_shift': ('moved to another level', 'fell to a lower level', 'rose to a higher level'),
     'ramp': ('drifting for hours', 'falling for hours', 'rising for hours'),
-    'flat_line': ('stands still for longer than it ever does',) * 3,
+    'flat_line': ('constant for longer than ever before',) * 3,
     'season': ('unusual at this time of day', 'unusually low at this time of day', 'unusually high at this time of day'),
-    'missing_event': ('what comes at this time every day did not come, or does not end',) * 3,
+    'missing_event': ('a daily event did not come, or does not end',) * 3,
     'pattern': ('the last samples together look like a fault',) * 3,
 }
 NO_SAMPLE = 'no sample, which is unusual at this time of day'
@@ -168,7 +168,7 @@ def reason(
     >>> reason(observed=1.2, expected=118.0, lower=56.0, upper=180.0, unit='per second', feature='traffic', view='spike')[0]
     'traffic 1.2/s, below the band (from 56/s); expected 118/s; a sudden dip'
     >>> reason(observed=3.0, expected=0.5, lower=0.1, upper=0.9, unit='', allowed=(0.0, 1.0))
-    ('3, outside the range that is set (0 to 1); expected 0.5', 'outside the range that is set')
+    ('3, outside its configured range (0 to 1); expected 0.5', 'outside its configured range')
     >>> reason(observed=5.0, expected=4.0, lower=2.0, upper=6.0, unit='', view='steps_5')
     ('5, in the band now (2 to 6); expected 4; rose within 5 steps', 'in the band now; rose within 5 steps')
     """
@@ -176,7 +176,7 @@ def reason(
         return (NO_SAMPLE,) * 2
     above, below = _beyond(observed, upper), _beyond(lower, observed)
     if allowed and observed is not None and not allowed[0] <= observed <= allowed[1]:
-        where, borders = 'outside the range that is set', f' ({_range(allowed, unit)})'
+        where, borders = 'outside its configured range', f' ({_range(allowed, unit)})'
     elif above or below:
         where, borders = ('above the band', f' (to {value(upper, unit)})') if above else ('below the band', f' (from {value(lower, unit)})')
     else:

@@ -104,10 +104,10 @@ def test_options_that_mean_nothing_are_refused(arguments, told, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'told'),
     [
-        (['steps'], "no measurement 'steps'; there are footprint, "),
-        (['memory', '1000'], "no measurement '1000'"),
-        (['step', 'all'], "no measurement 'all'"),
-        (['scrape', 'step', '--entities=10'], '--entities=10: options are for one measurement, named before them'),
+        (['steps'], "unknown measurement 'steps'; expected one of footprint, "),
+        (['memory', '1000'], "unknown measurement '1000'"),
+        (['step', 'all'], "unknown measurement 'all'"),
+        (['scrape', 'step', '--entities=10'], '--entities=10: options need the name of one measurement before them'),
     ],
 )
 def test_names_that_there_are_not_are_refused_in_one_line(arguments, told, capsys):

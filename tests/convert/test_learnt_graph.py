@@ -102,7 +102,7 @@ def test_history_becomes_a_file_that_is_read(past, tmp_path):
 
 
 @pytest.mark.parametrize('options, says', [
-    ({'detectors': ['cpu']}, '--detector cpu: no such detector; there are latency'),
+    ({'detectors': ['cpu']}, '--detector cpu: no such detector; detectors: latency'),
     ({'wanted': ['job']}, '--label job: links no entities; root_cause.labels and edges have service'),
     pytest.param(
         {'tree': {**TREE, 'root_cause': {'labels': ['pod']}}, 'days': 1.5}, '0 names: entities of these detectors have none of the labels pod',

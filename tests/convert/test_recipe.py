@@ -43,7 +43,7 @@ def test_a_small_one_is_read(tmp_path):
         ('epochs: 1', 'units: [64, 32]', '$.training.units: got 2, expected 1 for the LSTMs of family ensemble'),
         ('batch_series: 16', 'batch_series: 99', '$.training.batch_series: got 99, expected at most the 24 series there are'),
         ('{step_seconds: 60, steps: 256, entities: 24}', '[', 'while parsing a flow '),
-        ('seed: 3', 'seed: 3\nseed: 4', "key 'seed' stands twice"),
+        ('seed: 3', 'seed: 3\nseed: 4', "key 'seed' appears twice"),
     ],
 )
 def test_a_mistake_is_named(tmp_path, old, new, message):

@@ -354,7 +354,7 @@ def test_memory_is_kept_nowhere_if_nobody_wants_it():
 @pytest.mark.parametrize(
     ('settings', 'told'),
     [
-        ([], ['which no public registry has', 'Nothing scrapes it yet', 'No alert will fire']),
+        ([], ['which is in no public registry', 'Nothing scrapes it yet', 'No alert will fire']),
         ([PUSHED, '--set=scrapeAnnotations=true', '--set=rules.configMap=true'], ['has to set honor_labels: true']),
         ([PUSHED, '--set=serviceMonitor.enabled=true', '--set=rules.prometheusRule=true'], ['does not know monitoring.coreos.com/v1']),
         (
@@ -372,7 +372,7 @@ def test_the_notes_tell_what_is_missing(settings, told):
     done = servers.run_tool('helm4', 'install', 'promlstm', CHART, '--dry-run=client', f'--set={URL}', *settings)
     notes = done.stdout.split('\nNOTES:\n')[1]
     sentences = (
-        'which no public registry has', 'Nothing scrapes it yet', 'No alert will fire', 'does not know monitoring.coreos.com/v1',
+        'which is in no public registry', 'Nothing scrapes it yet', 'No alert will fire', 'does not know monitoring.coreos.com/v1',
         'does not know keda.sh/v1alpha1', 'has to set honor_labels: true', 'create job --from=cronjob/promlstm-retraining',
     )  # fmt: skip
     assert [sentence for sentence in sentences if sentence in notes] == told

@@ -74,12 +74,12 @@ def test_what_is_set_is_in_the_object():
 
 
 REFUSED = {
-    'unknown detector': ([ONE | {'detector': 'shops'}], 'scaledObjects[0].detector: shops is no detector of presets or detectors'),
-    'name twice': ([ONE, ONE | {'target': {'name': 'other'}}], 'scaledObjects[1].name: web stands twice in namespace monitoring'),
-    'target twice': ([ONE, ONE | {'name': 'more'}], 'scaledObjects[1].target: apps/v1 Deployment monitoring/web is scaled by web already'),
-    'more at least than at most': ([ONE | {'minReplicas': 41}], 'scaledObjects[0].minReplicas: it is more than maxReplicas, 40'),
+    'unknown detector': ([ONE | {'detector': 'shops'}], 'scaledObjects[0].detector: shops is not a detector of presets or detectors'),
+    'name twice': ([ONE, ONE | {'target': {'name': 'other'}}], 'scaledObjects[1].name: web appears twice in namespace monitoring'),
+    'target twice': ([ONE, ONE | {'name': 'more'}], 'scaledObjects[1].target: apps/v1 Deployment monitoring/web is already scaled by web'),
+    'more at least than at most': ([ONE | {'minReplicas': 41}], 'scaledObjects[0].minReplicas is more than maxReplicas, 40'),
     'address of a template': ([ONE | {'serverAddress': 'http://{{ .x }}'}], 'scaledObjects[0].serverAddress: {{ .x }} was not replaced'),
-    'label of the chart': ([ONE | {'labels': {'helm.sh/chart': 'a'}}], "scaledObjects[0].labels: helm.sh/chart is a label of the chart's own"),
+    'label of the chart': ([ONE | {'labels': {'helm.sh/chart': 'a'}}], "scaledObjects[0].labels: helm.sh/chart is one of the chart's own labels"),
     # What is wrong in itself is the schema's to refuse.
     'no pods': ([ONE | {'minReplicas': 0}], 'minReplicas'),
     'no load per pod': ([ONE | {'threshold': 0}], 'threshold'),
@@ -138,7 +138,7 @@ def test_a_detector_without_forecasts_is_refused():
     """The load alone would scale, and nobody would see it."""
     silent = [{name: value for name, value in DETECTORS[0].items() if name != 'forecast'}]
     done = rendering(ONE, more=[f'--set-json=detectors={json.dumps(silent)}'], check=False)
-    assert 'scaledObjects[0].detector: shop makes no forecast: give it forecast: {horizons: [5m]}' in done.stderr
+    assert 'scaledObjects[0].detector: shop makes no forecasts: set its forecast: {horizons: [5m]}' in done.stderr
 
 
 def test_the_same_name_in_another_namespace_is_another():
@@ -150,7 +150,7 @@ def test_the_same_name_in_another_namespace_is_another():
 def test_somebody_has_to_be_asked():
     """With sources alone there is no address that KEDA could take over."""
     sources = ['--set=prometheus.url=', '--set-json=sources={"mimir":{"url":"http://mimir"}}']
-    assert 'scaledObjects[0].serverAddress is not set' in rendering(ONE, more=sources, check=False).stderr
+    assert 'scaledObjects[0].serverAddress nor prometheus.url is set' in rendering(ONE, more=sources, check=False).stderr
     (found,) = objects(rendering(ONE | {'serverAddress': 'http://keda-asks'}, more=sources).stdout, 'ScaledObject')
     assert found['spec']['triggers'][0]['metadata']['serverAddress'] == 'http://keda-asks'
 

@@ -37,17 +37,17 @@ def test_the_schema_knows_every_key():
 
 ONE = {'expr': 'x', 'from': 'a', 'to': 'b'}
 REFUSED = {
-    'unknown source': ({'source': 'b'}, 'root_cause.source: b is no source; there are prometheus'),
-    'unknown source of edges': ({'edges': [ONE | {'source': 'b'}]}, 'root_cause.edges[0].source: b is no source; there are prometheus'),
-    'neither': ({'edges': [{'from': 'a', 'to': 'b'}]}, 'root_cause.edges[0]: say either expr with from and to, or preset'),
-    'both': ({'edges': [ONE | {'preset': 'tempo'}]}, 'root_cause.edges[0]: say either expr with from and to, or preset'),
+    'unknown source': ({'source': 'b'}, 'root_cause.source: b is not a source; sources: prometheus'),
+    'unknown source of edges': ({'edges': [ONE | {'source': 'b'}]}, 'root_cause.edges[0].source: b is not a source; sources: prometheus'),
+    'neither': ({'edges': [{'from': 'a', 'to': 'b'}]}, 'root_cause.edges[0]: set either expr with from and to, or preset'),
+    'both': ({'edges': [ONE | {'preset': 'tempo'}]}, 'root_cause.edges[0]: set either expr with from and to, or preset'),
     'no to': ({'edges': [ONE, {'expr': 'x', 'from': 'a'}]}, 'root_cause.edges[1]: expr needs from and to'),
     'same': ({'edges': [ONE | {'to': 'a'}]}, 'root_cause.edges[0]: from and to are the same label'),
-    'from of a preset': ({'edges': [{'preset': 'tempo', 'from': 'a'}]}, 'root_cause.edges[0].from: the preset tempo has its own'),
-    'label of a preset': ({'edges': [{'preset': 'kubernetes', 'label': 'a'}]}, 'root_cause.edges[0].label: the preset kubernetes has its own'),
-    'digest alone': ({'graph_sha256': 'a' * 64}, 'root_cause.graph_sha256 is set and graph_file is not'),
-    'within and edges': ({'within': ['a'], 'edges': [ONE]}, 'root_cause.within: a links entities, too'),
-    **{f'within and {label}': ({'within': [label]}, f'root_cause.within: {label} links entities, too') for label in RootCause().labels},
+    'from of a preset': ({'edges': [{'preset': 'tempo', 'from': 'a'}]}, 'root_cause.edges[0].from: it is part of the preset tempo'),
+    'label of a preset': ({'edges': [{'preset': 'kubernetes', 'label': 'a'}]}, 'root_cause.edges[0].label: it is part of the preset kubernetes'),
+    'digest alone': ({'graph_sha256': 'a' * 64}, 'root_cause.graph_sha256 is set, but graph_file is not'),
+    'within and edges': ({'within': ['a'], 'edges': [ONE]}, 'root_cause.within: a also links entities'),
+    **{f'within and {label}': ({'within': [label]}, f'root_cause.within: {label} also links entities') for label in RootCause().labels},
 }  # fmt: skip
 
 

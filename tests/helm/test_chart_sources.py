@@ -52,15 +52,15 @@ REFUSED = {
     'alertmanager in a template': (['--set-literal=alertmanager.url=http://${A}'], 'alertmanager.url: ${A} was not replaced'),
     'alertmanager without a url': (['--set-json=alertmanager={"url":null,"interval":"30s"}'], 'alertmanager.url is not set'),
     'source without a url': (['--set-json=sources.more={"url":null}'], 'sources.more'),
-    'unknown': (['--set-json=detectors=[{"name":"a","expr":"up","source":"b"}]'], 'detectors: a: source: b is no source; there are logs, prometheus'),
+    'unknown': (['--set-json=detectors=[{"name":"a","expr":"up","source":"b"}]'], 'detectors: a: source: b is not a source; sources: logs, prometheus'),
     'twice': (['--set=sources.prometheus.url=http://a'], 'sources.prometheus and prometheus.url are both set'),
     'none for presets': (
         ['--set=prometheus.url=', '--set-json=sources.b={"url":"http://b"}', '--set-json=presets=["node"]', '--set-json=detectors=[]'],
-        'source: missing; there are b, logs',
+        'source: missing; sources: b, logs',
     ),
     'path': (['--set=sources.logs.url=http://a/loki/api/v1/query'], 'sources.logs.url: it ends in /loki/api/v1/query'),
     'template': (['--set-literal=sources.logs.url=http://${A}'], 'sources.logs.url: ${A} was not replaced'),
-    'header': (['--set=sources.logs.headers.Host=a'], 'sources.logs.headers: Host: it belongs to the exchange itself'),
+    'header': (['--set=sources.logs.headers.Host=a'], 'sources.logs.headers: Host: this header belongs to the connection'),
     'parameter': (['--set=sources.logs.params.query=a'], 'sources.logs.params: query: promlstm sets it'),
     'two ways in': (
         ['--set-json=sources.logs.authorization={"credentials_secret":{"name":"a","key":"a"}}'],

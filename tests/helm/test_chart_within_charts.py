@@ -101,4 +101,4 @@ def test_another_name_for_it_is_in_all_names(render):
 def test_switched_off_without_a_parent_is_refused(helm):
     """Nobody would read it, and all of it would be there."""
     done = servers.run_tool(helm, 'template', 'promlstm', CHART, f'--set={URL},enabled=false', check=False)
-    assert done.returncode != 0 and 'enabled is false, and only the condition of a parent chart reads it' in done.stderr
+    assert done.returncode != 0 and 'enabled is false, which only the condition of a parent chart reads' in done.stderr

@@ -63,7 +63,7 @@ def test_other_files_are_refused(data, says):
 
 def test_another_file_than_is_meant_is_refused():
     """By its digest, which is told, so that it can be copied into the configuration."""
-    with pytest.raises(ConfigError, match=r'its sha256 is [0-9a-f]{64}, and graph_sha256 says b{64}'):
+    with pytest.raises(ConfigError, match=r'its sha256 is [0-9a-f]{64}, but graph_sha256 is b{64}'):
         learnt.decoded(learnt.encoded(GRAPH), 'x', sha256='B' * 64)
 
 

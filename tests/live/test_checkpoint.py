@@ -131,7 +131,7 @@ def test_what_is_no_regular_file_is_not_read(tmp_path):
         listener.bind(str(tmp_path / 'socket'))
         with pytest.raises(OSError, match='No such device or address'):
             read(tmp_path / 'socket')
-    assert refused(tmp_path / 'sparse', 'no checkpoint')
+    assert refused(tmp_path / 'sparse', 'not a checkpoint')
     with pytest.raises(FileNotFoundError):
         read(tmp_path / 'nothing')
 

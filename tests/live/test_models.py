@@ -109,7 +109,7 @@ def test_a_disk_that_does_not_answer_is_named(path, first):
             tiny_model.write(path, manifest={'name': 'second'})
         assert disk.asked.wait(20)
         seconds[0] = models.SILENT_SECONDS + 1
-        with pytest.raises(BundleError, match=r'not read and verified within 60 s: its disk does not answer, or there is no CPU for it$'):
+        with pytest.raises(BundleError, match=r'not read and verified within 60 s: its disk does not answer, or no CPU is available$'):
             model.newest()
         disk.answers.set()
         wait_until(lambda: usable(model), 20, 'the disk to answer')

@@ -160,7 +160,7 @@ def test_a_server_that_asks_for_rest_is_left_alone(status):
             with pytest.raises(SourceUnavailable) as caught:
                 asked.instant(expr, 0)
             assert 50 < caught.value.retry_after_seconds <= 60
-        with pytest.raises(SourceUnavailable, match='asked for rest'):
+        with pytest.raises(SourceUnavailable, match='asked for a pause'):
             next(asked.range('a', 0, 60, 60))
     assert len(wire.requests) == 1
 

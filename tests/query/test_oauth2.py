@@ -350,7 +350,7 @@ def test_a_redirect_of_the_query_api_takes_no_token_along(secret):
 
 @pytest.mark.parametrize(('file', 'keys', 'says'), [
     ('none', {}, 'none: secret cannot be read: No such file or directory'),
-    ('secret', {'tls_config': config.TLS(ca_file='none.pem')}, 'none.pem: tls_config.ca_file is no file'),
+    ('secret', {'tls_config': config.TLS(ca_file='none.pem')}, 'none.pem: tls_config.ca_file is not a file'),
 ])  # fmt: skip
 def test_files_are_checked(secret, file, keys, says):
     """`check-config` and a query name the file that cannot be used."""

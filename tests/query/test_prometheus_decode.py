@@ -395,7 +395,7 @@ def test_a_tls_file_that_is_not_there_is_a_mistake_of_the_configuration(tmp_path
     """The file is named; without one nothing is asked."""
     source = config.Source(url='https://127.0.0.1:1', tls_config=config.TLS(**{name: 'none.pem'}), timeout=config.Duration(LIMIT))
     client = Prometheus(source, root=tmp_path)
-    with pytest.raises(ConfigError, match=f'^{re.escape(str(tmp_path))}/none.pem: tls_config.{name} is no file$'):
+    with pytest.raises(ConfigError, match=f'^{re.escape(str(tmp_path))}/none.pem: tls_config.{name} is not a file$'):
         {instant: lambda: client.instant('up', 0), between: lambda: list(client.range('up', 0, 60, 60)), build: client.build}[ask]()
 
 

@@ -144,7 +144,7 @@ def test_one_pod_that_fails_is_one_notification_that_says_why(running):
     assert own == {'job': 'shop', 'instance': '10.0.0.3:8080', 'pod': 'shop-3'}
     assert labels['promlstm_entity'] == 'instance=10.0.0.3:8080, job=shop, pod=shop-3'
     assert re.search(
-        r'shop_pod of instance=10\.0\.0\.3:8080 job=shop pod=shop-3 is anomalous, above all its (errors|seconds)', notes['summary']
+        r'shop_pod of instance=10\.0\.0\.3:8080 job=shop pod=shop-3 is anomalous, mainly because of (errors|seconds)', notes['summary']
     )
     assert re.search(r'(errors|seconds), \d.*% of the surprise: [\d.]+ observed, above the [\d.]+ expected', notes['description'])
     assert 'since 20' in notes['description'] and notes['graph'].startswith('/graph?g0.expr=')

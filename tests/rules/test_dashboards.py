@@ -26,7 +26,7 @@ BOARDS = {name: json.loads((FOLDER / f'{name}.json').read_text()) for name in NA
 GRAFANAS_OWN = {'__range'}  # variables
 # Empty is what they may be: nothing fires here, an incident is over soon, and there are neither forecasts nor hardware.
 EMPTY_WHEN_ALL_IS_WELL = {
-    'Alerts', 'Open incidents', 'Likely causes', 'Limits that come near', 'Servers that may fail', 'Signs of hardware that fails',
+    'Alerts', 'Open incidents', 'Likely causes', 'Approaching limits', 'Servers that may fail', 'Signs of hardware failure',
 }  # fmt: skip
 
 
@@ -218,7 +218,7 @@ def test_an_entity_that_was_anomalous_is_shown_first(running):
     assert 'feature="level"' in name and 'job="gone"' in name
 
 
-FORECAST = 'Forecast for now, and what came: the worst'
+FORECAST = 'Forecast and observed: the worst'
 
 
 @pytest.mark.real

@@ -62,8 +62,8 @@ REFUSED = {
     'limit=٣': "limit: expected a number from 1 to 100, got '٣'",
     'limit=': "limit: expected a number from 1 to 100, got ''",
     'state=ended': "state: expected one of open, closed, all, got 'ended'",
-    'state=open&state=all': 'state: stands twice',
-    'after=x': "after: expected what `next` of another answer says, got 'x'",
+    'state=open&state=all': 'state: appears twice',
+    'after=x': "after: expected the value of `next` in another answer, got 'x'",
     'stat=open': 'stat: unknown parameter; known: after, limit, state',
 }
 

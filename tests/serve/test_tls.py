@@ -132,7 +132,7 @@ def test_allowed_names_of_clients(tmp_path, authority, san):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda pair: pair[0].unlink(), 'tls_server_config.cert_file: {0} is no file'),
+        (lambda pair: pair[0].unlink(), 'tls_server_config.cert_file: {0} is not a file'),
         (lambda pair: pair[1].write_text(''), 'tls_server_config.key_file: {1} is empty'),
         (lambda pair: pair[0].write_text('nonsense'), 'tls_server_config: cert_file and key_file cannot be used: no certificate or no key in PEM format'),
         (
@@ -141,7 +141,7 @@ def test_allowed_names_of_clients(tmp_path, authority, san):
         ),
         (
             lambda pair: openssl('ec', '-in', pair[1], '-out', pair[1], '-aes128', '-passout', 'pass:secret'),
-            'tls_server_config.key_file: the key is encrypted, and there is nobody to ask for its password',
+            'tls_server_config.key_file: the key is encrypted, and its password cannot be asked for',
         ),
     ],
 )  # fmt: skip

@@ -60,7 +60,7 @@ rate_limit: {{interval: 1s, burst: 20}}
         ('[]', 'expected a mapping, got a list'),
         ('text', 'expected a mapping, got text'),
         ('a: [', "line 1, column 5: expected the node content, but found '<stream end>'"),
-        (f'basic_auth_users: {{a: {HASH}, a: {HASH}}}', "line 1, column 85: key 'a' stands twice"),
+        (f'basic_auth_users: {{a: {HASH}, a: {HASH}}}', "line 1, column 85: key 'a' appears twice"),
         ('tls_server_config: {cert: x, x: 1}', None),
         (f'tls_server_config: {{{PAIR}, cert: x}}', 'tls_server_config: cert and cert_file: only one of them'),
         ('tls_server_config: {cert_file: a.crt}', 'tls_server_config: missing one of key or key_file'),
@@ -102,7 +102,7 @@ rate_limit: {{interval: 1s, burst: 20}}
         ),
         (
             f'tls_server_config: {{{PAIR}, client_ca_file: ca}}',
-            'tls_server_config: client_ca_file without client_auth_type: no certificate would be asked for',
+            'tls_server_config: client_ca_file needs client_auth_type: otherwise no certificate is requested',
         ),
         (
             f'tls_server_config: {{{PAIR}, client_auth_type: RequireAndVerifyClientCert}}',
@@ -156,7 +156,7 @@ def test_what_is_no_file_is_not_read(tmp_path):
     """A pipe would be waited for, and a folder cannot be read."""
     os.mkfifo(tmp_path / 'pipe')
     for path in (tmp_path, tmp_path / 'pipe'):
-        with pytest.raises(ConfigError, match=f'{path}: is no file'):
+        with pytest.raises(ConfigError, match=f'{path}: is not a file'):
             read(path)
 
 

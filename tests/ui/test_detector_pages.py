@@ -105,7 +105,7 @@ def test_an_unknown_detector_is_none(pages):
     """404, with the names that there are; a search needs one."""
     for path in ('/api/v1/entities', '/api/v1/detectors', '/detectors'):
         assert pages.get(f'{path}?detector=cpu').status_code == 404
-    assert pages.get('/api/v1/entities').json()['error'].startswith('detector: missing; there are traffic, disk')
+    assert pages.get('/api/v1/entities').json()['error'].startswith('detector: missing; detectors: traffic, disk')
 
 
 def test_hostile_names_stay_text(pages):

@@ -118,7 +118,7 @@ def test_a_detector_that_makes_no_steps_has_pages_that_say_so(pages):
 @pytest.mark.parametrize(
     ('query', 'status', 'why'),
     [
-        ('detector=nobody&entity={}', 404, "there is no 'nobody'; there are traffic, disk, odd, silent"), ('', 404, 'which one'),
+        ('detector=nobody&entity={}', 404, "there is no 'nobody'; detectors: traffic, disk, odd, silent"), ('', 404, 'detector: missing'),
         ('detector=traffic&entity={a=~"b"}', 400, 'each with ='), ('detector=traffic&entity=sum(up)', 400, 'expected labels such as'),
         ('detector=traffic&entity={service="web",job="node"}&range=6 hours', 400, 'expected a duration'),
         ('detector=traffic&entity={service="web",job="node"}&range=1y', 400, 'expected 1m to 35d'),

@@ -81,7 +81,7 @@ def test_the_button_ends_an_alarm(tmp_path):
             assert (author, made.comment, made.state) == ('me', 'false alarm: a deploy', 'active') and made.end - made.start == pytest.approx(3600, abs=1)
             assert {(each.label, each.operator, each.value) for each in made.matchers} == {('detector', '=', 'logs'), ('level', '=', 'info')}
             follows = parse(ask(answer.headers['Location']).text)
-            assert made.id in follows.text and 'runs out' in follows.text
+            assert made.id in follows.text and 'When it ends' in follows.text
             assert follows.one('a', href=f'{alertmanager.url}/#/silences/{made.id}')
 
             servers.wait_until(lambda: score('info') is not None and score('info') < 1, LIMIT, 'what was silenced to be normal')
@@ -151,7 +151,7 @@ def test_where_nothing_may_be_made_there_is_the_line(settings, actions, why):
     with pages(settings, actions) as running:
         page = parse(running.get(link('{instance="a"}', reason="it's fine", duration='8h')).text)
         refused = running.server and servers.http.post(running.url + '/api/v1/silences', data={'detector': 'web', 'entity': '{instance="a"}'}, timeout=LIMIT)
-    assert ('At the next step' in page.text) == bool(settings) and ('promlstm scores on as before' in page.text) != bool(settings)
+    assert ('At the next step' in page.text) == bool(settings) and ('promlstm does not change' in page.text) != bool(settings)
     assert why in page.text and 'method' not in page.one('form', class_='feedback').attributes
     line = page.one('pre', id='amtool').text
     assert line.startswith('amtool --alertmanager.url=http://a') and "false alarm: it'\"'\"'s fine" in line and '--duration=8h' in line

@@ -74,7 +74,7 @@ def test_an_incident_is_told_with_its_cause_its_evidence_and_its_onsets():
     status, page = site.get('/incident', f'id={name}')
     text = ' '.join(unescape(re.sub(r'<[^>]+>', ' ', page)).split())
     assert status == 200 and 'Incident: service=database' in text
-    assert 'It is not known what is anomalous now: none of its detectors gives scores. So far 3 entities.' in text  # the board of this test is empty
+    assert 'It is not known what is anomalous now, because none of its detectors scores. So far 3 entities.' in text  # the board of this test is empty
     assert re.search(r'The likely cause is service=database \( \d[\d.]* % : .+\)\.', text), text
     probability, what, evidence = rows(page, 'causes')[0]
     assert what == 'service=database' and float(probability.removesuffix(' %')) > 50 and 'before what depends on it' in evidence
@@ -115,7 +115,7 @@ def test_the_graph_of_what_is_over_shows_what_was():
     (name,) = site.ids('state=closed')
     _, page = site.get('/incident', f'id={name}')
     assert page.count('class="box was') == 3 and 'box anomalous' not in page and 'class="anomalous"' not in page
-    assert page.count(', was anomalous, ') == 3 and 'What was anomalous has a dashed red border.' in page
+    assert page.count(', was anomalous, ') == 3 and 'Dashed red border: was anomalous.' in page
     member = listing.Member('latency', {'service': 'shop'}, NOW, None, 2.0, 2.0, 'above', None, None, False)
     nodes = [Node('service', name, 0.5, onset) for name, onset in (('shop', NOW), ('database', NOW), ('mail', None))]
     _, boxes = incidents.graph(Surroundings(nodes, [(0, 1), (1, 2)]), [member])
@@ -138,8 +138,8 @@ def test_what_cannot_be_told_is_not_told():
     Fleet(incidents, 'latency', {name: {'pod': name, 'node': 'n'} for name in 'ab'}).step(NOW - 60, 'a', 'b').step(NOW, 'a', 'b')
     site = Site(incidents)
     _, page = site.get('/incident', f'id={site.ids()[0]}')
-    assert '<h1>Incident: <bdi>2 entities of latency</bdi></h1>' in page and 'The cause cannot be told.' in page
-    assert 'The graph around it' not in page and '<svg class="graph"' not in page
+    assert '<h1>Incident: <bdi>2 entities of latency</bdi></h1>' in page and 'promlstm cannot tell the cause.' in page
+    assert 'Dependencies' not in page and '<svg class="graph"' not in page
 
 
 def test_a_large_graph_is_listed_and_not_drawn():
@@ -199,7 +199,7 @@ def test_an_id_that_is_not_known_is_404_and_says_how_long_incidents_are_kept():
         ('/incident', 'id=x&offset=-1', 'offset: expected a number'),
         ('/incident', 'id=x&what=1', 'what: unknown parameter; known: id, offset'),
         ('/incidents', 'state=half', 'state: expected one of open, closed, all'),
-        ('/incidents', 'after=x', 'after: expected what `next`'),
+        ('/incidents', 'after=x', 'after: expected the value of `next`'),
         ('/incidents', 'limit=5', 'limit: unknown parameter; known: after, detector, match, q, state'),
     ],
 )

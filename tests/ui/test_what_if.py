@@ -335,7 +335,7 @@ def test_in_a_browser(prometheus, tmp_path, look):
         address = page.url
         page.set_viewport_size(browser.NARROW)
         assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')
-        page.get_by_role('link', name='Back to the settings in force').click()
+        page.get_by_role('link', name='Back to the present settings').click()
         page.wait_for_url('**/what-if?detector=past')
         assert page.get_by_label('Budget of false alarms').input_value() == '1/week each'
         page.go_back()

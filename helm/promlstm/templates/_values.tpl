@@ -40,7 +40,7 @@ its default again; a list, or a map whose keys are the user's, is empty; and wha
 {{- end -}}
 {{- else if kindIs "slice" $tree -}}
 {{- range $i, $value := $tree -}}
-{{- if kindIs "invalid" $value }}{{ fail (printf "%s[%d] is null: say what it is to be, or take it out" $.path $i) }}{{ end -}}
+{{- if kindIs "invalid" $value }}{{ fail (printf "%s[%d] is null: set a value, or remove it" $.path $i) }}{{ end -}}
 {{- $_ := include "promlstm.prune" (dict "tree" $value "path" (printf "%s[%d]" $.path $i)) -}}
 {{- end -}}
 {{- end -}}

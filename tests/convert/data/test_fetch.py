@@ -412,8 +412,8 @@ def test_one_series_is_data(source, tmp_path):
     ('change', 'message'),
     [
         ({'config': 'nothing.yml'}, 'own.yml: data.config: '),
-        ({'detectors': ['memory']}, "own.yml: data.detectors: 'memory' is no detector of "),
-        ({'files': {'memory': ['x.csv']}}, "own.yml: data.files: 'memory' is no detector of "),
+        ({'detectors': ['memory']}, "own.yml: data.detectors: 'memory' is not a detector of "),
+        ({'files': {'memory': ['x.csv']}}, "own.yml: data.files: 'memory' is not a detector of "),
         ({'files': {'load': ['x.csv']}}, 'x.csv: cannot be read: No such file or directory'),
         ({'exclude': {'silences': {}}}, 'exclude.silences: expected either alertmanager or file'),
         ({'exclude': {'silences': {'file': 'x.json'}}}, 'x.json: cannot be read: No such file or directory'),

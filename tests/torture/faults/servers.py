@@ -128,7 +128,7 @@ def expired(lane):
 def authority_gone(lane):
     file, away = lane.folder / 'authority.pem', lane.folder / 'away.pem'
     return trial(
-        lane, lambda: file.rename(away), lambda: away.rename(file), reason='tls_config.ca_file is no file', names=tuple(STEPS), calm=()
+        lane, lambda: file.rename(away), lambda: away.rename(file), reason='tls_config.ca_file is not a file', names=tuple(STEPS), calm=()
     )
 
 

@@ -132,7 +132,7 @@ def refused(lane):
 def resting(lane):
     """A server that asks for rest gets it from all detectors, also those whose expressions it would answer."""
     refuse = partial(refusal, status=429, more=b'Retry-After: 10\r\n')
-    return trial(lane, lambda: lane.proxy.begin(refuse), lane.proxy.heal, reason='(answered 429|asked for rest)', names=(*STRUCK, *CALM), calm=())
+    return trial(lane, lambda: lane.proxy.begin(refuse), lane.proxy.heal, reason='(answered 429|asked for a pause)', names=(*STRUCK, *CALM), calm=())
 
 
 def hole_for_all(lane):
