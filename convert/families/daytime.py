@@ -1,7 +1,7 @@
 """What is usual at this time of the day: how surprising a series is, how noisy, and what came on the days before.
 
-Tables of the time of day (promlstm.engine.tables) hold it; the state `r` keeps what belongs to the slot, the minute and the day that are going
-on. Called by views, in this order: places, begin, louder, reserve, usual, missing_event, learn. Columns are series, [n, M].
+Tables of the time of day (promlstm.engine.tables) hold it; the state `r` keeps what belongs to the slot and the day that are going on. Called by
+views, in this order: places, begin, louder, reserve, usual, missing_event, learn. Columns are series, [n, M].
 """
 
 import math
@@ -13,10 +13,10 @@ from convert.families import steps
 from convert.families.choices import f32, f64, first, if_, is_
 from promlstm.engine.manifest import Table
 
-DAY, HOUR, SLOTS = 86400.0, 3600.0, 96
+DAY, SLOTS = 86400.0, 96
 DAYS = 1024.0                   # number of a day, modulo
 ORDINARY = 1.6                  # surprise that is nothing special at any time
-DAILY, HOURLY = 0.35, 0.7       # how much of the usual surprise of this time of day, of this minute of the hour, is taken off
+DAILY = 0.35                    # how much of the usual surprise of this time of day is taken off
 DAILY_MOST = 4.0                # surprise that the tables of what is usual can hold
 NOISE, NOISE_MOST = 0.7, 1.5    # the scale grows with the usual noise of this time of day
 HEAVY, HEAVY_FROM, HEAVY_MOST = 0.5, 2.2, 0.2       # of the median over days of the day's largest surprise
@@ -36,15 +36,13 @@ TABLES = {
     for table in (
         # for each of seven days: the largest surprise of the slot, in 4 bits
         Table(name='habit', bits=32, period_seconds=int(DAY), slots=SLOTS, reads=(-3, -2, -1, 0, 1)),
-        # the usual largest surprise of the slot; the usual size of a change; as the first, by minute of the hour
+        # the usual largest surprise of the slot; the usual size of a change
         Table(name='daily', bits=8, period_seconds=int(DAY), slots=SLOTS, reads=(0,), coarse=False),
         Table(name='noise', bits=8, period_seconds=int(DAY), slots=SLOTS, reads=(0,), coarse=False),
-        Table(name='hourly', bits=8, period_seconds=int(HOUR), slots=60, reads=(0,), coarse=False),
     )
 }
 RATIO = {                       # of the state, float32
     'slot': 1, 'daily': 1, 'largest': 1, 'daily_mean': 1, 'noise': 1, 'noise_sum': 1, 'noise_count': 1, 'noise_mean': 1, 'n_noise': 1, 'habit': 1, 'peak': 1,
-    'minute': 1, 'hourly': 1, 'largest_minute': 1, 'hourly_mean': 1, 'hours': 1,
     'day': 1, 'top': 1, 'usual_top': 1, 'tops': 1, 'largest_yet': 1, 'second_yet': 1, 'eventful': 1, 'born': 1,
 }  # fmt: skip
 
@@ -53,7 +51,6 @@ class Now(NamedTuple):
     """Places in the tables."""
 
     slot: tf.Tensor             # float32 []    quarter of an hour of the day
-    minute: tf.Tensor           # float32 []    of the hour
     day: tf.Tensor              # float64 []    number of the day
 
 
@@ -61,16 +58,15 @@ def places(local_seconds):
     """The Now of an instant; local_seconds float64 []: local wall-clock time."""
     day = tf.floor(local_seconds / DAY)
     slot = tf.floor((local_seconds - day * DAY) / (DAY / SLOTS))
-    hour = tf.floor(local_seconds / HOUR)
-    return Now(f32(slot), f32(tf.floor((local_seconds - hour * HOUR) / 60)), day)
+    return Now(f32(slot), day)
 
 
-def begin(r, tables, now, step):
-    """Begin a new slot, minute or day, in the state `r`: (1 where a slot begins, 1 where a day with surprises has ended), float32 [1, M].
+def begin(r, tables, now):
+    """Begin a new slot or day, in the state `r`: (1 where a slot begins, 1 where a day with surprises has ended), float32 [1, M].
 
     Places are stored plus one: 0 = never seen.
     """
-    slot, minute, day = now
+    slot, day = now
     same = is_(tf.abs(r['slot'] - slot - 1) < 0.5)
     slot_begins = 1 - same
     r['eventful'] += slot_begins * EVENTFUL_RATE * (is_(r['peak'] >= HABIT_FROM) - r['eventful'])
@@ -83,11 +79,6 @@ def begin(r, tables, now, step):
     for name in ('largest', 'noise_sum', 'noise_count', 'peak'):
         r[name] = same * r[name]
     r['slot'] = slot + 1 + 0 * r['slot']
-    same = is_(tf.abs(r['minute'] - minute - 1) < 0.5)
-    r['hours'] = tf.minimum(r['hours'] + (1 - same) * tf.maximum(is_(minute + 1 < r['minute']), is_(step >= HOUR) + 0 * same), 1e6)
-    r['hourly'] = if_(same, r['hourly'], f32(tables['hourly']))
-    r['largest_minute'] = same * r['largest_minute']
-    r['minute'] = minute + 1 + 0 * r['minute']
     today = f32(tf.math.floormod(day, DAYS))
     day_begins = 1 - is_(tf.abs(r['day'] - today - 1) < 0.5)
     ended = day_begins * is_(r['top'] > 0)
@@ -161,8 +152,7 @@ def usual(raw, r, reserved, tables, now, step):
     reserved  float32 [1, M]  see `reserve`
     """
     daily = DAILY * tf.maximum(0.0, decoded(r['daily']) - tf.maximum(r['daily_mean'], ORDINARY)) * tf.minimum(r['daily'], 1.0)
-    hourly = HOURLY * tf.maximum(0.0, decoded(r['hourly']) - tf.maximum(r['hourly_mean'], ORDINARY)) * tf.minimum(r['hourly'], 1.0)
-    known = reserved + tf.maximum(daily, hourly * is_(r['hours'] >= 24) * is_(step < HOUR))
+    known = reserved + daily
     known += tf.minimum(HEAVY_MOST, HEAVY * tf.maximum(0.0, r['usual_top'] - HEAVY_FROM)) * is_(r['tops'] >= 2)
     tail = tf.minimum(TAIL_MOST, TAIL * tf.maximum(0.0, tf.math.log(tf.maximum(r['tail'], 1e-9) / TAIL_FROM)))
     known += (1 - steps.slowness(step)) * tail * is_(r['n_tail'] > 300)
@@ -180,7 +170,7 @@ def usual(raw, r, reserved, tables, now, step):
 
 def _came(r, tables, now):
     """The largest surprise at this time of each of the seven days before, a slot more or less; float32 [7, M], 0 = none."""
-    slot, _, day = now
+    slot, day = now
     back = tf.range(1, 8, dtype=tf.float64)[:, None]
     morning, night = f64(is_(slot < 0.5)), f64(is_(slot > SLOTS - 1.5))      # the slot before, or after, is of another day
     before, exact, after = (tables['habit'][k : k + 1] for k in (2, 3, 4))
@@ -195,7 +185,7 @@ def _came(r, tables, now):
 
 def missing_event(r, tables, now, step):
     """1 where an event that came at this time on nearly every day has not come today, a quarter of an hour before; float32 [1, M]."""
-    slot, _, day = now
+    slot, day = now
     back = tf.range(1, 8, dtype=tf.float64)[:, None]
     of = lambda k, days: _digit(tables['habit'][k : k + 1], days - f64(is_(slot + k - 3 < -0.5)))       # noqa: E731
     today = [tf.minimum(of(k, day), 1.0) for k in range(3)]
@@ -223,11 +213,9 @@ def learn(r, tables, raw, judged, learning, change, learnt, now, step):
     seen = tf.minimum(raw, DAILY_MOST)
     r['peak'] = tf.maximum(r['peak'], judged * raw)     # while an alarm is held too: its end comes every night as well
     r['largest'] = tf.maximum(r['largest'], taught * seen)
-    r['largest_minute'] = tf.maximum(r['largest_minute'], taught * seen)
     r['top'] = tf.maximum(r['top'], taught * seen)
     per_slot = tf.maximum(1.0, f32(DAY / SLOTS) / step)
     r['daily_mean'] = _running(r['daily_mean'], r['largest'], 0.05 / per_slot, taught, r['n_tail'])
-    r['hourly_mean'] = _running(r['hourly_mean'], r['largest_minute'], 0.01 * tf.minimum(1.0, step / 60), taught, r['n_tail'])
     over = is_(raw > TAIL_OVER) * is_(r['before'] <= TAIL_OVER)
     rate = f32(1 - tf.exp(-0.6931471805599453 / steps.half_life(step))) / 3
     r['n_tail'] = tf.minimum(r['n_tail'] + taught, 1e6)
@@ -242,23 +230,15 @@ def learn(r, tables, raw, judged, learning, change, learnt, now, step):
     known = is_(r['noise'] > 0)
     noise = if_(known, r['noise'] + 0.2 * tf.minimum(1.0, r['noise_count'] / per_slot) * (mean - r['noise']), mean)
     noise = tf.maximum(known, tf.minimum(r['noise_count'], 1.0)) * _coded_noise(tf.maximum(noise, 1e-3))
-    out = {'noise': noise}
-    for name, largest, rise in (('daily', 'largest', 0.5), ('hourly', 'largest_minute', 0.15)):
-        usual = decoded(r[name])
-        step_ = rise * if_(is_(r[largest] > usual), 0.7, -0.3)
-        if name == 'daily':
-            step_ *= if_(is_(tf.abs(r[largest] - usual) > 0.5), 1.0, 0.3)
-        seen_now = is_(r[largest] > 0)
-        known = tf.minimum(r[name], 1.0)
-        moved = if_(seen_now, _coded(if_(known, usual + step_, r[largest])), r[name])
-        out[name] = moved
+    usual = decoded(r['daily'])
+    moved = usual + 0.5 * if_(is_(r['largest'] > usual), 0.7, -0.3) * if_(is_(tf.abs(r['largest'] - usual) > 0.5), 1.0, 0.3)
+    daily = if_(is_(r['largest'] > 0), _coded(if_(tf.minimum(r['daily'], 1.0), moved, r['largest'])), r['daily'])
     place = tf.pow(tf.constant(16.0, tf.float64), tf.math.floormod(now.day, 7.0))
     base = tables['habit'][3:4]
     level = is_(r['peak'] >= HABIT_FROM - HABIT_STEP / 2) * (1 + tf.clip_by_value(tf.round((r['peak'] - HABIT_FROM) / HABIT_STEP), 0.0, 14.0))
     old = tf.floor(base / place)
     old = old - 16 * tf.floor(old / 16)
-    out['habit'] = base + place * (f64(level) - old)
-    return {name: f64(code) for name, code in out.items()}
+    return {'habit': base + place * (f64(level) - old), 'daily': f64(daily), 'noise': f64(noise)}
 
 
 def _running(mean, x, rate, gate, count):

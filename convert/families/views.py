@@ -11,7 +11,7 @@ Part of the ensemble's graph (ensemble calls `observe`), and run alone over synt
 and serving cannot drift apart. Columns are series, M = entities × features: ONNX Runtime then applies a number to all of them in one go, where
 it would loop over the rows of [M, 1] (four times slower).
 
-scales.py has the scales. Four tables of the time of day (daytime.py) say what is usual then: how surprising the series is, how noisy, what came on the
+scales.py has the scales. Three tables of the time of day (daytime.py) say what is usual then: how surprising the series is, how noisy, what came on the
 days before.
 
 Arithmetic about values is float64 (a terabyte in bytes has a float32 resolution of 64 KiB); ratios are float32. Everything stays finite for
@@ -169,7 +169,7 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
 
     # time of day
     now = daytime.places(local_seconds)
-    slot_begins, day_ended = daytime.begin(r, tables, now, step)
+    slot_begins, day_ended = daytime.begin(r, tables, now)
     louder = daytime.louder(r)
 
     sharp = scales.of(r['root'][:4], r['root_long'][:4], 0.25 * v['change'] + 1e-6 * tf.abs(v['level']) + scales.TINY)

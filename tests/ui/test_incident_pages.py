@@ -138,7 +138,7 @@ def test_what_cannot_be_told_is_not_told():
     Fleet(incidents, 'latency', {name: {'pod': name, 'node': 'n'} for name in 'ab'}).step(NOW - 60, 'a', 'b').step(NOW, 'a', 'b')
     site = Site(incidents)
     _, page = site.get('/incident', f'id={site.ids()[0]}')
-    assert '<h1>Incident: <bdi>2 entities of latency</bdi></h1>' in page and 'The cause is not clear.' in page
+    assert '<h1>Incident: <bdi>2 entities of latency</bdi></h1>' in page and 'promlstm cannot tell the cause.' in page
     assert 'Dependencies' not in page and '<svg class="graph"' not in page
 
 
