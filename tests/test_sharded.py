@@ -126,7 +126,7 @@ def test_one_that_is_killed_is_told_and_the_others_go_on(sharded):
     assert alert['metric']['job'] == 'promlstm'
     alerts = servers.http.get(f'{prometheus.url}/api/v1/alerts', timeout=servers.READY_SECONDS).json()['data']['alerts']
     (shown,) = [one for one in alerts if one['labels']['alertname'] == 'PromlstmShardMissing']
-    assert 'of 3 shards' in shown['annotations']['summary'] and 'There are: 0, 2.' in shown['annotations']['description']
+    assert 'of its 3 shards' in shown['annotations']['summary'] and 'Shards that are present: 0, 2.' in shown['annotations']['description']
     steps = 'sum by (instance) (promlstm_detector_steps_total)'
     before = {one['metric']['instance']: float(one['value'][1]) for one in prometheus.query(steps)}
     for other in (exporters[0], exporters[2]):

@@ -183,7 +183,7 @@ def test_columns_of_another_shape_are_refused(tmp_path):
     for message, each in wrong.items():
         with pytest.raises(CheckpointError, match=message):
             new.check(each, 3)
-    for message, lengths in {'not as long': [1, 1, 1], 'same identity': [17, 17, 17]}.items():
+    for message, lengths in {'length of its identities is wrong': [1, 1, 1], 'same identity': [17, 17, 17]}.items():
         text = np.frombuffer(b'{"instance":"i0"}' * 3, np.uint8)
         with pytest.raises(CheckpointError, match=message):
             new.restore(columns | {'identities': text, 'identity_lengths': np.array(lengths)}, T0)

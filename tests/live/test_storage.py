@@ -215,7 +215,7 @@ def test_a_damaged_file_costs_its_detector_its_memory_alone(first, tmp_path, dam
             wait_until(lambda: subject.metric('promlstm_checkpoint_last_success_timestamp_seconds', detector='a'), 30, 'a checkpoint')
     assert restored(subject) == {'a': 0, 'b': 1}
     reasons = [record.facts['reason'] for record in records if 'reason' in record.facts]
-    assert len(reasons) == 1 and re.search('cut off|checksum|empty|no checkpoint|regular file', reasons[0])
+    assert len(reasons) == 1 and re.search('cut off|checksum|empty|not a checkpoint|regular file', reasons[0])
     assert (damage == 'folder') == path.is_dir()
 
 

@@ -209,7 +209,7 @@ def test_the_scale_of_the_season_begins_anew_once_on_the_day_that_turns_to_the_w
 
     @tf.function(autograph=False)
     def begun(r, tables, seconds):
-        daytime.begin(r := dict(r), tables, daytime.places(seconds), tf.constant(900.0))
+        daytime.begin(r := dict(r), tables, daytime.places(seconds))
         return r | {'n_season': r['n_season'] + 1}
 
     counts, r = [], {name: np.zeros((1, 1), np.float32) for name in {'n_season', *daytime.RATIO, 'tail', 'n_tail'}}
