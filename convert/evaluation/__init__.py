@@ -29,7 +29,7 @@ The command `benchmark`, over labelled telemetry of others:
     nab               NAB's own score
     volume            VUS-PR
     scorecard         the figures of all methods on a set
-    mistakes          what is missed, and where it cries wolf
+    mistakes          missed events and false alarms
     sheets            contact sheets of mistakes
     scoreboard        all of it as text, JSON and HTML
 

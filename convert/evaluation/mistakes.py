@@ -1,4 +1,4 @@
-"""What a method misses and where it cries wolf, for people who want to look: entities that eat the budget, missed events, false alarms. Pure.
+"""Missed events and false alarms of a method, for people who want to look at them: entities that eat the budget, missed events, false alarms. Pure.
 
 Who calls it: convert.benchmark (`benchmark --errors`, and its gate). scoreboard lists them, sheets draws them.
 """

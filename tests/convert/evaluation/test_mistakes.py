@@ -1,4 +1,4 @@
-"""What is missed and where it cries wolf, by entity, with size and duration; and its pictures."""
+"""Missed events and false alarms by entity, with size and duration; and its pictures."""
 
 import re
 
