@@ -56,19 +56,20 @@ class Together:
         if rows > FEW_ROWS or not wait_seconds:
             return self._run(inputs, state)
         call = _Call(inputs, state, rows)
-        if self._is_enough_with(call) or not call.over.wait(wait_seconds):
-            if calls := self._taken_with(call):
+        if self._add(call) or not call.over.wait(wait_seconds):
+            if calls := self._take(call):
                 self._run_all(calls)
             else:
                 call.over.wait()  # somebody else has taken it, and sets it whatever happens
         return call.result or self._run(inputs, state)
 
-    def _is_enough_with(self, call: _Call) -> bool:
+    def _add(self, call: _Call) -> bool:
+        """Let others take a call from now on; True = enough rows wait, so nobody has to wait for more."""
         with self._lock:
             self._waiting.append(call)
             return sum(each.rows for each in self._waiting) >= ENOUGH_ROWS
 
-    def _taken_with(self, call: _Call) -> list[_Call]:
+    def _take(self, call: _Call) -> list[_Call]:
         """The calls that the caller has to run, his own among them; none if somebody else runs his."""
         with self._lock:
             if call.taken:
