@@ -74,7 +74,7 @@ def step(model, value, ring, count, step_seconds=None, learn=None, threshold=Non
     reach = window.error_at(each(threshold), usual)
     gap = tf.cast(steps.nan_unless(judged), tf.float64)
     expected, lower, upper = (shift + factor * tf.cast(column(y), tf.float64) + gap for y in (made, made - reach, made + reach))
-    combined = forecaster.combine(column(window.surprise(off, usual)), judged, tf.ones_like(judged)[:, :, None], features)
+    combined = forecaster.combine(column(window.surprise(off, usual)), judged, features)
     return {
         **out, 'surprise': combined['surprise'], 'contribution': combined['contribution'], 'expected': expected, 'lower': lower, 'upper': upper,
         'deviation': shift + factor * tf.cast(sample, tf.float64) - expected,

@@ -79,8 +79,7 @@ def step(network, value, season, step_seconds, learn, threshold, scale, error, r
     known = tf.minimum(observed.count, 1)          # an entity without a sample so far keeps a blank state
     back = lambda x: tf.reshape(x, [shape[0], shape[1], x.shape[-1]])             # noqa: E731
     column = lambda x: tf.reshape(x, shape)                                       # noqa: E731
-    combined = forecaster.combine(column(window.surprise(off, usual, FLOOR)), column(judged), back(tf.ones_like(judged)), shape[1])
-    combined.pop('view')
+    combined = forecaster.combine(column(window.surprise(off, usual, FLOOR)), column(judged), shape[1])
     return {
         **combined, 'expected': column(expected), 'lower': column(lower), 'upper': column(upper), 'deviation': column(observed.x - expected),
         'season_next': column(observed.season_next), 'state_scale_next': back(observed.state),

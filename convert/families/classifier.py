@@ -64,8 +64,8 @@ def step(network, value, season, step_seconds, learn, threshold, scale, ring):
     judged = present * observed.warm * tf.cast(observed.count > width, tf.float32)
     back = lambda x: tf.reshape(x, [shape[0], shape[1], x.shape[-1]])             # noqa: E731
     column = lambda x: tf.reshape(x, shape)                                       # noqa: E731
-    combined = forecaster.combine(column(odds), column(judged), back(tf.ones_like(judged)), shape[1])
-    blame = forecaster.combine(column(odds * odds), column(judged), back(tf.ones_like(judged)), shape[1])
+    combined = forecaster.combine(column(odds), column(judged), shape[1])
+    blame = forecaster.combine(column(odds * odds), column(judged), shape[1])
     none = column(observed.x) * np.nan
     known = tf.cast(tf.minimum(observed.count, 1), tf.float32)     # an entity without a sample so far keeps a blank state
     return {

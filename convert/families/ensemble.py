@@ -65,7 +65,8 @@ class Network(keras.Model):
     def call(self, inputs, state):
         """A window of steps: float32 [M, T, INPUTS], [M, 2·sum(units)] -> logit [M, T, 1], the state after it."""
         hidden, after = recurrent.carried(self.lstms, inputs, state)
-        return self.logit(self.hidden(hidden)), after
+        rows = tf.reshape(hidden, [-1, hidden.shape[-1]])       # two axes: ONNX Runtime fuses the product with the bias
+        return tf.reshape(self.logit(self.hidden(rows)), [-1, inputs.shape[1] or tf.shape(inputs)[1], 1]), after
 
 
 def step(network, value, season, table, local_seconds, step_seconds, learn, threshold, **states):
@@ -106,8 +107,10 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
     unbanded, undirected = (tf.cast(steps.nan_unless(1 - alarming * lacks), tf.float64) for lacks in _lacking(seen, won))
     back = lambda x: tf.reshape(tf.transpose(x), [shape[0], shape[1], x.shape[0]])       # noqa: E731
     column = lambda x: tf.reshape(x, shape)                                       # noqa: E731
+    combined = forecaster.combine(column(blame), column(seen.judged), shape[1])
     return {
-        **forecaster.combine(column(blame), column(seen.judged), back(won), shape[1]),
+        **combined,
+        'view': forecaster.views(combined['contribution'], tf.reshape(won, [len(VIEWS), shape[0], shape[1]])),
         'surprise': together(column(surprise), column(lasting), column(seen.judged), shape[1]),
         'expected': column(seen.expected + gap),
         'lower': column(lower + gap + unbanded),
@@ -121,7 +124,7 @@ def step(network, value, season, table, local_seconds, step_seconds, learn, thre
         **{f'state_{name}_next': back(state) for name, state in seen.state.items()},
         'state_lasting_next': back(lasting_next * seen.blank),
         'state_logits_next': back(logits_next * seen.blank),
-        'state_lstm_next': tf.reshape(tf.reshape(seen.blank, [rows, 1]) * lstm_next, [shape[0], shape[1], lstm_next.shape[-1]]),
+        'state_lstm_next': column(seen.blank)[:, :, None] * tf.reshape(lstm_next, [shape[0], shape[1], lstm_next.shape[-1]]),
     }
 
 

@@ -119,8 +119,10 @@ def step(network, value, season, step_seconds, learn, threshold, scale, ring, ls
     made = tf.cast(tf.clip_by_value(observed.scale, TINY, 1 / TINY), tf.float32)
     back = lambda x: tf.reshape(x, [shape[0], shape[1], x.shape[-1]])             # noqa: E731
     column = lambda x: tf.reshape(x, shape)                                       # noqa: E731
+    combined = combine(column(verdict.surprise), column(verdict.judged), shape[1])
     return {
-        **combine(column(verdict.surprise), column(verdict.judged), back(verdict.won), shape[1]),
+        **combined,
+        'view': views(combined['contribution'], tf.reshape(tf.transpose(verdict.won), [HORIZONS, shape[0], shape[1]])),
         **{name: column(getattr(verdict, name)) for name in ('expected', 'lower', 'upper', 'deviation')},
         'season_next': column(observed.season_next),
         'state_scale_next': back(observed.state),
@@ -148,7 +150,7 @@ def _judge(value, observed, step_seconds, threshold, memory):
     m = tf.maximum(tf.reduce_max(masked, 1, keepdims=True), 0)
     won = _first(masked, m)
     slow = steps.slowness(step_seconds)
-    apart = 0.3 * tf.reduce_sum(tf.minimum(tf.asinh(observed.apart), LARGEST), 1, keepdims=True)
+    apart = 0.3 * tf.reduce_sum(tf.minimum(steps.asinh(observed.apart), LARGEST), 1, keepdims=True)
     earlier = tf.reduce_sum(memory.errors, 1, keepdims=True)
     surprise = (1 - slow) * tf.maximum((m + earlier) / 3, 0.8 * m) + slow * (0.6 * m + apart)
     expected, lower, upper = _band(mu, scale, observed.past, won, _reach(threshold, slow, apart), judged)
@@ -182,7 +184,7 @@ def _reach(threshold, slow, apart):
     return tf.maximum((threshold - slow * apart) / (0.8 * (1 - slow) + 0.6 * slow), 0.05)
 
 
-def combine(surprise, judged, won, features):
+def combine(surprise, judged, features):
     """From the features of an entity to the entity: the mean of the largest one, two or three."""
     counted = surprise * judged
     any_judged = tf.reduce_max(judged, 1)
@@ -193,9 +195,17 @@ def combine(surprise, judged, won, features):
     return {
         'surprise': largest(counted, features) + gap,
         'contribution': share + gap[:, None],
-        'view': tf.reduce_sum(share[:, :, None] * won, 1) + gap[:, None],
         'class': tf.zeros_like(surprise[:, 0], tf.int64) + klass,
     }
+
+
+def views(contribution, won):
+    """Share of each view in the surprise of an entity, float32 [N, V].
+
+    contribution  float32 [N, F]     NaN = not judged
+    won           float32 [V, N, F]  1 = the view with the largest answer; the features last: a sum over the middle axis takes four times as long
+    """
+    return tf.transpose(tf.reduce_sum(contribution * won, 2))
 
 
 def largest(counted, features):

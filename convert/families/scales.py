@@ -37,7 +37,7 @@ def share(half_life):
 
 def far(deviation, scale):
     """Distance in scales, linear below one and logarithmic above; float32, at most LARGEST."""
-    return tf.minimum(tf.asinh(f32(tf.minimum(tf.abs(deviation) / scale, 1e9))), LARGEST)
+    return tf.minimum(steps.asinh(f32(tf.minimum(tf.abs(deviation) / scale, 1e9))), LARGEST)
 
 
 def of(root, root_long, floor):

@@ -142,7 +142,18 @@ def _scale(v, u, change, level):
 
 def ratio(a, b):
     """a / b as float32 on a scale that is linear below 1 and logarithmic above."""
-    return tf.asinh(tf.cast(tf.clip_by_value(a / b, -1e9, 1e9), tf.float32))
+    far = tf.cast(tf.clip_by_value(a / b, -1e9, 1e9), tf.float32)
+    return tf.sign(far) * asinh(tf.abs(far))
+
+
+def asinh(x):
+    """The inverse hyperbolic sine of float32 from 0 to 1e18, to 1e-7: as a logarithm, since ONNX Runtime computes Asinh one number at a time."""
+    return tf.math.log(x + tf.sqrt(x * x + 1))
+
+
+def sinh(x):
+    """The hyperbolic sine of float32 from 0.1 to 80: by exponential functions, for the same reason."""
+    return 0.5 * (tf.exp(x) - tf.exp(-x))
 
 
 def _inputs(x, level, fast, difference, ahead, known, scale, n, still):

@@ -147,8 +147,8 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     unknown = tf.math.is_nan(season)
     memory = tf.clip_by_value(tf.where(unknown, x, season), -scales.HUGE, scales.HUGE)
     floor = scales.floor(v, r, tf.abs(x - v['last']))
-    scale = scales.of(r['root'], r['root_long'], floor)
-    known = (1 - is_(unknown)) * (1 - is_(n >= scales.WARMUP) * is_(tf.abs(memory - v['level']) > 50 * scale[3:4]))
+    around = scales.of(r['root'][3:4], r['root_long'][3:4], floor)
+    known = (1 - is_(unknown)) * (1 - is_(n >= scales.WARMUP) * is_(tf.abs(memory - v['level']) > 50 * around))
     level = v['level'] + f64(renewed) * (x - v['level'] - f64(known) * (memory - v['level']))      # the rhythm around the new level stays
     stored = memory + f64(1 - is_(unknown)) * (level - v['level'])
     memory = if_(f64(known), stored, x)
@@ -212,7 +212,7 @@ def observe(value, season, tables, local_seconds, step_seconds, learn, threshold
     weight = tf.reduce_sum(won * tf.constant(WON_WEIGHTS), 0, keepdims=True)
     width = tf.reduce_sum(f64(won) * widths, 0, keepdims=True) * f64(if_(won[6:7], 1.0, louder))
     centre = tf.reduce_sum(f64(won) * centres, 0, keepdims=True)
-    reach = f64(tf.sinh(tf.minimum(reach / weight, scales.LARGEST))) * width
+    reach = f64(steps.sinh(tf.minimum(reach / weight, scales.LARGEST))) * width
 
     # learn
     trusted = present * (1 - 0.5 * judged * is_(whole(m) >= SUSPICIOUS))
@@ -309,7 +309,7 @@ def _season_next(x, level, stored, unknown, known, gate, n, scale, step_seconds)
 
 def _inputs(x, level, memory, known, deviation, scale, floor, r, run, longest, whole, parts):
     """What the LSTM sees, float32 [INPUTS, M]."""
-    far = tf.asinh(f32(tf.clip_by_value(deviation / scale, -1e9, 1e9)))
+    far = steps.ratio(deviation, scale)
     far = tf.concat([far[:4], known * far[4:5], far[5:]], 0)
     seasonal = if_(f64(known), scale[4:5], floor)
     spread = tf.concat([scale[:1] / scale[3:4], seasonal / scale[3:4], scale[6:7] / scale[:1], scale[5:6] / scale[:1]], 0)

@@ -108,3 +108,22 @@ def test_distance_is_judged_by_what_was_known_before(observe):
     """The scale that a sample is held against must not contain it."""
     x = np.r_[noise(200), 50.0]
     assert observe(x)[-1].apart[0, 0] > 30
+
+
+def test_hyperbolic_functions_without_their_slow_operators():
+    import tensorflow as tf
+
+    from convert.families import steps
+
+    far = np.float32([0, 1e-30, 1e-8, 1e-3, 0.1, 1, 30, 1e9, 1e18])
+    np.testing.assert_allclose(steps.asinh(tf.constant(far)), np.arcsinh(far.astype(np.float64)), rtol=3e-7, atol=1.2e-7)
+    near = np.float32([0.1, 0.3, 1, 8, 80])
+    np.testing.assert_allclose(steps.sinh(tf.constant(near)), np.sinh(near.astype(np.float64)), rtol=2e-6)
+
+
+def test_a_ratio_is_odd_and_bounded(observe):
+    from convert.families import steps
+
+    a = np.float64([-1e30, -3, -1e-9, 0, 1e-9, 3, 1e30])
+    np.testing.assert_array_equal(steps.ratio(a, 1.0), -steps.ratio(-a, 1.0).numpy())
+    np.testing.assert_allclose(steps.ratio(a, 1.0), np.arcsinh(np.clip(a, -1e9, 1e9)), rtol=3e-7, atol=1.2e-7)
