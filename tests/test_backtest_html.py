@@ -74,7 +74,7 @@ def test_it_says_what_the_report_says(written):
     assert f'{len(report.anomalies)} alarms in {report.judged_entity_weeks:.4g} entity-weeks' in page.text
     tables = {table.one('caption').text.partition(',')[0]: table for table in page.all('table')}
     assert len(tables['Alarms'].all('tr')) == 1 + len(report.anomalies)
-    assert [row.one('th', scope='row').text for row in tables['Entities that were missing'].all('tr')[1:]] == [alarm.entity for alarm in report.missing]
+    assert [row.one('th', scope='row').text for row in tables['Missing entities'].all('tr')[1:]] == [alarm.entity for alarm in report.missing]
     charts = json.loads(page.one('script', id='data').inside[0])['charts']
     assert len(charts) == min(len(report.anomalies), backtest_report.CHARTS) == len([each for each in page.all('div') if 'data-chart' in each.attributes])
     alarm, chart = report.anomalies[0], charts[0]
@@ -89,7 +89,7 @@ def test_memory_for_charts_is_limited(session, monkeypatch):
     monkeypatch.setattr(backtest_report, 'MEMORY_BYTES', 2_000)
     each = found(session, texts=['a'])
     page = html_pages.read(backtest_report.page([each]))
-    assert each.recorder.is_full and not each.recorder.columns and 'too many entities and steps' in page.text
+    assert each.recorder.is_full and not each.recorder.columns and 'do not fit into memory' in page.text
     assert json.loads(page.one('script', id='data').inside[0]) == {'charts': []} and len(page.all('table')[0].all('tr')) >= 2
 
 

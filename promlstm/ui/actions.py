@@ -12,7 +12,7 @@ from promlstm.serve.passwords import basic
 from promlstm.serve.site import own_page
 from promlstm.ui.jobs import Jobs
 
-NOT_ENABLED = 'nobody may do that here: promlstm runs without --web.enable-actions'
+NOT_ENABLED = 'actions are disabled: promlstm runs without --web.enable-actions'
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Actions:
         if not self.enabled:
             raise Forbidden(NOT_ENABLED)
         if not own_page(request.headers, self.host):
-            raise Forbidden('this request was made by a page of another site, or under a name that promlstm does not know: say it with --web.external-url')
+            raise Forbidden('the request comes from a page of another site, or uses a host name that promlstm does not know: set it with --web.external-url')
 
     def who(self, request: Request) -> str:
         """The user that a request is from, or its address where nobody has to say a name."""

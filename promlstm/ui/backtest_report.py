@@ -1,4 +1,4 @@
-"""`promlstm backtest --format=html`: what detectors would have raised, as one page that opens anywhere.
+"""`promlstm backtest --format=html`: the alarms that detectors would have raised, as one self-contained page.
 
 Who calls it: the command. What flows through: the Reports of a backtest, and the columns of its steps, as far as they fit into memory; out comes HTML.
 """

@@ -54,8 +54,8 @@ class Comparison(msgspec.Struct, frozen=True):
 
     start, end  of the span, unix seconds
     entities    that were met; `series` is how many there are at the start of the span, of which no more than `most` are replayed
-    gone, come  alarms that only the settings in force raise, and only the other ones: the highest LISTED; `gone_total`, `come_total` are all
-    kept        alarms of the settings in force that overlap one of the others, of the same entity
+    gone, come  alarms that only the current settings raise, and only the changed ones: the highest LISTED; `gone_total`, `come_total` are all
+    kept        alarms of the current settings that overlap one of the changed settings, of the same entity
     counted     entities with the most alarms
     timeline    of each part of the span: how many entities alarm, with both settings
     """

@@ -61,7 +61,7 @@ def offer(context: Context, detector: str, entity: Pairs, others: Collection[str
     line = silencing.amtool(settings.url if settings else ANY_URL, made)
     why_not = '' if context.actions.enabled else NOT_ENABLED
     if not settings:
-        why_not = 'the configuration names no alertmanager, so promlstm reads no silences, either'
+        why_not = 'the configuration has no alertmanager, so promlstm cannot create or read silences'
     read = terminal.duration(settings.interval) if settings else ''
     return Offer(detector, labels.selector(entity), line, not why_not, why_not, read, reason, duration)
 
@@ -75,7 +75,7 @@ def routes(context: Context) -> Routes:
         name = given.get('detector', '')
         standing = context.board.present_of(name)
         if not standing or name not in context.statuses():
-            raise NotFound(f'detector: {name[:100]!r} does not score now, or does not exist')
+            raise NotFound(f'detector: {name[:100]!r} does not exist, or has no scores now')
         names = shapes.of(name, standing.identities)
         row = found(parsed(given.get('entity', '')), names, standing.identities[: len(standing)])
         if row is None:
@@ -91,7 +91,7 @@ def routes(context: Context) -> Routes:
         name, entity, others = meant(given)
         author = actions.who(request) if actions.users() else f'promlstm, for {request.client}'
         number = _created(config, silencing.silence(name, entity, others, reason, context.now(), seconds), author)
-        event(log, 'info', 'a silence that says false alarm was made', detector=name, entity=labels.selector(entity), silence=number, by=author)
+        event(log, 'info', 'created a silence for a false alarm', detector=name, entity=labels.selector(entity), silence=number, by=author)
         return name, entity, number
 
     def page(request: Request, given: Mapping[str, str]) -> Answer:
@@ -120,7 +120,7 @@ def routes(context: Context) -> Routes:
         except Unreachable as error:
             name, entity, others = meant(given)
             return drawn(request, offer(context, name, entity, others), problem=str(error), status=error.status)
-        return text(303, 'The silence is made.\n', {'Location': link('feedback', detector=name, entity=labels.selector(entity), silence=number)})
+        return text(303, 'The silence was created.\n', {'Location': link('feedback', detector=name, entity=labels.selector(entity), silence=number)})
 
     def api(request: Request, _: Mapping[str, str]) -> Answer:
         return json(request, {'silenceID': make(request, form(request))[2]})
@@ -135,7 +135,7 @@ def _duration(given: Mapping[str, str]) -> str:
 def _created(config: Config, made: Silence, author: str) -> str:
     settings = config.alertmanager
     if not settings:
-        raise BadQuery('the configuration names no alertmanager')
+        raise BadQuery('the configuration has no alertmanager: set one to create silences')
     try:
         return silences.create(Http(settings.source, root=config.root, where='alertmanager'), made, author, min(settings.timeout, ANSWER_SECONDS))
     except PromlstmError as error:

@@ -107,17 +107,18 @@ class Jobs:
         """
         with self._lock:
             if self._stopped:
-                raise NoRoom('the exporter stops')
+                raise NoRoom('promlstm is stopping')
             if self._running:
                 raise Busy(self._running[0])
             if not (memory := self._memory_bytes()):
-                raise NoRoom(f'the memory limit of this exporter leaves less than {LEAST_MEMORY_BYTES + INTERPRETER_BYTES >> 20} MiB for another process')
+                least = LEAST_MEMORY_BYTES + INTERPRETER_BYTES >> 20
+                raise NoRoom(f'the run needs at least {least} MiB, and the memory limit of promlstm leaves less: raise the limit')
             line = msgspec.json.encode(order(self.most, memory, int(self.seconds) + 1)) + b'\n'
             job = Job(secrets.token_urlsafe(9), who, asked, self._now())
             try:
                 child = _Child(trial.started('promlstm.ui.rerun', MALLOC_ARENA_MAX='2'))
             except OSError as error:
-                raise NoRoom(f'no process can be started: {error.strerror}') from error
+                raise NoRoom(f'the process of the run cannot be started: {error.strerror}') from error
             self._forget()
             self._jobs[job.id], self._running = job, (job, child)
             threading.Thread(target=self._follow, args=(job, child, line, memory), name='promlstm-what-if', daemon=True).start()
@@ -149,7 +150,7 @@ class Jobs:
         with self._lock:
             self._stopped = True
             if self._running:
-                self._running[1].end('the exporter stopped')
+                self._running[1].end('promlstm was stopped')
 
     def _forget(self) -> None:
         over = [job for job in self._jobs.values() if job.ended is not None]
@@ -190,7 +191,7 @@ class Jobs:
         return last
 
     def _conclude(self, job: Job, child: _Child, last: Said, memory: int) -> None:
-        had = f'it had {memory >> 20} MiB and {terminal.duration(self.seconds)}'
+        had = f'its limits were {memory >> 20} MiB and {terminal.duration(self.seconds)}'
         if last.outcome and not child.why:
             job.state, job.outcome = 'done', last.outcome
         elif child.why == 'cancelled':
@@ -198,13 +199,13 @@ class Jobs:
         else:
             job.state = 'failed'
             if child.why == 'late':
-                job.problem = f'it was not done within {terminal.duration(self.seconds)}: choose a shorter span'
+                job.problem = f'it took longer than {terminal.duration(self.seconds)}: choose a shorter span'
             elif child.why:
                 job.problem = child.why
             elif last.problem == OUT_OF_MEMORY:
-                job.problem = f'{OUT_OF_MEMORY}; {had}: choose a shorter span, or a detector of fewer entities'
+                job.problem = f'{OUT_OF_MEMORY}; {had}: choose a shorter span, or a detector with fewer entities'
             else:
-                ended = f'its process ended with {trial.ending(child.process.returncode)}; {had}: if that is memory, a shorter span takes less'
+                ended = f'its process ended with {trial.ending(child.process.returncode)}; {had}: if it ran out of memory, choose a shorter span'
                 job.problem = last.problem or ended
         job.ended, self._running = self._now(), None
 

@@ -1,4 +1,4 @@
-"""Other settings for a detector: from the values of a form to a detector, its YAML, and how to try it on a command line. Pure.
+"""Changed settings of a detector: from the values of a form to a detector, its YAML, and the commands that compare both. Pure.
 
 Who calls it: what_if. What flows through: texts that people typed, or that a link brought; out comes a Proposal, or a BadQuery that says which value
 is wrong, in the words that `promlstm check-config` has for it.
@@ -29,9 +29,9 @@ _INFINITE = {'low': float('-inf'), 'high': float('inf')}
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What is to be compared with the detector in force.
+    """The current detector, and the changed one that is compared with it.
 
-    values      of the form, {name: text}, as far as they differ from what is in force, or from FROM and TO
+    values      of the form, {name: text}, that differ from the current settings, or from FROM and TO
     start, end  unix seconds
     """
 
@@ -54,14 +54,14 @@ class Proposal:
 
     @property
     def command(self) -> str:
-        """What compares both on a command line, where what-if.yml is the configuration with the other settings."""
+        """What compares both on a command line, where what-if.yml is the configuration with the changed settings."""
         span = f'--from={shlex.quote(self.values.get("from", FROM))} --to={shlex.quote(self.values.get("to", TO))}'
         detector = f'--detector={shlex.quote(self.before.name)}'
         return '\n'.join(f'promlstm backtest --config.file={name} {detector} {span}' for name in ('promlstm.yml', 'what-if.yml'))
 
     @property
     def changes(self) -> list[tuple[str, str, str]]:
-        """(Key, value in force, other value) of what differs."""
+        """(Key, current value, changed value) of what differs."""
         old, new = in_force(self.before), in_force(self.after)
         return [(name, old[name], new[name]) for name in SETTINGS if old[name] != new[name]]
 
@@ -102,7 +102,7 @@ def proposal(config: Config, detector: Detector, given: Mapping[str, str], now: 
     values = {name: given[name].strip() for name in usual if name in given and given[name].strip() != usual[name]}
     for name, value in values.items():
         if len(value) > LONGEST_TEXT or not value.isprintable():
-            raise BadQuery(f'{name}: expected no more than {LONGEST_TEXT} characters that can be printed')
+            raise BadQuery(f'{name}: expected at most {LONGEST_TEXT} printable characters')
     start, end = _span(values, now)
     return Proposal(config, detector, _changed(config, detector, values), values, start, end)
 
@@ -116,11 +116,11 @@ def _span(values: Mapping[str, str], now: float) -> tuple[float, float]:
             raise BadQuery(f'{name}: {error}') from error
     start, end = instants['from'], instants['to']
     if not start < end:
-        raise BadQuery('from: it is not before the end of the span')
+        raise BadQuery('from: expected a time before `to`')
     if end > now:
-        raise BadQuery('to: it is in the future')
+        raise BadQuery('to: expected a time that is not in the future')
     if end - start > LONGEST_SECONDS:
-        raise BadQuery(f'from: a span of more than {terminal.duration(LONGEST_SECONDS)} is for promlstm backtest')
+        raise BadQuery(f'from: expected a span of at most {terminal.duration(LONGEST_SECONDS)}; promlstm backtest replays longer ones')
     return start, end
 
 

@@ -36,7 +36,7 @@ def silence(detector: str, entity: Pairs, others: Collection[str], reason: str, 
 def reason_of(text: str) -> str:
     """A reason that people typed; BadQuery where it is too long, or no line of text."""
     if len(text) > LONGEST_REASON or not text.isprintable():
-        raise BadQuery(f'reason: expected no more than {LONGEST_REASON} characters, on one line')
+        raise BadQuery(f'reason: expected one line of at most {LONGEST_REASON} characters')
     return text.strip()
 
 

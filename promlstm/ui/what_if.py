@@ -1,4 +1,4 @@
-"""What if: other settings for a detector, tried on its past; the page `what-if`, and /api/v1/what-if.
+"""What if: the past of a detector, replayed with changed settings; the page `what-if`, and /api/v1/what-if.
 
 A run takes time and queries, so it needs `--web.enable-actions`. Without, the page still checks the values, and shows the YAML and the command line.
 """
@@ -82,15 +82,15 @@ def routes(context: Context) -> Routes:
     def found(number: str) -> Job:
         if not (job := actions.jobs.find(number)):
             if not number:
-                raise BadQuery('id: missing')
-            raise NotFound(f'id: there is no run {number[:100]!r}: it ended long ago, or promlstm was restarted')
+                raise BadQuery('id: missing; give the id of the run')
+            raise NotFound(f'id: no run {number[:100]!r}: results are kept for 30 minutes at most, and not over a restart; start it again')
         return job
 
     def page(request: Request, given: Mapping[str, str]) -> Answer:
         shown = {name: value for name, value in given.items() if name not in ('job', 'entity')}
         problem, job = '', actions.jobs.find(given['job']) if 'job' in given else None
         if 'job' in given and not job:
-            problem = 'This run is over for long, or promlstm was restarted since. Run it again.'
+            problem = 'The result of this run is no longer kept. Run it again.'
         return drawn(request, shown, job, problem, entity=given.get('entity', ''))
 
     def drawn(request: Request, given: Mapping[str, str], job: Job | None = None, problem: str = '', status: int = 200, entity: str = '') -> Answer:
@@ -156,15 +156,15 @@ def routes(context: Context) -> Routes:
 def _detector(config: Config, name: str) -> Detector:
     detector = next((each for each in config.detectors if each.name == name), None)
     if not name:
-        raise BadQuery('detector: missing')
+        raise BadQuery('detector: missing; give the name of a detector')
     if not detector:
-        raise NotFound(f'detector: there is no detector {name[:100]!r}')
+        raise NotFound(f'detector: no detector {name[:100]!r} in the configuration')
     return detector
 
 
 def _busy(job: Job) -> str:
     since = datetime.fromtimestamp(job.began, UTC).strftime('%H:%M:%S')
-    return f'{job.who} has one running since {since} UTC, of detector {job.asked["detector"]}; one runs at a time'
+    return f'{job.who} started a run of detector {job.asked["detector"]} at {since} UTC, and one runs at a time: wait until it ends, or cancel it'
 
 
 def _link(job: Job, entity: str) -> str:

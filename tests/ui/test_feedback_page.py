@@ -81,12 +81,12 @@ def test_the_button_ends_an_alarm(tmp_path):
             assert (author, made.comment, made.state) == ('me', 'false alarm: a deploy', 'active') and made.end - made.start == pytest.approx(3600, abs=1)
             assert {(each.label, each.operator, each.value) for each in made.matchers} == {('detector', '=', 'logs'), ('level', '=', 'info')}
             follows = parse(ask(answer.headers['Location']).text)
-            assert made.id in follows.text and 'When it ends' in follows.text
+            assert made.id in follows.text and 'When it expires' in follows.text
             assert follows.one('a', href=f'{alertmanager.url}/#/silences/{made.id}')
 
             servers.wait_until(lambda: score('info') is not None and score('info') < 1, LIMIT, 'what was silenced to be normal')
             assert score('debug') >= 1
-            assert 'msg="a silence that says false alarm was made"' in running.log.read_text()
+            assert 'msg="created a silence for a false alarm"' in running.log.read_text()
             servers.amtool(f'--alertmanager.url={alertmanager.url}', 'silence', 'expire', made.id)
             servers.wait_until(lambda: (score('info') or 0) >= 1, LIMIT, 'the anomaly again')
             assert ask('api/v1/silences', 'POST', data=form).json()['data']['silenceID'] != made.id
@@ -141,9 +141,9 @@ def link(entity, **more):
 @pytest.mark.parametrize(
     ('settings', 'actions', 'why'),
     [
-        ('', Actions(enabled=True), 'names no alertmanager'),
+        ('', Actions(enabled=True), 'has no alertmanager'),
         ('alertmanager: {url: "http://am:9093/x"}', Actions(), '--web.enable-actions'),
-        ('', Actions(), 'names no alertmanager'),
+        ('', Actions(), 'has no alertmanager'),
     ],
 )
 def test_where_nothing_may_be_made_there_is_the_line(settings, actions, why):
@@ -151,7 +151,7 @@ def test_where_nothing_may_be_made_there_is_the_line(settings, actions, why):
     with pages(settings, actions) as running:
         page = parse(running.get(link('{instance="a"}', reason="it's fine", duration='8h')).text)
         refused = running.server and servers.http.post(running.url + '/api/v1/silences', data={'detector': 'web', 'entity': '{instance="a"}'}, timeout=LIMIT)
-    assert ('At the next step' in page.text) == bool(settings) and ('promlstm does not change' in page.text) != bool(settings)
+    assert ('At the next step' in page.text) == bool(settings) and ('promlstm ignores the silence' in page.text) != bool(settings)
     assert why in page.text and 'method' not in page.one('form', class_='feedback').attributes
     line = page.one('pre', id='amtool').text
     assert line.startswith('amtool --alertmanager.url=http://a') and "false alarm: it'\"'\"'s fine" in line and '--duration=8h' in line

@@ -95,7 +95,7 @@ def test_one_at_a_time(silent, kept):
 
 def test_time_is_limited(silent, kept):
     job = kept(seconds=1.0).begin(order(silent), 'me', {})
-    assert over(job).state == 'failed' and job.problem == 'it was not done within 1s: choose a shorter span'
+    assert over(job).state == 'failed' and job.problem == 'it took longer than 1s: choose a shorter span'
 
 
 def test_memory_is_limited(kept):
@@ -104,12 +104,12 @@ def test_memory_is_limited(kept):
         jobs = kept(memory_bytes=lambda: 40 << 20)
         job = jobs.begin(order(source.url, 2), 'me', {})
         assert over(job).state == 'failed' and job.outcome is None
-        assert re.match('(it ran out of memory|its process ended with SIG[A-Z]+); it had 40 MiB and 10m: ', job.problem), job.problem
+        assert re.match('(it ran out of memory|its process ended with SIG[A-Z]+); its limits were 40 MiB and 10m: ', job.problem), job.problem
         assert jobs.running is None
 
 
 def test_without_room_nothing_begins(fleet, kept):
-    with pytest.raises(NoRoom, match='memory limit of this exporter leaves less than'):
+    with pytest.raises(NoRoom, match='MiB, and the memory limit of promlstm leaves less'):
         kept(memory_bytes=lambda: 0).begin(order(fleet), 'me', {})
 
 
@@ -117,7 +117,7 @@ def test_a_child_that_is_killed_is_told_of(silent, kept):
     jobs = kept()
     job = jobs.begin(order(silent), 'me', {})
     process(jobs).kill()
-    assert over(job).state == 'failed' and job.problem.startswith('its process ended with SIGKILL; it had ')
+    assert over(job).state == 'failed' and job.problem.startswith('its process ended with SIGKILL; its limits were ')
 
 
 def test_a_source_that_refuses_is_told_in_its_words(kept):
@@ -130,7 +130,7 @@ def test_stopping_ends_what_runs(silent, kept):
     job = jobs.begin(order(silent), 'me', {})
     child = process(jobs)
     jobs.stop()
-    assert over(job).problem == 'the exporter stopped' and gone(child.pid)
+    assert over(job).problem == 'promlstm was stopped' and gone(child.pid)
     with pytest.raises(NoRoom):
         jobs.begin(order(silent), 'me', {})
 

@@ -89,7 +89,7 @@ def test_nothing_is_changed_by_the_values_in_force():
     ('given', 'said'),
     [
         ({'false_alarms': '0/week each'}, 'false_alarms: expected a budget such as'),
-        ({'false_alarms': '1/week each\nname: x'}, 'false_alarms: expected no more than 200 characters'),
+        ({'false_alarms': '1/week each\nname: x'}, 'false_alarms: expected at most 200 printable characters'),
         ({'direction': '{{ .Values }}'}, 'direction: expected one of above, below, both'),
         ({'min_deviation': 'nan'}, 'min_deviation: expected'),
         ({'min_deviation': 'inf'}, 'min_deviation: no deviation is that large'),
@@ -103,11 +103,11 @@ def test_nothing_is_changed_by_the_values_in_force():
         ({'model': '/etc/passwd'}, 'model: expected one of builtin:default'),
         ({'model': '../own.onnx'}, 'model: expected one of'),
         ({'from': 'yesterday'}, 'from: expected -2d'),
-        ({'from': '-1h', 'to': '-2h'}, 'from: it is not before'),
-        ({'to': '2200-01-01'}, 'to: it is in the future'),
-        ({'from': '-1y'}, 'from: a span of more than 31d'),
+        ({'from': '-1h', 'to': '-2h'}, 'from: expected a time before `to`'),
+        ({'to': '2200-01-01'}, 'to: expected a time that is not in the future'),
+        ({'from': '-1y'}, 'from: expected a span of at most 31d'),
         ({'from': '9' * 150}, 'from: '),
-        ({'hold': 'x' * 201}, 'hold: expected no more than 200 characters'),
+        ({'hold': 'x' * 201}, 'hold: expected at most 200 printable characters'),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_name_of_its_field(given, said):

@@ -193,10 +193,11 @@ def test_a_second_run_is_told_who_has_the_first(exporter):
     number = begin(exporter, **LONG)
     (child,) = children(exporter.child.pid)
     answer = ask(exporter, 'api/v1/what-if', 'POST', auth=OTHER, data={'detector': 'past'})
-    assert answer.status_code == 409 and answer.json()['errorType'] == 'conflict' and re.search(r'me has one running since \d\d:\d\d:\d\d UTC', answer.text)
+    assert answer.status_code == 409 and answer.json()['errorType'] == 'conflict'
+    assert re.search(r'me started a run of detector past at \d\d:\d\d:\d\d UTC', answer.text)
     answer = ask(exporter, 'what-if', 'POST', auth=OTHER, data={'detector': 'past', 'hold': '3h'})
     page = Words(answer.text)
-    assert answer.status_code == 409 and 'me has one running since' in str(page) and page.values['hold'] == '3h'
+    assert answer.status_code == 409 and 'me started a run of detector past at' in str(page) and page.values['hold'] == '3h'
     answer = ask(exporter, 'what-if', 'POST', auth=OTHER, data={'cancel': number})
     assert answer.status_code == 303
     assert over(exporter, number)['state'] == 'cancelled' and not Path(f'/proc/{child}').exists()
@@ -316,9 +317,9 @@ def test_in_a_browser(prometheus, tmp_path, look):
         look.open(f'{exporter.url}/what-if')
         browser.valid(look.source)
         page.get_by_label('Detector').select_option('past')
-        page.get_by_role('button', name='Go on').click()
+        page.get_by_role('button', name='Continue').click()
         page.wait_for_url('**/what-if?detector=past')
-        page.get_by_label('Budget of false alarms').fill('2/day each')
+        page.get_by_label('False-alarm budget').fill('2/day each')
         page.get_by_label('Direction').select_option('above')
         page.get_by_label('From', exact=True).fill('-10h')
         page.get_by_role('button', name='Run').click()
@@ -329,15 +330,15 @@ def test_in_a_browser(prometheus, tmp_path, look):
         browser.axe(page)
         with look.dark():
             browser.axe(page)
-        assert page.get_by_label('Budget of false alarms').input_value() == '2/day each' and page.get_by_label('Direction').input_value() == 'above'
+        assert page.get_by_label('False-alarm budget').input_value() == '2/day each' and page.get_by_label('Direction').input_value() == 'above'
         assert page.locator('figure.timeline svg').is_visible() and 'false_alarms: 2/day each' in page.locator('#yaml').inner_text()
         browser.valid(look.source)
         address = page.url
         page.set_viewport_size(browser.NARROW)
         assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')
-        page.get_by_role('link', name='Back to the present settings').click()
+        page.get_by_role('link', name='Back to the current settings').click()
         page.wait_for_url('**/what-if?detector=past')
-        assert page.get_by_label('Budget of false alarms').input_value() == '1/week each'
+        assert page.get_by_label('False-alarm budget').input_value() == '1/week each'
         page.go_back()
         page.wait_for_selector('#outcome')
         assert page.url == address

@@ -19,7 +19,7 @@ async function follow() {
       document.getElementById("far").textContent = `${data.done} of ${data.total} steps`;
     }
   } catch {
-    document.getElementById("far").textContent = "promlstm does not answer; asking again";
+    document.getElementById("far").textContent = "promlstm does not answer; retrying";
   }
   setTimeout(follow, EVERY_MS);
 }
