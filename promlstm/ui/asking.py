@@ -49,7 +49,7 @@ class Asking:
             asked = self._asked.get(key)
             if asked is None or (asked.future.done() and self._now() >= asked.expires):
                 if sum(not each.future.done() for each in self._asked.values()) >= WAITING:
-                    raise Busy('Too many people are looking at the past at once. Try again in some seconds.')
+                    raise Busy('Too many history queries are running. Try again in a few seconds.')
                 self._make_room()
                 asked = self._asked[key] = _Asked(self._threads.submit(ask), self._now() + keep_seconds)
                 asked.future.add_done_callback(partial(self._done, asked, keep_seconds))

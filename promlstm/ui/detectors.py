@@ -60,7 +60,7 @@ def described(detector: Detector, config: Config, status: Status, newest: Standi
 def _why_not(newest: Standing | None, now: float) -> str:
     """Why a detector has no scores although nothing failed."""
     if newest is None:
-        return 'its next step is awaited'
+        return 'waiting for the next step'
     if newest.is_fresh(now):
         return 'no entity has a score now'
     return f'late: its last step is {duration(round(now - newest.verdicts.time), units=2)} old'

@@ -62,7 +62,7 @@ class Entities:
         settings = next((each for each in config.detectors if each.name == detector), None)
         if settings is None:
             listed = ', '.join(each.name for each in config.detectors[:20])
-            raise NotFound(f'detector: there is no {detector[:100]!r}; detectors: {listed}' if detector else f'detector: missing; detectors: {listed}')
+            raise NotFound(f'detector: no detector {detector[:100]!r}; detectors: {listed}' if detector else f'detector: missing; detectors: {listed}')
         standing = self._context.board.present_of(detector)
         known = self._shapes.of(detector, standing.identities) if standing else self._shapes.last(detector, settings.by)
         number = shapes.found(entity, known, standing.identities) if standing else None
@@ -112,7 +112,7 @@ def routes(context: Context) -> Routes:
         try:
             past = entities.past(seen, span, PAGE_SECONDS)
         except Busy as error:
-            waiting = f'{error} The charts come when Prometheus has answered; without JavaScript, load this page again.'
+            waiting = f'{error} The charts appear when Prometheus has answered; without JavaScript, reload this page.'
         return context.templates.page(
             'entity', status=404 if now.state == GONE else 200, gzip=wants_gzip(request), now=now, past=past, waiting=waiting, span=span,
             standing=seen.standing, offered=window.OFFERED, at=context.now(), said=''.join(each.status for each in detectors.all_of(context, [now.detector])),
@@ -138,7 +138,7 @@ def routes(context: Context) -> Routes:
         try:
             if 'of' in given:
                 if given.keys() - {'of', 'end'}:
-                    raise BadQuery('of: it stands alone or with end, each entity in it has its detector')
+                    raise BadQuery('of: expected no other parameter than end')
                 return json(request, entities.sparklines(_wanted(entities, given['of']), window.end_of(given)))
             allow(given, 'detector', 'entity', 'range', 'end', 'points')
             seen, span = asked(given)
@@ -168,7 +168,7 @@ def _wanted(entities: Entities, text: str) -> list[Wanted]:
     except msgspec.DecodeError as error:
         raise BadQuery(f'of: expected [[detector, labels, feature], …] as JSON: {error}') from error
     if len(listed) > MOST:
-        raise BadQuery(f'of: expected no more than {MOST} entities, got {len(listed)}')
+        raise BadQuery(f'of: expected at most {MOST} entities, got {len(listed)}')
     found = []
     for detector, entity, feature in listed:
         try:

@@ -56,11 +56,11 @@ class History:
             except QueryRejected:  # one that knows selectors only, or no such functions
                 pass
             except PromlstmError as error:
-                lacking = f'{name} did not answer in full, what is lacking is left out: {error}'
+                lacking = f'{name} did not answer completely, so some data is missing here: {error}'
                 notes.append(lacking if matrices else observed.unanswered(name, subject.config, error))
             if matrices and any(matrix.keys for matrix in matrices):
                 self._clients.remember(subject.config, subject.detector, name)
-                notes += [f'{name} says that series may be lacking: {text}' for matrix in (*matrices, *over) for text in matrix.warnings]
+                notes += [f'{name} warns that series may be missing: {text}' for matrix in (*matrices, *over) for text in matrix.warnings]
                 break
         entity = exported(subject.entity, OURS)
         found = columns(matrices, entity) + columns(over, entity)

@@ -199,10 +199,10 @@ def routes(context: Context) -> Routes:
     def known(given: Mapping[str, str]) -> tuple[Incident, Surroundings]:
         name = given.get('id', '')
         if not name:
-            raise BadQuery('id: missing; it is that of an incident, such as 20260303-100330-9c1f')
+            raise BadQuery('id: missing; give the id of an incident, such as 20260303-100330-9c1f')
         if found := context.incidents.one(name):
             return found
-        raise NotFound(f'id: no incident {name[:100]!r} is known')
+        raise NotFound(f'id: no incident {name[:100]!r}')
 
     def page_of_one(request: Request, given: Mapping[str, str]) -> Answer:
         allow(given, 'id', 'offset')

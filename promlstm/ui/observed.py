@@ -17,7 +17,7 @@ from promlstm.ui.window import Window
 
 EVALUATED = 4_000_000  # samples that an expression may be evaluated to for one picture
 LEAST_POINTS = 30  # with fewer a picture says nothing
-WAY = 'To see score, band and expectation, let this Prometheus scrape promlstm with honor_labels: true.'
+WAY = 'To see score, band and expected value, let this Prometheus scrape promlstm with honor_labels: true.'
 
 
 def fill(past: Past, api: Prometheus, name: str, subject: Subject, window: Window, since: float) -> list[str]:
@@ -26,10 +26,10 @@ def fill(past: Past, api: Prometheus, name: str, subject: Subject, window: Windo
     name  of the source
     """
     if api.dialect.windowed:
-        return [f'{name} counts logs and has no past of one entity. Let a Prometheus scrape promlstm, and name it under sources.']
+        return [f'{name} is a log source and keeps no history of an entity. Let a Prometheus scrape promlstm, and add that Prometheus under sources.']
     apart = spread(subject, window.points)
     if apart is None:
-        return [f'The expression of this detector gives {subject.entities} series, too many to ask for their past. {WAY}']
+        return [f'The expression of this detector returns {subject.entities} series, too many to query their history. {WAY}']
     filled, scored = False, since < np.inf
     for feature in past.features:
         expr = promql.restricted(subject.detector.queries[feature.name], subject.entity, subject.others)
@@ -46,11 +46,11 @@ def fill(past: Past, api: Prometheus, name: str, subject: Subject, window: Windo
         past.origin = 'expression' if filled else 'none'
     if not filled:
         return [] if scored else [f'{called(name, subject.config)} has no samples of this entity in this range. Choose another range.']
-    thinned = f' One point in {apart} is asked for, as the expression gives {subject.entities} series.' if apart > 1 else ''
+    thinned = f' Only one point in {apart} is queried, because the expression returns {subject.entities} series.' if apart > 1 else ''
     if scored:
-        past.remarks.append(f'The gauges of promlstm in {name} begin within this range; before, only what was observed is known.{thinned}')
+        past.remarks.append(f'The gauges of promlstm in {name} begin within this range; before, only observed values are known.{thinned}')
         return []
-    lacking = f'Only what was observed is shown: {called(name, subject.config)} has no gauges of promlstm for this entity and range'
+    lacking = f'Only observed values are shown: {called(name, subject.config)} has no gauges of promlstm for this entity and range'
     if subject.new:
         past.remarks.append(f'{lacking} yet. It has them once it has scraped promlstm a few times.{thinned}')
         return []
@@ -89,4 +89,4 @@ def called(name: str, config: Config) -> str:
 def unanswered(name: str, config: Config, error: PromlstmError) -> str:
     """What is said where a server does not answer; most errors begin with its URL."""
     named = name if config.named_sources[name].url.rstrip('/') in str(error) else called(name, config)
-    return f'{named} did not answer, so the past cannot be shown: {error}. Try again when it answers.'
+    return f'{named} did not answer, so history cannot be shown: {error}. Try again when it answers.'

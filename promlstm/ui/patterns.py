@@ -45,7 +45,7 @@ def full_match(pattern: str, texts: Sequence[str]) -> Bools:
     try:
         session = onnxruntime.InferenceSession(_graph(f'(?s:{safe})'.encode()), options, providers=['CPUExecutionProvider'])
     except Exception as error:  # those of ONNX Runtime have no base of their own
-        raise BadPattern('RE2 does not know it, which has neither look-around nor back-references') from error
+        raise BadPattern('not a regular expression of RE2, which has no look-around and no back-references') from error
     found: Bools = session.run(None, {'x': np.array(texts, object)})[0] if len(texts) else np.zeros(0, bool)
     return found
 

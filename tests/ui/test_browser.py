@@ -251,13 +251,13 @@ def test_a_prometheus_that_is_gone_is_told_of(bench, look, filled):
     bench.prometheus.stop()
     try:
         with look.tolerating('status of 50[0-9]'):
-            wait_until(lambda: says(entity, 'did not answer, so the past cannot be shown'), 90, 'the page of an entity to say that Prometheus is gone')
+            wait_until(lambda: says(entity, 'did not answer, so history cannot be shown'), 90, 'the page of an entity to say that Prometheus is gone')
             assert 'database' in look.page.locator('h1').inner_text()
             axe(look.page)
             wait_until(lambda: says('', 'cpu, disk_free, .*: query: .*refused'), 90, 'the first page to say which detectors do not score, and why')
             wait_until(lambda: says('', '– anomalous · – missing · 0 of 8 detectors score'), 90, 'all detectors to be told of')
-            assert 'not known now' in look.page.locator('#above').inner_text()
-            assert says(f'incident?id={filled["incident"]}', 'It is not known what is anomalous now')
+            assert 'unknown now' in look.page.locator('#above').inner_text()
+            assert says(f'incident?id={filled["incident"]}', 'it is not known what is anomalous now')
     finally:
         bench.prometheus.start()
     bench.wait_ready()

@@ -55,7 +55,7 @@ def test_the_page_lists_all_of_them_with_their_reasons(pages):
     shown = rows(page(pages))
     assert [row['Detector'].split()[0] for row in shown] == ['traffic', 'disk', '<b>"odd"</b>', 'broken']
     assert shown[-1]['State'] == 'not scoring query: <no> & route to host'
-    assert (shown[0]['Anomalous'], shown[1]['Missing'], shown[0]['Warming up']) == ('60', '1', '0 7 over the limit')
+    assert (shown[0]['Anomalous'], shown[1]['Missing'], shown[0]['Warming up']) == ('60', '1', '0 7 over max_entities')
     links = [parse_qs(urlsplit(link.attributes['href']).query) for link in page(pages).all('a', class_='anomalous-text')]
     assert {'detector': ['traffic'], 'state': ['anomalous']} in links
 

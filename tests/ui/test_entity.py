@@ -118,7 +118,7 @@ def test_a_detector_that_makes_no_steps_has_pages_that_say_so(pages):
 @pytest.mark.parametrize(
     ('query', 'status', 'why'),
     [
-        ('detector=nobody&entity={}', 404, "there is no 'nobody'; detectors: traffic, disk, odd, silent"), ('', 404, 'detector: missing'),
+        ('detector=nobody&entity={}', 404, "no detector 'nobody'; detectors: traffic, disk, odd, silent"), ('', 404, 'detector: missing'),
         ('detector=traffic&entity={a=~"b"}', 400, 'each with ='), ('detector=traffic&entity=sum(up)', 400, 'expected labels such as'),
         ('detector=traffic&entity={service="web",job="node"}&range=6 hours', 400, 'expected a duration'),
         ('detector=traffic&entity={service="web",job="node"}&range=1y', 400, 'expected 1m to 35d'),
@@ -144,7 +144,7 @@ def test_servers_that_are_gone_are_sentences_on_the_page(pages):
     """Prometheus and Alertmanager refuse the connection: the page is there, and says what it lacks."""
     got = pages.get(f'/entity?{asked("traffic", service="web", job="node")}')
     text = read(got.text).text
-    assert got.status_code == 200 and 'prometheus did not answer, so the past cannot be shown' in text and 'Silences are not shown' in text
+    assert got.status_code == 200 and 'prometheus did not answer, so history cannot be shown' in text and 'Silences are not shown' in text
     found = api(pages, 'traffic', path='history', service='web', job='node').json()['data']
     assert (found['origin'], len(found['notes'])) == ('none', 2)
     lines = pages.get(f'/api/v1/history?{urlencode({"of": json.dumps([["traffic", labels.selector(labels.pairs(TRAFFIC[0])), ""]])})}').json()['data']
@@ -189,7 +189,7 @@ def test_a_prometheus_that_hangs_holds_up_no_other_page():
             assert {each.result().status_code for each in looking} == {200}
             go.clear()
             late = many.submit(pages.get, f'/entity?{asked("traffic", service="shop", job="node")}')
-            assert 'The charts come when Prometheus has answered' in read(late.result(60).text).text
+            assert 'The charts appear when Prometheus has answered' in read(late.result(60).text).text
             go.set()
 
 

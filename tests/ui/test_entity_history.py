@@ -167,7 +167,7 @@ def test_before_our_gauges_the_expression_says_what_was_observed(prometheus):
     found = past(subject(prometheus.url, 'load', ('host', 'job', 'zone'), host='a', job='x'), span=3 * 3600)
     observed, early = found.features[0].observed, found.times < SCORED
     np.testing.assert_allclose(observed[early], value(found.times[early], 0))
-    assert np.isnan(found.score[early]).all() and 'only what was observed is known' in found.remarks[0] and not found.notes
+    assert np.isnan(found.score[early]).all() and 'only observed values are known' in found.remarks[0] and not found.notes
 
 
 @pytest.mark.real
@@ -206,10 +206,10 @@ def test_without_gauges_the_expression_is_asked_for_this_entity_alone(prometheus
 def test_a_detector_that_has_just_begun_has_no_gauges_yet(prometheus):
     """Where it is too early to say that nobody scrapes promlstm, nobody is told to change that."""
     of = subject(prometheus.url, 'plain', ('host', 'job', 'zone'), host='b', job='x')
-    for new, told in ((True, 'yet. It has them once it has scraped promlstm a few times.'), (False, 'To see score, band and expectation')):
+    for new, told in ((True, 'yet. It has them once it has scraped promlstm a few times.'), (False, 'To see score, band and expected value')):
         found = past(replace(of, new=new), span=1800)
         (note,) = found.remarks if new else found.notes  # of what is as usual nobody is warned
-        assert note.startswith(f'Only what was observed is shown: prometheus ({prometheus.url}) has no gauges') and told in note
+        assert note.startswith(f'Only observed values are shown: prometheus ({prometheus.url}) has no gauges') and told in note
 
 
 @pytest.mark.real
@@ -349,7 +349,7 @@ def test_no_more_than_four_questions_are_asked_at_once_and_a_slow_one_is_not_wai
     for key in range(32):
         with pytest.raises(Busy, match='No answer within 0 s'):
             asking.answer(key, ask, keep_seconds=60, wait_seconds=0)
-    with pytest.raises(Busy, match='Too many people'):
+    with pytest.raises(Busy, match='Too many history queries'):
         asking.answer('one more', ask, keep_seconds=60, wait_seconds=0)
     go.set()
     assert [asking.answer(key, ask, keep_seconds=60, wait_seconds=20) for key in range(32)] == ['done'] * 32

@@ -74,7 +74,7 @@ def test_an_incident_is_told_with_its_cause_its_evidence_and_its_onsets():
     status, page = site.get('/incident', f'id={name}')
     text = ' '.join(unescape(re.sub(r'<[^>]+>', ' ', page)).split())
     assert status == 200 and 'Incident: service=database' in text
-    assert 'It is not known what is anomalous now, because none of its detectors scores. So far 3 entities.' in text  # the board of this test is empty
+    assert 'None of its detectors scores, so it is not known what is anomalous now. So far 3 entities.' in text  # the board of this test is empty
     assert re.search(r'The likely cause is service=database \( \d[\d.]* % : .+\)\.', text), text
     probability, what, evidence = rows(page, 'causes')[0]
     assert what == 'service=database' and float(probability.removesuffix(' %')) > 50 and 'before what depends on it' in evidence
@@ -151,7 +151,7 @@ def test_a_large_graph_is_listed_and_not_drawn():
     fleet.step(NOW - 120, 'db').step(NOW - 60, 'db', *chain).step(NOW, 'db', *chain)
     site = Site(incidents)
     _, page = site.get('/incident', f'id={site.ids()[0]}')
-    assert '<svg class="graph"' not in page and '61 names; more than 40 are listed' in page
+    assert '<svg class="graph"' not in page and 'The graph has 61 nodes. It is drawn only up to 40.' in page
     assert page.count('</bdi> depends on <bdi>') == 60
     assert page.count('<svg class="onset"') == 50 and 'rel="next"' in page
     _, page = site.get('/incident', f'id={site.ids()[0]}&offset=50')
@@ -276,7 +276,7 @@ def test_what_tells_an_entity_from_others_leads_its_name():
 
 
 def test_without_any_incident_the_page_says_what_will_come():
-    assert 'No incident is known.' in Site(table()).get('/incidents')[1]
+    assert 'There are no incidents.' in Site(table()).get('/incidents')[1]
     assert 'No incident is open.' in Site(table()).get('/incidents', 'state=open')[1]
 
 

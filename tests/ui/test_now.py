@@ -86,7 +86,7 @@ REFUSED = {
     'detector=x': (404, "detector: there is no 'x'; expected one of: traffic, disk, <b>\"odd\"</b>, broken"),
     'match=a': (400, 'match: expected matchers such as instance="a:9100", job=~"node|web": unexpected \'a\' in label matching, expected label="value": a'),
     'q=' + 'x' * 2001: (400, 'q: longer than 2000 characters'),
-    'match=a%3D~%22(a)\\\\1%22': (400, 'match: a=~: RE2 does not know it, which has neither look-around nor back-references'),
+    'match=a%3D~%22(a)\\\\1%22': (400, 'match: a=~: not a regular expression of RE2, which has no look-around and no back-references'),
     'match=' + ','.join(['a%3D%22b%22'] * 21): (400, 'match: more than 20 matchers'),
 }
 
@@ -201,7 +201,7 @@ CALM = 'prometheus: {url: http://localhost:9090}\ndetectors: [{name: up, expr: u
 @pytest.mark.parametrize(
     ('score', 'status', 'query', 'said'),
     [
-        (0.5, Status(scored=True), '', 'Nothing is anomalous, nothing is missing.'),
+        (0.5, Status(scored=True), '', 'No entity is anomalous or missing.'),
         (0.5, Status(scored=True), 'q=x', 'No anomalous or missing entity matches.'),
         (np.nan, Status(reason='warming: 3 of 40 steps'), '', 'No detector scores yet.'),
         (np.nan, Status(stepped=True, scored=True, reason='query: gone'), '', 'No detector scores now.'),
@@ -240,7 +240,7 @@ def test_what_silences_many_detectors_is_told_once():
     gone = {name: Status(stepped=True, scored=True, reason='query: gone') for name in ('up', 'a', 'b')}
     for statuses, told, counts in (
         (gone, ['up , a , b : query: gone'], '– anomalous · – missing · 0 of 3 detectors score'),
-        ({'a': gone['a']}, ['a : query: gone', 'b : its next step is awaited'], '0 anomalous · 0 missing · 1 of 3 detectors score'),
+        ({'a': gone['a']}, ['a : query: gone', 'b : waiting for the next step'], '0 anomalous · 0 missing · 1 of 3 detectors score'),
     ):
         with Pages(config, lambda each: [standing(each['up'], [identity(a='b')], [0.5])] if 'up' not in statuses else [], statuses) as running:  # noqa: B023
             shown = page(running)
@@ -274,7 +274,7 @@ def test_json_and_pages_come_compressed_where_that_is_wanted(pages):
 def test_a_page_that_is_not_there_is_a_page(pages):
     """404 as HTML for readers, as JSON below /api."""
     got = pages.get('/nothing')
-    assert (got.status_code, got.headers['Content-Type']) == (404, 'text/html; charset=utf-8') and read(got.text).one('h1').text == 'There is nothing here'
+    assert (got.status_code, got.headers['Content-Type']) == (404, 'text/html; charset=utf-8') and read(got.text).one('h1').text == 'Not found'
     got = pages.get('/api/v1/nothing')
     assert (got.status_code, got.json()['errorType']) == (404, 'not_found')
     assert pages.get('/', 'POST').status_code == 405

@@ -278,7 +278,7 @@ export class Charts {
     const any = (what) => data.features.some((each) => each[what].length);
     const kinds = [
       ["observed", "observed", any("observed")], ["expected", "expected", any("expected")], ["band", "band of the false-alarm budget", any("upper") || any("lower")],
-      ["usual", "usual range (99 % of healthy samples)", any("usual_upper") || any("usual_lower")], ["forecast", "forecast, 80 % of what comes", this.ahead.length > 0],
+      ["usual", "usual range (99 % of healthy samples)", any("usual_upper") || any("usual_lower")], ["forecast", "forecast, range of 80 % of the values", this.ahead.length > 0],
       ["alarm", "anomalous", data.alarms.length > 0], ["missing", "missing", data.missing.length > 0], ["fault", "labelled as a fault", data.faults?.length > 0],
       ["silence", "silenced", data.silences.length > 0],
     ].filter(([, , there]) => there);

@@ -66,7 +66,7 @@ async function load() {
   } catch (error) {
     if (error.name === "AbortError") return;
     element.removeAttribute("aria-busy");
-    say([error instanceof TypeError ? "promlstm cannot be reached; this is what was last known." : `The past cannot be shown: ${error.message}`]);
+    say([error instanceof TypeError ? "promlstm cannot be reached; the page shows the last known state." : `History cannot be shown: ${error.message}`]);
   }
 }
 

@@ -53,7 +53,7 @@ async function renew() {
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store", signal: AbortSignal.timeout(10_000) });
     if (answer.status === 404) { // such as a detector that was configured, or an incident before the storage is read
-      updated.textContent = "this page is not there now; this is what was last known";
+      updated.textContent = "this page no longer exists; it shows the last known state";
       return;
     }
     if (answer.status >= 500) throw new Error(`status ${answer.status}`);
@@ -61,10 +61,10 @@ async function renew() {
     if (paused) return;
     const why = reading();
     replace(page, (part) => !why || part.id === COUNTS);
-    updated.textContent = why ? `list waits: ${why}` : `updated ${clock.format(new Date())}`;
+    updated.textContent = why ? `list paused: ${why}` : `updated ${clock.format(new Date())}`;
     updated.classList.remove("anomalous-text");
   } catch {
-    updated.textContent = "promlstm cannot be reached; this is what was last known";
+    updated.textContent = "promlstm cannot be reached; the page shows the last known state";
     updated.classList.add("anomalous-text");
   }
 }

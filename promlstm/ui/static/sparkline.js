@@ -27,7 +27,7 @@ function draw(place, { observed }, { start, end }) {
   const picture = node("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, width: WIDTH, height: HEIGHT, role: "img", focusable: "false" });
   const unit = place.dataset.unit ?? "";
   const hours = Math.round((end - start) / 3600);
-  const span = place.dataset.end ? `${hours} hours then` : `last ${hours} hours`;
+  const span = place.dataset.end ? `${hours} hours at that time` : `last ${hours} hours`;
   if (!numbers.length) {
     place.replaceChildren();
     place.title = `${span}: no samples`;
