@@ -244,7 +244,7 @@ def test_the_chat_message_says_what_was_seen_and_expected_and_where_to_look(tmp_
         '<https://p.example/entity?detector=cpu&entity=%7B%7D|promlstm> · <http://prometheus:9090/graph?g0.expr=promlstm_observed|graph> · '
         '<http://grafana.example.org/d/promlstm-detector?var-detector=cpu|dashboard> · '
         '<http://wiki.example.org/promlstm/runbook.md#promlstmanomaly|runbook>\n'
-        'Over: disk of instance=web-4:9100 is anomalous'
+        'Resolved: disk of instance=web-4:9100 is anomalous'
     )
 
 
@@ -270,7 +270,7 @@ def test_the_title_is_that_of_the_first_alert_and_tells_how_many_there_are(tmp_p
     twice = {**MESSAGE, 'alerts': [MESSAGE['alerts'][0]] * 2}
     assert rendered(tmp_path, 'promlstm.title') == '[critical] cpu of instance=web-3:9100 is anomalous: 0.93 observed, 0.21 expected'
     assert rendered(tmp_path, 'promlstm.title', twice).endswith('0.21 expected (1 of 2)')
-    assert rendered(tmp_path, 'promlstm.title', {**MESSAGE, 'alerts': MESSAGE['alerts'][1:]}).startswith('[over] disk of')
+    assert rendered(tmp_path, 'promlstm.title', {**MESSAGE, 'alerts': MESSAGE['alerts'][1:]}).startswith('[resolved] disk of')
 
 
 @pytest.mark.real
@@ -345,7 +345,7 @@ def test_long_and_hostile_labels_fit_the_chat_and_the_mail(tmp_path, kind, count
     assert title.startswith('[critical] cpu0 of pod=') and '\n' not in title and len(title) <= 300 and len(title.encode()) <= 998
     text = rendered(tmp_path, 'promlstm.slack', message).strip()
     assert len(text.encode()) <= 3000 and text.startswith('*cpu0 of pod=')
-    shown = len(re.findall(r'^(?:\*|Over: )cpu\d+ of pod=', text, re.MULTILINE))
+    shown = len(re.findall(r'^(?:\*|Resolved: )cpu\d+ of pod=', text, re.MULTILINE))
     left = re.search(r'\nand (\d+) more$', text)
     assert shown + (int(left[1]) if left else 0) == len(message['alerts'])
     for template in ('promlstm.text', 'promlstm.html'):
@@ -364,7 +364,7 @@ def test_long_and_hostile_labels_fit_the_robots(kind, count):
         body = shape(message, {'grafana': 'http://g', 'runbooks': 'http://r'})['markdown']
         content = body.get('content') or body['text']
         assert len(content.encode()) <= limit and content.startswith('**[critical] cpu0 of pod=')
-        shown = len(re.findall(r'^\*\*\[(?:critical|over)\] cpu\d+ of pod=.*\*\*$', content, re.MULTILINE))
+        shown = len(re.findall(r'^\*\*\[(?:critical|resolved)\] cpu\d+ of pod=.*\*\*$', content, re.MULTILINE))
         left = re.search(r'\n\nand (\d+) more$', content)
         assert shown + (int(left[1]) if left else 0) == len(message['alerts'])
         assert 'title' not in body or len(body['title'].encode()) < 500
