@@ -180,7 +180,7 @@ def _check_places(args, out):
     from promlstm.engine import session
 
     if args.data and (args.learning_curve or args.search):
-        raise ConvertError(f'--data {args.data}: it judges the finished model, so it has no part in --learning-curve and --search: leave it out')
+        raise ConvertError(f'--data {args.data}: it is for the finished model, not for --learning-curve and --search: leave it out')
     if args.part and (args.learning_curve or args.search):
         raise ConvertError('--part: --learning-curve and --search are not divided: leave it out')
     places.labelled_sets(args.data)
@@ -237,7 +237,7 @@ def _quantize(args):
     places.to_read(args.model)
     places.to_write(args.out)
     if args.out.exists() and args.out.samefile(args.model):
-        raise ConvertError(f'{args.out}: is the model itself: an int8 variant never takes its place')
+        raise ConvertError(f'{args.out}: is the model itself: choose another file for the int8 variant')
     chosen, digest = recipe.load(args.recipe), recipe.digest(args.recipe)
     if session.load(args.model).bundle.manifest.training.recipe != digest:
         progress.say(
@@ -339,7 +339,7 @@ def _graph(args):
         print('\n'.join(graph.simulated(args.simulated, steps)))
         return
     if not args.config:
-        raise ConvertError('CONFIG: missing; or say --simulated N')
+        raise ConvertError('CONFIG: missing; give it, or --simulated N')
     places.to_write(args.out)
     found = graph.make(
         config.load(args.config), detectors=args.detector, wanted=args.label, days=args.days, now=time.time(), out=args.out, say=progress.say,

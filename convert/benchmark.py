@@ -244,4 +244,4 @@ def _result(future):
     try:
         return future.result()
     except BrokenProcessPool as error:
-        raise BenchmarkError('a worker process was ended from outside, for want of memory perhaps: try --processes 1') from error
+        raise BenchmarkError('a worker process was killed, perhaps because memory ran out: try --processes 1') from error

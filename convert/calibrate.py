@@ -120,7 +120,7 @@ def recorded_surprises(session, folders, step_seconds, log):
     for folder in folders:
         recordings = [piece for recording in labelled.read(folder) if recording.step_seconds == step_seconds for piece in labelled.pieces(recording)]
         if not recordings:
-            raise CalibrationError(f'{folder}: it has no telemetry at steps of {step_seconds:g} s, which the recipe wants to be calibrated on')
+            raise CalibrationError(f'{folder}: it has no telemetry at steps of {step_seconds:g} s, which the calibration of the recipe needs')
         times, values, first = labelled.together(recordings)
         show = functools.partial(progress.track, what=f'steps of {folder.name}', total=len(times), log=log)
         features = values.shape[2]

@@ -171,7 +171,7 @@ def _check_archive(path):
         if name == 'Lambda':
             raise WrapError(f'{path}: a Lambda layer is code, which is not run: replace it by layers of Keras')
         if name in ('function', '__lambda__') or part.get('registered_name') not in (None, name) or str(module).split('.')[0] not in ('keras', 'builtins'):
-            raise WrapError(f'{path}: {part.get("registered_name") or name} of {module} is not a class of Keras: it would be foreign code')
+            raise WrapError(f'{path}: {part.get("registered_name") or name} of {module} is not a class of Keras: it would run foreign code')
 
 
 def _parts(config):
@@ -222,7 +222,7 @@ def _width(path, taken, width, features):
     if taken[2] != features:
         raise WrapError(f'{path}: it takes {taken[2]} features, the scaling has {features}')
     if taken[1] is None and width is None:
-        raise WrapError(f'{path}: it takes windows of any length: say which with --window')
+        raise WrapError(f'{path}: it takes windows of any length: choose one with --window')
     if None not in (taken[1], width) and taken[1] != width:
         raise WrapError(f'{path}: it takes windows of {taken[1]} steps, not {width}')
     width = taken[1] or width
@@ -245,7 +245,7 @@ def _output(path, given, output, width, features, probable):
     if 'probability' in found and probable:
         return 'probability'
     if found:
-        raise WrapError(f'{path}: its output is {_shape(given)}, which may be {" or ".join(found)}: say which with --output')
+        raise WrapError(f'{path}: its output is {_shape(given)}, which may be {" or ".join(found)}: choose one with --output')
     raise WrapError(
         f'{path}: its output is {_shape(given)}, expected a probability [batch, 1], a reconstruction [batch, {width}, {features}] '
         f'or a forecast of the next step [batch, {features}]'

@@ -13,7 +13,7 @@ def days(text):
     """At least five."""
     found = count(text)
     if found < 5:
-        raise argparse.ArgumentTypeError(f'{found} days: what is known is counted from the fourth day on; at least 5')
+        raise argparse.ArgumentTypeError(f'{found} days: expected at least 5, because the count begins on the fourth day')
     return found
 
 

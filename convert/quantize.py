@@ -47,7 +47,7 @@ def quantize(path, recipe, out, log=print):
     """
     whole = session.load(path)
     if whole.bundle.manifest.features is not None:
-        raise QuantizeError(f'{path}: made for its own features (wrapped): there is no recipe that it could be calibrated by')
+        raise QuantizeError(f'{path}: made for its own features (wrapped): it has no recipe for a calibration')
     if whole.bundle.manifest.tables:
         raise QuantizeError(f'{path}: has tables of the time of day, with which no int8 variant can be made yet; of builtin:forecaster one can')
     model = quantized(onnx.load(path))

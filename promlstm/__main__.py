@@ -146,10 +146,10 @@ def run(args: argparse.Namespace) -> int:
     actions.jobs.stop()
     clean = scheduler.stop(STOP_SECONDS)
     if storage and not storage.stop(CHECKPOINT_SECONDS):
-        logs.event(log, 'warn', 'memory was not written in time, or not all of it: the next start catches up from the checkpoint before')
+        logs.event(log, 'warn', 'not all checkpoints were written in time: the next start continues from the previous ones')
     server.stop()
     if not clean:
-        logs.event(log, 'warn', 'a detector did not stop in time, what it does is abandoned')
+        logs.event(log, 'warn', 'a detector did not stop in time, its step is abandoned')
         os._exit(0)  # the interpreter would wait for its threads
     return 0
 

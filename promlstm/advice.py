@@ -36,19 +36,19 @@ DEFAULT_RETENTION_SECONDS = 15 * 86400.0  # of a Prometheus as it comes
 def of_source(source: Source, detectors: Iterable[Detector], memory_limit_bytes: int | None = None, *, edges: bool = False) -> list[str]:
     """What the section of a source means where that may not be what was meant, list of sentences. edges: it is asked for edges."""
     steps = [detector.step for detector in detectors]
-    found, shortest = [] if steps or edges else ['no detector asks it: say source: NAME in those that are to'], min(steps, default=math.inf)
+    found, shortest = [] if steps or edges else ['no detector uses it: set source: NAME in the detectors that should'], min(steps, default=math.inf)
     if source.timeout < QUICK_SECONDS:
         found.append(f'timeout of {duration(source.timeout)}: hardly any answer is that fast, so every step may fail; the unit may be missing')
     if source.timeout > max(shortest, DEFAULT_TIMEOUT_SECONDS):
         found.append(
             f'timeout of {duration(source.timeout)}: a query that hangs holds its detector for {source.timeout / shortest:.3g} steps of '
-            f'{duration(shortest)}, without scores after the second; take no more than a step'
+            f'{duration(shortest)}, without scores after the second; set at most a step'
         )
     if source.max_response is not None and source.max_response < SMALL_BYTES:
         found.append(f'max_response of {source.max_response} bytes: answers of some hundred series are larger, and refused')
     if source.max_response is not None and memory_limit_bytes and source.max_response > memory_limit_bytes // DECODED:
         found.append(
-            f'max_response of {source.max_response} bytes: with what is made of it, such an answer does not fit into the memory limit of '
+            f'max_response of {source.max_response} bytes: such an answer, once decoded, does not fit into the memory limit of '
             f'{memory_limit_bytes} bytes, and ends the process'
         )
     return found
@@ -114,11 +114,11 @@ def _times(detector: Detector) -> Iterable[str]:
         )
     if detector.missing == 'ignore' and detector.forget < step:
         yield (
-            f'forget of {duration(detector.forget)}: one lacking sample makes an entity new, and it warms up again; take several steps of '
+            f'forget of {duration(detector.forget)}: one missing sample makes an entity new, and it warms up again; set several steps of '
             f'{duration(step)}'
         )
     if detector.max_entities == 1:
-        yield 'max_entities of 1: only the entity that comes first is watched'
+        yield 'max_entities of 1: only the first entity is scored'
 
 
 def of_budget(
@@ -156,7 +156,7 @@ def of_identities(detector: Detector, identities: Sequence[bytes]) -> list[str]:
     if len(identities) != 1 or labels.pairs(identities[0]):
         return []
     grouped = [found[1] or found[2] for expr in detector.queries.values() if (found := GROUPED.search(expr))]
-    return [f'by ({names}): the answer is one series without labels, so all is judged as one; look at the spelling' for names in grouped]
+    return [f'by ({names}): the answer is one series without labels, so all series are one entity; check the spelling' for names in grouped]
 
 
 def of_answers(detector: Detector, answers: Sequence[Sequence[float] | Floats]) -> list[str]:
@@ -175,11 +175,11 @@ def of_answers(detector: Detector, answers: Sequence[Sequence[float] | Floats]) 
         if outside == len(samples):
             found.append(
                 f'range of {list(detector.range)}: all {outside} present samples are outside of it, from {samples.min():.4g} to '
-                f'{samples.max():.4g}: each of them alarms and none is learnt; look at the unit'
+                f'{samples.max():.4g}: each of them alarms and none is learnt; check the unit'
             )
     if detector.direction == 'below' and samples.min() >= 0 and detector.min_deviation > largest > 0:
         found.append(
-            f'min_deviation of {detector.min_deviation:g}: the largest present value is {largest:.4g}, so no fall is that deep; look at the unit'
+            f'min_deviation of {detector.min_deviation:g}: the largest present value is {largest:.4g}, so no fall is that deep; check the unit'
         )
     return found
 
@@ -199,19 +199,19 @@ def of_history(
         return [f'delay of {duration(detector.delay)}: the server keeps samples for {duration(retention_seconds)}, so none is left by then']
     if retention_seconds is not None and detector.history > max(retention_seconds, DEFAULT_HISTORY_SECONDS):
         found.append(
-            f'history of {duration(detector.history)}: the server keeps samples for {duration(retention_seconds)}, so each start asks for what is not there'
+            f'history of {duration(detector.history)}: the server keeps samples for {duration(retention_seconds)}, so a start queries samples that are gone'
         )
     if reaches_back or wait + detector.delay <= (DEFAULT_RETENTION_SECONDS if retention_seconds is None else retention_seconds):
         return found
     if retention_seconds is None:
         found.append(
-            f'{needs}, and how long the server keeps samples is not known: Prometheus as it comes keeps 15d, less than that; where less is kept, '
-            f'each start begins again with what there is'
+            f'{needs}, and the retention of the server is unknown: Prometheus keeps 15d by default, less than that; with too little, '
+            f'each start begins the warm-up again'
         )
     else:
         found.append(
             f'{needs}, and the server keeps them for {days(retention_seconds)}: after each start at least {days(wait - retention_seconds)} pass '
-            f'without a score; keep samples for {math.ceil((wait + detector.delay) / 86400)}d (--storage.tsdb.retention.time), or take a step of '
+            f'without a score; keep samples for {math.ceil((wait + detector.delay) / 86400)}d (--storage.tsdb.retention.time), or set a step of '
             f'{_step_within(retention_seconds / (manifest.warmup_steps + 1))} or less'
         )
     return found

@@ -149,7 +149,7 @@ def late(detector: Detector, start: float, end: float) -> str:
         return ''
     lacking = f'no samples at {instant(before)} UTC, where the warm-up for --from begins'
     if not has_samples(some):
-        return f'{lacking}, and none at --to: look at the expression, or choose a span of which there are samples'
+        return f'{lacking}, and none at --to: check the expression, or choose a span with samples'
     while some - none > 1:
         middle = (none + some) // 2
         none, some = (none, middle) if has_samples(middle) else (middle, some)
@@ -157,7 +157,7 @@ def late(detector: Detector, start: float, end: float) -> str:
     judged = born + warmup * step
     lacking += f'; they begin at {instant(born)}, and the first score takes {terminal.duration(warmup * step)} of them'
     if judged > last:
-        return f'{lacking}: nothing is scored in this span; wait until {instant(judged)}, or take a shorter step'
+        return f'{lacking}: nothing is scored in this span; wait until {instant(judged)}, or set a shorter step'
     return f'{lacking}: scores begin at {instant(judged)}; take --from={datetime.fromtimestamp(judged, UTC):%Y-%m-%dT%H:%M:%SZ} for a span without a gap'
 
 
@@ -335,7 +335,7 @@ def main_feature(anomaly: Anomaly) -> str:
 
 def _summary(report: Report) -> str:
     if not report.judged_entity_weeks:
-        return '  nothing was judged: no entity had enough samples in this span'
+        return '  no scores: no entity had enough samples in this span'
     return (
         f'  {len(report.anomalies)} alarms in {report.judged_entity_weeks:.4g} entity-weeks: {report.alarms_per_entity_week:.3g} per entity-week, '
         f'the budget of {report.budget} allows {report.budget_alarms_per_entity_week:.3g} false alarms; the alarms include real incidents'

@@ -155,7 +155,7 @@ def _of_sources(
         first += _first_scores(asking, one.retention_seconds, online=one.online)
         doubts = advice.of_source(config.named_sources[name], config.detectors_of(name), memory_limit_bytes, edges=config.asks_for_edges(name))
         if one.online and (skew := skew_text(sources[name].clock_skew_seconds)):
-            doubts.append(f'{skew}: samples are judged that much late or are not there yet')
+            doubts.append(f'{skew}: samples are scored that much late, or do not exist yet')
         general += [f'warning: {source_place(config, name)}: {text}' for text in doubts]
     return first + general
 

@@ -53,10 +53,10 @@ def source(api: Prometheus, place: str, say: Callable[[str], None], *, online: b
     except (ConfigError, ResponseError, SourceRefused) as error:
         return Contact(refused=(f'error: {place}: {error}',))
     except SourceUnavailable as error:
-        say(f'{place}: {error}; expressions are not tried')
+        say(f'{place}: {error}; expressions are not checked')
         return Contact()
     retention = api.retention_seconds()
-    keeps = 'how long it keeps samples is not known' if retention is None else f'keeps samples for {terminal.duration(retention)}'
+    keeps = 'its retention is unknown' if retention is None else f'keeps samples for {terminal.duration(retention)}'
     say(f'{place}: reachable, {version}, {keeps}')
     return Contact(True, retention_seconds=retention)
 
@@ -77,7 +77,7 @@ def alertmanager(config: Config, say: Callable[[str], None], *, online: bool) ->
         say(f'alertmanager: {error}; silences are not read')
         return []
     count = len(silences.false_alarms(found))
-    say(f'alertmanager: reachable, {count} silence{"s" * (count != 1)} in force that say false alarm')
+    say(f'alertmanager: reachable, {count} silence{"s" * (count != 1)} for false alarms in force')
     for problem in problems:
         say(f'warning: alertmanager: {problem}')
     return []
@@ -87,4 +87,4 @@ def _ask_history(source: Api, probe: str, now: float) -> None:
     try:
         list(source.range(probe, now - PROBE_SECONDS, now, PROBE_SECONDS))
     except QueryRejected as error:
-        raise ResponseError(f'history is refused, so nothing could warm up: {error}') from error
+        raise ResponseError(f'the query of history is refused, so no entity can warm up: {error}') from error

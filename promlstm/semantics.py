@@ -119,7 +119,7 @@ def _edges(edges: Edges, where: str) -> Iterator[str]:
     if edges.expr is not None and not edges.expr.strip():
         yield f'{where}.expr: empty'
     if edges.from_ and edges.from_ == edges.to:
-        yield f'{where}.to: {edges.to}: the same label as from, so each edge would lead to where it begins'
+        yield f'{where}.to: {edges.to}: the same label as from, so each edge would connect a name with itself'
 
 
 def _label(name: str, where: str) -> Iterator[str]:
@@ -143,10 +143,10 @@ def _source(source: Source, where: str) -> Iterator[str]:
         elif name.lower() == 'authorization':
             yield f'{where}.headers: {name}: no secrets here; use authorization with credentials_file'
         elif name.lower() in _RESERVED_HEADERS:
-            yield f'{where}.headers: {name}: it belongs to the exchange itself and cannot be set'
+            yield f'{where}.headers: {name}: promlstm sets it itself; leave it out'
     for name in source.params:
         if name.strip() in _QUESTION:
-            yield f'{where}.params: {name}: promlstm sets it for every query; here it would replace what a detector asks'
+            yield f'{where}.params: {name}: promlstm sets it for every query; here it would replace the query of a detector'
     if source.authorization and not _HEADER_NAME.match(source.authorization.type):
         yield f'{where}.authorization.type: expected one word such as Bearer, got {source.authorization.type!r}'
     given = [name for name in ('basic_auth', 'authorization', 'oauth2') if getattr(source, name)]
@@ -200,7 +200,7 @@ def _url(text: str, instead: str, *, query: bool = False) -> str:
     if not good:
         return f'expected http://HOST:PORT or https://…, got {text!r}'
     if (url.query and not query) or url.fragment:
-        return 'nothing is expected after the path: what belongs to every query goes into params'
+        return 'expected nothing after the path; set parameters of every query under params'
     return ''
 
 
@@ -247,4 +247,4 @@ def _forecast(detector: Detector, forecast: Forecast, where: str) -> Iterator[st
     if forecast.limit is not None and not math.isfinite(forecast.limit):
         yield f'{where}.limit: expected a number, got {forecast.limit}'
     if forecast.limited and len(detector.queries) > 1:
-        yield f'{where}.limit: a detector of several features has no single limit; make a detector of the feature that has one'
+        yield f'{where}.limit: a detector with several features has no single limit; use a separate detector for the feature that has one'

@@ -47,9 +47,9 @@ def detector(**keys):
         ({'forget': '0s'}, 'forgotten before promlstm_entity_missing can alert of it; take at least 10m, or missing: ignore'),
         ({'forget': '1m'}, 'take at least 10m'),
         ({'forget': '30m', 'step': '1h'}, 'take at least 1h'),
-        ({'forget': '0s', 'missing': 'ignore'}, 'one lacking sample makes an entity new, and it warms up again'),
+        ({'forget': '0s', 'missing': 'ignore'}, 'one missing sample makes an entity new, and it warms up again'),
         ({'forget': '1y'}, 'is reported as missing, and keeps its memory, for that long'),
-        ({'max_entities': 1}, 'only the entity that comes first is watched'),
+        ({'max_entities': 1}, 'only the first entity is scored'),
     ],
 )
 def test_a_setting_that_switches_something_off_has_its_sentence(keys, says):
@@ -172,13 +172,13 @@ def test_settings_beside_the_present_samples(keys, values, says):
     ('keys', 'retention', 'reaches_back', 'says'),
     [
         ({'step': '1d'}, 15 * DAY, False, 'the first score takes 40 samples, 40d at a step of 1d, and the server keeps them for 15d: after each start '
-         'at least 26d pass without a score; keep samples for 42d (--storage.tsdb.retention.time), or take a step of 8h or less'),
+         'at least 26d pass without a score; keep samples for 42d (--storage.tsdb.retention.time), or set a step of 8h or less'),
         ({'step': '9h'}, 15 * DAY, None, 'keep samples for 16d'),
         ({'step': '8h'}, 15 * DAY, None, ''),
         ({'step': '1m'}, 1800.0, None, 'and the server keeps them for 30m'),
         ({'step': '1d'}, 60 * DAY, None, ''),
         ({'step': '1d'}, 15 * DAY, True, ''),  # of a remote store
-        ({'step': '1d'}, None, None, 'how long the server keeps samples is not known: Prometheus as it comes keeps 15d'),
+        ({'step': '1d'}, None, None, 'the retention of the server is unknown: Prometheus keeps 15d by default'),
         ({'step': '1d'}, None, True, ''),
         ({'step': '1h'}, None, None, ''),
         ({'history': '10y'}, 15 * DAY, None, 'history of 3650d: the server keeps samples for 15d'),

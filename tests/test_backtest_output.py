@@ -76,8 +76,8 @@ def test_a_detector_that_fails_takes_no_report_of_another_away(tmp_path, capfdbi
         (600, '; they begin at 2025-06-16 00:10:00, and the first score takes 3m of them: scores begin at 2025-06-16 00:13:00; take '
               '--from=2025-06-16T00:13:00Z for a span without a gap'),
         (3500, '; they begin at 2025-06-16 00:59:00, and the first score takes 3m of them: nothing is scored in this span; wait until 2025-06-16 01:02:00, '
-               'or take a shorter step'),
-        (9000, ', and none at --to: look at the expression, or choose a span of which there are samples'),
+               'or set a shorter step'),
+        (9000, ', and none at --to: check the expression, or choose a span with samples'),
     ],
 )  # fmt: skip
 def test_history_that_is_too_short_is_told_before_it_is_read(tmp_path, born, said):

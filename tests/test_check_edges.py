@@ -93,7 +93,7 @@ def test_a_source_of_edges_alone_is_asked_by_somebody():
         'root_cause': {'edges': [{**CALLS, 'source': 'traces'}]}, 'detectors': [{'name': 'up', 'expr': 'up'}],
     }  # fmt: skip
     assert check(configuration.parse(json.dumps(tree)), online=True, say=lines.append)
-    assert not any('no detector asks it' in line for line in lines)
+    assert not any('no detector uses it' in line for line in lines)
 
 
 @pytest.mark.parametrize('labels, says', [

@@ -43,7 +43,7 @@ def test_each_source_is_asked_and_named():
     assert not status
     assert lines[0].startswith('prometheus: reachable, 3.1, ') and 'sources.spare: reachable, 3.1, ' in text
     assert 'sources.away: http://127.0.0.1:1 cannot be reached' in text and 'error: sources.tenant: ' in text and 'answered 401' in text
-    assert 'warning: sources.spare: no detector asks it' in text
+    assert 'warning: sources.spare: no detector uses it' in text
     asked = [request.form.get('query') for request in good.requests]
     assert 'up' in asked
     rows = {line.split()[0]: line for line in lines if line.split()[:1] and line.split()[0] in 'abc'}
@@ -69,7 +69,7 @@ def test_the_alertmanager_is_asked_for_its_silences():
     text = 'prometheus: {{url: "http://127.0.0.1:1"}}\nalertmanager: {{url: "{}"}}\ndetectors: [{{name: a, expr: up}}]'
     with Wire(alertmanager) as good:
         status, lines = checked(text.format(good.url))
-        assert status and 'alertmanager: reachable, 0 silences in force that say false alarm' in lines
+        assert status and 'alertmanager: reachable, 0 silences for false alarms in force' in lines
         assert check(configuration.parse(text.format(good.url)), online=False, say=lines.append) and silences == ['/api/v2/silences']
     with Wire(closed) as bad:
         status, lines = checked(text.format(bad.url))

@@ -60,7 +60,7 @@ def silent(peer, _number):
 REFUSING = {
     'unauthorised': (replying(lambda request: (401, b'Unauthorized')), 'answered 401: not allowed; check basic_auth, authorization or oauth2'),
     'forbidden': (replying(lambda request: (403, b'forbidden')), 'answered 403: not allowed; check basic_auth, authorization or oauth2'),
-    'redirect': (redirecting, 'redirects to https://login.example/: put the address that answers in the place of its url'),
+    'redirect': (redirecting, 'redirects to https://login.example/: set its url to the address that answers'),
     'no such path': (replying(lambda request: (404, b'404 page not found')), 'answered 404: there is no api/v1/query below it'),
     'a login page': (replying(lambda request: b'<!doctype html><title>Sign in'), "not a query result (JSON is malformed: invalid character (byte 0)); it "
                      "begins with '<!doctype html><title>Sign in'"),
@@ -80,10 +80,10 @@ def test_an_answer_that_says_no_fails_the_check(kind):
 @pytest.mark.parametrize(
     ('kind', 'says'),
     [
-        ('own', 'its certificate is not trusted (self-signed certificate); name the authority in tls_config.ca_file'),
-        ('expired', 'its certificate is not trusted (certificate has expired); renew it, or look at the clock of this machine'),
+        ('own', 'its certificate is not trusted (self-signed certificate); set tls_config.ca_file to the certificate of its authority'),
+        ('expired', 'its certificate is not trusted (certificate has expired); renew it, or check the clock of this machine'),
         ('other name', "its certificate is not trusted (IP address mismatch, certificate is not valid for '127.0.0.1'); "
-         'write the name that the certificate is for in its url'),
+         'use the name in the certificate as the host of its url'),
     ],
 )  # fmt: skip
 def test_a_certificate_that_is_not_trusted_fails_the_check(certificates, monkeypatch, kind, says):
@@ -100,7 +100,7 @@ def test_https_in_the_url_of_a_server_without_tls_fails_the_check():
     """It says which word to change."""
     with Wire(lambda peer, number: (peer.sock.recv(1000), peer.answer(b'bad request', 400))) as wire:
         good, text = told(wire.url.replace('http:', 'https:'))
-    assert not good and 'the server does not speak it at this port: write http:// in its url' in text
+    assert not good and 'the server does not use TLS at this port: write http:// in its url' in text
 
 
 def refused():
@@ -120,14 +120,14 @@ def refused():
 def test_a_server_that_is_not_there_is_reported_and_no_error(url, says):
     """It may come: the configuration can be checked where its Prometheus is not."""
     good, text = told(url(), timeout='5s')
-    assert good and f'prometheus: {url()[:12]}' in text and says in text and 'expressions are not tried' in text
+    assert good and f'prometheus: {url()[:12]}' in text and says in text and 'expressions are not checked' in text
 
 
 def test_a_server_that_does_not_answer_is_told_from_one_that_is_not_there():
     """By the time-out, which has its own words."""
     with Wire(silent) as wire:
         good, text = told(wire.url, timeout='500ms')
-    assert good and f'prometheus: {wire.url} was slower than the timeout of 0.5 s; expressions are not tried' in text
+    assert good and f'prometheus: {wire.url} did not answer within the timeout of 0.5 s; expressions are not checked' in text
 
 
 def test_a_clock_that_is_not_ours_is_told_with_its_size():

@@ -278,7 +278,7 @@ def test_a_truncated_model_is_one_line(run, tmp_path, share):
 def test_another_model_than_the_pinned_one(run):
     """--sha256 is compared before anything in the file is used."""
     assert refused(run, 'check-model', 'builtin:default', '--sha256', '0' * 64).endswith(
-        f'the configuration pins {"0" * 64}: not the file that was meant'
+        f'the configuration pins {"0" * 64}: this is another file'
     )
 
 
@@ -379,7 +379,7 @@ def config(tmp_path, url='http://127.0.0.1:1', **detector):
         ({'model': 'none.onnx'}, '{folder}/none.onnx: cannot be read: No such file or directory'),
         (
             {'sha256': '0' * 64},
-            f'{DEFAULT}: sha256 is {bundle.digest(DEFAULT.read_bytes())}, the configuration pins {"0" * 64}: not the file that was meant',
+            f'{DEFAULT}: sha256 is {bundle.digest(DEFAULT.read_bytes())}, the configuration pins {"0" * 64}: this is another file',
         ),
         ({'step': '2d'}, 'the model has no calibration for class 0 at a step of 172800 s'),
         ({'model': 'tiny.onnx', 'step': '500ms'}, 'the model has no calibration for class 0 at a step of 0.5 s'),
@@ -476,7 +476,7 @@ def test_when_the_first_score_comes_is_said_beside_what_the_server_keeps(run, tm
         assert status == 0 and 'keeps samples for 15d' in out.splitlines()[0]
         assert warning == (
             'warning: cpu: the first score takes 40 samples, 40d at a step of 1d, and the server keeps them for 15d: after each start at least '
-            '26d pass without a score; keep samples for 41d (--storage.tsdb.retention.time), or take a step of 8h or less'
+            '26d pass without a score; keep samples for 41d (--storage.tsdb.retention.time), or set a step of 8h or less'
         )
         assert 'first scores: up to 41d after the first sample, for there is less history: cpu (the server keeps 15d)\n' in out
         path = config(tmp_path, prometheus.url, delay='0s', step='1s')
@@ -498,8 +498,8 @@ def test_a_server_that_does_not_say_how_long_it_keeps_samples(run, tmp_path):
 
     with wire.Wire(page) as server:
         status, out, _ = run('check-config', config(tmp_path, server.url, step='1d'))
-    assert status == 0 and 'how long it keeps samples is not known' in out.splitlines()[0]
-    assert 'how long the server keeps samples is not known: Prometheus as it comes keeps 15d' in out
+    assert status == 0 and 'its retention is unknown' in out.splitlines()[0]
+    assert 'the retention of the server is unknown: Prometheus keeps 15d by default' in out
 
 
 @pytest.mark.parametrize(
@@ -524,7 +524,7 @@ def test_entities_beyond_the_limit_and_a_shared_budget_below_the_floor_are_warne
     limited = config(tmp_path, prometheus.url, delay='0s', expr='prometheus_http_requests_total > -1', max_entities=1, false_alarms='0.002/week in all')
     status, out, _ = run('check-config', limited)
     one, beyond, budget = checked(out)[1]
-    assert one == 'warning: cpu: max_entities of 1: only the entity that comes first is watched'
+    assert one == 'warning: cpu: max_entities of 1: only the first entity is scored'
     assert status == 0 and re.fullmatch(r'warning: cpu: [1-9]\d* entities beyond max_entities \(1\) would not be scored', beyond)
     assert budget.startswith('warning: cpu: the budget, shared among 1 entities, is 0.002 per entity-week, below the floor of ')
 
@@ -533,7 +533,7 @@ def test_entities_beyond_the_limit_and_a_shared_budget_below_the_floor_are_warne
 def test_a_label_to_group_by_that_no_series_has_is_warned_of(run, tmp_path, prometheus):
     """All series become one without labels. Where that is meant, nothing is said."""
     prometheus.wait_for('up')
-    expected = 'warning: cpu: by (instence): the answer is one series without labels, so all is judged as one; look at the spelling'
+    expected = 'warning: cpu: by (instence): the answer is one series without labels, so all series are one entity; check the spelling'
     for expr, warned in (
         ('sum by (instence) (up)', True), ('sum(up) by (instence)', True), ('sum by (instance) (up)', False), ('sum(up)', False),
         ('count(sum by (instance) (up))', False),
@@ -572,7 +572,7 @@ def test_an_unreachable_prometheus_is_reported_and_no_error(run, tmp_path):
     path = config(tmp_path)
     status, out, _ = run('check-config', path)
     assert status == 0 and checked(out)[2] == f'{path}: OK' and 'ENTITIES' not in out
-    assert re.match(r'prometheus: http://127\.0\.0\.1:1 cannot be reached: .+; expressions are not tried\n', out)
+    assert re.match(r'prometheus: http://127\.0\.0\.1:1 cannot be reached: .+; expressions are not checked\n', out)
 
 
 # -- before anything runs

@@ -68,5 +68,5 @@ def test_a_file_that_is_still_written_is_read_when_it_is_whole(tmp_path):
 def test_sighup_with_presets_says_that_there_is_no_file(tmp_path):
     """Presets come with the program; there is nothing to read again."""
     with exporter.Exporter(tmp_path, 'http://127.0.0.1:1', [], '--preset=prometheus', '--prometheus.url=http://127.0.0.1:1') as running:
-        assert reread(running, ['level=info', 'there is no file to read again']) == '1.0'
+        assert reread(running, ['level=info', 'there is no file to reload']) == '1.0'
         assert running.stop() == 0

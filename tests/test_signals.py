@@ -141,7 +141,7 @@ def test_sighup_reads_the_web_configuration_too(tmp_path):
     with servers.Process(command, servers.answers(url + '/-/healthy'), log=tmp_path / 'log') as process:
         assert servers.http.get(url, timeout=LIMIT_SECONDS).status_code == 200
         os.kill(process.child.pid, signal.SIGHUP)
-        servers.wait_until(lambda: 'web configuration read again' in process.log.read_text(), LIMIT_SECONDS, 'the signal to act')
+        servers.wait_until(lambda: 'web configuration reloaded' in process.log.read_text(), LIMIT_SECONDS, 'the signal to act')
         web.write_text('a: 1')
         os.kill(process.child.pid, signal.SIGHUP)
         servers.wait_until(lambda: 'web configuration cannot be used' in process.log.read_text(), LIMIT_SECONDS, 'the bad file to be noticed')

@@ -88,7 +88,7 @@ def _put_together(config, asked, wanted, folder, whole, log):
         lacking = {each: [one.name for one in asked if any(fetch.lacking(config, one, wanted, folder, each).values())] for each in whole.all()}
         if missing := {each: names for each, names in lacking.items() if names}:
             why = ''.join(f'\n  part {each}: {", ".join(names)}' for each, names in missing.items())
-            raise CollectError(f'{folder}: {len(missing)} of {whole.of} parts have not fetched all of theirs; run them, then this again:{why}')
+            raise CollectError(f'{folder}: {len(missing)} of {whole.of} parts are not completely fetched; run them, then run this again:{why}')
         for detector in asked:
             target = store.Store(folder, fetch.about(config, detector))
             target.prepare()
@@ -108,7 +108,7 @@ def load(path, data, folder):
         found = _open(path, data, config, detector, folder)
         wanted = spans.wanted(data.spans, detector.step, 0)['fine']
         if detector.name not in reports or (detector.name not in data.files and spans.without(wanted, found.store.covered('fine'))):
-            raise CollectError(f'detector {detector.name!r}: {found.store.folder} has not all of its spans: run fetch first')
+            raise CollectError(f'detector {detector.name!r}: {found.store.folder} does not have all of its spans: run fetch first')
         dropped = frozenset(name.encode() for name in reports[detector.name].dropped)
         out.append(dataclasses.replace(found, dropped=dropped))
     return out

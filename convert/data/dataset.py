@@ -92,7 +92,7 @@ class Dataset:
         """
         chosen = self.entities(part) if entities is None else sorted(entities)
         if not chosen and getattr(self.parts, part):
-            raise DatasetError(f'detector {self.detector!r}: spans.{part}: no entity has a sample there that could be used')
+            raise DatasetError(f'detector {self.detector!r}: spans.{part}: no entity has a usable sample in it')
         windows = [window for span in self.steps(part) for window in _windows(span, steps, lead_steps)]
         longest = max((end - first for first, end, _, _ in windows), default=1)
         size = max(1, min(store.GROUP if series is None else DRAWN, SAMPLES // (longest * self.store.features)))
@@ -191,6 +191,6 @@ def _windows(span, steps, lead_steps):
     if steps is None:
         return [(first - lead_steps, end, first, end)]
     if steps <= lead_steps:
-        raise DatasetError(f'windows of {steps} steps have no room for a lead of {lead_steps}')
+        raise DatasetError(f'windows of {steps} steps are too short for a lead of {lead_steps}')
     counts = steps - lead_steps
     return [(at - lead_steps, at + counts, at, min(at + counts, end)) for at in range(first, end, counts)]

@@ -89,7 +89,7 @@ def fetch(config, detectors, parts, root, *, sources, log, part=None, now=clock.
     log(f'  {samples} samples fetched')
     if failed:
         why = ''.join(f'\n  detector {name!r}: {error}' for name, error in failed.items())
-        raise FetchError(f'{len(detectors) - len(failed)} of {len(detectors)} detectors are there; run it again to go on with the others:{why}')
+        raise FetchError(f'{len(detectors) - len(failed)} of {len(detectors)} detectors are there; run it again to continue with the others:{why}')
     return stores
 
 
@@ -97,7 +97,7 @@ def _refuse_future(config, detectors, parts, now):
     delay = max(detector.delay for detector in detectors)
     for part, number, (_, end) in parts.named():
         if end > now - delay:
-            raise FetchError(f'spans.{part}[{number}] ends at {spans.text(end)}, which has not passed yet')
+            raise FetchError(f'spans.{part}[{number}] ends at {spans.text(end)}, which is in the future')
 
 
 def lacking(config, detector, parts, root, part=None):

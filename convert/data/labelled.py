@@ -47,7 +47,7 @@ def sets(folder):
     if not folder.exists():
         raise LabelledError(f'{folder}: no such folder: {EXPECTED}')
     if not folder.is_dir():
-        raise LabelledError(f'{folder}: a file, and no folder: {EXPECTED}')
+        raise LabelledError(f'{folder}: a file, not a folder: {EXPECTED}')
     found = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith('.'))
     if not found:
         raise LabelledError(f'{folder}: no set in it: {EXPECTED}')
@@ -100,10 +100,10 @@ def _recording(file):
     if not len(times) == len(values) == len(labels) >= 2 or values.ndim != 2 or not 0 <= split < len(times):
         raise ValueError(f't {list(times.shape)}, x {list(values.shape)}, y {list(labels.shape)}, split {split}: expected [T], [T, F], [T], 0 to T - 1')
     if not (np.diff(times) >= 0).all():
-        raise ValueError('t goes back')
+        raise ValueError('t is not in ascending order')
     step = float(np.median(np.diff(times)))
     if not step > 0:
-        raise ValueError('t does not advance: more than half of its times are doubled')
+        raise ValueError('t has duplicates: more than half of its times')
     place = np.round((times - times[0]) / step).astype(int)
     grid = np.full((place[-1] + 1, values.shape[1]), np.nan)
     grid[place] = values

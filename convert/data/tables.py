@@ -200,7 +200,7 @@ def _time(value):
     if isinstance(value, datetime):
         value = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     if not abs(float(value)) < MOST_TIME:
-        raise ValueError(f'time {value} is not in unix seconds (milliseconds perhaps)')
+        raise ValueError(f'time {value} is not in unix seconds (perhaps milliseconds)')
     return float(value)
 
 

@@ -87,7 +87,7 @@ def parts(folder, name):
 def _files(folder):
     folder = Path(folder)
     if not folder.is_dir():
-        raise ForecastSetError(f'{folder}: {"a file, and no folder" if folder.exists() else "no such folder"}: {EXPECTED}')
+        raise ForecastSetError(f'{folder}: {"a file, not a folder" if folder.exists() else "no such folder"}: {EXPECTED}')
     return {path.stem: path for path in sorted(folder.glob(f'*{HOURLY}.npz'))}
 
 
@@ -106,7 +106,7 @@ def _pairs(path):
             if unfit := [name for name, pair in zip(names, found, strict=True) if any(each.ndim != 1 or not len(each) for each in pair)]:
                 raise ForecastSetError(f'{path}: {unfit[0]}: expected samples of one series, float [n], in {unfit[0] + TRAIN} and {unfit[0] + TEST}')
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ForecastSetError(f'{path}: not a file of numpy: {error}') from error
+        raise ForecastSetError(f'{path}: not a numpy file: {error}') from error
     if not found:
         raise ForecastSetError(f'{path}: no SERIES{TRAIN} in it: {EXPECTED}')
     return found

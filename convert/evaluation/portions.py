@@ -61,7 +61,7 @@ class Portions:
         """PortionError naming the parts that have not measured theirs."""
         if self._missing:
             why = ''.join(f'\n  part {each}: {", ".join(names)}' for each, names in sorted(self._missing.items()))
-            raise PortionError(f'{len(self._missing)} of {self._part.of} parts have not measured all of theirs; run them, then this again:{why}')
+            raise PortionError(f'{len(self._missing)} of {self._part.of} parts are not completely measured; run them, then run this again:{why}')
 
 
 def _write_set(file, measured):

@@ -64,7 +64,7 @@ def check(folder):
     """The names of the incidents of a folder; CaseError where there are none. Called before anything takes minutes."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise CaseError(f'{folder}: {"a file, and no folder" if folder.exists() else "no such folder"}: {EXPECTED}')
+        raise CaseError(f'{folder}: {"a file, not a folder" if folder.exists() else "no such folder"}: {EXPECTED}')
     found = sorted(path.stem for path in folder.glob('*__*.npz') if not path.stem.endswith(HEALTHY))
     if not found:
         raise CaseError(f'{folder}: no incident in it: {EXPECTED}')
@@ -90,7 +90,7 @@ def _read(path, keys):
         with np.load(path, allow_pickle=False) as data:
             found = {key: data[key] for key in keys if key in data.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise CaseError(f'{path}: not a file of numpy: {error}') from error
+        raise CaseError(f'{path}: not a numpy file: {error}') from error
     if missing := [key for key in keys if key not in found]:
         raise CaseError(f'{path}: no {", ".join(missing)} in it: {EXPECTED}')
     series = len(found['node'])

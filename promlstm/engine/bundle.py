@@ -181,7 +181,7 @@ def parse(
 def _text(metadata: Mapping[str, str], name: str) -> str:
     text = metadata.get(PREFIX + name)
     if text is None and PREFIX + 'forecast' in metadata:
-        raise BundleFormatError('it forecasts, and does not score: name it under `forecast.model` of the detector')
+        raise BundleFormatError('it is a forecast model and does not score: set it as `forecast.model` of the detector')
     if text is None:
         raise BundleFormatError(
             f'no {PREFIX}{name} in the file: not made by `python -m convert` (`python -m convert wrap` wraps a plain ONNX file)'
@@ -208,7 +208,7 @@ def _proof(metadata: Mapping[str, str], version: int) -> Proof:
 def _check_proven(proof: Proof, calibration: Calibration, manifest: Manifest, text: str) -> None:
     """Check that the proof is of this calibration, and has a case in each of its ranges of steps that the model may run at."""
     if proof.calibration != digest(text.encode()):
-        raise BundleFormatError('calibration: not the one that the proof was released with: a row or a figure of it was changed')
+        raise BundleFormatError('calibration: does not match the proof: a row or number was changed')
     lowest, highest = manifest.step_seconds
     for low, high in sorted({row.step_seconds for row in calibration.rows}):
         runs = low <= highest and high > lowest

@@ -49,7 +49,7 @@ def check(data: bytes, source: str) -> None:
     if last == wanted:
         return
     if last[:-64] == wanted[:-64]:
-        raise BundleFormatError(f'{source}: its bytes are not those that were released: the digest at its end is that of other bytes: {REMEDY}')
+        raise BundleFormatError(f'{source}: it was changed or damaged: its content does not match the digest at its end: {REMEDY}')
     try:
         found = properties(data)
     except ValueError as error:

@@ -115,7 +115,7 @@ def read(path: str | Path, sha256: str | None = None) -> tuple[bytes, str]:
         raise BundleFormatError(f'{path}: cannot be read: {error.strerror}') from error
     found = contract.digest(data)
     if sha256 and found != sha256.lower():
-        raise BundleFormatError(f'{path}: sha256 is {found}, the configuration pins {sha256}: not the file that was meant')
+        raise BundleFormatError(f'{path}: sha256 is {found}, the configuration pins {sha256}: this is another file')
     digest.check(data, str(path))
     wire.check(data, str(path))
     return data, found

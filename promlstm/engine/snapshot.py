@@ -64,7 +64,7 @@ def check(specs: Specs, entities: int, memory: Memory, table: Entities, verdicts
     """
     like = Snapshot(0.0, '', memory, table.stored(), table.identities, verdicts).columns()
     if unlike := sorted(like.keys() ^ specs.keys()):
-        raise CheckpointError(f'it has other columns than this detector remembers: {unlike[0]}')
+        raise CheckpointError(f'its columns differ from those of this detector: {unlike[0]}')
     for name, column in like.items():
         dtype, shape = specs[name]
         if dtype != column.dtype.str or len(shape) != column.ndim or shape[1:] != column.shape[1:]:

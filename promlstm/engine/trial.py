@@ -120,9 +120,9 @@ class Trials:
                 timer.cancel()
         had = f'{memory >> 20} MiB and {self._seconds:g} s'
         if self._stopped:
-            raise BundleError(f'{source}: not tried to the end, for the exporter stops')
+            raise BundleError(f'{source}: not tried to the end, because promlstm is stopping')
         if late.is_set():
-            raise BundleFormatError(f'{source}: refused: the process that tried it had not ended within {self._seconds:g} s')
+            raise BundleFormatError(f'{source}: refused: the process that tried it did not end within {self._seconds:g} s')
         try:
             answer = msgspec.json.decode(said, type=Answer)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -138,7 +138,7 @@ class Trials:
         """The process of a trial; it has ended when the block has."""
         with self._lock:
             if self._stopped:
-                raise BundleError(f'{source}: not tried, for the exporter stops')
+                raise BundleError(f'{source}: not tried, because promlstm is stopping')
             try:
                 child = started(self._module, source, str(memory), str(int(self._seconds) + 1))
             except OSError as error:

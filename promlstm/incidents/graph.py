@@ -217,7 +217,7 @@ class Graph:
         for column, limit in zip(numbers, limits, strict=True):
             fits = fits and column.dtype == np.int64 and column.shape == seen.shape and bool(((column >= 0) & (column < limit)).all())
         if not fits or len(seen) > MOST_EDGES:
-            raise CheckpointError('its graph has edges between names that it does not have')
+            raise CheckpointError('its graph has edges between names that are not in the file')
         dependant, dependency, scope, source = numbers
         return cls(names, tuple(texts.scopes), tuple(texts.sources), dependant, dependency, scope, source, seen)
 

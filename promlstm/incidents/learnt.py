@@ -134,7 +134,7 @@ def decoded(data: bytes, source: str, *, sha256: str | None = None) -> Learnt:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f'{source}: not a graph that `python -m convert graph` wrote: {error}') from error
     if _digest(sealed.graph) != sealed.sha256:
-        raise ConfigError(f'{source}: its content is not what was written: the digest in it is that of something else')
+        raise ConfigError(f'{source}: it was changed or damaged: its content does not match its digest')
     return sealed.graph
 
 

@@ -85,4 +85,4 @@ def _check(members: Members, incidents: Spans, times: Floats, removed: Bools, or
     fits = fits and bool(((members.detector >= 0) & (members.detector < origins)).all())
     fits = fits and bool(((members.incident >= WAITING) & (members.incident < len(incidents))).all())
     if not fits:
-        raise CheckpointError('its incidents have members that it does not have')
+        raise CheckpointError('its incidents refer to members that are not in the file')

@@ -178,7 +178,7 @@ def read(path: Path, accept: Callable[[Header], None], *, limit_bytes: int | Non
             column = columns[name] = np.empty(shape, dtype)
             _fill(file, column.reshape(-1).view(np.uint8).data, digest)
         if file.read(DIGEST_BYTES) != digest.digest():
-            raise CheckpointError('its bytes are not those that were written: the checksum at its end is that of other bytes')
+            raise CheckpointError('it is damaged: its content does not match the checksum at its end')
         return header, columns
 
 

@@ -134,7 +134,7 @@ class Dependencies:
         except PromlstmError as error:
             with self._lock:
                 if query in self._queries:
-                    self._failed(query.name, 'edges cannot be asked for, those that are known stay', error)
+                    self._failed(query.name, 'edges cannot be queried, known edges stay in use', error)
             return
         with self._lock:
             if query not in self._queries:
@@ -165,7 +165,7 @@ class Dependencies:
                     _, found, sha256 = learnt.configured(config, path)
                     self._file = known, found, f'{learnt.NAME} {sha256}'
             except PromlstmError as error:
-                self._failed(learnt.NAME, 'the graph cannot be used, what is known of an earlier one stays', error)
+                self._failed(learnt.NAME, 'the graph cannot be used, the previous one stays in use', error)
             if self._file:
                 self._add(learnt.NAME, self._file[2], self._file[1], self._clock.now(), good=self._file[0] == known)
 
@@ -180,7 +180,7 @@ class Dependencies:
         self._telemetry.set('promlstm_dependency_edges', len(found.edges), name)
         if good:
             self._telemetry.set('promlstm_dependency_last_success_timestamp_seconds', now, name)
-            self._say(name, 'some edges are not of use', '; '.join((*found.odd, *graph.odd[identity], *warnings)))
+            self._say(name, 'some edges cannot be used', '; '.join((*found.odd, *graph.odd[identity], *warnings)))
 
     def _hold(self, graph: Graph) -> None:
         sources = {query.identity for query in self._queries} | ({self._file[2]} if self._file else set())
@@ -198,4 +198,4 @@ class Dependencies:
         if problem:
             event(log, 'warn', message, edges=name, err=problem)
         else:
-            event(log, 'info', 'edges are as they should be again', edges=name)
+            event(log, 'info', 'edges can be used again', edges=name)

@@ -48,7 +48,7 @@ class Server:
                 found = 0.0
             if abs(found - self._logged_skew) > max(SKEW_SECONDS, abs(self._logged_skew) / 10) or (not found and self._logged_skew):
                 self._logged_skew = found
-                what = f'{skew_text(found)}: samples are judged that much late or are not there yet' if found else 'the clocks agree again'
+                what = f'{skew_text(found)}: samples are scored that much late, or do not exist yet' if found else 'the clocks agree again'
                 event(log, 'warn' if found else 'info', what, source=self._name, skew_seconds=found)
             return skew_text(self._logged_skew)
 

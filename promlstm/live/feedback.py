@@ -101,9 +101,9 @@ class Feedback:
         if problem != self._problem:
             self._problem = problem
             if problem:
-                event(log, 'warn', 'silences cannot be used' if good else 'silences cannot be read, those known stay in force', err=problem)
+                event(log, 'warn', 'silences cannot be used' if good else 'silences cannot be read, known ones stay in force', err=problem)
             else:
-                event(log, 'info', 'silences are read again')
+                event(log, 'info', 'silences can be read again')
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,9 +168,9 @@ class Acceptance:
             if about and silence.id not in self._told:
                 self._told.add(silence.id)
                 if narrow.any():
-                    self._say('info', 'a silence says false alarm', entities=int(narrow.sum()), silence=silence.id)
+                    self._say('info', 'a silence for a false alarm applies', entities=int(narrow.sum()), silence=silence.id)
                 else:
-                    what = 'a silence says false alarm of whatever there is and is refused: let it name who'
+                    what = 'a silence for a false alarm matches every entity and is ignored: add a matcher on a label of the entity'
                     self._say('warn', what, entities=len(about), silence=silence.id)
             covered.append((silence, np.concatenate([rows, narrow])))
         self._covered = covered
@@ -201,7 +201,7 @@ class Acceptance:
         if len(back):
             detector.undo(np.array(rows, np.int64)[back], each.memory.take(back))
             self._count('restored_alarms', len(back))
-            self._say('info', 'a silence was expired early: what it accepted is an anomaly again', entities=len(back), silence=each.silence)
+            self._say('info', 'a silence was expired early: the previous normal levels are restored', entities=len(back), silence=each.silence)
         out = []
         for heir in dict.fromkeys(filter(None, covering)):
             places = np.array([place for place, name in enumerate(covering) if name == heir], np.int64)

@@ -228,4 +228,4 @@ class Gathering:
         key, now = f'{stage}: {type(error).__name__}', time.monotonic()
         if now - self._said.get(key, -np.inf) >= REPEAT_SECONDS:
             self._said[key] = now
-            event(log, 'error', 'incidents: what failed is left out, scores go on', exc_info=error, stage=stage, **facts)
+            event(log, 'error', 'incidents failed and are incomplete, scores continue', exc_info=error, stage=stage, **facts)

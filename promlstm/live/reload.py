@@ -23,7 +23,7 @@ log = logging.getLogger('promlstm.main')
 WATCH_SECONDS = 5.0  # between two looks at the file: a poll works on every file system, and where the system has no watches left
 SETTLE_SECONDS, SETTLE_LOOKS = 0.25, 40  # a file that changes within this time is read again, so often at most
 DOUBTED_LOOKS = 4  # a file that is not valid has to stay as it is for so many times that long: it may be half written
-PRESETS = 'the configuration consists of presets, there is no file to read again'
+PRESETS = 'the configuration consists of presets, there is no file to reload'
 
 
 class Reload:

@@ -124,7 +124,7 @@ class Report:
         """How many entities are left out of what is rendered."""
         self.telemetry.set('promlstm_detector_unexported_entities', entities, self.config.name)
         if entities:
-            self.log_repeatedly('more entities than max_exported: some are not on the page', entities=entities, max_exported=self.config.max_exported)
+            self.log_repeatedly('more entities than max_exported: some are not exported', entities=entities, max_exported=self.config.max_exported)
 
     def alarms(self, verdicts: Verdicts) -> None:
         """Count the alarms that began with a step."""
@@ -207,16 +207,16 @@ class Report:
             low, high = self.config.range
             return f'{text}, or of samples outside range [{low:g}, {high:g}], which are not learnt'
         if never:
-            return f'no entity has been there for {needed} steps of {step:g} s, the longest for {age}: aggregate away the label that changes'
+            return f'no entity has existed for {needed} steps of {step:g} s, the longest for {age}: aggregate away the label that changes'
         left = (needed - age + 1) * step  # the sample after the last of these is the first that is judged
-        return f'{age} of {needed} steps of {step:g} s since the first sample, about {duration(left, units=2)} more if none is missing'
+        return f'{age} of {needed} steps of {step:g} s since the first sample, about {duration(left, units=2)} more if no sample is missing'
 
     def _retention_note(self, detector: Detector) -> str:
         kept, takes = self.server.retention_seconds(), detector.session.bundle.manifest.warmup_steps * self.config.step
         if kept is None or kept >= takes:
             return ''
-        note = f'the server keeps samples for {duration(kept)} only, so each start begins again with what there is of {duration(takes)}'
-        self.log_repeatedly(f'warming up takes longer than the server keeps samples: {note}', key='retention')
+        note = f'the server keeps samples for {duration(kept)} only, so each start begins the warm-up again, which takes {duration(takes)}'
+        self.log_repeatedly(f'the warm-up takes longer than the server keeps samples: {note}', key='retention')
         return f'; {note}'
 
     def _update_note(self, tally: Tally) -> None:
@@ -224,7 +224,7 @@ class Report:
         notes = [self.server.skew()]
         if tally.offset_seconds:
             off = duration(abs(tally.offset_seconds), units=2)
-            notes.append(f'the samples are {off} {"after" if tally.offset_seconds > 0 else "before"} the instant that was asked for')
+            notes.append(f'the samples are {off} {"after" if tally.offset_seconds > 0 else "before"} the requested time')
         self.status.note = '; '.join(filter(None, notes))
 
     def _odd_samples(self, tally: Tally, dropped: int) -> None:
@@ -239,20 +239,20 @@ class Report:
             self.log_repeatedly(f'the query API says of the expression: {tally.hint}', level='info', key='hint')
         if tally.partial:
             self.count('partial_answers', tally.partial)
-            self.log_repeatedly('answers may be partial: entities that they lack are not reported as missing')
+            self.log_repeatedly('answers may be partial: absent entities are not reported as missing')
         if tally.unread:
             self.count('unread_series', tally.unread)
             self.log_repeatedly('series were left out: their labels or samples cannot be read, or they are native histograms', series=tally.unread)
         if tally.offset_seconds:
             self.count('mistimed_answers')
             self.log_repeatedly(
-                'the samples are not of the instant that was asked for: look for a cache between promlstm and the query API',
+                'the samples are not from the requested time: check for a cache between promlstm and the query API',
                 key='mistimed', off_by_seconds=tally.offset_seconds,
             )  # fmt: skip
         tally.infinite = tally.nan = tally.warnings = tally.partial = tally.unread = 0
         tally.offset_seconds = 0.0
         if dropped:
-            self.log_repeatedly(f'{dropped} entities over max_entities ({self.config.max_entities}) are not watched')
+            self.log_repeatedly(f'{dropped} entities over max_entities ({self.config.max_entities}) are not scored')
 
     def failed(self, stage: str, cause: Exception, *, again: bool) -> None:
         """A step that failed; again = at another try of the same step, which is counted once."""
@@ -275,7 +275,7 @@ class Report:
         self.telemetry.count('promlstm_forecast_failures', (self.config.name,))
         expected = isinstance(error, PromlstmError)
         self.log_repeatedly(
-            'no forecast, scores go on', level='error', key=f'forecast: {type(error).__name__}', exc_info=None if expected else error, err=describe(error)
+            'no forecast, scores continue', level='error', key=f'forecast: {type(error).__name__}', exc_info=None if expected else error, err=describe(error)
         )
 
     def recovered(self) -> None:
@@ -302,4 +302,4 @@ class Report:
 def _not_numbers(series: int, tally: Tally) -> str:
     """What is said of series of which none has a sample that is a number."""
     samples = 'NaN' if not tally.infinite else 'NaN or ±Inf' if tally.nan else '±Inf'
-    return f'{series} series, all samples {samples}: look for a division by zero'
+    return f'{series} series, all samples {samples}: check for a division by zero'

@@ -161,14 +161,14 @@ class Storage:
         except FileNotFoundError:
             pass
         except (CheckpointError, OSError, MemoryError) as error:
-            event(log, 'warn', 'file of the incidents is not used, they begin anew', file=str(path), reason=_text(error))
+            event(log, 'warn', 'incidents file is not used, incidents start empty', file=str(path), reason=_text(error))
 
     def _accept_incidents(self, header: Header) -> None:
         now = self._now()
         if header.detector != OF_INCIDENTS:
-            raise CheckpointError(f'it is of the detector {header.detector!r}')
+            raise CheckpointError(f'it belongs to the detector {header.detector!r}')
         if not -math.inf < header.time <= now + AHEAD_SECONDS:
-            raise CheckpointError(f'it is from the future: its last step is {duration(round(header.time - now), units=2)} ahead of the clock')
+            raise CheckpointError(f'its last step is {duration(round(header.time - now), units=2)} ahead of the clock')
 
     def _read(self, path: Path, accept: Callable[[Header], None]) -> tuple[Header, Tensors] | None:
         """What checkpoint.read gives, once the thread has read it; None = the folder cannot be had. CheckpointError where that takes too long."""
@@ -192,17 +192,17 @@ class Storage:
         """CheckpointError where a detector cannot go on from a checkpoint with this header."""
         config, now = detector.config, self._now()
         if header.detector != config.name:
-            raise CheckpointError(f'it is of the detector {header.detector!r}')
+            raise CheckpointError(f'it belongs to the detector {header.detector!r}')
         if header.model != (running := detector.session.bundle.sha256):
-            raise CheckpointError(f'it is of another model: sha256 {header.model[:12]}, the detector runs {running[:12]}')
+            raise CheckpointError(f'it belongs to another model: sha256 {header.model[:12]}, the detector runs {running[:12]}')
         if differs := sorted(key for key in ours.keys() | header.settings.keys() if ours.get(key) != header.settings.get(key)):
             raise CheckpointError(_difference(differs[0], header.settings, ours))
         if not -math.inf < header.time <= now + config.step:
-            raise CheckpointError(f'it is from the future: its last step is {duration(round(header.time - now), units=2)} ahead of the clock')
+            raise CheckpointError(f'its last step is {duration(round(header.time - now), units=2)} ahead of the clock')
         replayed = detector.session.bundle.manifest.steps_of_replay(config.step, header.entities) * config.step
         if now - header.time > replayed:
             old, most = duration(round(now - header.time), units=2), duration(replayed, units=2)
-            raise CheckpointError(f'it is {old} old, and a start reads {most} of history: that is enough to begin anew')
+            raise CheckpointError(f'it is {old} old, and a start reads {most} of history: the history is used instead')
         if header.entities > config.max_entities:
             raise CheckpointError(f'it has {header.entities} entities, max_entities is {config.max_entities}')
         detector.check(header.specs, header.entities)
@@ -266,7 +266,7 @@ class Storage:
         except Exception as error:  # noqa: BLE001 (whatever it is, the next one may succeed, and scores go on)
             self._count_failure(name)
             of = {} if name == OF_INCIDENTS else {'detector': name}
-            self._say('error', 'checkpoint not written, the one before is kept', **of, file=str(path), err=_text(error))
+            self._say('error', 'checkpoint not written, the previous one is kept', **of, file=str(path), err=_text(error))
             return
         took, self._written[name] = self._monotonic() - began, (snapshot.time, last)
         if name == OF_INCIDENTS:
@@ -348,7 +348,7 @@ def _written(value: Any) -> str:
 
 def _difference(key: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> str:
     if key == 'prometheus':
-        return 'it is of samples of another Prometheus: its url, params or headers were others'
+        return 'it was made from another Prometheus: url, params or headers have changed'
     return f'its {key} is {theirs.get(key, "not set")[:200]}, the configuration says {ours.get(key, "nothing")[:200]}'
 
 

@@ -208,7 +208,7 @@ class Http:
         """The whole body, unpacked as it comes, so that neither a bomb nor a second copy is ever held."""
         body, limit = bytearray(), self.max_response
         if encoding not in ('identity', 'gzip', 'x-gzip'):
-            raise ResponseError(f'{self.url} gave an answer that cannot be decompressed: its encoding is {printable(encoding)}, not {self._coding}')
+            raise ResponseError(f'{self.url} returned an answer that cannot be decompressed: its encoding is {printable(encoding)}, not {self._coding}')
         for piece in pieces if encoding == 'identity' else _unpacked(pieces):
             size = len(body) + len(piece)
             if size > limit:
@@ -218,7 +218,7 @@ class Http:
                 room.grow(size, deadline)
             except TimeoutError as error:
                 raise SourceUnavailable(
-                    f'{self.url} gave an answer of {size} bytes or more, for which other answers left no memory within the timeout: '
+                    f'{self.url} returned an answer of {size} bytes or more, for which other answers left no memory within the timeout: '
                     'aggregate the expressions, or raise the memory limit'
                 ) from error
             body += piece
@@ -231,23 +231,23 @@ class Http:
             yield
         except _Redirected as error:
             raise ResponseError(
-                f'{url} redirects to {printable(str(error))}: put the address that answers in the place of its url'
+                f'{url} redirects to {printable(str(error))}: set its url to the address that answers'
             ) from error
         except TimeoutError as error:
-            raise SourceUnavailable(f'{self.url} was slower than the timeout of {timeout:g} s') from error
+            raise SourceUnavailable(f'{self.url} did not answer within the timeout of {timeout:g} s') from error
         except ssl.SSLCertVerificationError as error:
             what = f'its certificate is not trusted ({error.verify_message.rstrip(".")}); {_remedy(error.verify_code)}'
             raise SourceRefused(f'{self.url} cannot be reached: {what}') from error
         except ssl.SSLError as error:
             raise SourceRefused(f'{self.url} cannot be reached: TLS: {_tls_reason(error)}') from error
         except _Broken as error:
-            raise SourceUnavailable(f'{self.url} broke off in the middle of an answer: {error}') from error
+            raise SourceUnavailable(f'{self.url} ended the connection during an answer: {error}') from error
         except OSError as error:
             raise SourceUnavailable(f'{self.url} cannot be reached: {error.strerror or error}') from error
         except zlib.error as error:
-            raise ResponseError(f'{self.url} gave an answer that cannot be decompressed: {error}') from error
+            raise ResponseError(f'{self.url} returned an answer that cannot be decompressed: {error}') from error
         except (ProtocolError, ValueError) as error:
-            raise ResponseError(f'{self.url} gave an answer that is not HTTP: {printable(str(error))}') from error
+            raise ResponseError(f'{self.url} returned an answer that is not HTTP: {printable(str(error))}') from error
 
     def _context(self) -> ssl.SSLContext | None:
         """The ssl.SSLContext; the files are looked at for each query, as certificates are rotated."""
@@ -345,13 +345,13 @@ def printable(text: str) -> str:
 def _remedy(verify_code: int) -> str:
     """What to do about a certificate that is not trusted, by OpenSSL's number of the reason (x509_vfy.h)."""
     if verify_code in (9, 10):
-        return 'renew it, or look at the clock of this machine'
+        return 'renew it, or check the clock of this machine'
     if verify_code in (62, 64):
-        return 'write the name that the certificate is for in its url'
-    return 'name the authority in tls_config.ca_file'
+        return 'use the name in the certificate as the host of its url'
+    return 'set tls_config.ca_file to the certificate of its authority'
 
 
 def _tls_reason(error: ssl.SSLError) -> str:
     if error.reason in ('WRONG_VERSION_NUMBER', 'HTTP_REQUEST'):
-        return 'the server does not speak it at this port: write http:// in its url'
+        return 'the server does not use TLS at this port: write http:// in its url'
     return re.sub(r'^\[[^\]]*\] | \(_ssl\.c:\d+\)$', '', str(error))

@@ -43,7 +43,7 @@ LEAST_STEPS = 12  # of more series than that: each answer has their labels and a
 LABELS_BYTES, SAMPLE_BYTES = 300, 40  # of a series in an answer, on the safe side
 SAME_SECONDS = 0.001  # times come in milliseconds
 REST_SECONDS = 300.0  # at most; what a server says in Retry-After holds for all who ask it
-CLOCK_SECONDS = 1.0  # a sample of an instant query may be this far from the instant that was asked for: times may come in whole seconds
+CLOCK_SECONDS = 1.0  # a sample of an instant query may be this far from the requested time: times may come in whole seconds
 
 # Where GET is worth a try after POST (405 and 501 as Prometheus' own clients do), and what a gateway says that allows by method:
 # Kubernetes takes POST for `create` and GET for `get`.
@@ -102,7 +102,7 @@ class Vector:
     partial   the server says that series may be lacking: nobody is missing because of it
     unread    series that were left out, for they hold a native histogram or no number
     hints     what the server says of the expression, which is no reason to doubt the answer
-    offset_seconds  how far the samples are from the instant that was asked for: more than a second comes out of a cache, or of a
+    offset_seconds  how far the samples are from the requested time: more than a second comes out of a cache, or of a
               parameter that was replaced on the way; 0 = within a second
     """
 
@@ -404,7 +404,7 @@ def _text(said: Any) -> str:
 
 
 def _offset(times: Sequence[float], time: float) -> float:
-    """How far the samples of an instant answer are from the instant that was asked for, by the one that is furthest off."""
+    """How far the samples of an instant answer are from the requested time, by the one that is furthest off."""
     offsets = np.array(times, np.float64) - time
     furthest = float(offsets[np.abs(offsets).argmax()]) if len(offsets) else 0.0
     return furthest if abs(furthest) > CLOCK_SECONDS else 0.0

@@ -155,7 +155,7 @@ def create(http: Http, silence: Silence, author: str, timeout: float) -> str:
     try:
         return msgspec.json.decode(body, type=_Created).silenceID
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ResponseError(f'{http.url}/{PATH} made a silence and did not say which: {error}') from error
+        raise ResponseError(f'{http.url}/{PATH} created a silence but did not return its id: {error}') from error
 
 
 def false_alarms(silences: Iterable[Silence]) -> tuple[Silence, ...]:

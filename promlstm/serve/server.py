@@ -156,7 +156,7 @@ class Server:
         now = time.monotonic()
         if now - self._refused > REPEAT_SECONDS:
             self._refused = now
-            event(log, 'error', 'connections cannot be accepted, nobody is served meanwhile', err=str(error))
+            event(log, 'error', 'connections cannot be accepted', err=str(error))
         self._loop.remove_reader(self._socket)
         self._loop.call_later(PAUSE_SECONDS, self._resume)
 

@@ -40,7 +40,7 @@ class Site:
     statuses  gives {detector: status}, where str(status) is for people
     ready     whether /-/ready answers 200
     prefix    that all paths begin with, as `prefix_of` gives it
-    reload    reads the configuration again: the result is empty, or says why the one in force is kept; None = nobody may ask for it
+    reload    reads the configuration again: the result is empty, or says why the current one is kept; None = nobody may ask for it
     host      name under which browsers reach it, beside addresses and localhost
     sources   gives {detector: name of its source}
     incidents gives what /api/v1/incidents has; None = there is no such page

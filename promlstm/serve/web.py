@@ -115,11 +115,11 @@ class Web:
             self._telemetry.set('promlstm_web_config_last_reload_successful', 0)
             if str(error) != self._complaint:
                 self._complaint = str(error)
-                event(log, 'error', 'web configuration cannot be used, the one in force is kept', err=str(error))
+                event(log, 'error', 'web configuration cannot be used, the previous one stays in force', err=str(error))
             return
         old, self._now, self._complaint = self._now, fresh, ''
         self._succeeded()
-        event(log, 'info', 'web configuration read again', config=self._path, tls=bool(fresh.tls), users=len(fresh.config.users))
+        event(log, 'info', 'web configuration reloaded', config=self._path, tls=bool(fresh.tls), users=len(fresh.config.users))
         if old.tls is not fresh.tls or _sans(old.config) != _sans(fresh.config):
             self._changed()
 

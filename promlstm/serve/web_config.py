@@ -129,7 +129,7 @@ def parse(text: str, name: str, *, may_be_empty: bool = True) -> WebConfig:
     except yaml.YAMLError as error:
         raise ConfigError(f'{name}: {_without_content(error)}') from None  # what yaml quotes of the text may be a hash
     if tree is None and not may_be_empty:
-        raise ConfigError(f'{name}: it is empty now; to serve without TLS and passwords, write {{}} into it')
+        raise ConfigError(f'{name}: the file is empty; to serve without TLS and passwords, write {{}} into it')
     try:
         config = msgspec.convert({} if tree is None else tree, WebConfig)
     except msgspec.ValidationError as error:
@@ -230,7 +230,7 @@ def _check_tls(tls: TLS, where: str) -> None:
     for key in ('min_version', 'max_version'):
         version = getattr(tls, key)
         if version in _OLD_VERSIONS:
-            raise ConfigError(f'{where}.{key}: {version} is not served: it is broken (RFC 8996); expected {" or ".join(VERSIONS)}')
+            raise ConfigError(f'{where}.{key}: {version} is not supported: it is insecure (RFC 8996); expected {" or ".join(VERSIONS)}')
         if version not in VERSIONS:
             raise ConfigError(f'{where}.{key}: expected {" or ".join(VERSIONS)}, got {version!r}')
     if tls.min_version > tls.max_version:
@@ -245,7 +245,7 @@ def _check_tls(tls: TLS, where: str) -> None:
         if curve not in CURVES:
             raise ConfigError(f'{where}.curve_preferences: expected one of {", ".join(CURVES)}, got {curve!r}')
     if len(curves) > 1:
-        raise ConfigError(f"{where}.curve_preferences: Python's ssl can offer one curve or its own choice: name one, or leave the key out")
+        raise ConfigError(f"{where}.curve_preferences: Python's ssl supports one curve or its own choice: name one, or leave the key out")
 
 
 def _check_client_auth(tls: TLS, where: str) -> None:

@@ -120,4 +120,4 @@ def test_what_cannot_be_learnt_is_refused(past, tmp_path, options, says):
 def test_the_command_needs_a_configuration():
     """Or to be told that fleets are to be made up."""
     done = subprocess.run([sys.executable, '-m', 'convert', 'graph'], capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and 'CONFIG: missing; or say --simulated N' in done.stderr
+    assert done.returncode == 1 and 'CONFIG: missing; give it, or --simulated N' in done.stderr

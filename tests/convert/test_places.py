@@ -100,7 +100,7 @@ PLACES = {
     'out is below a file': (['--out={0}/file/x.onnx'], '{0}/file: cannot be written: File exists: a file'),
     'out is below a dangling link': (['--out={0}/dangling/x.onnx'], '{0}/dangling: cannot be written: File exists: a file or a dangling link'),
     'data is not there': (['--data={0}/none'], '{0}/none: no such folder: expected labelled telemetry, DIR/SET/ENTITY.npz'),
-    'data is a file': (['--data={0}/file'], '{0}/file: a file, and no folder: expected labelled telemetry'),
+    'data is a file': (['--data={0}/file'], '{0}/file: a file, not a folder: expected labelled telemetry'),
     'data is a dangling link': (['--data={0}/dangling'], '{0}/dangling: no such folder: expected labelled telemetry'),
     'data is empty': (['--data={0}/folder'], '{0}/folder: no set in it: expected labelled telemetry'),
     'data has an empty set': (['--data={0}'], '{0}/folder: no .npz file in it: expected labelled telemetry'),
@@ -111,7 +111,7 @@ PLACES = {
 @pytest.mark.parametrize('name', PLACES)
 def test_a_wrong_place_is_found_before_anything_takes_minutes(tmp_path, tiny, monkeypatch, capsys, name):
     """TensorFlow is not even asked for, and no work folder is begun elsewhere."""
-    (tmp_path / 'file').write_text('a file, and no folder\n')
+    (tmp_path / 'file').write_text('a file, not a folder\n')
     (tmp_path / 'folder').mkdir()
     (tmp_path / 'dangling').symlink_to(tmp_path / 'gone')
     monkeypatch.chdir(tmp_path)
@@ -163,7 +163,7 @@ DAMAGED = {
     'lengths differ': (arrays(y=np.zeros(49)), 'y [49]'),
     'one axis': (arrays(x=np.ones(50)), 'x [50]'),
     'nothing is tested': (arrays(split=50), 'split 50'),
-    'time goes back': (arrays(t=np.r_[np.arange(49), 3]), 't goes back'),
+    'time goes back': (arrays(t=np.r_[np.arange(49), 3]), 't is not in ascending order'),
     'objects': (arrays(note=np.array([{}])), 'cannot be read as labelled telemetry'),
 }  # fmt: skip
 

@@ -158,7 +158,7 @@ def _layers(kind):
         ('two inputs', '2 inputs and 1 outputs, expected one of each'),
         ('two outputs', '1 inputs and 2 outputs, expected one of each'),
         ('three features', 'it takes 3 features, the scaling has 2'),
-        ('any length', 'it takes windows of any length: say which with --window'),
+        ('any length', 'it takes windows of any length: choose one with --window'),
         ('short window', 'its window has 1 steps, expected 2 or more'),
         ('many steps', 'its output is [?, 10], expected a probability [batch, 1], a reconstruction [batch, 12, 2] or a forecast'),
         ('gru', 'is a GRU, which does not become one operator in ONNX: train it with LSTM'),
@@ -215,7 +215,7 @@ def test_an_output_that_may_be_two_things_must_be_named(tmp_path):
         if activation:
             assert wrap.read(path, one).output == 'probability' and wrap.read(path, one, output='forecast').output == 'forecast'
         else:
-            with pytest.raises(wrap.WrapError, match='which may be probability or forecast: say which with --output'):
+            with pytest.raises(wrap.WrapError, match='which may be probability or forecast: choose one with --output'):
                 wrap.read(path, one)
     with pytest.raises(wrap.WrapError, match='which is no reconstruction for a window of 12 steps of 1 features'):
         wrap.read(path, one, output='reconstruction')
@@ -231,7 +231,7 @@ def test_a_class_that_is_not_of_keras_is_never_built(tmp_path):
         config['config']['layers'][1].update(module='os', class_name='system', registered_name=None)
         for name in good.namelist():
             bad.writestr(name, json.dumps(config) if name == 'config.json' else good.read(name))
-    with pytest.raises(wrap.WrapError, match='system of os is not a class of Keras: it would be foreign code'):
+    with pytest.raises(wrap.WrapError, match='system of os is not a class of Keras: it would run foreign code'):
         wrap.read(path, wrap.scaling(small_models.SCALING))
 
 

@@ -397,7 +397,7 @@ def test_the_proof_is_of_the_calibration_beside_it():
     metadata['promlstm.calibration'] = metadata['promlstm.calibration'].replace('"surprise":[1', '"surprise":[1.5')
     assert '1.5' in metadata['promlstm.calibration']
     assert refusal(metadata=metadata) == (
-        'x.onnx: calibration: not the one that the proof was released with: a row or a figure of it was changed'
+        'x.onnx: calibration: does not match the proof: a row or number was changed'
     )
 
 

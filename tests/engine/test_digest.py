@@ -79,7 +79,7 @@ def test_the_reasons(tmp_path, never_seen):
     """What is wrong, and what to do."""
     data, path = tiny_model.build(), tmp_path / 'x.onnx'
     assert refused(path, flipped(data, 8000)) == (
-        f'its bytes are not those that were released: the digest at its end is that of other bytes: {REMEDY}'
+        f'it was changed or damaged: its content does not match the digest at its end: {REMEDY}'
     )
     assert refused(path, data[: -digest.LENGTH]) == (
         f'no digest at the end of the file: something was cut off, added or changed there: {REMEDY}'

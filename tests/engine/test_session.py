@@ -90,7 +90,7 @@ def test_the_pinned_digest(model):
     found = bundle.digest(model.read_bytes())
     assert session.load(model, sha256=found.upper()).bundle.sha256 == found
     assert refused(BundleFormatError, model, sha256='0' * 64) == (
-        f'sha256 is {found}, the configuration pins {"0" * 64}: not the file that was meant'
+        f'sha256 is {found}, the configuration pins {"0" * 64}: this is another file'
     )
 
 

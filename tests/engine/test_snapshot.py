@@ -173,8 +173,8 @@ def test_columns_of_another_shape_are_refused(tmp_path):
     new = Detector(config(history='0s'), session, source)
     new.check(specs, 3)
     wrong = {
-        'other columns': specs | {'memory.state.other': ('<f4', (3, 1))},
-        'other columns than this detector remembers: memory.latch.since': {name: spec for name, spec in specs.items() if name != 'memory.latch.since'},
+        'its columns differ': specs | {'memory.state.other': ('<f4', (3, 1))},
+        'its columns differ from those of this detector: memory.latch.since': {name: spec for name, spec in specs.items() if name != 'memory.latch.since'},
         'is <f4': specs | {'memory.alarm.since': ('<f4', (3,))},
         r'\[3, 2\]': specs | {'memory.season.anchor': ('<f8', (3, 2))},
         'has 2 rows, for 3': specs | {'entities.first_seen': ('<f8', (2,))},

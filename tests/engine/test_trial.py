@@ -88,7 +88,7 @@ def test_a_model_that_takes_all_memory(tmp_path):
 
 def test_a_model_that_does_not_end(tmp_path):
     """Hours of arithmetic, without any loop."""
-    assert refused(written(tmp_path, greedy_model.endless()), Trials(seconds=2)) == 'refused: the process that tried it had not ended within 2 s'
+    assert refused(written(tmp_path, greedy_model.endless()), Trials(seconds=2)) == 'refused: the process that tried it did not end within 2 s'
 
 
 @pytest.mark.parametrize(('does', 'says'), [
@@ -138,8 +138,8 @@ def test_what_is_being_tried_ends_with_the_exporter(tmp_path):
     assert os.getsid(child.pid) != os.getsid(0)  # Ctrl-C at the terminal does not reach it
     trials.stop()
     thread.join(LIMIT_SECONDS)
-    assert says == ['not tried to the end, for the exporter stops'] and child.returncode == -signal.SIGKILL
-    assert refused(path, trials, BundleError) == 'not tried, for the exporter stops'
+    assert says == ['not tried to the end, because promlstm is stopping'] and child.returncode == -signal.SIGKILL
+    assert refused(path, trials, BundleError) == 'not tried, because promlstm is stopping'
 
 
 def test_the_folder_that_it_runs_in_has_no_say(path, tmp_path, monkeypatch):

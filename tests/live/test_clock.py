@@ -164,6 +164,6 @@ def test_a_warm_up_that_the_server_cannot_feed_says_so():
     young = Running(Clock(start=START, speed=600.0), facts=facts, a={'step': '5m'}, b={'step': '5m'})
     young.source.series = {raw(instance='i'): noisy(1, born=START - 6000)}
     with logged('promlstm.runner') as records, running(young) as subject:
-        note = 'the server keeps samples for 1h40m only, so each start begins again with what there is of 3h20m'
+        note = 'the server keeps samples for 1h40m only, so each start begins the warm-up again, which takes 3h20m'
         wait_until(lambda: note in str(subject.scheduler.statuses()['a']), 60, 'the note')
     assert sum(note in record.getMessage() for record in records if record.facts['detector'] == 'a') == 1 and facts.asked == 1

@@ -91,10 +91,10 @@ def test_what_cannot_be_asked_stays_as_it_was_known(asked):
     assert (asked.number('failures_total', 'client -> server'), asked.number('edges', 'pod -> node'), asked.number('remembered_edges')) == (3, 1, 3)
     assert asked.number('last_success_timestamp_seconds', 'client -> server') == success
     ((level, message, facts),) = asked.said
-    assert (level, message) == ('WARNING', 'edges cannot be asked for, those that are known stay')
+    assert (level, message) == ('WARNING', 'edges cannot be queried, known edges stay in use')
     assert facts['edges'] == 'client -> server' and 'no such function' in facts['err']
     asked.look(calls=(200, vector({'client': 'shop', 'server': 'cart'})))
-    assert asked.said[-1][:2] == ('INFO', 'edges are as they should be again') and len(asked.said) == 2
+    assert asked.said[-1][:2] == ('INFO', 'edges can be used again') and len(asked.said) == 2
 
 
 @pytest.mark.parametrize('answer, says', [

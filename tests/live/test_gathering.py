@@ -140,7 +140,7 @@ def test_a_damaged_file_is_refused(before, tmp_path, damage):
     (tmp_path / 'incidents.checkpoint').write_bytes(damage((folder / 'incidents.checkpoint').read_bytes()))
     with logged('promlstm.storage') as records, running(struck(subject.ended - 600, storage=tmp_path, clock=later(subject, 30.0))) as again:
         wait_until(lambda: of_both(again), 60, 'the incident')
-    assert [record.getMessage() for record in records].count('file of the incidents is not used, they begin anew') == 1
+    assert [record.getMessage() for record in records].count('incidents file is not used, incidents start empty') == 1
 
 
 def test_a_file_of_a_detector_is_not_one_of_the_incidents(before, tmp_path):
@@ -150,7 +150,7 @@ def test_a_file_of_a_detector_is_not_one_of_the_incidents(before, tmp_path):
     shutil.copy(one, tmp_path / 'incidents.checkpoint')
     with logged('promlstm.storage') as records, running(struck(subject.ended - 600, storage=tmp_path, clock=later(subject, 30.0))) as again:
         wait_until(lambda: of_both(again), 60, 'the incident')
-    assert [record.facts['reason'] for record in records if 'they begin anew' in record.getMessage()] == ["it is of the detector 'a'"]
+    assert [record.facts['reason'] for record in records if 'incidents start empty' in record.getMessage()] == ["it belongs to the detector 'a'"]
 
 
 def configured(**keys):

@@ -22,9 +22,9 @@ class Saying(FaultySamples):
 @pytest.mark.parametrize(
     ('more', 'counter', 'says'),
     [
-        ({'partial': True, 'warnings': ('a store is away',)}, 'partial_answers', 'entities that they lack are not reported as missing'),
+        ({'partial': True, 'warnings': ('a store is away',)}, 'partial_answers', 'absent entities are not reported as missing'),
         ({'unread': 2}, 'unread_series', 'series were left out: their labels or samples cannot be read'),
-        ({'offset_seconds': -60.0}, 'mistimed_answers', 'the samples are not of the instant that was asked for'),
+        ({'offset_seconds': -60.0}, 'mistimed_answers', 'the samples are not from the requested time'),
     ],
 )
 def test_what_answers_say_of_themselves_is_counted_and_logged(more, counter, says):

@@ -49,9 +49,9 @@ def test_a_detector_that_scores_has_no_reason():
 @pytest.mark.parametrize(
     ('values', 'says'),
     [
-        ([np.nan], '1 series, all samples NaN: look for a division by zero'),
-        ([np.inf, -np.inf], '2 series, all samples ±Inf: look for a division by zero'),
-        ([np.nan, np.inf], '2 series, all samples NaN or ±Inf: look for a division by zero'),
+        ([np.nan], '1 series, all samples NaN: check for a division by zero'),
+        ([np.inf, -np.inf], '2 series, all samples ±Inf: check for a division by zero'),
+        ([np.nan, np.inf], '2 series, all samples NaN or ±Inf: check for a division by zero'),
     ],
 )
 def test_samples_that_are_no_numbers_are_named_as_such(values, says):

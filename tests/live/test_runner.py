@@ -87,7 +87,7 @@ def test_a_warm_up_reports_its_progress():
     ages = [12 + round((time - START) / 300) for name, time in subject.watched if name == 'a'][: len(said)]
     left = [duration(300 * (41 - age), units=2) for age in ages]
     assert said == [
-        f'warming: {age} of 40 steps of 300 s since the first sample, about {rest} more if none is missing'
+        f'warming: {age} of 40 steps of 300 s since the first sample, about {rest} more if no sample is missing'
         for age, rest in zip(ages, left, strict=True)
     ]
 

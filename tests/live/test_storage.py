@@ -159,8 +159,8 @@ REFUSED = {
     'false_alarms': (another('false_alarms', '2/week each'), 'its false_alarms is 1/week each, the configuration says 2/week each'),
     'noisy': (another('noisy', 'tolerate'), 'its noisy is not set, the configuration says tolerate'),
     'max_entities': (another('max_entities', 2), 'it has 3 entities, max_entities is 2'),
-    'model': (lambda _, path: {'a': {'model': other_model(path)}}, 'it is of another model: sha256 [0-9a-f]{12}, '),
-    'the future': (lambda *_: {'clock': Clock(start=START - 90000, speed=SPEED)}, 'it is from the future: its last step is 1d'),
+    'model': (lambda _, path: {'a': {'model': other_model(path)}}, 'it belongs to another model: sha256 [0-9a-f]{12}, '),
+    'the future': (lambda *_: {'clock': Clock(start=START - 90000, speed=SPEED)}, 'its last step is 1d'),
     'the past': (lambda first, _: {'clock': later(first, gap_seconds=3 * 86400)}, 'it is 3d.* old, and a start reads 20m of history'),
 }  # fmt: skip
 
@@ -182,7 +182,7 @@ def test_another_prometheus_is_another_memory(first, tmp_path):
     """The same expression asked of another server is about other entities; how the message says so gives nothing of its headers away."""
     with logged('promlstm.storage') as records, running(quick(later(first), storage=tmp_path, url='http://other:9090')) as subject:
         wait_until(lambda: subject.on_page('a'), 60, 'a on the page')
-    assert 'it is of samples of another Prometheus: its url, params or headers were others' in {record.facts.get('reason') for record in records}
+    assert 'it was made from another Prometheus: url, params or headers have changed' in {record.facts.get('reason') for record in records}
 
 
 def test_settings_that_memory_does_not_depend_on_may_change(first, tmp_path):

@@ -124,7 +124,7 @@ def test_a_pair_is_replaced_when_both_files_are(tmp_path, authority, caplog, mon
         wait_until(lambda: shown(served)[0] == 'second', READY_SECONDS, 'the new pair')
         assert served.successful() == 1
     records = dict.fromkeys(caplog.records)  # where a test before has set up the log, each is caught by two loggers
-    said = [record.facts['err'] for record in records if 'the one in force is kept' in record.message]
+    said = [record.facts['err'] for record in records if 'the previous one stays in force' in record.message]
     assert said == [f'{served.file}: tls_server_config: cert_file and key_file cannot be used: they belong to different pairs']
 
 
@@ -239,7 +239,7 @@ def test_prometheus_scrapes_with_certificate_and_password(tmp_path, authority):
     finally:
         logs.setup()
     told = ''.join(stream + pages)
-    assert 'answered' in told and 'the one in force is kept' in told
+    assert 'answered' in told and 'the previous one stays in force' in told
     for secret in (PASSWORD, 'wrong-password', known[7:], 'alice:', 'PRIVATE KEY'):
         assert secret not in told
 

@@ -68,7 +68,7 @@ rate_limit: {{interval: 1s, burst: 20}}
         ('tls_server_config: {client_auth_type: NoClientCert}', 'tls_server_config: missing one of cert or cert_file'),
         (
             f'tls_server_config: {{{PAIR}, min_version: TLS10}}',
-            'tls_server_config.min_version: TLS10 is not served: it is broken (RFC 8996); expected TLS12 or TLS13',
+            'tls_server_config.min_version: TLS10 is not supported: it is insecure (RFC 8996); expected TLS12 or TLS13',
         ),
         (f'tls_server_config: {{{PAIR}, max_version: SSL3}}', "tls_server_config.max_version: expected TLS12 or TLS13, got 'SSL3'"),
         (
@@ -86,7 +86,7 @@ rate_limit: {{interval: 1s, burst: 20}}
         ),
         (
             f'tls_server_config: {{{PAIR}, curve_preferences: [CurveP256, X25519]}}',
-            "tls_server_config.curve_preferences: Python's ssl can offer one curve or its own choice: name one, or leave the key out",
+            "tls_server_config.curve_preferences: Python's ssl supports one curve or its own choice: name one, or leave the key out",
         ),
         *[
             (

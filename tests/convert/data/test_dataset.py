@@ -82,7 +82,7 @@ def test_windows_teach_every_sample_once(tmp_path, values):
     np.testing.assert_array_equal(taught, expected)
     padding = batches[2]
     assert np.isnan(padding.values[~padding.scored][200:]).all() and padding.faulty[~padding.scored].all()
-    with pytest.raises(DatasetError, match='windows of 200 steps have no room for a lead of 200'):
+    with pytest.raises(DatasetError, match='windows of 200 steps are too short for a lead of 200'):
         list(data.batches('train', steps=200, lead_steps=200))
 
 

@@ -98,7 +98,7 @@ def test_a_bad_detector_harms_no_other(server, tmp_path):
     config = config_of(prometheus.url, [BAD, ONE])
     with pytest.raises(fetch.FetchError) as error:
         fetched(config, parts_of(end), tmp_path)
-    assert "1 of 2 detectors are there; run it again to go on with the others:\n  detector 'bad': " in str(error.value)
+    assert "1 of 2 detectors are there; run it again to continue with the others:\n  detector 'bad': " in str(error.value)
     assert 'rate(past_load)' in str(error.value)
     place = store.Store(tmp_path, fetch.about(config, config.detectors[1]))
     wanted = spans.wanted(parts_of(end), 60, DAY)
@@ -295,7 +295,7 @@ def test_twins_are_an_error_of_their_detector(source, tmp_path):
 def test_a_span_that_has_not_passed_is_refused(source, tmp_path):
     """It would be another one tomorrow. Nothing is asked."""
     future = spans.Parts(train=PARTS.train, test=((time.time() - 60, time.time() + 3600),))
-    with pytest.raises(fetch.FetchError, match=r'spans\.test\[0\] ends at .*, which has not passed yet'):
+    with pytest.raises(fetch.FetchError, match=r'spans\.test\[0\] ends at .*, which is in the future'):
         fetched(config_of(source.url, [LOAD]), future, tmp_path)
     assert not source.asked
 
@@ -434,7 +434,7 @@ def test_nothing_is_loaded_that_was_not_fetched(source, tmp_path):
     """A recipe whose spans grew says so instead of learning from less."""
     assert run(command(tmp_path, source.url)).returncode == 0
     data = Data(config='promlstm.yml', spans=replace_train(PARTS, ((END - 3 * DAY, END - DAY),)))
-    with pytest.raises(collect.CollectError, match=r"detector 'load': .* has not all of its spans: run fetch first"):
+    with pytest.raises(collect.CollectError, match=r"detector 'load': .* does not have all of its spans: run fetch first"):
         collect.load(tmp_path / 'own.yml', data, tmp_path / 'work/data')
     with pytest.raises(collect.CollectError, match=r'quality\.json: cannot be read: .*: run fetch first'):
         collect.load(tmp_path / 'own.yml', data, tmp_path / 'nowhere')

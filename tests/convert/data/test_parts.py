@@ -72,7 +72,7 @@ def test_parts_are_the_whole(recipe, tmp_path):
     killed.communicate()
     assert ended(first)[0] == ended(second)[0] == 0
     status, text = ended(started(recipe, work, '--part', 'all/3'))
-    assert status == 1 and '1 of 3 parts have not fetched all of theirs' in text and '\n  part 2 of 3: load, twice' in text
+    assert status == 1 and '1 of 3 parts are not completely fetched' in text and '\n  part 2 of 3: load, twice' in text
     assert not list(work.glob('data/*/manifest.json'))
 
     own = [chunks(work / f'data/parts/{number}-of-3') for number in range(OF)]

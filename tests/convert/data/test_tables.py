@@ -138,7 +138,7 @@ def test_a_killed_import_starts_anew(tmp_path):
         ('host,value\na,1\n', 'x.csv: no column time; it has host, value'),
         ('time,host,cpu\n1,a,1\n', 'x.csv: no column value; it has time, host, cpu'),
         ('time,host,value\n1764000000,a,1\nsoon,a,1\n', "x.csv: line 3: Invalid isoformat string: 'soon'"),
-        ('time,host,value\n1764000000000,a,1\n', 'x.csv: line 2: time 1764000000000.0 is not in unix seconds (milliseconds perhaps)'),
+        ('time,host,value\n1764000000000,a,1\n', 'x.csv: line 2: time 1764000000000.0 is not in unix seconds (perhaps milliseconds)'),
         ('time,host,value\n1764000000,a,many\n', "x.csv: line 2: could not convert string to float: 'many'"),
         ('time,host,value\n1764000000,a\n', 'x.csv: line 2: expected 3 columns as in the header'),
         ('time,host,value\n1764000000,a,1,2\n', 'x.csv: line 2: expected 3 columns as in the header'),

@@ -107,7 +107,7 @@ def test_a_folder_may_hold_both_and_is_looked_at_as_a_whole_first(tmp_path):
 def test_what_is_no_folder_of_series_is_said_so(tmp_path, capsys):
     (tmp_path / 'file').write_text('')
     (tmp_path / 'empty').mkdir()
-    for name, why in (('none', 'no such folder'), ('file', 'a file, and no folder'), ('empty', 'nothing to forecast in it')):
+    for name, why in (('none', 'no such folder'), ('file', 'a file, not a folder'), ('empty', 'nothing to forecast in it')):
         assert main(['benchmark', '--forecast', str(tmp_path / name)]) == 1
         assert capsys.readouterr().err == f'convert: {tmp_path / name}: {why}: {forecast_sets.EXPECTED}\n'
 
@@ -118,7 +118,7 @@ def test_what_is_no_folder_of_series_is_said_so(tmp_path, capsys):
         ({'a_train': np.arange(9.0)}, 'no a_test in it'),
         ({'x': np.arange(9.0)}, 'no SERIES_train in it'),
         ({'a_train': np.arange(9.0), 'a_test': np.empty(0)}, 'a: expected samples of one series, float [n], in a_train and a_test'),
-        (None, 'not a file of numpy'),
+        (None, 'not a numpy file'),
     ],
 )
 def test_a_damaged_hourly_file_is_named(tmp_path, arrays, why):

@@ -62,7 +62,7 @@ def test_what_parts_measured_is_what_one_measures(tmp_path, of):
     measured.clear()
     for part in Part(None, of).all()[:-1]:
         of_all(part)
-    with pytest.raises(portions.PortionError, match=rf'1 of {of} parts have not measured all of theirs; (.|\n)*\n  part {of - 1} of {of}: '):
+    with pytest.raises(portions.PortionError, match=rf'1 of {of} parts are not completely measured; (.|\n)*\n  part {of - 1} of {of}: '):
         of_all(Part(None, of))
     for _ in range(2):
         of_all(Part(of - 1, of))
@@ -87,7 +87,7 @@ def test_parts_leave_what_one_process_leaves(trained, tmp_path):
     both = [subprocess.Popen(command, cwd=servers.ROOT, stderr=subprocess.PIPE) for command in commands]
     assert [child.communicate()[1] and child.returncode for child in both] == [0, 0]
     done = convert(*arguments(trained, work, '--part', 'all/3'))
-    assert done.returncode == 1 and '1 of 3 parts have not measured all of theirs' in done.stderr and '\n  part 1 of 3: ' in done.stderr
+    assert done.returncode == 1 and '1 of 3 parts are not completely measured' in done.stderr and '\n  part 1 of 3: ' in done.stderr
     assert not any((work / name).exists() for name in LEFT)
 
     measured = {file: file.read_bytes() for file in work.glob('parts/*/*') if file.suffix in ('.npz', '.json')}

@@ -101,7 +101,7 @@ def test_the_sets_of_a_search_and_of_a_curve_are_those(own, monkeypatch):
 def test_labelled_sets_have_no_part_in_a_choice(own, capsys, option):
     """They judge the finished model: refused, and not ignored."""
     assert main(['evaluate', str(own / 'own.yml'), f'--work={own}/own', f'--data={own}', option]) == 1
-    assert 'it judges the finished model, so it has no part in --learning-curve and --search: leave it out' in capsys.readouterr().err
+    assert 'it is for the finished model, not for --learning-curve and --search: leave it out' in capsys.readouterr().err
 
 
 def test_all_seeds_differ():

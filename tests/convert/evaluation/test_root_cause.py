@@ -126,14 +126,14 @@ def test_what_is_no_folder_of_incidents_is_said_so(tmp_path, capsys):
     """Before a model is loaded, in one line."""
     (tmp_path / 'file').write_text('')
     (tmp_path / 'empty').mkdir()
-    for name, why in (('none', 'no such folder'), ('file', 'a file, and no folder'), ('empty', 'no incident in it')):
+    for name, why in (('none', 'no such folder'), ('file', 'a file, not a folder'), ('empty', 'no incident in it')):
         assert main(['benchmark', '--root-cause', str(tmp_path / name)]) == 1
         assert capsys.readouterr().err == f'convert: {tmp_path / name}: {why}: {root_cause_cases.EXPECTED}\n'
     (tmp_path / 'empty/a__1.npz').write_bytes(b'PK')
     with pytest.raises(root_cause_cases.CaseError, match='no healthy time in it'):
         next(root_cause_cases.recorded(tmp_path / 'empty'))
     recorded_incidents.scenario(tmp_path / 'empty', 'a')
-    with pytest.raises(root_cause_cases.CaseError, match=r'a__1\.npz: not a file of numpy'):
+    with pytest.raises(root_cause_cases.CaseError, match=r'a__1\.npz: not a numpy file'):
         next(root_cause_cases.recorded(tmp_path / 'empty'))
 
 

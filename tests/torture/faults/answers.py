@@ -149,7 +149,7 @@ def cached(lane):
 EMPTY = 'promlstm_detector_empty_results_total'
 NONFINITE = 'promlstm_detector_nonfinite_samples_total'
 MISTIMED = 'promlstm_detector_mistimed_answers_total'
-NO_SERIES, OFF = 'the expression returns no series', '1h (before|after) the instant that was asked for'
+NO_SERIES, OFF = 'the expression returns no series', '1h (before|after) the requested time'
 
 SUBJECT = Subject(
     'answers',

@@ -56,7 +56,7 @@ def silent(lane):
             raise Impossible(f'port 53 cannot be had: {error.strerror}') from error
         return trial(
             lane, lambda: forget(lane, UNKNOWN, f'nameserver {SILENT}\n'), lambda: forget(lane, lane.known, NOBODY),
-            reason='was slower than the timeout of 2 s', names=ALL, calm=(),
+            reason='did not answer within the timeout of 2 s', names=ALL, calm=(),
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from torture.faults import Fault, Subject
 from torture.lane import CALM, STEPS, STRUCK, Exporting, Lane, trial
 
 ALL = (*STRUCK, *CALM)
-GONE = r'cannot be reached: Connection (refused|reset)|broke off in the middle'
+GONE = r'cannot be reached: Connection (refused|reset)|ended the connection during an answer'
 
 
 class Own(Exporting):
@@ -58,7 +58,7 @@ def emptied(lane):
 def stopped(lane):
     child = lane.prometheus.child
     return lane.tried(
-        lambda: child.send_signal(signal.SIGSTOP), lambda: child.send_signal(signal.SIGCONT), 'was slower than the timeout of 2 s'
+        lambda: child.send_signal(signal.SIGSTOP), lambda: child.send_signal(signal.SIGCONT), 'did not answer within the timeout of 2 s'
     )
 
 
@@ -141,7 +141,7 @@ def unencrypted(lane):
         lane.proxy.drop()
 
     return trial(
-        lane, lambda: speak(None), lambda: speak(context), reason=r'cannot be reached|slower than the timeout', names=tuple(STEPS), calm=()
+        lane, lambda: speak(None), lambda: speak(context), reason=r'cannot be reached|did not answer within the timeout', names=tuple(STEPS), calm=()
     )
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from torture.faults import Fault, Subject
 from torture.lane import CALM, STRUCK, Lane, trial
 
-SLOW = r'was slower than the timeout of 2 s'
+SLOW = r'did not answer within the timeout of 2 s'
 NOT_HTTP = r'an answer that is not HTTP'
 BOMB_BYTES = 4_000_000_000  # unpacked; 4 MB on the wire
 BOMB_BLOCK_BYTES = 8_000_000
@@ -149,11 +149,11 @@ SUBJECT = Subject(
     (
         Fault('connection refused', refused, (2, 5)),
         struck('reset before a byte', reset, 'cannot be reached: Connection reset'),
-        struck('reset within the answer', reset_within, 'broke off in the middle of an answer'),
+        struck('reset within the answer', reset_within, 'ended the connection during an answer'),
         struck('no answer to one expression', hole, SLOW),
         Fault('no answer to any', hole_for_all),
-        struck('half a body', half, 'broke off in the middle of an answer'),
-        struck('length too large, then closed', partial(lengthened, held=False), 'broke off in the middle of an answer'),
+        struck('half a body', half, 'ended the connection during an answer'),
+        struck('length too large, then closed', partial(lengthened, held=False), 'ended the connection during an answer'),
         struck('length too large, held open', partial(lengthened, held=True), SLOW),
         struck('length too small', shortened, 'not a query result'),
         struck('length is a word', partial(length, text='abc'), NOT_HTTP),
