@@ -25,7 +25,7 @@ LONG = ('churn', 'disks', 'failures', 'guard', 'history', 'queries', 'retrain', 
 
 
 def main(given):
-    """Measure one after the other; returns the exit status."""
+    """Run the measurements in sequence; returns the exit status."""
     first = next((n for n, argument in enumerate(given) if argument.startswith('-')), len(given))
     names, options = given[:first], given[first:]
     if not names and _parser(_listed()).parse_known_args(options)[1]:
@@ -62,7 +62,7 @@ def _parser_of(name):
 
 
 def _listed():
-    """All measurements with the first line of what each says of itself."""
+    """All measurements, each with the first line of its docstring."""
     width = shutil.get_terminal_size().columns - 2
     heads = {'measurements:': NAMES, 'measurements that take long, or need what others do not:': LONG}
     lines = []
@@ -77,7 +77,7 @@ def _listed():
 
 
 def _measure(names, json=None, **options):
-    """Print what they measure; a file has what was printed, and the figures that they return."""
+    """Run measurements and print their tables; optionally write the output and the figures to a file."""
     about, figures, printed = machine.described(), {}, {}
     print(machine.line(about))
     for name in names:
@@ -96,7 +96,7 @@ def _write(path, found):
 
 
 class _Twice(io.StringIO):
-    """What is written to it goes to another stream as well."""
+    """A stream that also copies what is written to another stream."""
 
     def __init__(self, other):
         super().__init__()

@@ -1,4 +1,4 @@
-"""An HTTP server that answers with the samples of a fleet, in a process of its own: what a query costs us, without Prometheus' own time."""
+"""An HTTP server that answers with the samples of a fleet, in its own process: the cost of a query without the time of Prometheus."""
 
 import json
 import multiprocessing
@@ -32,7 +32,7 @@ def samples(entities, time):
 
 
 def body(metrics, time):
-    """An instant answer as Prometheus writes it, bytes (metrics: what `keys` gives)."""
+    """An instant answer as Prometheus writes it, bytes (metrics: the result of `keys`)."""
     numbers = orjson.dumps(samples(len(metrics), time), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b',')
     pieces = [b'"]},{"metric":'] * (4 * len(metrics))
     pieces[1::4], pieces[3::4] = metrics, numbers
@@ -91,7 +91,7 @@ def config(url, **keys):
 
 
 class Past:
-    """Samples out of nothing at the seam that Prometheus has (instant, range): a daily rhythm with noise, for any number of entities."""
+    """A synthetic source with the interface of Prometheus (instant, range): a daily rhythm with noise, for any number of entities."""
 
     def __init__(self, entities):
         self._keys = [f'{{"instance":"10.0.{i >> 8}.{i & 255}:9100","job":"node"}}'.encode() for i in range(entities)]

@@ -10,12 +10,12 @@ MODEL = 'a model file, or builtin:NAME (default %(default)s)'
 
 
 def described(name):
-    """The docstring of a measurement, which is not imported for it."""
+    """The docstring of a measurement, read without an import."""
     return ast.get_docstring(ast.parse((FOLDER / f'{name}.py').read_text()))
 
 
 def parser(command, text, **keys):
-    """One that shows a text as it stands, and takes what every measurement takes."""
+    """A parser that prints its description unchanged, with the options that all measurements have."""
     made = argparse.ArgumentParser(
         prog=f'python -m {command}', description=text, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **keys
     )
@@ -34,7 +34,7 @@ def new_file(text):
 
 
 def at_least(least):
-    """A type of argparse: a whole number; 100_000 is one, too."""
+    """A type of argparse: a whole number, such as 1000 or 100_000."""
 
     def number(text):
         found = _whole(text)

@@ -1,4 +1,4 @@
-"""Kubernetes' HorizontalPodAutoscaler, for many workloads at once, and the pods that it orders: what `scaling` compares metrics by.
+"""Kubernetes' HorizontalPodAutoscaler, for many workloads at once, and the pods that it starts: `scaling` compares metrics with it.
 
 As autoscaling/v2 has it for external metrics with an AverageValue, which KEDA asks for too, with the default behaviour:
 
@@ -18,7 +18,7 @@ import numpy as np
 
 
 class Rules(NamedTuple):
-    """How the autoscaler works; the defaults are those of Kubernetes, but for the pods."""
+    """Settings of the autoscaler; the defaults are those of Kubernetes, except for the pods."""
 
     startup_seconds: float
     least: int = 1
@@ -29,7 +29,7 @@ class Rules(NamedTuple):
 
 
 class Pods(NamedTuple):
-    """int [T, N] after each sync: pods there are, and those of them that serve."""
+    """int [T, N] after each sync: the number of pods, and of ready pods."""
 
     there: np.ndarray
     ready: np.ndarray
@@ -50,7 +50,7 @@ def proposal(value, target, there, tolerance):
 
 
 def upward_limit(there):
-    """The most pods after one sync: as many again, or 4 more.
+    """The maximum of pods after one sync: twice as many, or 4 more.
 
     >>> upward_limit(np.array([1, 3, 4, 10]))
     array([ 5,  7,  8, 20])
@@ -91,7 +91,7 @@ def run(metrics, target, rules, alive=None):
 
 
 def _wanted(values, target, there, wishes, place, rules):
-    """Pods after a sync, int [N]; the wish of this one is put into wishes[place]."""
+    """Pods after a sync, int [N]; the desired number is stored in wishes[place]."""
     each = np.stack([proposal(value, target, there, rules.tolerance) for value in values])
     unknown = np.isnan(each)
     most = np.where(unknown, -1, each).max(0)
@@ -102,7 +102,7 @@ def _wanted(values, target, there, wishes, place, rules):
 
 
 def _take(pending, ready, many, t):
-    """Takes so many pods of each workload away, the newest first: those that do not serve yet, by age, then others."""
+    """Removes a number of pods from each workload: first those that are not ready, newest first, then others."""
     late = len(pending)
     for age in range(late):
         if not many.any():

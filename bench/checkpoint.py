@@ -21,7 +21,7 @@ NOW = 1_750_000_200.0
 
 
 class Fleet:
-    """A source of so many entities."""
+    """A source with a given number of entities."""
 
     def __init__(self, entities):
         self.keys = [
@@ -50,7 +50,7 @@ def remembering(session, fleet):
 
 
 def main():
-    """Print a row for each size: medians of some times; steps that are made while one is written, beside those that are made alone. Returns them."""
+    """Print a row of medians for each size, with steps while a checkpoint is written and without. Returns the rows."""
     session = load(resolve('builtin:default'), prove=False)
     print('  entities       bytes  snapshot     write   restore   a step alone   while one is written')
     rows = []
@@ -61,7 +61,7 @@ def main():
 
 
 def measure(session, entities):
-    """A row, {name: figure}: entities, bytes, and the seconds of taking a snapshot, writing, restoring, a step alone, a step beside a write."""
+    """A row, {name: figure}: entities, bytes, and the seconds of a snapshot, a write, a restore, a step alone, and a step during a write."""
     subject, verdicts = remembering(session, Fleet(entities))
     settings = storage.settings(subject.config, config('http://localhost').prometheus)
     taken = {'snapshot': [], 'write': [], 'restore': [], 'step': [], 'step_beside_a_write': []}

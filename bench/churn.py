@@ -21,7 +21,7 @@ NOW = 1_750_000_200.0
 
 
 class Fleet:
-    """Entities that come and go, at the seam that Prometheus has."""
+    """A source with the interface of Prometheus whose entities come and go."""
 
     def __init__(self):
         self._keys, self._first, self._rng = keys(ENTITIES + STEPS * ENTITIES // SHARE), 0, np.random.default_rng(1)

@@ -46,7 +46,7 @@ with tempfile.TemporaryDirectory() as name:
 
 
 def main():
-    """Print a row for each step of each size, each size in a process of its own."""
+    """Print a row for each step of each size, each size in its own process."""
     for entities in SIZES:
         with subprocess.Popen([sys.executable, '-c', RUN, str(entities), str(WEEKS)], stdout=subprocess.PIPE, text=True) as own:
             for line in own.stdout:

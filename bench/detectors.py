@@ -68,7 +68,7 @@ TIMES = 5  # that a floor is measured
 
 
 def main():
-    """Print a row per size, and how many times the CPU time of one detector it takes; then the stages of DIVIDED. Returns the rows."""
+    """Print a row per size, with its CPU time relative to one detector; then the stages of DIVIDED. Returns the rows."""
     session = sessions.load(sessions.resolve(MODEL), prove=False)
     remembered = warmed.memory(answers.config('http://localhost').detectors[0], session)
     print('  detectors  entities of each  judged      CPU µs an entity  × of one detector  ms of a step of one  seconds that requests are spread over')
@@ -94,7 +94,7 @@ def _print_stages(row):
 
 
 def waiting(detectors, seconds=WAIT_SECONDS):
-    """CPU time a second of so many detectors between two steps."""
+    """CPU time per second of a number of detectors between two steps."""
     clock = Clock()
     forks = [clock.fork() for _ in range(detectors)]
     threads = [threading.Thread(target=fork.wait, args=(clock.now() + LIMIT_SECONDS,)) for fork in forks]
@@ -156,7 +156,7 @@ def measure(detectors, entities, model, remembered, scheduler_of=Together):
 
 
 def _floors(url, session, given, text, detectors, time):
-    """{stage: the least CPU seconds that the libraries need for what a step of all detectors does}.
+    """{stage: the minimum of CPU seconds that the libraries need for a step of all detectors}.
 
     given  what the session was given for a detector
     text   of the page
@@ -187,7 +187,7 @@ def _cpu_seconds(work):
 
 
 def _checkpoints(folder, config, session, entities, remembered):
-    """Write those of all detectors, each of as many entities that have scores; (the instant of their last step, what the session was given for it)."""
+    """Write the checkpoints of all detectors, each with a number of scored entities; (time of their last step, inputs of the session at it)."""
     subject, time = warmed.detector(config.detectors[0], session, warmed.Past(entities), entities, remembered)
     subject.session = Watched(session)
     subject.commit(step := subject.step(time))
@@ -199,7 +199,7 @@ def _checkpoints(folder, config, session, entities, remembered):
 
 
 class _Leaping(Clock):
-    """The time of a clock that is set ahead."""
+    """The time of a clock that runs ahead."""
 
     _ahead = 0.0
 
@@ -212,7 +212,7 @@ class _Leaping(Clock):
 
 
 class _Spent:
-    """CPU seconds of threads, by what they did with them: seconds = {stage: sum}."""
+    """CPU seconds of threads by stage: seconds = {stage: sum}."""
 
     def __init__(self):
         self._seconds, self._lock = Counter(), threading.Lock()
@@ -254,7 +254,7 @@ class _Spent:
 
 
 class _Watched:
-    """CPU time of this process whenever all detectors have made a step; then the next may begin."""
+    """The CPU time of this process each time that all detectors have made a step; then the next step may begin."""
 
     def __init__(self, detectors, leap, spent):
         self._detectors, self._leap, self._seen, self._lock, self._cpu = detectors, leap, Counter(), threading.Lock(), []

@@ -67,7 +67,7 @@ def disks(rng):
 
 
 def _leaks(rng, times, count):
-    """Steady, or growing by a tenth a day, until a leak begins; full for an hour, then cleaned."""
+    """Steady, or growing by 10 % a day, until a leak begins; full for an hour, then cleaned."""
     out = np.empty((len(times), count))
     for disk in range(count):
         level, rate = rng.uniform(0.4, 0.9), 0.0
@@ -85,7 +85,7 @@ def _leaks(rng, times, count):
 
 
 def _bursts(rng, times, count):
-    """0, and up to 1 in bursts: up within 10 to 60 minutes, there for 1 to 6 hours, then gone; a third of a burst a day."""
+    """Bursts from 0 up to 1: a rise within 10 to 60 minutes, a plateau of 1 to 6 hours, then 0 again; one every three days on average."""
     out = np.zeros((len(times), count))
     for disk in range(count):
         for start in np.flatnonzero(rng.random(len(times)) < 0.33 * STEP / DAY):
@@ -97,7 +97,7 @@ def _bursts(rng, times, count):
 
 
 def _cleaned(rng, times, count):
-    """Growth of a hundredth to a twentieth a day, cleaned up where an eighth is left."""
+    """Growth of 1 to 5 % a day, cleaned up when an eighth is left."""
     out, level, rate = np.empty((len(times), count)), rng.uniform(0.3, 0.9, count), 10 ** rng.uniform(-2, -1.3, count) * STEP / DAY
     for k in range(len(times)):
         level = level - rate * rng.gamma(1.0, 1.0, count)
@@ -126,7 +126,7 @@ def forecasts(loaded, free):
 
 
 def predict_linear(free, seconds):
-    """What the straight line through the last six hours says: float64 [T, N]."""
+    """The prediction of a straight line through the last six hours: float64 [T, N]."""
     x = np.arange(-FALLS, 1) * STEP
     out = np.full(free.shape, np.nan)
     for k in range(FALLS, len(free)):
@@ -137,7 +137,7 @@ def predict_linear(free, seconds):
 
 
 def lasting(condition, steps):
-    """bool [T, N]: the condition holds now, and held for so many steps before."""
+    """bool [T, N]: the condition holds now, and held for a number of steps before."""
     out = condition.copy()
     for back in range(1, steps + 1):
         out[back:] &= condition[:-back]
@@ -146,7 +146,7 @@ def lasting(condition, steps):
 
 
 def judged(told, free):
-    """(full disks, lead of each that was told of in seconds, false alerts of each disk)."""
+    """(full disks, lead time in seconds of each one with an alert, false alerts of each disk)."""
     begin, leads, full, wrong = int(KNOWN_DAYS * DAY / STEP), [], 0, np.zeros(free.shape[1])
     for disk in range(free.shape[1]):
         empty = free[:, disk] <= 0

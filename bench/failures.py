@@ -66,7 +66,7 @@ def fleet(rng):
 
 
 def failing(rng, end):
-    """Counts of a disk that fails at a day: each that it shows begins at its own time and doubles ever faster."""
+    """Counts of a disk that fails on a given day: each of its counts begins at its own time and doubles ever faster."""
     made, lead, at = {}, np.exp(np.log(LEAD_DAYS) + LEAD_SPREAD * rng.standard_normal()), np.arange(STEPS) * STEP_HOURS / 24
     for attribute, (_, share, _) in SIGNS.items():
         counts = np.zeros(STEPS, int)
@@ -78,7 +78,7 @@ def failing(rng, end):
 
 
 def healthy(rng):
-    """Counts of a disk that does not fail: mostly 0; what it has came long ago or comes once."""
+    """Counts of a disk that does not fail: mostly 0, else errors of long ago or of one day."""
     made = {}
     for attribute, (_, share, weight) in SIGNS.items():
         counts = np.zeros(STEPS, int)
@@ -94,7 +94,7 @@ def healthy(rng):
 
 
 def fired(series):
-    """{(alert, host): days at which it began to fire} by promtool: the rules as they are shipped, a look at each six hours."""
+    """{(alert, host): days at which it began to fire} by promtool: the shipped rules, evaluated every six hours."""
     hosts = list(dict.fromkeys(host for host, _, _ in series))
     groups = [set(hosts[at : at + TOGETHER]) for at in range(0, len(hosts), TOGETHER)]
     # A wrong expectation makes promtool print what it got: the time of each firing, as a label.

@@ -45,7 +45,7 @@ def main():
 
 
 def memory(entities):
-    """(Recent, Season) of so many entities after nine days."""
+    """(Recent, Season) of a number of entities after nine days."""
     rng = np.random.default_rng(1)
     recent = Recent.blank(entities, 1, UTC)
     season = Season.blank(entities, 1, period_seconds=WEEK, slots=WEEK // SLOT_SECONDS, zone=UTC)
@@ -57,7 +57,7 @@ def memory(entities):
 
 
 def timed(run):
-    """Medians of seconds on the clock and of CPU."""
+    """Medians of wall-clock seconds and of CPU seconds."""
     took = []
     for _ in range(TIMES):
         began, cpu = time.perf_counter(), time.process_time()

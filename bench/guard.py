@@ -38,12 +38,12 @@ def main():
 
 
 def beyond(found):
-    """The names of figures that are larger than their bounds."""
+    """The names of the figures above their bounds."""
     return {name for name, bound in BOUNDS.items() if not found[name] <= bound}
 
 
 def measured():
-    """{entities: rows of bench.step}, in processes of their own and in turn."""
+    """{entities: rows of bench.step}, each in its own process, in turn."""
     session = sessions.load(sessions.resolve(MODEL), prove=False)
     remembered = warmed.memory(config('http://localhost').detectors[0], session)
     rows = {SMALL: [], LARGE: []}

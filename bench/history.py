@@ -33,7 +33,7 @@ METRIC, SERIES, MODEL = 'level', 100_000, 'builtin:default'
 
 
 def add_options(parser):
-    """Those of `main`."""
+    """Add the options of `main`."""
     parser.add_argument('--series', metavar='N', type=arguments.at_least(1), default=SERIES, help='series in Prometheus, each an entity (default %(default)s)')
     parser.add_argument('--model', metavar='MODEL', default=MODEL, help=arguments.MODEL)
     parser.add_argument('--plain', action='store_true', help='use `enable_compression: false`')
@@ -52,7 +52,7 @@ def main(series=SERIES, model=MODEL, plain=False):
 
 
 def _fill(url, series, steps):
-    """Write what a start asks for, up to the present and a little beyond, while it runs; returns how many samples."""
+    """Write the samples that a start queries, up to the present and a little beyond; returns their number."""
     now = int(time.time()) // STEP * STEP
     recent = now - (steps + 15) * STEP
     coarse = np.arange((recent - WEEK) // SLOT * SLOT - STEP, recent, SLOT)
@@ -67,7 +67,7 @@ def _fill(url, series, steps):
 
 
 class Writer:
-    """Remote write of some series of the fleet: one message is as long as the other, so only numbers are put into it anew."""
+    """Remote write of some series of the fleet: all messages have the same length, so only the numbers in it are replaced."""
 
     def __init__(self, numbers):
         self._numbers = np.array(numbers)
@@ -106,7 +106,7 @@ def _varint(number):
 
 
 def _snappy(message):
-    """As one literal: what a block of snappy is if nothing in it is compressed."""
+    """A snappy block with one literal, without compression."""
     return _varint(len(message)) + b'\xfc' + struct.pack('<I', len(message) - 1) + message
 
 
@@ -133,7 +133,7 @@ def _start(folder, prometheus, model, *, plain):
 
 
 def _asked(url):
-    """How many requests for ranges a Prometheus has answered."""
+    """The number of range queries that a Prometheus has answered."""
     text = requests.get(url + '/metrics', timeout=30).text
     found = re.search(r'^prometheus_http_requests_total\{code="200",handler="/api/v1/query_range"\} (\S+)$', text, re.MULTILINE)
     return int(float(found[1])) if found else 0

@@ -32,7 +32,7 @@ def main():
 
 
 def measure(names, anomalous, graph):
-    """(ms of the first step, ms of those after it, members, incidents, MB, ms of a ranking of all of them) of so many anomalous entities."""
+    """(ms of the first step, ms of later steps, members, incidents, MB, ms of ranking all) for a number of anomalous entities."""
     rng = np.random.default_rng(1)
     rows = rng.choice(ENTITIES, anomalous, replace=False)
     subject = Incidents(RootCause())
@@ -58,7 +58,7 @@ def measure(names, anomalous, graph):
 
 
 def megabytes(steps, lost, names, graph):
-    """What the table holds after these steps, beside the identities, which the entity table has."""
+    """The size of the table after these steps, without the identities, which the entity table has."""
     tracemalloc.start()
     subject = Incidents(RootCause())
     subject.graph = graph
@@ -70,7 +70,7 @@ def megabytes(steps, lost, names, graph):
 
 
 def verdicts(rng, rows, time, more):
-    """Verdicts of a step at which some rows, and a few more, are anomalous."""
+    """Verdicts of a step with some anomalous rows, and a few more."""
     score = rng.random(ENTITIES, np.float32) * np.float32(0.8)
     rows = np.concatenate([rows, rng.choice(ENTITIES, more, replace=False)])
     score[rows] = 1 + rng.random(len(rows), np.float32)

@@ -1,4 +1,4 @@
-"""The machine that something is measured on, and the memory of this process, as Linux tells it."""
+"""The machine of a measurement, and the memory of this process, as Linux reports them."""
 
 import os
 import platform
@@ -28,7 +28,7 @@ def described():
 
 
 def line(about):
-    """The same in one line."""
+    """Date, machine, load and versions in one line."""
     machine = about['machine']
     versions = ', '.join(f'{name} {number}' for name, number in about['versions'].items())
     return f'{about["date"]}, {machine["processor"]}, {machine["cores"]} cores, load {about["load"][0]:.1f} before; {versions}'
@@ -45,12 +45,12 @@ def resident_bytes():
 
 
 def peak_bytes(process='self'):
-    """The most that it had since `forget_peak`, or since its start where that is not allowed; or of another process, by its number."""
+    """Peak memory since `forget_peak`, or since the start where that is not allowed; of this process, or of another by its pid."""
     return _status('VmHWM', process)
 
 
 def forget_peak():
-    """Let the peak begin anew."""
+    """Reset the peak."""
     with suppress(OSError):
         Path('/proc/self/clear_refs').write_text('5')
 

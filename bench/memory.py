@@ -32,13 +32,13 @@ _NOT_OURS = (type, ModuleType, FunctionType, MethodType)  # they lead to all tha
 
 
 def add_options(parser):
-    """Those of `main`."""
+    """Add the options of `main`."""
     parser.add_argument('--entities', metavar='N', type=arguments.at_least(2), default=ENTITIES, help='number of entities (default %(default)s)')
     parser.add_argument('--model', metavar='MODEL', default=MODEL, help=arguments.MODEL)
 
 
 def main(entities=ENTITIES, model=MODEL):
-    """Print bytes an entity; returns bytes of all."""
+    """Print bytes per entity; returns the total bytes."""
     remembered = warmed.memory(config('http://localhost').detectors[0], load(resolve(model), prove=False))
     with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as own:  # so that its memory is its own
         held, peaks, grown, at_rest = own.submit(measure, entities, remembered, model).result()
@@ -107,7 +107,7 @@ def measure(entities, remembered, model):
 
 
 def _held(owner, seen):
-    """Bytes of all that an object leads to, but for what was seen before."""
+    """Bytes of all objects that an object refers to, except those already seen."""
     total, waiting = 0, [owner]
     while waiting:
         thing = waiting.pop()

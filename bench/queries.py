@@ -33,7 +33,7 @@ LETTERS = 'bcdfghjklmnpqrstvwxz2456789'  # what Kubernetes ends names of pods in
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Those of `main`."""
+    """Add the options of `main`."""
     parser.add_argument('--series', metavar='N', type=arguments.at_least(max(SHARDS)), default=SERIES, help='series in Prometheus (default %(default)s)')
 
 
@@ -61,7 +61,7 @@ def _fill(folder: Path, series: int, last: int) -> None:
 
 
 def _asked(prometheus: servers.Prometheus, endpoint: str, **form: Any) -> tuple[int, float]:
-    """(samples that were read, the least seconds of three tries)."""
+    """(samples read, the minimum of seconds of three tries)."""
     stats = [prometheus.ask(endpoint, stats='all', **form)['stats'] for _ in range(3)]
     return stats[0]['samples']['totalQueryableSamples'], min(one['timings']['evalTotalTime'] for one in stats)
 
@@ -85,7 +85,7 @@ def _queries(prometheus: servers.Prometheus, last: int) -> None:
 
 
 def _start(prometheus: servers.Prometheus, last: int) -> None:
-    """A start from history, one answer after the other and with the next one fetched meanwhile; both end with the same numbers."""
+    """A start from history with sequential queries, and with the next query in advance; both give the same numbers."""
     text = {'prometheus': {'url': prometheus.url}, 'detectors': [{'name': 'level', 'expr': 'level', 'step': '60s', 'delay': '0s', 'history': '0s'}]}
     config = configuration.parse(str(text)).detectors[0]
     session = load(resolve('builtin:forecaster'), threads=2)

@@ -18,7 +18,7 @@ STAGES = ('train', 'export', 'verify', 'calibrate', 'evaluate', 'release')
 
 
 def add_options(parser):
-    """Those of `main`."""
+    """Add the options of `main`."""
     parser.add_argument('--entities', metavar='N', type=arguments.at_least(1), default=ENTITIES, help='number of series (default %(default)s)')
     parser.add_argument('--weeks', metavar='N', type=arguments.at_least(1), default=WEEKS, help='weeks of samples (default %(default)s)')
 

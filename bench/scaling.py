@@ -31,7 +31,7 @@ RESAMPLES = 1000
 
 
 class Setting(NamedTuple):
-    """What pods are like, the same for all scalers."""
+    """Properties of pods, the same for all scalers."""
 
     startup_seconds: float = 180
     target: float = 0.8             # share of what a pod serves, at which the autoscaler aims
@@ -45,7 +45,7 @@ class Setting(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Of one scaler, float [N] each: over the simulated days of each workload."""
+    """Results of one scaler over the simulated days of each workload, float [N] each."""
 
     days: np.ndarray
     short_seconds: np.ndarray       # the load was more than the ready pods serve
@@ -84,7 +84,7 @@ def main(**options):
 
 
 def add_options(parser):
-    """Those of `main`."""
+    """Add the options of `main`."""
     parser.add_argument('--data', metavar='DIR', help='labelled telemetry, DIR/SET/ENTITY.npz: also simulate its traffic, not only the shop\'s')
     parser.add_argument('--model', metavar='MODEL', action='append', default=[], help='a forecast model, or builtin:NAME; repeatable')
     parser.add_argument('--window', metavar='DURATION', type=_up_to_an_hour, default=3600, help='range of predict_linear (default 1h)')
@@ -95,7 +95,7 @@ def add_options(parser):
 
 
 def _within(kind, least, most):
-    """A type of argparse: a number of that kind between two others."""
+    """A type of argparse: a number of a kind within bounds."""
 
     def number(text):
         found = kind(text)
@@ -160,12 +160,12 @@ def simulated(source, forecasters, setting):
 
 
 def capacity(source, pods):
-    """What one unit of the load is, float [N], so that POD is what a pod serves."""
+    """The unit of the load, float [N], for which one pod serves POD."""
     return np.nanpercentile(np.where(_before(source.counted), source.values, np.nan), 99, axis=0) / pods / POD
 
 
 def _before(counted):
-    """bool [T, N]: before the first that counts."""
+    """bool [T, N]: before the first simulated day."""
     return np.cumsum(counted, axis=0) == 0
 
 
@@ -193,7 +193,7 @@ class Clock:
 
 
 def ahead_most(load, setting):
-    """The most that comes from each sync to the one at which pods ordered at the next serve, float [T, N]."""
+    """The maximum load from each sync until pods that the next sync starts are ready, float [T, N]."""
     syncs = int(np.ceil(setting.startup_seconds / setting.rules.sync_seconds)) + 1
     out = load.copy()
     for k in range(1, syncs + 1):

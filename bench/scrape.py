@@ -44,7 +44,7 @@ while True:
 
 
 def add_options(parser):
-    """Those of `main`."""
+    """Add the options of `main`."""
     parser.add_argument('--entities', metavar='N', type=arguments.at_least(2), default=ENTITIES, help='entities on the page (default %(default)s)')
     parser.add_argument('--model', metavar='MODEL', default=MODEL, help=arguments.MODEL)
 
@@ -108,5 +108,5 @@ def _row(port, encoding, scrapers, steps, count):
 
 
 def quantile(ordered, share):
-    """The value below which that share lies."""
+    """The quantile of a share."""
     return ordered[int(share * (len(ordered) - 1))]

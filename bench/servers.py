@@ -160,7 +160,7 @@ def _drip(held, done):
 
 
 def _closed(connection, byte):
-    """When the server ends a connection on which a byte comes now and then."""
+    """When the server ends a connection that sends a byte now and then."""
     start = time.monotonic()
     connection.settimeout(0.5)
     while time.monotonic() - start < PATIENCE_SECONDS:
@@ -178,7 +178,7 @@ def _closed(connection, byte):
 
 
 def _unread(port):
-    """When the server gives up an answer that is not read: nothing of it is left in its socket, as the kernel lists it."""
+    """When the server ends an answer that is not read: the kernel no longer lists its connection."""
     start = time.monotonic()
     with _opened(port, b'GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n') as connection:
         mine = f'127.0.0.1:{connection.getsockname()[1]}'
@@ -191,7 +191,7 @@ def _unread(port):
 
 
 def _sizes(package):
-    """{package: bytes on disk}, with all that it needs."""
+    """{package: bytes on disk}, including its dependencies."""
     found, wanted = {}, [package]
     while wanted:
         name = re.split(r'[^A-Za-z0-9_.-]', wanted.pop())[0].lower()

@@ -28,7 +28,7 @@ class Series:
 
 @dataclass
 class Rhythm:
-    """Telemetry of any number of entities with a daily rhythm, cheap to make."""
+    """Telemetry of any number of entities with a daily rhythm, cheap to generate."""
 
     entities: int
     series: tuple = field(init=False)

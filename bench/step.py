@@ -50,7 +50,7 @@ FLOORS = ('decode', 'columns', 'judge', 'render', 'products')
 
 
 def add_options(parser):
-    """Those of `main`."""
+    """Add the options of `main`."""
     parser.add_argument('--entities', metavar='N[,N…]', type=arguments.sizes, default=SIZES, help='number of entities; several numbers are measured in turn')
     parser.add_argument('--model', metavar='MODEL', default=MODEL, help=arguments.MODEL)
 
@@ -130,7 +130,7 @@ def measure(entities, model, remembered, rounds=None):
 
 
 def _on_page(text):
-    """How many lines each family has, and how many of the scores say anomalous."""
+    """The number of lines of each family, and of anomalous scores."""
     lines = defaultdict(int)
     for family in re.findall(rb'^(\w+)\{', text, re.MULTILINE):
         lines[family.decode()] += 1
@@ -139,7 +139,7 @@ def _on_page(text):
 
 
 class _Timed(Prometheus):
-    """Prometheus that says how long the answer took to come."""
+    """A Prometheus client that reports how long the answer took."""
 
     def __init__(self, *args, stage):
         super().__init__(*args)
@@ -151,7 +151,7 @@ class _Timed(Prometheus):
 
 
 class _Steps:
-    """Steps of one detector as the runner makes them, and how long each stage took: taken = {stage: [seconds]}."""
+    """Steps of one detector as the runner makes them, with the duration of each stage: taken = {stage: [seconds]}."""
 
     def __init__(self, url, session, entities, remembered):
         self.taken = defaultdict(list)
@@ -197,7 +197,7 @@ class _Steps:
 
 
 class Watched:
-    """A session that keeps what it was given last."""
+    """A session that keeps its last inputs."""
 
     def __init__(self, session):
         self._session = session
@@ -212,7 +212,7 @@ class Watched:
 
 
 class _Floors:
-    """The least that the libraries need for what a step did: taken = {name: [seconds]}."""
+    """The minimum of time that the libraries need for a step: taken = {name: [seconds]}."""
 
     def __init__(self, steps, url, model):
         self._steps, self.taken = steps, defaultdict(list)
@@ -273,7 +273,7 @@ class _Floors:
 
 
 def _weights(path):
-    """Those that a model multiplies by, float32 [inputs, outputs] each; none where `onnx` is not installed."""
+    """The weight matrices of a model, float32 [inputs, outputs] each; none where `onnx` is not installed."""
     try:
         import onnx
     except ImportError:
@@ -289,7 +289,7 @@ def _weights(path):
 
 
 def feeds(runtime, given):
-    """{input of the graph: array as it takes it}, of what a session was given."""
+    """{input of the graph: array as it expects it}, from the inputs of a session."""
     wanted = {node.name: TYPES[node.type] for node in runtime.get_inputs()}
     return {name: np.ascontiguousarray(given[name], dtype) if np.ndim(given[name]) else np.asarray(given[name], dtype) for name, dtype in wanted.items()}
 

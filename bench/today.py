@@ -21,7 +21,7 @@ NO_TRAIN = 'needs the extra train'
 
 
 def main():
-    """Print a row for each way; returns the CPU seconds of a series, None where the extra `train` is not there."""
+    """Print a row for each tool; returns the CPU seconds per series, None without the extra `train`."""
     found = {}
     for name, measured in (
         ('Keras, predict of one series', _keras_one), (f'Keras, predict of {SERIES} at once', _keras), (f'ONNX Runtime over {SERIES} windows', _onnx),
@@ -38,7 +38,7 @@ def main():
 
 
 def _seconds(run, series):
-    """The least CPU time of some runs, for each series; the first one is not counted."""
+    """The minimum CPU time per series of some runs, without the first one."""
     run()
     taken = []
     for _ in range(TIMES):

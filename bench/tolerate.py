@@ -44,7 +44,7 @@ def series(rng):
 
 
 def bursts(rng, shape, a_day, size, spread, steps):
-    """Noise of 1 around 10, and bursts at random times: so many a day, of a lognormal size, so many steps long."""
+    """Noise of 1 around 10, and bursts at random times, with a given number a day, lognormal sizes and a given length in steps."""
     out = 10 + rng.standard_normal(shape)
     for column in out.T:
         for at in np.flatnonzero(rng.random(len(column)) < a_day / DAY):
@@ -53,7 +53,7 @@ def bursts(rng, shape, a_day, size, spread, steps):
 
 
 def wander(rng, shape, steps):
-    """AR(1) noise of variance 1 that forgets within so many steps."""
+    """AR(1) noise of variance 1 with a given decay in steps."""
     keep, out = np.exp(-1 / steps), rng.standard_normal(shape)
     for i in range(1, len(out)):
         out[i] = keep * out[i - 1] + np.sqrt(1 - keep**2) * out[i]

@@ -1,4 +1,4 @@
-"""Traffic to scale by: series of labelled sets that are chosen by a rule, and the requests of the demo's shop.
+"""Traffic for `scaling`: series of labelled sets that a rule selects, and the requests of the shop in the demo.
 
 A series is traffic where, in the days before those that are simulated,
 

@@ -1,4 +1,4 @@
-"""The pages of 100 000 entities, one in a hundred anomalous: milliseconds and bytes of the most frequent requests, and what pages add to a step."""
+"""The pages of 100 000 entities, one in a hundred anomalous: milliseconds and bytes of the most frequent requests, and how much the pages add to a step."""
 
 import gc
 from dataclasses import replace
@@ -44,7 +44,7 @@ ASKED = {
 
 
 def main():
-    """Print a row for each page, medians over loopback HTTP; then what a step takes without and with pages."""
+    """Print a row for each page, medians over loopback HTTP; then the duration of a step without and with pages."""
     with Answers(ENTITIES) as url:
         settings = config(url)
         session = sessions.load(sessions.resolve('builtin:default'))
@@ -86,7 +86,7 @@ def run(subject, board, session):
 
 
 def anomalous(verdicts, rows):
-    """The same step with some rows anomalous, as an operator would see them."""
+    """The same step with some anomalous rows."""
 
     def put(column, value):
         column = column.copy()

@@ -16,7 +16,7 @@ NOW = 1_750_000_200.0
 
 
 class Past:
-    """The history of the first entities of the fleet of answers.py, at the seam that Prometheus has (instant, range)."""
+    """The history of the first entities of the fleet of answers.py, with the interface of Prometheus (instant, range)."""
 
     def __init__(self, entities):
         self._keys = answers.keys(entities)
@@ -42,7 +42,7 @@ def memory(config, session):
 
 
 def detector(config, session, source, entities, remembered, **keys):
-    """(Detector of so many entities of the fleet, unix seconds of its next step).
+    """(Detector of a number of entities of the fleet, unix seconds of its next step).
 
     source      has the samples of answers.py
     remembered  what `memory` gave
@@ -56,7 +56,7 @@ def detector(config, session, source, entities, remembered, **keys):
 
 
 def replayed(session, remembered, entities):
-    """A function that judges a step of so many entities as a replay does, and gives verdicts and memory; it changes nothing."""
+    """A function that judges a step of a number of entities as a replay does, and returns verdicts and memory without a change."""
     part, time = remembered
     subject = Detector(answers.config('http://localhost').detectors[0], session, None)
     at = time + subject.config.step
