@@ -51,7 +51,7 @@ def _series(evidence: Evidence, ranking: Ranking, thing: int, series: Callable[[
         where = {1: 'above what was expected', -1: 'below what was expected', 0: 'not as expected'}[int(np.sign(evidence.direction[number]))]
         leans = '' if evidence.score[number] >= 1 else ', no alarm'
         out.append(f'{name} {where}, score {evidence.score[number]:.1f}{leans}')
-    return out or ['nothing of it is anomalous']
+    return out or ['no series of it is anomalous']
 
 
 def _order(evidence: Evidence, ranking: Ranking, edges: Ints, thing: int) -> list[str]:

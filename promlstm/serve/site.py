@@ -106,9 +106,9 @@ class Site:
         if request.method not in WRITING:
             return text(405, f'Method not allowed. Allowed: {", ".join(WRITING)}.\n', {'Allow': ', '.join(WRITING)})
         if self._reload is None:
-            return text(403, 'Nobody may ask for that: --web.enable-lifecycle is not set.\n')
+            return text(403, 'Reload is disabled: promlstm runs without --web.enable-lifecycle.\n')
         if not own_page(request.headers, self._host):
-            return text(403, 'This request was made by a page of another site.\n')
+            return text(403, 'Refused: the request comes from a page of another site.\n')
         problem = await asyncio.wrap_future(self._reload())
         return text(500, f'{problem}\n') if problem else text(200, 'The configuration file is in force.\n')
 

@@ -73,7 +73,7 @@ def test_what_has_no_series_may_be_blamed():
     _, incident = causes(incidents, NOW)
     (node,) = [cause for cause in incident.cause if cause.thing == 'node=n1']
     assert node.detector is None and node.labels == {'node': 'n1'} and 0 < node.probability < 0.8
-    assert node.reasons[0] == 'nothing of it is anomalous'
+    assert node.reasons[0] == 'no series of it is anomalous'
 
 
 def test_edges_are_those_from_before_the_onset():

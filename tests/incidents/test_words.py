@@ -62,7 +62,7 @@ def test_what_is_missing_leans_or_shows_nothing_is_told_so():
     rows = evidence((0, np.nan, {'missing': True}), (1, 0.7, {'direction': 0}))
     assert told(rows, edges(), 0, ['up of database', 'requests of shop'])[0] == 'up of database went missing'
     assert told(rows, edges(), 1, lambda number: f'series {number}') == ['series 1 not as expected, score 0.7, no alarm']
-    assert told(rows, edges((0, 2)), 2)[0] == 'nothing of it is anomalous'
+    assert told(rows, edges((0, 2)), 2)[0] == 'no series of it is anomalous'
     gone = evidence((0, 1.5), (2, np.nan, {'missing': True, 'onset': NOW - 600}))
     assert told(gone, edges((0, 2)), 2)[1] == 'went missing 10 min before what depends on it'
 
