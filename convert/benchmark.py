@@ -23,7 +23,7 @@ from typing import NamedTuple
 from convert import compare, files, places, progress, without_lstm, workers
 from convert.data import labelled
 from convert.errors import ConvertError
-from convert.evaluation import gates, isolation_forest, mistakes, recurrence, scoreboard, scorecard, scoring, sheets
+from convert.evaluation import gates, isolation_forest, mistakes, prophet_daily, recurrence, scoreboard, scorecard, scoring, sheets
 from promlstm.engine import session as sessions
 
 
@@ -60,7 +60,7 @@ def run(options, say, log):
         sources, notes = _sources(models, Path(folder), options, log)
         board = scoreboard.Board(
             models={name: each.bundle.sha256 for name, each in models.items()}, standing_seconds=options.standing_seconds, sets=[],
-            notes=[*notes, *isolation_forest.missing()],
+            notes=[*notes, *isolation_forest.missing(), *prophet_daily.missing()],
         )
         say(_text(scoreboard.preface(board)))
         bundles, drawn = {source.name: models[source.name].bundle for source in sources if source.name in models}, {}

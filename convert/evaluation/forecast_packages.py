@@ -44,7 +44,7 @@ class Refitted:
     def __call__(self, times, values, origins, ahead):
         step, ahead = float(times[1] - times[0]), np.asarray(ahead)
         out = np.full((len(origins), values.shape[1], len(ahead), 3), np.nan)
-        with _quiet():
+        with quiet():
             for o, origin in enumerate(origins):
                 past = Past(values[: origin + 1], step).filled
                 for n in range(values.shape[1]):
@@ -74,7 +74,7 @@ def _clocks(step, ahead):
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
     """These packages warn and log at each fit."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from convert.data import labelled
-from convert.evaluation import baselines, benchmark_sets, customary, isolation_forest, measures, planting, recurrence, replay
+from convert.evaluation import baselines, benchmark_sets, customary, isolation_forest, measures, planting, prophet_daily, recurrence, replay
 from promlstm.card import BUDGETS
 from promlstm.engine import advance, latch
 from promlstm.engine import session as sessions
@@ -237,6 +237,8 @@ def _by_simple_detectors(part, prepared):
         first_tested = min(int(place[0]) for series in prepared.series for _, place in series.pieces)
         found['pca'] = baselines.pca(prepared.values, max(first_tested, min(300, total // 4)))
     found |= isolation_forest.scores(prepared.values, part.step_seconds, _tested(prepared))
+    if features == 1:
+        found |= prophet_daily.scores(prepared.values[..., 0], part.step_seconds, _tested(prepared), (past, prepared.history[1][..., 0]))
     methods = {}
     for name, scores in found.items():
         parts_of = zip(*blamed[name], strict=True) if name in blamed else [None] * len(prepared.series)

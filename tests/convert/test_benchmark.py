@@ -153,7 +153,7 @@ def test_the_gate_judges_where_a_share_says_something(entities, false, reasons):
     [
         (lambda d: d.pop('split'), r"it has no array 'split.*: expected t, x, y, split and note"),
         (lambda d: d.update(y=d['y'][:-1]), r'expected \[T\]'),
-        (lambda d: d.update(t=np.zeros(len(d['t']))), 't does not advance'),
+        (lambda d: d.update(t=np.zeros(len(d['t']))), 't has duplicates'),
         (lambda d: d.update(split=10**6), 'split 1000000'),
     ],
 )

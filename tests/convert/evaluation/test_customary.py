@@ -115,6 +115,35 @@ def test_a_forest_sees_what_no_day_before_had(rhythm):
     assert found[700, 0] == np.nanmax(found[:, 0])
 
 
+@pytest.mark.skipif(not importlib.util.find_spec('prophet'), reason='Prophet is not installed: pip install prophet')
+@pytest.mark.slow
+def test_prophet_is_fitted_each_day_on_the_days_before(rhythm):
+    """Later samples change nothing of a day; a day of which too little lies before is not judged, and history counts as what lies before."""
+    from convert.evaluation import prophet_daily
+
+    values, none = rhythm.copy(), (np.arange(0), np.empty((0, 2)))
+    values[700, 0] = 300
+    (found,), changed = prophet_daily.scores(values, 3600, np.array([600, 24]), none).values(), values.copy()
+    changed[720:] = 7
+    (again,) = prophet_daily.scores(changed, 3600, np.array([600, 24]), none).values()
+    assert np.array_equal(found[:720], again[:720], equal_nan=True)
+    assert np.flatnonzero(np.isfinite(found[:, 0])).tolist() == [t for t in range(600, len(values)) if t != 650]
+    assert found[700, 0] == np.nanmax(found[:720, 0])
+    begins = 96     # the first day that two days of the second entity lie before, which begins at 30
+    assert np.isnan(found[:begins, 1]).all() and np.isfinite(found[begins:650, 1]).all()
+    past = (np.arange(-72, 0), values[100:172])
+    (known,) = prophet_daily.scores(values[:48], 3600, np.array([24, 24]), past).values()
+    assert np.isfinite(known[24:, 0]).all()
+
+
+def test_without_prophet_there_is_no_row(rhythm, monkeypatch):
+    from convert.evaluation import prophet_daily
+
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
+    assert prophet_daily.scores(rhythm, 3600, np.array([600]), (np.arange(0), np.empty((0, 1)))) == {}
+    assert prophet_daily.missing() == ['prophet: not installed: pip install prophet']
+
+
 def test_without_scikit_learn_there_is_no_forest(rhythm, monkeypatch):
     """A sentence says how to get the row."""
     from convert.evaluation import isolation_forest
