@@ -64,12 +64,12 @@ def test_every_set_has_a_table_of_all_methods(tiny, data, tmp_path, capsys):
 
 def test_every_baseline_is_documented():
     """docs/how-to/benchmark.md has a row for each, and for no other."""
-    from convert.evaluation import baselines, customary, isolation_forest
+    from convert.evaluation import baselines, customary, isolation_forest, prophet_daily
 
     section = (ROOT / 'docs/how-to/benchmark.md').read_text().split('## The baselines')[1].split('\n## ')[0]
     rows = re.findall(r'^\| (`.*?`) \|', section, re.MULTILINE)
     names = [name if name[0] != '_' else f'difference{name}' for row in rows for name in re.findall(r'`(\w+)`', row)]
-    assert sorted(names) == sorted([*baselines.PLAIN, *baselines.NAMES, *customary.NAMES, 'pca', isolation_forest.NAME])
+    assert sorted(names) == sorted([*baselines.PLAIN, *baselines.NAMES, *customary.NAMES, 'pca', isolation_forest.NAME, prophet_daily.NAME])
 
 
 class Page(HTMLParser):
