@@ -41,7 +41,7 @@ def test_a_changed_byte_is_refused(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(BundleFormatError, match='not those that were released'):
+    with pytest.raises(BundleFormatError, match='does not match the digest'):
         model.load(path)
 
 

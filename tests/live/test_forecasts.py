@@ -139,7 +139,8 @@ def test_a_broken_new_model_file_leaves_the_old_one_in_use(path):
         wait_until(lambda: b'promlstm_forecast{' in subject.page, 60, 'a forecast')
         tiny_forecast.write(Path(path), wrong=1.0)
         wait_until(lambda: any('the old model is kept' in record.getMessage() for record in records), 60, 'the refusal')
-        assert b'promlstm_forecast{' in subject.page and not subject.metric('promlstm_forecast_failures_total', detector='a')
+        wait_until(lambda: b'promlstm_forecast{' in subject.page, 60, 'a forecast of the old model')
+        assert not subject.metric('promlstm_forecast_failures_total', detector='a')
         tiny_forecast.write(Path(path), edit={'name': 'second'})
         shown = lambda: b'model="second"' in prometheus_client.generate_latest(subject.telemetry.registry)  # noqa: E731
         wait_until(shown, 60, 'the new model')

@@ -268,8 +268,8 @@ def test_a_failed_query_is_asked_again_within_the_step():
 
 
 def test_what_the_server_asks_for_with_retry_after_is_waited_for():
-    """An hour of the detector's clock is a minute here; the server asked for half of it."""
-    clock = Clock(start=START, speed=60.0)
+    """An hour of the detector's clock is twenty seconds here; the server asked for half of it."""
+    clock = Clock(start=START, speed=180.0)
     subject = Running(clock, **HOURLY)
     busy = SourceUnavailable('429 Too Many Requests')
     busy.retry_after_seconds = 1800.0
@@ -282,7 +282,7 @@ def test_what_the_server_asks_for_with_retry_after_is_waited_for():
 
 def test_a_rejected_expression_is_not_asked_again_before_the_next_step():
     """It will not be right in a second."""
-    clock = Clock(start=START, speed=60.0)
+    clock = Clock(start=START, speed=180.0)
     subject = Running(clock, **HOURLY)
     subject.source.errors['a'] = QueryRejected('parse error')
     with running(subject):

@@ -123,7 +123,7 @@ def test_a_detector_that_fails_leaves_the_pages_as_it_leaves_the_gauges():
         templates=Templates(),
     )  # fmt: skip
     with running(subject), Exporter(site={'pages': Ui(context).answer}) as served:
-        wait_until(lambda: api(served, 'detectors')['detectors'][0]['entities'], 30, 'a step')
+        wait_until(lambda: all(each['entities'] for each in api(served, 'detectors')['detectors']), 30, 'a step of each')
         subject.source.errors['a'] = SourceUnavailable('gone')
         wait_until(lambda: not subject.on_page('a'), 30, 'its gauges go')
         failing = api(served, 'detectors')['detectors']
