@@ -42,17 +42,21 @@ def mounted(path):
 
 
 class Writer(threading.Thread):
-    """Fills a file system up to what is to be left, at once, then by LOST_A_DAY."""
+    """Fills a file system up to what is to be left, at once, then by LOST_A_DAY from `since` on, however busy the machine is."""
 
     def __init__(self, path, left):
         super().__init__(daemon=True)
         self.path, self.ended = path / 'log', threading.Event()
         free = os.statvfs(path).f_bavail * os.statvfs(path).f_frsize
         self.path.write_bytes(b'x' * int(free - left))
+        self.since = time.time()
 
     def run(self):
+        written = 0
         while not self.ended.wait(1.0):
-            self.write(LOST_A_DAY / DAY)
+            due = int((time.time() - self.since) * LOST_A_DAY / DAY)
+            self.write(due - written)
+            written = due
 
     def write(self, size):
         """So many bytes more; a full disk takes as many as there is room for."""
@@ -94,15 +98,17 @@ def disks(tmp_path_factory):
         free = f'node_filesystem_avail_bytes{{job="node",mountpoint=~"{"|".join(map(str, paths.values()))}"}}'
         with servers.NodeExporter(['--collector.disable-defaults', '--collector.filesystem']) as node:
             job = {'job_name': 'node', 'static_configs': [{'targets': [node.address], 'labels': {'instance': 'host'}}]}
-            (directory / 'past.txt').write_text(''.join(past(_history(node, paths), time.time())))
+            history, now = _history(node, paths), time.time()
+            for writer in writers:
+                writer.since = now
+                writer.start()
+            (directory / 'past.txt').write_text(''.join(past(history, now)))
             servers.backfill(directory / 'prometheus/data', directory / 'past.txt')
             for name in RULES:
                 (directory / f'{name}.yml').write_text(shortened((servers.ROOT / f'rules/{name}.yml').read_text()))
             rules = [directory / f'{name}.yml' for name in RULES]
             with servers.Prometheus(directory / 'prometheus', [job], rules) as prometheus:
                 prometheus.wait_for(f'count({free}) == 2')
-                for writer in writers:
-                    writer.start()
                 with Exporter(directory / 'promlstm', prometheus.url, [{**DETECTOR, 'expr': free}]) as exporter:
                     prometheus.scrape_configs.append(exporter.scrape_config())
                     prometheus.reload()
