@@ -146,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
     actions.jobs.stop()
     clean = scheduler.stop(STOP_SECONDS)
     if storage and not storage.stop(CHECKPOINT_SECONDS):
-        logs.event(log, 'warn', 'not all checkpoints were written in time: the next start continues from the previous ones')
+        logs.event(log, 'warn', 'not all checkpoints were written: the next start continues from the previous ones, or from history')
     server.stop()
     if not clean:
         logs.event(log, 'warn', 'a detector did not stop in time, its step is abandoned')

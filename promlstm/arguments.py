@@ -48,6 +48,8 @@ def parse(argv: Sequence[str], commands: Mapping[str, Command]) -> argparse.Name
 
 def _check_sources(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Presets and a file exclude each other, and so do flags of the one beside the other; none of them may be without effect."""
+    if args.config_file == '':
+        parser.error('--config.file: is empty; expected the path of a configuration file')
     if args.preset and args.config_file:
         parser.error(f'--preset and the configuration file {args.config_file}: give one of them; a preset is used instead of a file')
     for flag, value in (('--prometheus.url', args.prometheus_url), ('--preset.without', args.preset_without)):

@@ -221,7 +221,7 @@ def _ask(checked: Checked, floor: float, source: Api, linking: Sequence[str], sh
     checked.warnings += [f'the query API warns: {text}' for vector in answers for text in vector.warnings]
     checked.warnings += [f'the query API hints: {text}' for text in dict.fromkeys(text for vector in answers for text in vector.hints)]
     checked.warnings += [
-        _empty(name, config.delay, last_returned(source, expr, now - config.delay))
+        _empty(name, config.delay, last_returned(source, expr, now, config.delay))
         for (name, expr), vector in zip(config.queries.items(), answers, strict=True)
         if not vector.keys
     ]

@@ -18,7 +18,7 @@ import yaml
 from promlstm import semantics, strict_yaml
 from promlstm.durations import seconds as seconds
 from promlstm.errors import ConfigError
-from promlstm.settings import DEFAULT_SOURCE, Strict, parsed
+from promlstm.settings import DEFAULT_SOURCE, SHA256, Strict, parsed
 from promlstm.settings import TLS as TLS
 from promlstm.settings import WEEK_SECONDS as WEEK_SECONDS
 from promlstm.settings import Access as Access
@@ -185,6 +185,8 @@ def _explain(message: str, kind: Any, where: str) -> str:
     place = f'{where}{path.removeprefix("$").removesuffix("`")}'
     if choice := re.match(r'Invalid enum value (.*)', what):
         return f'{place}: expected one of {", ".join(get_args(_given(kind)))}, got {choice[1]}'
+    if SHA256 in what:
+        return f'{place}: expected 64 hexadecimal digits, as sha256sum prints them'
     return f'{place}: {re.sub("`([a-z |]+)`", _worded, what[0].lower() + what[1:])}'
 
 

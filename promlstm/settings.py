@@ -16,6 +16,7 @@ from promlstm.durations import seconds
 DAY_SECONDS = 86400.0
 WEEK_SECONDS = 7 * DAY_SECONDS
 DEFAULT_SOURCE = 'prometheus'  # the source that the section of this name describes, which detectors ask that name none
+SHA256 = '^[0-9a-fA-F]{64}$'
 _SIZE = re.compile(r'(\d{1,12}(?:\.\d+)?)(B|KB|MB|GB)\Z')
 _BUDGET = re.compile(r'(\d{1,12}(?:\.\d+)?)/(minute|hour|day|week|month|year) (each|in all)\Z')
 _PERIODS = {'minute': 60.0, 'hour': 3600.0, 'day': 86400.0, 'week': WEEK_SECONDS, 'month': 30 * 86400.0, 'year': 365 * 86400.0}
@@ -165,7 +166,7 @@ class Forecast(Strict, frozen=True):
     limit_expr: str | None = None  # PromQL of the limit of each entity
     approach: Literal['falling', 'rising'] = 'falling'  # from which side the limit is met
     model: str = 'builtin:forecast'
-    sha256: Annotated[str, msgspec.Meta(pattern='^[0-9a-fA-F]{64}$')] | None = None
+    sha256: Annotated[str, msgspec.Meta(pattern=SHA256)] | None = None
 
     @property
     def limited(self) -> bool:
@@ -186,7 +187,7 @@ class Detector(Strict, frozen=True):
     step: Duration = Duration(60)
     delay: Duration = Duration(10)  # evaluated at the aligned step minus this: late samples are in by then
     model: str = 'builtin:default'
-    sha256: Annotated[str, msgspec.Meta(pattern='^[0-9a-fA-F]{64}$')] | None = None
+    sha256: Annotated[str, msgspec.Meta(pattern=SHA256)] | None = None
     timezone: Zone = Zone('UTC')
     false_alarms: Budget = Budget('1/week each')
     direction: Literal['above', 'below', 'both'] = 'both'
@@ -237,7 +238,7 @@ class RootCause(Strict, frozen=True):
     interval: Duration = Duration(60)  # between two times that the edges are asked for
     source: str | None = None  # of the edges; None: `prometheus`, or the only one that there is
     graph_file: str | None = None  # edges learnt from history
-    graph_sha256: Annotated[str, msgspec.Meta(pattern='^[0-9a-fA-F]{64}$')] | None = None
+    graph_sha256: Annotated[str, msgspec.Meta(pattern=SHA256)] | None = None
 
 
 class Config(Strict, frozen=True, kw_only=True):

@@ -385,7 +385,8 @@ def config(tmp_path, url='http://127.0.0.1:1', **detector):
         ({'model': 'tiny.onnx', 'step': '500ms'}, 'the model has no calibration for class 0 at a step of 0.5 s'),
         (
             {'model': 'tiny.onnx', 'false_alarms': '1/year each'},
-            'a budget of 0.0192 alarms per entity-week is below what the calibration was measured for: the floor is 0.1 per entity-week at a step of 60 s',
+            'a budget of 0.0192 alarms per entity-week is below what the calibration was measured for: the floor is 0.1 per entity-week at a step of 60 s; '
+            'set at least 0.1/week each',
         ),
         (
             {'model': 'bare.onnx'},
@@ -394,7 +395,7 @@ def config(tmp_path, url='http://127.0.0.1:1', **detector):
         (
             {'model': 'classes.onnx', 'false_alarms': '1/week each'},
             'a budget of 1 alarms per entity-week is below what the calibration was measured for: '
-            'the floor is 20 per entity-week at a step of 60 s',
+            'the floor is 20 per entity-week at a step of 60 s; set at least 20/week each',
         ),
         ({'model': 'two.onnx'}, 'model tiny is made for the features cpu, memory, the detector has 1'),
     ],
@@ -612,6 +613,7 @@ def test_a_mistake_is_reported_before_anything_runs(run, args, says):
 @pytest.mark.parametrize(
     ('args', 'says'),
     [
+        (['run', '--config.file='], '--config.file: is empty; expected the path of a configuration file'),
         (['run', '--preset=node', '--config.file=mine.yml'], '--preset and the configuration file mine.yml: give one of them'),
         (['check-config', 'mine.yml', '--preset=node'], '--preset and the configuration file mine.yml: give one of them'),
         (['run', '--prometheus.url=http://x:9090'], '--prometheus.url is for --preset only'),

@@ -7,7 +7,6 @@ these rows get different classes, the class depends on the samples, and any clas
 A budget below the tables is refused, for they are not extrapolated. One above them is judged as the largest that they have.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -15,7 +14,6 @@ import numpy as np
 from promlstm.engine.bundle import Calibration
 from promlstm.engine.columns import Floats, Tensors
 from promlstm.engine.session import Session
-from promlstm.errors import BudgetError
 
 SAMPLES = (np.nan, 0.0, 1.0, -1e12, 1e12)  # one row each
 STEPS = 3  # a class may follow from what is remembered
@@ -66,29 +64,14 @@ def floor(calibration: Calibration, step_seconds: float, classes: Iterable[int])
 
     Class 0 is always among them: it is that of an entity before the first output of the graph.
     """
-    return max(calibration.row(klass, step_seconds).alarms_per_entity_week[-1] for klass in {0, *classes})
+    return calibration.floor(step_seconds, {0, *classes})
 
 
 def ceiling(calibration: Calibration, step_seconds: float, classes: Iterable[int]) -> float:
     """The largest budget, likewise, that the tables of these classes have. Whatever is larger has the same threshold."""
-    return max(calibration.row(klass, step_seconds).alarms_per_entity_week[0] for klass in classes)
+    return calibration.ceiling(step_seconds, classes)
 
 
 def check(calibration: Calibration, alarms_per_week: float, step_seconds: float, classes: Iterable[int]) -> None:
     """BudgetError if a budget is below what was measured for one of these classes; it names the one floor that holds for all of them."""
-    lowest = floor(calibration, step_seconds, classes)
-    if alarms_per_week < lowest:
-        raise BudgetError(
-            f'a budget of {alarms_per_week:.3g} alarms per entity-week is below what the calibration was measured for: '
-            f'the floor is {rounded_up(lowest)} per entity-week at a step of {step_seconds:g} s'
-        )
-
-
-def rounded_up(number: float) -> str:
-    """Three digits that are no less than the number: whoever takes the floor that a message names must not be refused again.
-
-    >>> rounded_up(0.11451), rounded_up(0.1), rounded_up(20.0), rounded_up(0.00067)
-    ('0.115', '0.1', '20', '0.00067')
-    """
-    digits = 2 - math.floor(math.log10(number))
-    return f'{math.ceil(number * 10**digits - 1e-9) / 10**digits:.3g}'
+    calibration.check_budget(alarms_per_week, step_seconds, {0, *classes})

@@ -96,15 +96,15 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         if alarms_per_week < (floor := self.floor(step_seconds, classes)):
             raise BudgetError(
                 f'a budget of {alarms_per_week:.3g} alarms per entity-week is below what the calibration was measured for: '
-                f'the floor is {_rounded_up(floor)} per entity-week at a step of {step_seconds:g} s'
+                f'the floor is {_rounded_up(floor)} per entity-week at a step of {step_seconds:g} s; set at least {_rounded_up(floor)}/week each'
             )
 
 
 def _rounded_up(number: float) -> str:
     """Three digits that are no less than the number: whoever takes the floor that a message names must not be refused again.
 
-    >>> _rounded_up(0.11451), _rounded_up(0.1), _rounded_up(20.0)
-    ('0.115', '0.1', '20')
+    >>> _rounded_up(0.11451), _rounded_up(0.1), _rounded_up(20.0), _rounded_up(0.00067)
+    ('0.115', '0.1', '20', '0.00067')
     """
     digits = 2 - math.floor(math.log10(number))
     return f'{math.ceil(number * 10**digits - 1e-9) / 10**digits:.3g}'

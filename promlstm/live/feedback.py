@@ -170,7 +170,7 @@ class Acceptance:
                 if narrow.any():
                     self._say('info', 'a silence for a false alarm applies', entities=int(narrow.sum()), silence=silence.id)
                 else:
-                    what = 'a silence for a false alarm matches every entity and is ignored: add a matcher on a label of the entity'
+                    what = 'a silence for a false alarm selects no subset of the entities and is ignored: use a matcher such as instance="…"'
                     self._say('warn', what, entities=len(about), silence=silence.id)
             covered.append((silence, np.concatenate([rows, narrow])))
         self._covered = covered

@@ -133,7 +133,7 @@ class Runner:
         return self._report.status
 
     def _last_returned(self, expr: str) -> str:
-        return last_returned(self._source, expr, self._clock.now() - self.config.delay)
+        return last_returned(self._source, expr, self._clock.now(), self.config.delay)
 
     def run(self) -> None:
         """Step until the clock is stopped. A failed step is reported; a failed query is asked again within the step."""

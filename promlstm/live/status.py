@@ -3,7 +3,7 @@
 Who calls it: report (writes it), scheduler and the server (read it: /-/ready, the landing page).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # Values of the label `reason`, beside the stages in which a step may fail.
 STARTING, CLOCK, WARMING_UP, NEVER_WARM, NOT_A_NUMBER, EMPTY, RESTING = 'starting', 'clock', 'warming', 'never_warm', 'nan', 'empty', 'resting'
@@ -28,6 +28,14 @@ class Status:
     def scores(self) -> bool:
         """Whether it scores, for all that it knows of itself."""
         return self.scored and not self.reason
+
+    def noted(self, note: str) -> 'Status':
+        """The same with another note beside its own.
+
+        >>> str(Status(scored=True, note='late').noted('changed'))
+        'scoring; late; changed'
+        """
+        return replace(self, note='; '.join(filter(None, (self.note, note))))
 
     def __str__(self) -> str:
         said = self.reason or ('scoring' if self.scored else 'starting')

@@ -112,10 +112,15 @@ class Storage:
         self._snapshots = snapshots
 
     def stop(self, limit_seconds: float) -> bool:
-        """Write what was not written yet, once no step is made any more; True = all of it was written within the limit."""
+        """Write what was not written yet, once no step is made any more; False = not all of it was written within the limit.
+
+        True as well where the folder could not be used at all: that was logged when it was tried.
+        """
         self._until = self._monotonic() + limit_seconds
         self._requests.put(None)
         self._thread.join(limit_seconds)
+        if self._lock is None and not self._written:
+            return not self._thread.is_alive()
         return not self._thread.is_alive() and all(
             self._written.get(name) == (snapshot.time, True) for name, (_, snapshot) in self._snapshots().items()
         )

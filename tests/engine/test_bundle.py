@@ -422,7 +422,7 @@ def test_a_budget_below_the_table_names_the_floor():
         tiny_model.CALIBRATION.threshold(0.0999, step_seconds=60)
     assert str(caught.value) == (
         'a budget of 0.0999 alarms per entity-week is below what the calibration was measured for: '
-        'the floor is 0.1 per entity-week at a step of 60 s'
+        'the floor is 0.1 per entity-week at a step of 60 s; set at least 0.1/week each'
     )
 
 

@@ -80,14 +80,17 @@ def test_who_is_the_same_does_not_notice(subject, model):
 
 
 def test_who_has_changed_warms_up_beside_the_one_in_service(subject, model):
-    """Until the new one has something to show, the scores, the gauges and the status are those of the old one; then they are its own, without a gap."""
+    """Until the new one has something to show, scores and gauges are those of the old one, and the status says why; then they are its own, without a gap."""
     subject.source.errors['other'] = QueryRejected('not yet')
     with running(subject):
         wait_until(lambda: both(subject), 60, 'both on the page')
         with Scraper(subject, 'a') as scraper:
             apply(subject, configured(model, a={'expr': 'other', 'range': [0, 5]}, b={}))
             wait_until(lambda: subject.metric('promlstm_detector_failures_total', detector='a', stage='warm') > 2, 60, 'the new one to fail')
-            assert subject.metric('promlstm_detector_up', detector='a') == 1 and str(subject.scheduler.statuses()['a']) == 'scoring'
+            assert subject.metric('promlstm_detector_up', detector='a') == 1
+            statuses = subject.scheduler.statuses()
+            assert str(statuses['a']) == 'scoring; with its previous settings, until the changed ones have scores: warm: not yet' and statuses['a'].scores
+            assert str(statuses['b']) == 'scoring'
             assert subject.metric('promlstm_detector_range_upper', detector='a') is None
             del subject.source.errors['other']
             wait_until(lambda: subject.metric('promlstm_detector_range_upper', detector='a') == 5, 60, 'the new one')
@@ -95,6 +98,7 @@ def test_who_has_changed_warms_up_beside_the_one_in_service(subject, model):
             old = subject.source.attempts['a']
             wait_until(lambda: subject.source.attempts['other'] > 3, 60, 'its steps')
             assert subject.source.attempts['a'] <= old + 1
+            assert 'previous settings' not in str(subject.scheduler.statuses()['a'])
     assert scraper.reads > 50 and scraper.absent == 0
 
 
