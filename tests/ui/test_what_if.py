@@ -333,6 +333,8 @@ def test_in_a_browser(prometheus, tmp_path, look):
         assert page.get_by_label('False-alarm budget').input_value() == '2/day each' and page.get_by_label('Direction').input_value() == 'above'
         assert page.locator('figure.timeline svg').is_visible() and 'false_alarms: 2/day each' in page.locator('#yaml').inner_text()
         browser.valid(look.source)
+        spans = [page.locator(place).inner_text() for place in ('#outcome time >> nth=0', '#outcome time >> nth=1', '.axis time >> nth=-1')]
+        assert all(re.search('[A-Z][a-z]{2}', text) for text in spans), 'of what is past the day is said, today as well'
         address = page.url
         page.set_viewport_size(browser.NARROW)
         assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')
