@@ -380,6 +380,17 @@ def test_the_notes_tell_what_is_missing(settings, told):
 
 
 @pytest.mark.real
+@pytest.mark.parametrize('certificates', [True, False])
+def test_the_notes_offer_a_test_where_there_is_one(certificates):
+    """There is none where the server wants a certificate, which curl is then told to show."""
+    settings = [f'--set={URL}', '--set=web.scheme=https', '--set=web.secret=web', f'--set=web.clientCertificates={str(certificates).lower()}']
+    done = servers.run_tool('helm4', 'install', 'promlstm', CHART, '--dry-run=client', *settings)
+    hooks, notes = done.stdout.split('\nNOTES:\n')
+    assert ('helm.sh/hook: test' in hooks) == ('test promlstm    #' in notes) == (not certificates)
+    assert ('--cert CLIENT.crt --key CLIENT.key' in notes) == certificates
+
+
+@pytest.mark.real
 def test_the_inhibitions_of_the_notes_are_those_of_the_repository(tmp_path):
     """NOTES.txt shows what rules/alertmanager/alertmanager.yml has, and amtool takes it."""
     notes = (CHART / 'templates/NOTES.txt').read_text()

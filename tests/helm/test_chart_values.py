@@ -41,6 +41,10 @@ REFUSED = {
     ),
     'features without labels': (['--set-json=detectors=[{"name":"a","features":{"b":"up"}}]'], 'detectors: a: features are joined into entities'),
     'range upside down': (['--set-json=detectors=[{"name":"a","expr":"up","range":[1,0.5]}]'], 'detectors: a: range is [low, high]'),
+    'no such builtin model': (
+        ['--set-json=detectors=[{"name":"a","expr":"up","model":"builtin:foo"}]'],
+        'a: builtin:foo: no such model comes with promlstm; expected builtin:default or builtin:forecaster',
+    ),
     'no such model': (['--set-json=detectors=[{"name":"a","expr":"up","model":"/models/a.onnx"}]'], 'a runs /models/a.onnx, but no value provides this file'),
     'another model': (
         ['--set-json=detectors=[{"name":"a","expr":"up","model":"/models/a.onnx"}]', f'--values={CHART}/ci/fetch-values.yaml'],
