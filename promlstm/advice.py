@@ -132,7 +132,7 @@ def of_budget(
     if detector.false_alarms.shared and entities is None:
         return []
     wanted, step = detector.false_alarms.per_entity_week(entities or 1), detector.step
-    top, lowest = budget.ceiling(calibration, step, classes), budget.floor(calibration, step, classes)
+    top, lowest = calibration.ceiling(step, classes), budget.floor(calibration, step, classes)
     if wanted > top * 1.0001:
         return [
             f'false_alarms of {detector.false_alarms}: {wanted:.4g} for each entity in a week is more than was measured; it is judged by the '

@@ -48,8 +48,6 @@ def parse(argv: Sequence[str], commands: Mapping[str, Command]) -> argparse.Name
 
 def _check_sources(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Presets and a file exclude each other, and so do flags of the one beside the other; none of them may be without effect."""
-    if args.config_file == '':
-        parser.error('--config.file: is empty; expected the path of a configuration file')
     if args.preset and args.config_file:
         parser.error(f'--preset and the configuration file {args.config_file}: give one of them; a preset is used instead of a file')
     for flag, value in (('--prometheus.url', args.prometheus_url), ('--preset.without', args.preset_without)):
@@ -110,7 +108,7 @@ def _add(
 
 def _add_config_file(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        '--config.file', dest='config_file', metavar='FILE', help='configuration file (default: promlstm.yml)'
+        '--config.file', dest='config_file', type=_config_file, metavar='FILE', help='configuration file (default: promlstm.yml)'
     )
     _add_preset(parser)
 
@@ -198,6 +196,12 @@ def _add_run(commands: 'Commands', command: Command) -> None:
         '--storage.checkpoint-interval', dest='checkpoint_interval', type=_interval, metavar='DURATION',
         help='how often memory is written there; it is also written at a clean stop (default: 5m)',
     )  # fmt: skip
+
+
+def _config_file(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError('is empty; expected the path of a configuration file')
+    return text
 
 
 def _switch(text: str) -> bool:
@@ -296,7 +300,7 @@ def _add_check_config(commands: 'Commands', command: Command) -> None:
         '  HISTORY READ AT START  what a start asks Prometheus for; the seasonal memory is filled from coarse samples',
         examples=['promlstm check-config promlstm.yml', 'promlstm check-config --preset=node --prometheus.url=http://prometheus:9090'],
     )
-    parser.add_argument('config_file', nargs='?', metavar='FILE', help='configuration file (default: promlstm.yml)')
+    parser.add_argument('config_file', nargs='?', type=_config_file, metavar='FILE', help='configuration file (default: promlstm.yml)')
     _add_preset(parser)
     parser.add_argument('--offline', action='store_true', help='do not query Prometheus')
     parser.add_argument('--shards', type=_count, metavar='SHARDS', help='show how detectors and entities would be divided among this number of shards')

@@ -614,6 +614,7 @@ def test_a_mistake_is_reported_before_anything_runs(run, args, says):
     ('args', 'says'),
     [
         (['run', '--config.file='], '--config.file: is empty; expected the path of a configuration file'),
+        (['check-config', ''], 'FILE: is empty; expected the path of a configuration file'),
         (['run', '--preset=node', '--config.file=mine.yml'], '--preset and the configuration file mine.yml: give one of them'),
         (['check-config', 'mine.yml', '--preset=node'], '--preset and the configuration file mine.yml: give one of them'),
         (['run', '--prometheus.url=http://x:9090'], '--prometheus.url is for --preset only'),

@@ -24,6 +24,7 @@ The command `benchmark`, over labelled telemetry of others:
     scoring           the scores of a model or of the simple detectors, in worker processes
     isolation_forest  that of scikit-learn, where it is installed
     prophet_daily     Prophet, where it is installed
+    optional          packages that such rows need: whether they are there, and quiet
     planting          faults planted into healthy time
     recurrence        which events recur
     events            events and false alarms of many entities at any threshold
@@ -54,6 +55,6 @@ The command `benchmark --forecast`, over series whose future is known:
 __all__ = [
     'alerts', 'baselines', 'benchmark', 'benchmark_sets', 'charts', 'document', 'evaluate', 'events', 'figures', 'forecast_baselines', 'forecast_board',
     'forecast_measures', 'forecast_packages', 'forecast_ridge', 'forecast_sets', 'forecasting', 'gates', 'healthy', 'isolation_forest', 'measures', 'mistakes',
-    'nab', 'planting', 'plots', 'portions', 'prophet_daily', 'recurrence', 'replay', 'report', 'review', 'root_cause', 'root_cause_cases',
+    'nab', 'optional', 'planting', 'plots', 'portions', 'prophet_daily', 'recurrence', 'replay', 'report', 'review', 'root_cause', 'root_cause_cases',
     'root_cause_rankings', 'scoreboard', 'scorecard', 'scoring', 'shapes', 'sheets', 'spreading', 'volume',
 ]  # fmt: skip

@@ -6,16 +6,12 @@ hours, on samples five minutes apart of the day before, without a season. The sa
 forecast is a sample. Intervals are their own. Who calls it: forecasting.
 """
 
-import contextlib
-import importlib.util
-import io
-import logging
 import math
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 
+from convert.evaluation import optional
 from convert.evaluation.forecast_baselines import DAY, HOUR, Past
 
 COVERAGE = 80               # percent, of the interval
@@ -44,7 +40,7 @@ class Refitted:
     def __call__(self, times, values, origins, ahead):
         step, ahead = float(times[1] - times[0]), np.asarray(ahead)
         out = np.full((len(origins), values.shape[1], len(ahead), 3), np.nan)
-        with quiet():
+        with optional.quiet():
             for o, origin in enumerate(origins):
                 past = Past(values[: origin + 1], step).filled
                 for n in range(values.shape[1]):
@@ -71,19 +67,6 @@ def _clocks(step, ahead):
         yield apart, FAR_SECONDS, np.flatnonzero(whole)
     if not whole.all():
         yield step * math.gcd(*(round(each / step) for each in ahead[~whole])), NEAR_SECONDS, np.flatnonzero(~whole)
-
-
-@contextlib.contextmanager
-def quiet():
-    """These packages warn and log at each fit."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter('ignore')
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _statistical(name):
@@ -119,6 +102,6 @@ PACKAGES = {
 
 def installed():
     """({name: forecaster}, sentences on what is not installed)."""
-    there = {name: package for name, package in PACKAGES.items() if importlib.util.find_spec(package.module)}
-    missing = [f'{name}: not installed: pip install {package.module}' for name, package in PACKAGES.items() if name not in there]
-    return {name: Refitted(package.fit) for name, package in there.items()}, missing
+    missing = {name: optional.missing(name, package.module) for name, package in PACKAGES.items()}
+    there = {name: Refitted(package.fit) for name, package in PACKAGES.items() if not missing[name]}
+    return there, [sentence for sentences in missing.values() for sentence in sentences]

@@ -3,11 +3,9 @@
 scikit-learn is no dependency of anything: there is a row where it can be imported. Who calls it: scoring; convert.benchmark says what is missing.
 """
 
-import importlib.util
-
 import numpy as np
 
-from convert.evaluation import baselines, trailing
+from convert.evaluation import baselines, optional, trailing
 from promlstm.engine.season import DAY
 
 NAME = 'isolation_forest'
@@ -17,7 +15,7 @@ TREES = 50              # of the 100 that are usual: it takes as long as all oth
 
 def missing():
     """Sentences on what is not installed."""
-    return [] if importlib.util.find_spec('sklearn') else [f'{NAME}: not installed: pip install scikit-learn']
+    return optional.missing(NAME, 'sklearn', 'scikit-learn')
 
 
 def scores(values, step_seconds, tested):

@@ -4,12 +4,11 @@ Taylor and Letham, Forecasting at scale, The American Statistician 72, 2018. Pro
 for entities of one feature. Who calls it: scoring; convert.benchmark says what is missing.
 """
 
-import importlib.util
 import math
 
 import numpy as np
 
-from convert.evaluation import forecast_packages, trailing
+from convert.evaluation import optional, trailing
 from promlstm.engine.season import DAY
 
 NAME = 'prophet'
@@ -20,7 +19,7 @@ MOST = 2000                 # samples of a fit: of more, as many in a row are av
 
 def missing():
     """Sentences on what is not installed."""
-    return [] if importlib.util.find_spec('prophet') else [f'{NAME}: not installed: pip install prophet']
+    return optional.missing(NAME, 'prophet')
 
 
 def scores(values, step_seconds, tested, history):
@@ -58,7 +57,7 @@ def _fitted(at, known, ahead, step_seconds):
     blocks = np.array_split(np.arange(len(at)), min(MOST, math.ceil(len(at) / math.ceil(len(at) / MOST))))
     when = lambda steps: pandas.to_datetime((np.asarray(steps) * step_seconds).astype('int64'), unit='s')       # noqa: E731
     past = pandas.DataFrame({'ds': when([at[each].mean() for each in blocks]), 'y': [known[each].mean() for each in blocks]})
-    with forecast_packages.quiet():
+    with optional.quiet():
         from prophet import Prophet
 
         model = Prophet(uncertainty_samples=0).fit(past, seed=0)

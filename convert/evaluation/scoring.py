@@ -236,9 +236,10 @@ def _by_simple_detectors(part, prepared):
     if features > 1:
         first_tested = min(int(place[0]) for series in prepared.series for _, place in series.pieces)
         found['pca'] = baselines.pca(prepared.values, max(first_tested, min(300, total // 4)))
-    found |= isolation_forest.scores(prepared.values, part.step_seconds, _tested(prepared))
+    tested = _tested(prepared)
+    found |= isolation_forest.scores(prepared.values, part.step_seconds, tested)
     if features == 1:
-        found |= prophet_daily.scores(prepared.values[..., 0], part.step_seconds, _tested(prepared), (past, prepared.history[1][..., 0]))
+        found |= prophet_daily.scores(prepared.values[..., 0], part.step_seconds, tested, (past, prepared.history[1][..., 0]))
     methods = {}
     for name, scores in found.items():
         parts_of = zip(*blamed[name], strict=True) if name in blamed else [None] * len(prepared.series)

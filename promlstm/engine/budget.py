@@ -67,11 +67,6 @@ def floor(calibration: Calibration, step_seconds: float, classes: Iterable[int])
     return calibration.floor(step_seconds, {0, *classes})
 
 
-def ceiling(calibration: Calibration, step_seconds: float, classes: Iterable[int]) -> float:
-    """The largest budget, likewise, that the tables of these classes have. Whatever is larger has the same threshold."""
-    return calibration.ceiling(step_seconds, classes)
-
-
 def check(calibration: Calibration, alarms_per_week: float, step_seconds: float, classes: Iterable[int]) -> None:
     """BudgetError if a budget is below what was measured for one of these classes; it names the one floor that holds for all of them."""
     calibration.check_budget(alarms_per_week, step_seconds, {0, *classes})

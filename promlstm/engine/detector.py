@@ -145,9 +145,9 @@ class Detector:
 
     def alarms_per_entity_week(self, entities: int) -> float:
         """The budget of one entity that is judged by: no more than the largest of the calibration. A shared one is no less than its lowest."""
-        asked, table = self.config.false_alarms, (self.session.bundle.calibration, self.config.step, self._classes)
-        wanted = min(asked.per_entity_week(entities), budget.ceiling(*table))
-        return max(wanted, budget.floor(*table)) if asked.shared else wanted
+        asked, calibration, step = self.config.false_alarms, self.session.bundle.calibration, self.config.step
+        wanted = min(asked.per_entity_week(entities), calibration.ceiling(step, self._classes))
+        return max(wanted, budget.floor(calibration, step, self._classes)) if asked.shared else wanted
 
     def settings(self, entities: int) -> Settings:
         """The settings when so many entities share the budget."""

@@ -244,10 +244,10 @@ class Scheduler:
     def statuses(self) -> dict[str, Status]:
         """{detector: Status of the one in service}; it notes what a changed one beside it waits for."""
         with self._lock:
-            waiting = {name: str(running.runner.status) for name, running in self._waiting.items()}
-        found = {runner.config.name: runner.status for runner in self.runners}
-        changed = {name: f'with its previous settings, until the changed ones have scores: {said}' for name, said in waiting.items() if name in found}
-        return found | {name: found[name].noted(note) for name, note in changed.items()}
+            found = {name: running.runner.status for name, running in self._serving.items()}
+            for name, waiting in self._waiting.items():
+                found[name] = found[name].noted(f'with its previous settings, until the changed ones have scores: {waiting.runner.status}')
+        return found
 
     def in_force(self) -> tuple[Config, Sources]:
         """The configuration that runs now, and its sources by name."""

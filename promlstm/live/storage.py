@@ -119,11 +119,10 @@ class Storage:
         self._until = self._monotonic() + limit_seconds
         self._requests.put(None)
         self._thread.join(limit_seconds)
-        if self._lock is None and not self._written:
-            return not self._thread.is_alive()
-        return not self._thread.is_alive() and all(
-            self._written.get(name) == (snapshot.time, True) for name, (_, snapshot) in self._snapshots().items()
-        )
+        if self._thread.is_alive():
+            return False
+        kept = self._snapshots() if self._lock is not None else {}
+        return all(self._written.get(name) == (snapshot.time, True) for name, (_, snapshot) in kept.items())
 
     def part(self, name: str, kept: Kept) -> None:
         """Write what a detector that is no longer configured remembers, for the case that it comes back."""

@@ -1,6 +1,7 @@
 """Values of the chart: what cannot work is refused with the reason, what is taken is documented, and both as the exporter would."""
 
 import base64
+import contextlib
 import json
 import re
 from typing import get_args, get_type_hints
@@ -13,7 +14,8 @@ from chart import CHART, HELMS, RETRAINED, SCHEMA, URL, VALUES, VARIANTS, as_in_
 from promlstm import config as configuration
 from promlstm import presets
 from promlstm.__main__ import main
-from promlstm.errors import ConfigError
+from promlstm.engine import session
+from promlstm.errors import BundleFormatError, ConfigError
 
 pytestmark = pytest.mark.usefixtures('helms')
 
@@ -164,6 +166,17 @@ REFUSED = {
     'a scope in the wrong place': ([OAUTH2, '--set=prometheus.oauth2.endpoint_params.scope=a'], 'scope'),
     'a password': (['--set=prometheus.basic_auth.password=secret'], 'password'),
 }  # fmt: skip
+
+
+def test_the_chart_takes_the_models_that_come_with_promlstm_and_score():
+    """Those of detectors; a model that forecasts is none of them."""
+    listed = re.search(r'\(has \$model \(list (.*?)\)\)', (CHART / 'templates/_refuse.tpl').read_text())[1]
+    scoring = set()
+    for path in (servers.ROOT / 'promlstm/models').glob('*.onnx'):
+        with contextlib.suppress(BundleFormatError):
+            session.load(path, prove=False)
+            scoring.add(f'builtin:{path.stem}')
+    assert set(listed.replace('"', '').split()) == scoring
 
 
 @pytest.mark.parametrize('case', REFUSED)
